@@ -1,0 +1,28 @@
+"""scikit-learn's digits: 1,797 real 8x8 scans of handwritten digits, inside the package, so no network is needed."""
+
+import torch
+
+from data_builders import RawImages, dataset
+from unlearnkit.compute import generator
+from unlearnkit.errors import BadValue
+
+TEST = 397  # leaves 1,400 to draw training samples and decoys from
+
+
+@dataset(
+    "digits",
+    licence="CC BY 4.0; BSD-3-Clause as packaged",
+    source="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998; scikit-learn load_digits",
+)
+def digits() -> RawImages:
+    """8x8 grey scans of ten digits; 397 of them, the same for every seed, are the test set."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    x = torch.from_numpy(raw.images).float()[:, None] / 16  # (1797, 1, 8, 8)
+    y = torch.from_numpy(raw.target).long()
+    if (len(x), int(raw.images.sum())) != (1797, 561718):
+        raise BadValue("scikit-learn's digits are not the 1,797 scans expected; is the package intact?")
+    order = torch.randperm(len(x), generator=generator(0, "digits", "test split"))
+    test, train = order[:TEST], order[TEST:]
+    return RawImages(x[train], y[train], x[test], y[test], n_classes=10)

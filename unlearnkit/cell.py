@@ -1,0 +1,80 @@
+"""One cell of the study's grid: everything that a task and its reference models depend on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import product
+from typing import get_type_hints
+
+from unlearnkit.errors import BadValue, unknown
+from unlearnkit.registry import check_type
+from unlearnkit.train import Recipe
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
+
+    Without copies their kind and strength mean nothing: such cells are all the same one, of strength 0.
+    """
+
+    dataset: str = "digits"
+    targets: str = "random"  # random, hard or canary
+    n_targets: int = 20
+    copies: int = 5  # similar samples per target that stay in training
+    kind: str = "block_mask"
+    strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
+    kind_options: Mapping = field(default_factory=dict, hash=False)
+    train_size: int = 1000
+    model: str = "small_cnn"
+    recipe: Recipe = Recipe()
+    seed: int = 0
+
+    def __post_init__(self):
+        hints = get_type_hints(Cell) | {"kind_options": dict}
+        for name, hint in hints.items():
+            check_type(f"{name!r}", getattr(self, name), hint)
+        object.__setattr__(self, "strength", float(self.strength) if self.copies else 0.0)
+
+    def task_params(self) -> dict:
+        """What the task depends on: all but model and recipe."""
+        return {k: v for k, v in asdict(self).items() if k not in ("model", "recipe")}
+
+    def columns(self) -> dict:
+        """The columns that name this cell in the tidy score table."""
+        return {
+            "dataset": self.dataset,
+            "targets": self.targets,
+            "copies": self.copies,
+            "kind": self.kind,
+            "strength": self.strength,
+            "architecture": self.model,
+            "seed": self.seed,
+        }
+
+
+def cells(seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None, **values) -> list[Cell]:
+    """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
+
+    seeds: how many (0, 1, ...), or which. Raises UnknownName for a name that a cell does not have, and BadValue for
+    a value that it cannot have.
+    """
+    known = {f.name for f in fields(Cell)}
+    for name in values:
+        if name not in known:
+            raise unknown("parameter", name, known)
+    check_type("'seeds'", seeds, int | list | tuple | range)
+    which = range(seeds) if isinstance(seeds, int) else seeds
+    if not len(which):
+        raise BadValue("seeds: at least one is needed")
+    if isinstance(recipe, Mapping):
+        for name in recipe:
+            if name not in {f.name for f in fields(Recipe)}:
+                raise unknown("recipe entry", name, [f.name for f in fields(Recipe)])
+        recipe = Recipe(**recipe)
+    lists = {k: v if isinstance(v, list | tuple | range) else [v] for k, v in values.items()}
+    made = [Cell(recipe=recipe or Recipe(), seed=seed, **dict(zip(lists, combination, strict=True)))
+            for combination in product(*lists.values()) for seed in which]  # fmt: skip
+    return list(dict.fromkeys(made))
+
+
+__all__ = ["Cell", "cells", "replace"]

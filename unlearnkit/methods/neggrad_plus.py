@@ -1,0 +1,37 @@
+"""NegGrad+: descend on what stays and ascend on what goes, in one step."""
+
+from itertools import count
+
+from torch import nn
+
+from unlearnkit.errors import BadValue
+from unlearnkit.methods import method
+from unlearnkit.task import Request
+from unlearnkit.train import minimise
+
+
+@method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880")
+def neggrad_plus(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: int = 10,
+    lr: float = 0.01,
+    retain_weight: float = 0.95,
+    batch_size: int = 64,
+) -> nn.Module:
+    """Minimise a l_R - (1 - a) l_F with a = retain_weight; an epoch is one pass over R, F is cycled beside it."""
+    if not 0 <= retain_weight <= 1:
+        raise BadValue(f"neggrad_plus: retain_weight is a share, from 0 to 1, got {retain_weight}")
+    task = task.to(device)
+
+    def losses(net):
+        forget = (batch for lap in count() for batch in task.forget.batches(batch_size, seed, "forget", lap))
+        for epoch in range(epochs):
+            for batch in task.retain.batches(batch_size, seed, epoch):
+                kept, gone = task.losses(net, batch).mean(), task.losses(net, next(forget)).mean()
+                yield retain_weight * kept - (1 - retain_weight) * gone
+
+    return minimise(model, losses, lr=lr, device=device)

@@ -1,0 +1,52 @@
+"""Random labels: teach the model that the forget set means nothing."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.compute import generator
+from unlearnkit.methods import method
+from unlearnkit.task import Request, Samples
+from unlearnkit.train import minimise
+
+
+def draw_labels(y: Tensor, n_classes: int, seed: int, epoch: int, true_label: bool) -> Tensor:
+    """New labels (n,), uniform over all classes, or over all but the present one if not `true_label`."""
+    g = generator(seed, "labels", epoch)
+    if true_label:
+        return torch.randint(n_classes, y.shape, generator=g).to(y.device)
+    return (y + torch.randint(1, n_classes, y.shape, generator=g).to(y.device)) % n_classes
+
+
+@method("random_label", source="Golatkar et al. 2020; variants as in the code of Fan et al. 2024, arXiv 2310.12508")
+def random_label(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: int = 10,
+    lr: float = 0.01,
+    schedule: Literal["alternate", "union"] = "alternate",
+    true_label: bool = True,
+    batch_size: int = 64,
+) -> nn.Module:
+    """Train F on labels redrawn each epoch, and R on its own.
+
+    schedule: "alternate" passes over F, then R, in each epoch; "union" shuffles both together.
+    true_label: whether a draw may hit the true label.
+    """
+    task = task.to(device)
+
+    def losses(net):
+        for epoch in range(epochs):
+            labels = draw_labels(task.forget.y, task.n_classes, seed, epoch, true_label)
+            passes = [task.forget.relabelled(labels), task.retain]
+            if schedule == "union":
+                passes = [Samples(torch.cat([p.x for p in passes]), torch.cat([p.y for p in passes]))]
+            for number, samples in enumerate(passes):
+                for batch in samples.batches(batch_size, seed, epoch, number):
+                    yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=lr, device=device)

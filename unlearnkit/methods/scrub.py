@@ -1,0 +1,48 @@
+"""SCRUB: a student that departs from its teacher on what goes and obeys it on what stays."""
+
+import copy
+
+import torch
+from torch import nn
+
+from unlearnkit.divergence import kl
+from unlearnkit.methods import method
+from unlearnkit.task import Request
+from unlearnkit.train import minimise
+
+
+@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1; defaults of the authors' code")
+def scrub(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: int = 5,
+    max_epochs: int = 2,
+    lr: float = 0.005,
+    alpha: float = 0.5,
+    gamma: float = 1.0,
+    temperature: float = 4.0,
+    batch_size: int = 64,
+) -> nn.Module:
+    """Each of the first `max_epochs` epochs starts with one pass that maximises KL(teacher || student) T^2 on F; every
+    epoch has one that minimises gamma l + alpha KL(teacher || student) T^2 on R. The teacher is the model as given.
+    """
+    task = task.to(device)
+    teacher = copy.deepcopy(model).to(task.forget.y.device).eval()
+
+    def distance(net, batch):
+        with torch.no_grad():
+            target = (task.log_probs(teacher, batch) / temperature).log_softmax(-1)  # softening ignores the offset
+        return kl(target, (task.log_probs(net, batch) / temperature).log_softmax(-1)).mean() * temperature**2
+
+    def losses(student):
+        for epoch in range(epochs):
+            if epoch < max_epochs:
+                for batch in task.forget.batches(batch_size, seed, "max", epoch):
+                    yield -distance(student, batch)
+            for batch in task.retain.batches(batch_size, seed, epoch):
+                yield gamma * task.losses(student, batch).mean() + alpha * distance(student, batch)
+
+    return minimise(model, losses, lr=lr, device=device)

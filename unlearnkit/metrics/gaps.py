@@ -1,0 +1,23 @@
+"""Several accuracies in one number: the distance to a reference model."""
+
+from unlearnkit.evidence import Evidence
+from unlearnkit.metrics import metric
+from unlearnkit.metrics.accuracy import accuracy
+from unlearnkit.metrics.attacks import confidence_attack
+
+
+@metric("avg-gap", direction="lower", unit="fraction", references=("retrain", "clean"), source="Fan et al. 2024")
+def average_gap(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """Mean absolute difference to the reference over UA, RA, TA and MIA; 0 is the reference itself."""
+    differences = [accuracy(evidence, g) - accuracy(reference, g) for g in ("target", "retain", "test")]
+    differences.append(evidence.once(confidence_attack) - reference.once(confidence_attack))
+    return {"all": sum(map(abs, differences)) / len(differences)}
+
+
+@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), source="RUM, arXiv 2406.01257")
+def tug_of_war(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """Product over target, retain and test of 1 - |accuracy difference to the reference|; 1 is best."""
+    product = 1.0
+    for group in ("target", "retain", "test"):
+        product *= 1 - abs(accuracy(evidence, group) - accuracy(reference, group))
+    return {"all": product}

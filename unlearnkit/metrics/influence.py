@@ -1,0 +1,36 @@
+"""What is left of the targets in a model, and what removing it cost their neighbours.
+
+Residual influence, rho = (s(M) - s(clean)) / (s(original) - s(clean)), is a ratio of means over seeds and is made from
+these scores when a table is (unlearnkit.summary.rho); a ratio for each seed would be mostly noise.
+"""
+
+from unlearnkit.evidence import Evidence
+from unlearnkit.metrics import metric
+from unlearnkit.metrics.accuracy import accuracy
+
+
+@metric("phi", direction="gap", unit="logits", source="Carlini et al. 2022, arXiv 2112.03570")
+def phi(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Mean logit of the label's probability on each group: the score s that rho is made from."""
+    return {group: evidence.phi[evidence.rows(group)].mean().item() for group in evidence.groups}
+
+
+@metric("phi-decoy", direction="gap", unit="logits", source="ours")
+def phi_over_decoys(evidence: Evidence, reference=None) -> dict[str, float]:
+    """phi on the targets less phi on the decoys: what the model knows of the targets beyond samples like them."""
+    mean = {group: evidence.phi[evidence.rows(group)].mean().item() for group in ("target", "decoy")}
+    return {"target": mean["target"] - mean["decoy"]}
+
+
+@metric("loss", direction="gap", unit="nats")
+def loss(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Mean cross-entropy on each group."""
+    return {group: evidence.losses[evidence.rows(group)].mean().item() for group in evidence.groups}
+
+
+@metric("neighbour-cost", direction="lower", unit="fraction", references=("original",), source="ours")
+def neighbour_cost(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """Accuracy lost, against the model before unlearning, on the similar samples that were to stay."""
+    if not len(evidence.rows("similar")):
+        return {}
+    return {"similar": accuracy(reference, "similar") - accuracy(evidence, "similar")}

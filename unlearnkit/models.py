@@ -1,0 +1,84 @@
+"""Small image classifiers, each a body that ends in features and a linear head.
+
+No layer keeps running statistics, so that several seeds can be trained as one stacked program (unlearnkit.stack).
+"""
+
+import copy
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.compute import derive
+from unlearnkit.errors import BadValue
+from unlearnkit.registry import Registry
+
+models = Registry("model")
+
+
+class Classifier(nn.Module):
+    """logits = head(body(x)). x: (n, channels, height, width); features: (n, width); logits: (n, classes)."""
+
+    def __init__(self, body: nn.Sequential, head: nn.Linear):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+def build(name: str, in_shape: tuple[int, int, int], n_classes: int, seed: int) -> nn.Module:
+    """A model by its registered name, initialised from `seed` alone.
+
+    in_shape: (channels, height, width). Raises UnknownName for a name that is not registered.
+    """
+    return fresh(models[name](in_shape, n_classes), seed)
+
+
+def fresh(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of `model` with *every* parameter drawn anew from `seed`; the model itself is left as it is.
+
+    Raises BadValue if some parameter belongs to no layer that knows how to reset itself: a retrained model must not
+    inherit a single weight (the public defect this guards against: only the last layer was drawn anew).
+    """
+    model = copy.deepcopy(model)
+    covered = set()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init"))
+        for layer in model.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+                covered |= {id(p) for p in layer.parameters(recurse=False)}
+    missed = [name for name, p in model.named_parameters() if id(p) not in covered]
+    if missed:
+        raise BadValue(f"cannot draw {', '.join(missed)} anew: give the layer that owns it a reset_parameters()")
+    return model
+
+
+def n_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+@models.register("small_cnn", source="ours")
+def small_cnn(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
+    """Convolutions, pooled until the side is 4 or less, one hidden layer: 35 k parameters on 8x8, 135 k on 28x28."""
+    channels, height, width = in_shape
+    if min(height, width) < 4:
+        raise BadValue(f"small_cnn needs images of at least 4x4 pixels, got {height}x{width}; use 'mlp'")
+    layers, out = [], 8 if min(height, width) <= 8 else 16
+    while min(height, width) > 4:  # pooled before the ReLU: the same result for less work
+        layers += [nn.Conv2d(channels, out, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+        channels, out, height, width = out, min(2 * out, 64), height // 2, width // 2
+    layers += [nn.Conv2d(channels, out, 3, padding=1), nn.ReLU(), nn.Flatten()]
+    layers += [nn.Linear(out * height * width, 128), nn.ReLU()]
+    return Classifier(nn.Sequential(*layers), nn.Linear(128, n_classes))
+
+
+@models.register("mlp", source="ours")
+def mlp(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
+    """Two hidden layers of 128: the smallest model, and one that reconstruction attacks understand."""
+    layers = [nn.Flatten(), nn.Linear(prod(in_shape), 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()]
+    return Classifier(nn.Sequential(*layers), nn.Linear(128, n_classes))

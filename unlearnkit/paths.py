@@ -1,0 +1,35 @@
+"""Where things are kept. Nothing depends on the working directory: notebooks run in several."""
+
+import json
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The project: `UNLEARNKIT_HOME`, else the nearest folder upwards with `notebooks/grids`, else this checkout.
+
+    Raises nothing: an installed library without a checkout works in the current folder.
+    """
+    if home := os.environ.get("UNLEARNKIT_HOME"):
+        return Path(home).resolve()
+    here, package = Path.cwd(), Path(__file__).resolve().parent
+    for folder in (here, *here.parents, package.parent):
+        if (folder / "notebooks" / "grids").is_dir():
+            return folder
+    return here
+
+
+def cache() -> Path:
+    return Path(os.environ.get("UNLEARNKIT_CACHE") or root() / "results" / "cache").resolve()
+
+
+def runs() -> Path:
+    """Executed notebooks with their manifests."""
+    return Path(os.environ.get("UNLEARNKIT_RUNS") or root() / "results" / "runs").resolve()
+
+
+def note(what: str, value: str) -> None:
+    """Inside a batch job, tell the batch runner what was read or written: a line in the file it named."""
+    if log := os.environ.get("UNLEARNKIT_JOB_LOG"):
+        with open(log, "a") as file:
+            file.write(json.dumps([what, value]) + "\n")

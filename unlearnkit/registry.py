@@ -1,0 +1,143 @@
+"""Methods, metrics, models, datasets: found by name, added by a decorator.
+
+A file dropped into the registry's package is found; so is a module or `.py` file named in `UNLEARNKIT_PLUGINS`
+(comma-separated), which is how code of your own gets into every notebook, papermill run and table.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unlearnkit.errors import BadValue, UnlearnkitError, unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered function: `entry(...)` calls it, `entry.info` says what was declared with it."""
+
+    kind: str
+    name: str
+    function: Callable
+    info: dict = field(default_factory=dict)
+
+    def __call__(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    def options(self) -> dict[str, inspect.Parameter]:
+        """Its keyword options with type and default: all keyword-only parameters but seed and device."""
+        found = inspect.signature(self.function).parameters.values()
+        return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "device")}
+
+    def resolve(self, given: Mapping[str, object]) -> dict[str, object]:
+        """All options, the given ones checked and the rest at their defaults.
+
+        Raises UnknownName for an option it does not have and BadValue for one of the wrong type.
+        """
+        options, hints = self.options(), typing.get_type_hints(self.function)
+        for name, value in given.items():
+            if name not in options:
+                raise unknown(f"option of {self.kind} {self.name!r}", name, options)
+            check_type(f"option {name!r} of {self.kind} {self.name!r}", value, hints.get(name, object))
+        missing = [n for n, p in options.items() if p.default is p.empty and n not in given]
+        if missing:
+            raise BadValue(f"{self.kind} {self.name!r} needs a value for: {', '.join(missing)}")
+        return {n: given.get(n, p.default) for n, p in options.items()}
+
+
+def check_type(what: str, value: object, hint: object) -> None:
+    """Raises BadValue unless `value` is of the type `hint` (int passes for float, bool not for int)."""
+    if not _fits(value, hint):
+        wanted = getattr(hint, "__name__", None) if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+        raise BadValue(f"{what} must be {wanted}, got {value!r} ({type(value).__name__})")
+
+
+def _fits(value, hint) -> bool:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint in (object, typing.Any):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, a) for a in args)
+    if origin is typing.Literal:
+        return value in args and any(type(value) is type(a) for a in args)
+    if origin in (list, tuple, dict):
+        return isinstance(value, origin) and (not args or all(_fits(v, args[-1]) for v in value))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+class Registry(Mapping):
+    """Name -> Entry. `package` is searched for files that register themselves when imported."""
+
+    def __init__(self, kind: str, package: str | None = None):
+        self.kind, self.package = kind, package
+        self._entries: dict[str, Entry] = {}
+        self._loaded = False
+
+    def register(self, name: str, **info) -> Callable:
+        """Decorator that adds a function under `name`; a second registration of the name replaces the first."""
+
+        def add(function: Callable) -> Callable:
+            self._entries[name] = Entry(self.kind, name, function, info)
+            return function
+
+        return add
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True  # first, since what is imported may look things up here
+            if self.package:
+                for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+                    importlib.import_module(f"{self.package}.{module.name}")
+            load_plugins()
+
+    def __getitem__(self, name: str) -> Entry:
+        self._load()
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries, f"To add one, see the README: Add a {self.kind}.")
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._entries)
+
+    def __contains__(self, name) -> bool:
+        self._load()
+        return name in self._entries
+
+
+def load_plugins() -> list[types.ModuleType]:
+    """Import what `UNLEARNKIT_PLUGINS` names (modules or .py files, comma-separated), once per process."""
+    return [_plugin(n.strip()) for n in os.environ.get("UNLEARNKIT_PLUGINS", "").split(",") if n.strip()]
+
+
+def _plugin(name: str) -> types.ModuleType:
+    try:
+        if not name.endswith(".py"):
+            return importlib.import_module(name)
+        alias = f"unlearnkit_plugin_{Path(name).stem}"
+        if alias not in sys.modules:
+            spec = importlib.util.spec_from_file_location(alias, Path(name).resolve())
+            sys.modules[alias] = module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return sys.modules[alias]
+    except (ImportError, FileNotFoundError) as error:
+        raise UnlearnkitError(f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported: {error}") from error

@@ -1,0 +1,183 @@
+"""Train many small models of one architecture at once: seeds, references, shadow subsets.
+
+Tiny nets spend their time on overhead, so several are trained as one net with grouped convolutions and batched matrix
+products, in channels_last; measured faster than vmap (tests/benchmarks). Larger images are better off one by one.
+Either way the work is spread over one-thread workers. A model's numbers do not depend on which others it is trained
+beside: stacks are filled up to a multiple of four, from where the kernels agree bit by bit.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.compute import generator, resolve_device, threads
+from unlearnkit.errors import BadValue
+from unlearnkit.models import Classifier
+from unlearnkit.task import Samples
+from unlearnkit.train import Recipe, check_finite, fit
+
+STACK = 8  # models per stack: more gains nothing on two cores and delays the first result
+TINY = 16 * 16  # pixels up to which stacking convolutions pays
+
+
+def fit_many(
+    models: Sequence[nn.Module],
+    samples: Sequence[Samples],
+    recipe: Recipe,
+    *,
+    seeds: Sequence[int],
+    device: str = "auto",
+    done: Callable[[int, nn.Module], None] | None = None,
+) -> list[nn.Module]:
+    """Train models[i] on samples[i] from seeds[i]; returns trained copies on the CPU, in eval mode, in that order.
+
+    The same numbers as `fit` one by one, within float rounding. `done(i, model)` is called as each is finished, so that
+    it can be saved at once. Raises what `fit` raises.
+    """
+    device = resolve_device(device)
+    groups = _groups(models, samples)
+    workers = 1 if device.type == "cuda" else max(1, min(torch.get_num_threads(), len(groups)))
+    results: list[nn.Module | None] = [None] * len(models)
+    lock = threading.Lock()
+
+    def run(group: list[int]) -> None:
+        with threads(1):
+            if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]]):
+                trained = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
+            else:
+                trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)
+        for i, model in zip(group, trained, strict=True):
+            results[i] = model
+            if done:
+                with lock:
+                    done(i, model)
+
+    if workers == 1:
+        for group in groups:
+            run(group)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(run, group) for group in groups]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return results
+
+
+def _stackable(model: nn.Module, samples: Samples) -> bool:
+    if not isinstance(model, Classifier) or not all(type(layer) in _LAYERS for layer in model.body):
+        return False
+    return samples.x[0, 0].numel() <= TINY or not any(type(layer) is nn.Conv2d for layer in model.body)
+
+
+def _groups(models, samples) -> list[list[int]]:
+    """Indices that train together: same layers, same number of samples, at most STACK."""
+    alike: dict[tuple, list[int]] = {}
+    for i, (model, data) in enumerate(zip(models, samples, strict=True)):
+        if not len(data):
+            raise BadValue("there is nothing to train on: the training set is empty")
+        key = (len(data), str(model)) if _stackable(model, data) else (i,)
+        alike.setdefault(key, []).append(i)
+    return [found[i : i + STACK] for found in alike.values() for i in range(0, len(found), STACK)]
+
+
+def _fit_stack(models, samples, seeds, recipe: Recipe, device) -> list[nn.Module]:
+    wanted = len(models)
+    for _ in range(-wanted % 4):  # see the module's docstring
+        models, samples, seeds = [*models, models[-1]], [*samples, samples[-1]], [*seeds, seeds[-1]]
+    net = StackedClassifier(models).to(device)
+    k, n = len(models), len(samples[0])
+    x = torch.stack([s.x for s in samples]).to(device)  # (k, n, channels, height, width)
+    y = torch.stack([s.y for s in samples]).to(device)
+    which = torch.arange(k, device=device)[:, None]
+    sgd, schedule = recipe.optimiser(net.parameters(), n)
+    for epoch in range(recipe.epochs):
+        order = torch.stack([torch.randperm(n, generator=generator(s, "order", epoch)) for s in seeds]).to(device)
+        losses = []
+        for index in order.split(recipe.batch_size, dim=1):
+            logits = net(x[which, index])  # (k, batch, classes)
+            loss = (
+                F.cross_entropy(logits.flatten(0, 1), y[which, index].flatten(), reduction="none").view(k, -1).mean(1)
+            )
+            sgd.zero_grad()
+            loss.sum().backward()
+            sgd.step()
+            schedule.step()
+            losses.append(loss.detach())
+        check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
+    return net.unstack(models[:wanted])
+
+
+class StackedClassifier(nn.Module):
+    """k classifiers of the same layers as one. x: (k, batch, channels, height, width) -> (k, batch, classes)."""
+
+    def __init__(self, models: Sequence[Classifier]):
+        super().__init__()
+        self.k = len(models)
+        layers = zip(*[[*m.body, m.head] for m in models], strict=True)
+        self.layers = nn.ModuleList([_LAYERS[type(group[0])](group) for group in layers])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)  # (batch, k*channels, ...)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def unstack(self, like: Sequence[Classifier]) -> list[Classifier]:
+        """The first len(like) models, as ordinary modules on the CPU, in eval mode."""
+        found = [copy.deepcopy(m).cpu().eval() for m in like]
+        for number, layer in enumerate(self.layers):
+            for i, model in enumerate(found):
+                target = [*model.body, model.head][number]
+                for name, value in layer.named_parameters():
+                    part = value.detach().cpu().contiguous().view(self.k, -1)[i]
+                    getattr(target, name).data.copy_(part.view_as(getattr(target, name)))
+        return found
+
+
+class _Conv(nn.Module):
+    def __init__(self, group: Sequence[nn.Conv2d]):
+        super().__init__()
+        weight = torch.cat([c.weight.detach() for c in group])
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+        self.bias = nn.Parameter(torch.cat([c.bias.detach() for c in group]))
+        self.shape = (group[0].stride, group[0].padding, group[0].dilation, len(group))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, *self.shape)
+
+
+class _Linear(nn.Module):
+    def __init__(self, group: Sequence[nn.Linear]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([m.weight.detach() for m in group]))
+        self.bias = nn.Parameter(torch.stack([m.bias.detach() for m in group]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))  # (k, batch, out)
+
+
+class _Flatten(nn.Module):
+    def __init__(self, group: Sequence[nn.Flatten]):
+        super().__init__()
+        self.k = len(group)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], self.k, -1).transpose(0, 1)  # (k, batch, features of one model)
+
+
+_LAYERS = {
+    nn.Conv2d: _Conv,
+    nn.Linear: _Linear,
+    nn.Flatten: _Flatten,
+    nn.ReLU: lambda group: nn.ReLU(),
+    nn.MaxPool2d: lambda group: nn.MaxPool2d(group[0].kernel_size, group[0].stride, group[0].padding),
+}

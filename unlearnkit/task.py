@@ -1,0 +1,141 @@
+"""The similar-sample task: what is to be forgotten, what resembles it and stays, and what was never seen."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.compute import generator, resolve_device
+from unlearnkit.errors import BadValue
+
+ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test")
+
+# which roles each reference model is trained on
+TRAINED_ON = {
+    "original": ("target", "similar", "filler"),
+    "retrain": ("similar", "filler"),
+    "clean": ("filler",),
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples in memory. x: (n, channels, height, width) float32; y: (n,) int64."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index) -> "Samples":
+        return Samples(self.x[index], self.y[index])
+
+    def to(self, device) -> "Samples":
+        return Samples(self.x.to(device), self.y.to(device))
+
+    def relabelled(self, y: Tensor) -> "Samples":
+        return Samples(self.x, y)
+
+    def batches(self, size: int, seed: int, *labels: object) -> Iterator["Samples"]:
+        """One shuffled pass in batches of `size` (the last may be smaller); the order depends on seed and labels."""
+        order = torch.randperm(len(self), generator=generator(seed, "order", *labels)).to(self.y.device)
+        for index in order.split(size):
+            yield self[index]
+
+    def digest(self) -> str:
+        """Hash of content, order included."""
+        return hashlib.sha256(_bytes(self.x) + _bytes(self.y)).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that an unlearning method is given: never the roles, the links, the test set or the decoys.
+
+    forget, retain: Samples; recipe: how the model was trained (unlearnkit.train.Recipe).
+    """
+
+    forget: Samples
+    retain: Samples
+    n_classes: int
+    recipe: object = None
+
+    def __post_init__(self):
+        if not len(self.forget):
+            raise BadValue("the forget set is empty: there is nothing to unlearn")
+
+    def to(self, device: str) -> "Request":
+        device = resolve_device(device)
+        return Request(self.forget.to(device), self.retain.to(device), self.n_classes, self.recipe)
+
+    def losses(self, model: nn.Module, batch: Samples) -> Tensor:
+        """Cross-entropy of each sample, (n,), in nats."""
+        return F.cross_entropy(model(batch.x), batch.y, reduction="none")
+
+    def log_probs(self, model: nn.Module, batch: Samples) -> Tensor:
+        """Log of the predicted distribution of each sample, (n, classes)."""
+        return model(batch.x).log_softmax(-1)
+
+
+@dataclass(frozen=True)
+class SimilarityTask:
+    """Samples with roles, and a table of which sample is similar to which.
+
+    x: (n, channels, height, width) float32 in [0, 1]; y: (n,) int64, the label trained on; role: (n,) int8, index into
+    ROLES; source: (n,) int64, the id of the raw image that a sample is or was made from.
+    pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), kind, strength, and the measures.
+    facts: what a dataset card shows. A sample's id is its row number.
+    """
+
+    x: Tensor
+    y: Tensor
+    role: Tensor
+    source: Tensor
+    pairs: pd.DataFrame
+    n_classes: int
+    facts: Mapping = field(default_factory=dict)
+
+    def index(self, *roles: str) -> Tensor:
+        """Row numbers of the samples in these roles, in order."""
+        wanted = torch.tensor([ROLES.index(r) for r in roles])
+        return torch.isin(self.role, wanted).nonzero().squeeze(1)
+
+    def of(self, *roles: str) -> Samples:
+        index = self.index(*roles)
+        return Samples(self.x[index], self.y[index])
+
+    def training_set(self, reference: str) -> Samples:
+        """What `original`, `retrain` or `clean` is trained on."""
+        return self.of(*TRAINED_ON[reference])
+
+    def request(self, recipe=None) -> Request:
+        return Request(self.of("target"), self.of("similar", "filler"), self.n_classes, recipe)
+
+    def digest(self) -> str:
+        """Hash of all content: pixels, labels, roles, sources and pairs."""
+        text = self.pairs.to_csv(index=False, float_format="%.6g").encode()
+        parts = [_bytes(t) for t in (self.x, self.y, self.role, self.source)]
+        return hashlib.sha256(b"".join(parts) + text).hexdigest()[:20]
+
+    def check(self) -> "SimilarityTask":
+        """Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""
+        groups = {"trained": TRAINED_ON["original"], "decoy": ("decoy",), "test": ("test",)}
+        ids = {g: set(self.source[self.index(*r)].tolist()) for g, r in groups.items()}
+        pixels = {g: {_bytes(v) for v in self.x[self.index(*r)]} for g, r in groups.items()}
+        for a, b in (("trained", "test"), ("trained", "decoy"), ("decoy", "test")):
+            for what, sets in (("ids", ids), ("images", pixels)):
+                if shared := len(sets[a] & sets[b]):
+                    raise BadValue(f"{shared} {what} are in both the {a} and the {b} samples; they must be disjoint")
+        for column, allowed in (("anchor", ("target", "decoy")), ("similar", ("similar", "decoy_similar"))):
+            found = {ROLES[r] for r in self.role[torch.tensor(self.pairs[column].to_numpy())].tolist()}
+            if extra := found - set(allowed):
+                raise BadValue(f"column {column!r} of the pair table names samples of role {', '.join(sorted(extra))}")
+        return self
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().numpy().tobytes()
