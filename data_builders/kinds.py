@@ -14,18 +14,18 @@ def block_mask(image: Tensor, copies: int, strength: float, rng: torch.Generator
     """Cut the image into blocks of `block` x `block` pixels and set a random share of them to 0.
 
     image: (channels, height, width); returns (copies, channels, height, width). P1 speaks of "b x b blocks"; that b is
-    the side in pixels is our reading. Two decisions of ours: the blocks of a weak mask are among those of a
-    stronger one from the same generator, so that strengths can be compared copy by copy; and a mask that hides only
-    black pixels is drawn again, since its copy would be the target itself.
+    the side in pixels is our reading. Decisions of ours: the blocks of a weak mask are among those of a stronger one
+    from the same generator, so that strengths can be compared copy by copy; a strength above 0 masks at least one
+    block; and a mask that hides only black pixels is drawn again, since its copy would be the target itself.
     """
-    channels, height, width = image.shape
+    height, width = image.shape[1:]
     if not 0 <= strength <= 1:
         raise BadValue(f"block_mask: strength is the share of blocks to mask, from 0 to 1, got {strength}")
     if block < 1 or height % block or width % block:
         fits = [b for b in range(1, min(height, width) + 1) if height % b == 0 and width % b == 0]
         raise BadValue(f"block_mask: block={block} does not divide {height}x{width}; use one of {fits}")
     rows, columns = height // block, width // block
-    n_masked = round(strength * rows * columns)
+    n_masked = max(round(strength * rows * columns), int(strength > 0))
     made = image.repeat(copies, 1, 1, 1)
     for copy in made:
         for _ in range(100):

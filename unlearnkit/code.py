@@ -25,7 +25,7 @@ def digests(roots: Iterable[Callable | ModuleType]) -> dict[str, str]:
     return _digests(tuple(getattr(thing, "function", thing) for thing in roots))  # a registry entry is its function
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _digests(roots: tuple[Callable | ModuleType, ...]) -> dict[str, str]:
     """Read once per process: what is loaded is what runs, however the files are edited meanwhile."""
     found: dict[str, str] = {}
@@ -70,7 +70,7 @@ def _file(name: str) -> Path | None:
     return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _imports(text: str, importer: str) -> tuple[str, ...]:
     """Project modules that the source imports, at its top or inside functions."""
     names = set()
@@ -85,7 +85,7 @@ def _imports(text: str, importer: str) -> tuple[str, ...]:
     return tuple(sorted(n for n in names if _file(n) and n not in PACKAGES))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _digest(text: str) -> str:
     return hashlib.sha256(_canonical(ast.parse(text)).encode()).hexdigest()[:16]
 
@@ -112,7 +112,7 @@ def _is_docstring(node, body) -> bool:
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def version() -> str:
     """The commit of a checkout, with -dirty if it has changes, else the package's version."""
     command = ["git", "-C", str(HOME), "describe", "--always", "--dirty", "--abbrev=12"]

@@ -1,6 +1,5 @@
 """How similar two images are, measured pair by pair in batches."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
@@ -63,6 +65,8 @@ class Artefact:
     def info(self) -> Mapping:
         return self.manifest["info"]
 
+
+_verified: dict[Path, Artefact] = {}  # read and found whole by this process: not digested again
 
 Make = Callable[[list[tuple[int, Path]], Callable[[int, dict], None]], None]
 
@@ -150,9 +154,12 @@ class Store:
         folder = self.root / spec.kind / spec.key
         if not folder.exists():
             return None
+        if folder in _verified:
+            return _verified[folder]
         damage = self._damage(folder, spec)
         if damage is None:
-            return Artefact(spec.key, folder, json.loads((folder / "manifest.json").read_text()))
+            _verified[folder] = Artefact(spec.key, folder, json.loads((folder / "manifest.json").read_text()))
+            return _verified[folder]
         aside = self.root / "damaged" / f"{spec.kind}-{spec.key}-{time.time_ns()}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process has set it aside already
@@ -211,18 +218,20 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@cache
+def _versions() -> dict:
+    return {name: metadata.version(name) for name in ("torch", "numpy", "pandas", "scikit-learn")}
+
+
 def provenance() -> dict:
     """Code version, library versions, hardware and threads, date: what a reader needs to judge a number."""
-    import numpy
-    import torch
-
+    torch = sys.modules.get("torch")  # a batch worker never loads it
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": code.version(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
+        "libraries": _versions(),
         "processor": platform.machine(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads() if torch else 1,
     }

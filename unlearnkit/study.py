@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from data_builders import datasets
 from data_builders.compose import compose
@@ -26,14 +26,15 @@ from unlearnkit.methods import methods
 from unlearnkit.metrics import metrics
 from unlearnkit.models import build, models
 from unlearnkit.progress import Progress
+from unlearnkit.ranking import held_out_loss
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, SimilarityTask
 from unlearnkit.train import fit
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
-BASELINES = ("original", "clean")  # rows of every table that are no methods; this clean has a seed of its own
-FOLDS = 5  # for the held-out loss of every image
+# rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
+BASELINES = ("original", "clean", "clean-again")
 
 
 @dataclass(frozen=True)
@@ -93,31 +94,16 @@ def _read_task(folder: str) -> SimilarityTask:
 def difficulty_artefact(cell: Cell) -> Artefact:
     """Held-out loss of every training image of the cell's dataset: from the fold model that did not see it."""
     recipe = cell.recipe.as_dict()
-    roots = (datasets[cell.dataset], models[cell.model], build, fit_many, held_out_loss)
+    roots = (datasets[cell.dataset], models[cell.model], held_out_loss)
     spec = Spec("difficulty", {"dataset": cell.dataset, "model": cell.model, "recipe": recipe}, roots)
 
     def make(folder: Path) -> None:
-        save_file({"loss": held_out_loss(cell)}, folder / "loss.safetensors")
+        raw = datasets[cell.dataset]()
+        save_file(
+            {"loss": held_out_loss(raw.x, raw.y, raw.n_classes, cell.model, cell.recipe)}, folder / "loss.safetensors"
+        )
 
     return Store().get(spec, make)
-
-
-def held_out_loss(cell: Cell) -> Tensor:
-    """(n,) cross-entropy of each training image under a model of the cell's kind trained on the other folds."""
-    from unlearnkit.task import Samples
-
-    raw = datasets[cell.dataset]()
-    fold = torch.arange(len(raw.x)) % FOLDS
-    parts = [Samples(raw.x[fold != f], raw.y[fold != f]) for f in range(FOLDS)]
-    seeds = [derive(0, "difficulty", f) for f in range(FOLDS)]
-    nets = [build(cell.model, tuple(raw.x.shape[1:]), raw.n_classes, seed) for seed in seeds]
-    trained = fit_many(nets, parts, cell.recipe, seeds=seeds)
-    loss = torch.empty(len(raw.x))
-    with torch.inference_mode():
-        for f, net in enumerate(trained):
-            held_out = fold == f
-            loss[held_out] = nn.functional.cross_entropy(net(raw.x[held_out]), raw.y[held_out], reduction="none")
-    return loss
 
 
 # --- reference models ----------------------------------------------------------------------------------------------
@@ -257,16 +243,14 @@ def scores(
 ) -> pd.DataFrame:
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows that are none: "original", and "clean" (trained with a seed of its own: the noise
-    floor of all that is measured against clean). options: {method: options} that differ from the defaults.
+    names: methods, and the rows of BASELINES that are none. options: {method: options} that differ from the defaults.
     """
     for name in names:
         if name not in BASELINES:
             methods[name].resolve((options or {}).get(name, {}))  # fails now, not after an hour
-    with torch.no_grad():
-        references(cells, device=device)
-        if "clean" in names:
-            references(cells, ["clean"], repeat="again", device=device)
+    references(cells, device=device)
+    if "clean-again" in names:
+        references(cells, ["clean"], repeat="again", device=device)
     frames = []
     with Progress("scores", len(cells) * len(names)) as bar:
         for cell in cells:
@@ -279,9 +263,9 @@ def scores(
 def _scores(cell: Cell, name: str, options: Mapping, device: str) -> pd.DataFrame:
     (refs,) = references([cell], device=device)
     timed = unlearn(cell, "retrain", device=device)
-    if name == "original":
-        model, cost = refs["original"], None
-    elif name == "clean":
+    if name in REFERENCES and name in BASELINES:
+        model, cost = refs[name], None
+    elif name == "clean-again":
         model, cost = references([cell], ["clean"], repeat="again", device=device)[0]["clean"], None
     else:
         model = timed if name == "retrain" and not options else unlearn(cell, name, options, device=device)

@@ -1,0 +1,135 @@
+"""Run one notebook as a job: whole or not at all, with a manifest written last."""
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from unlearnkit import paths
+from unlearnkit.store import provenance
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """state: "ran", "cached" or "failed"; `error` says what failed: cell, source, exception."""
+
+    key: str
+    state: str
+    seconds: float
+    error: str = ""
+
+
+def folder(stem: str, key: str) -> Path:
+    return paths.runs() / stem / key
+
+
+def finished(stem: str, key: str) -> bool:
+    """Whether the job's manifest is there and all files that it wrote are as it wrote them."""
+    try:
+        manifest = json.loads((folder(stem, key) / "manifest.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return all(_digest(paths.root() / file) == digest for file, digest in manifest["outputs"].items())
+
+
+def run(stem: str, path: str, parameters: dict, key: str, environment: dict | None = None) -> Outcome:
+    """Execute the notebook with papermill in this process; another process at the same job is waited for."""
+    start = time.monotonic()
+    os.environ.update(environment or {})
+    _choose_gpu()
+    parent = paths.runs() / stem
+    (paths.runs() / "locks").mkdir(parents=True, exist_ok=True)
+    parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(paths.runs() / "locks" / key):
+        if finished(stem, key):
+            return Outcome(key, "cached", time.monotonic() - start)
+        with tempfile.TemporaryDirectory(prefix=f".{key}-", dir=parent) as beside:
+            error = _execute(Path(path), Path(beside), parameters)
+            seconds = time.monotonic() - start
+            if error:
+                shutil.copy(Path(beside) / "notebook.ipynb", parent / f"failed-{key}.ipynb")
+                return Outcome(key, "failed", seconds, error)
+            _publish(Path(beside), stem, key, parameters, seconds)
+    return Outcome(key, "ran", seconds)
+
+
+def _choose_gpu() -> None:
+    """Worker i of a local cluster keeps to GPU i, round and round; elsewhere whoever starts the workers decides."""
+    from distributed import get_worker
+
+    gpus = len(glob.glob("/dev/nvidia[0-9]*"))
+    with contextlib.suppress(ValueError):  # not on a worker
+        name = get_worker().name
+        if gpus > 1 and isinstance(name, int):
+            os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(name % gpus))
+
+
+def _execute(path: Path, out: Path, parameters: dict) -> str:
+    """ "" or what went wrong. papermill's own word is not enough: a killed kernel leaves cells that never ran."""
+    import nbformat
+    import papermill
+    from traitlets.config import Config
+
+    log = out / "log.jsonl"
+    os.environ["UNLEARNKIT_JOB_LOG"] = str(log)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = (
+        "1"  # this environment's kernel, not one of the same name in the home folder
+    )
+    try:
+        papermill.execute_notebook(
+            str(path),
+            str(out / "notebook.ipynb"),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            config=Config({"KernelManager": {"transport": "ipc"}}),  # no port races between parallel kernels
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"cell {error.exec_count}:\n{_indent(error.source)}\n{error.ename}: {error.evalue}"
+    except Exception as error:  # the kernel died, or would not start: this job's failure, not the batch's
+        return f"{type(error).__name__}: {error}"
+    finally:
+        os.environ.pop("UNLEARNKIT_JOB_LOG", None)
+    executed = nbformat.read(out / "notebook.ipynb", as_version=4)
+    left = [c for c in executed.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
+    return f"{len(left)} cells never ran, the first:\n{_indent(left[0].source)}" if left else ""
+
+
+def _indent(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.strip().split("\n"))
+
+
+def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float) -> None:
+    log = beside / "log.jsonl"
+    notes = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    outputs = {value: _digest(paths.root() / value) for what, value in notes if what == "output"}
+    manifest = {
+        "key": key,
+        "notebook": stem,
+        "parameters": parameters,
+        "artefacts": sorted({value for what, value in notes if what == "artefact"}),
+        "outputs": outputs,
+        "seconds": round(seconds, 2),
+        "made": provenance(),
+    }
+    log.unlink(missing_ok=True)
+    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    final = folder(stem, key)
+    if final.exists():  # an earlier run whose outputs have changed since
+        shutil.rmtree(final)
+    os.rename(beside, final)
+    Path(beside).mkdir()  # for TemporaryDirectory to remove
+
+
+def _digest(file: Path) -> str | None:
+    with contextlib.suppress(FileNotFoundError):
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    return None

@@ -1,0 +1,88 @@
+"""The tables of the study, each one function over task cards or the tidy score table."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from unlearnkit import study
+from unlearnkit.cell import Cell
+from unlearnkit.similarity import MEASURES
+from unlearnkit.summary import CELL, rho, summarise
+from unlearnkit.task import SimilarityTask
+
+T2_COLUMNS = {  # column: metric, group, reference
+    "gap_retrain": ("avg-gap", "all", "retrain"),
+    "gap_clean": ("avg-gap", "all", "clean"),
+    "FA": ("FA", "target", ""),
+    "RA": ("RA", "retain", ""),
+    "TA": ("TA", "test", ""),
+    "MIA": ("MIA", "target", ""),
+    "MIA_loss": ("MIA-loss", "target", ""),
+    "JS_retrain": ("JS", "target", "retrain"),
+    "JS_clean": ("JS", "target", "clean"),
+    "ToW_retrain": ("ToW", "all", "retrain"),
+    "ToW_clean": ("ToW", "all", "clean"),
+    "neighbour_cost": ("neighbour-cost", "similar", "original"),
+    "RTE": ("RTE", "all", "retrain"),
+    "steps": ("steps", "all", ""),
+}
+
+
+def t1(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Dataset cards: one row per task condition, over its seeds; column `run` names the stored tasks.
+
+    similarity: mean over all target-similar pairs of all seeds, and its 5th and 95th percentile over pairs.
+    """
+    rows = []
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(v for k, v in cell.columns().items() if k != "seed"), []).append(cell)
+    for members in groups.values():
+        tasks, artefacts = [study.load_task(c) for c in members], [study.task_artefact(c) for c in members]
+        pairs = pd.concat([t.pairs[t.pairs.anchor.isin(t.index("target").tolist())] for t in tasks])
+        row = {k: v for k, v in members[0].columns().items() if k not in ("seed", "architecture")}
+        row |= {"seeds": len(members), "classes": tasks[0].n_classes}
+        row |= {f"n_{role}": len(tasks[0].index(role)) for role in ("target", "similar", "filler", "decoy", "test")}
+        row["n_train"] = row["n_target"] + row["n_similar"] + row["n_filler"]
+        for measure in MEASURES:
+            row[measure] = pairs[measure].mean()
+            row[f"{measure}_p5"], row[f"{measure}_p95"] = pairs[measure].quantile(0.05), pairs[measure].quantile(0.95)
+        row["exact_copies"] = int((pairs["ssim"] >= 1).sum())
+        row["digests"] = " ".join(a.info["digest"] for a in artefacts)
+        rows.append(row | {"run": " ".join(a.key for a in artefacts)})
+    return pd.DataFrame(rows)
+
+
+def t2(scores: pd.DataFrame) -> pd.DataFrame:
+    """The main table of study I: one row per cell and method, means over seeds with 95% intervals.
+
+    Methods stand between the references: original and retrain above them, clean and its noise floor below.
+    rho is the residual influence, rho_net the same net of what the model knows of decoys (unlearnkit.summary.rho).
+    """
+    table = summarise(scores, T2_COLUMNS)
+    for name, metric in (("rho", "phi"), ("rho_net", "phi-decoy")):
+        found = rho(scores, metric).drop(columns="n")
+        table = table.join(found.rename(columns={c: c.replace("rho", name) for c in found}))
+    first = [c for c in table if c.startswith(("gap_", "rho"))]
+    table = table[["n", *first, *(c for c in table if c not in first and c != "n")]]
+    order = {name: place for place, name in enumerate(("original", "retrain", "", "clean", "clean-again"))}
+    place = table.index.get_level_values("method").map(lambda m: order.get(m, order[""]))
+    table = table.assign(place=place).reset_index().sort_values([*CELL, "place", "method"], ignore_index=True)
+    return table.drop(columns="place")
+
+
+def relations(task: SimilarityTask, fillers: int = 50) -> pd.DataFrame:
+    """How similar a target is to its similar samples, to fillers (the first `fillers`) and to decoys: the data of F2.
+
+    Returns columns relation, target (row number), strength, and one per measure.
+    """
+    target = task.index("target")
+    linked = task.pairs[task.pairs.anchor.isin(target.tolist())]
+    parts = [linked.rename(columns={"anchor": "target"})[["target", "strength", *MEASURES]].assign(relation="similar")]
+    for role, limit in (("filler", fillers), ("decoy", fillers)):
+        other = task.index(role)[:limit]
+        a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
+        values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
+        parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
+    return pd.concat(parts, ignore_index=True)
