@@ -19,12 +19,12 @@ class Cell:
 
     dataset: str = "digits"
     targets: str = "random"  # random, hard or canary
-    n_targets: int = 20
+    n_targets: int = 12
     copies: int = 5  # similar samples per target that stay in training
     kind: str = "block_mask"
     strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
     kind_options: Mapping = field(default_factory=dict, hash=False)
-    train_size: int = 1000
+    train_size: int = 640
     model: str = "small_cnn"
     recipe: Recipe = Recipe()
     seed: int = 0

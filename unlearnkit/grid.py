@@ -86,7 +86,7 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
     if own.get("method") == "all":
         from unlearnkit.methods import methods
 
-        own["method"] = sorted(methods)
+        own["method"] = sorted(methods, key=lambda m: (m != "retrain", m))  # all others are timed against it
     known = values | own
     for name in (*entry.get("each", ()), *entry.get("with", ())):
         if name not in known:

@@ -83,6 +83,7 @@ def _execute(path: Path, out: Path, parameters: dict) -> str:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = (
         "1"  # this environment's kernel, not one of the same name in the home folder
     )
+    sockets = tempfile.mkdtemp(prefix="kernel-")  # of its own and short: two kernels at one socket talk to each other
     try:
         papermill.execute_notebook(
             str(path),
@@ -90,7 +91,7 @@ def _execute(path: Path, out: Path, parameters: dict) -> str:
             parameters=parameters,
             kernel_name="python3",
             progress_bar=False,
-            config=Config({"KernelManager": {"transport": "ipc"}}),  # no port races between parallel kernels
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/s"}}),  # ports can be raced for
         )
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}:\n{_indent(error.source)}\n{error.ename}: {error.evalue}"
@@ -98,6 +99,7 @@ def _execute(path: Path, out: Path, parameters: dict) -> str:
         return f"{type(error).__name__}: {error}"
     finally:
         os.environ.pop("UNLEARNKIT_JOB_LOG", None)
+        shutil.rmtree(sockets, ignore_errors=True)
     executed = nbformat.read(out / "notebook.ipynb", as_version=4)
     left = [c for c in executed.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
     return f"{len(left)} cells never ran, the first:\n{_indent(left[0].source)}" if left else ""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import get_args, get_origin
 
 from unlearnkit import paths
 from unlearnkit.errors import BadValue, unknown
@@ -26,7 +27,13 @@ def check_parameters(namespace: Mapping) -> None:
             continue
         if name not in declared:
             raise unknown("parameter", name, declared)
-        check_type(f"parameter {name!r}", value, declared[name])
+        _check(f"parameter {name!r}", value, declared[name])
+
+
+def _check(what: str, value: object, hint: object) -> None:
+    """One value will do where a list is asked for: `-p copies 5`."""
+    single = get_origin(hint) is list and not isinstance(value, list | tuple)
+    check_type(what, value, get_args(hint)[0] if single else hint)
 
 
 def notebooks() -> list[Path]:
@@ -68,7 +75,7 @@ def check_arguments(path: Path, given: Mapping[str, object]) -> None:
         if name not in declared:
             raise unknown(f"parameter of {path.name}", name, declared)
         hint = eval(declared[name][0], {"__builtins__": {}}, types)  # the annotation in a notebook of ours
-        check_type(f"parameter {name!r} of {path.name}", value, hint)
+        _check(f"parameter {name!r} of {path.name}", value, hint)
 
 
 def sources(path: Path) -> list[str]:

@@ -136,10 +136,9 @@ class StackedClassifier(nn.Module):
         found = [copy.deepcopy(m).cpu().eval() for m in like]
         for number, layer in enumerate(self.layers):
             for i, model in enumerate(found):
-                target = [*model.body, model.head][number]
-                for name, value in layer.named_parameters():
-                    part = value.detach().cpu().contiguous().view(self.k, -1)[i]
-                    getattr(target, name).data.copy_(part.view_as(getattr(target, name)))
+                ordinary = [*model.body, model.head][number]
+                for name, value in layer.single(i).items() if hasattr(layer, "single") else ():
+                    getattr(ordinary, name).data.copy_(value.detach())
         return found
 
 
@@ -154,15 +153,25 @@ class _Conv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, *self.shape)
 
+    def single(self, i: int) -> dict[str, Tensor]:
+        """Parameters of model i, under the names and in the shapes of an ordinary layer."""
+        k = self.shape[-1]
+        return {"weight": self.weight.view(k, -1, *self.weight.shape[1:])[i], "bias": self.bias.view(k, -1)[i]}
+
 
 class _Linear(nn.Module):
     def __init__(self, group: Sequence[nn.Linear]):
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([m.weight.detach() for m in group]))
+        self.weight = nn.Parameter(
+            torch.stack([m.weight.detach().T for m in group])
+        )  # (k, in, out): its gradient's layout
         self.bias = nn.Parameter(torch.stack([m.bias.detach() for m in group]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))  # (k, batch, out)
+        return torch.baddbmm(self.bias[:, None], x, self.weight)  # (k, batch, out)
+
+    def single(self, i: int) -> dict[str, Tensor]:
+        return {"weight": self.weight[i].T, "bias": self.bias[i]}
 
 
 class _Flatten(nn.Module):

@@ -1,0 +1,214 @@
+"""The batch runner on small notebooks of its own: progress, caching, failures, kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from unlearnkit import batch, grid, job
+from unlearnkit.errors import BadValue, UnknownName, UnlearnkitError
+
+WORK = """
+from pathlib import Path
+import os, time
+from unlearnkit import paths
+with open(paths.root() / "trace", "a") as trace:
+    trace.write(f"start {n} {os.getpid()}\\n")
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
+    (tmp_path / "notebooks" / "grids").mkdir(parents=True)
+    return tmp_path
+
+
+def write(home, name, *cells):
+    parameters = new_code_cell("n: int = 0  # which", metadata={"tags": ["parameters"]})
+    book = new_notebook(cells=[parameters, *map(new_code_cell, cells)])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, home / "notebooks" / f"{name}.ipynb")
+
+
+def grids(home, text):
+    (home / "notebooks" / "grids" / "g.yaml").write_text(text)
+
+
+def trace(home):
+    file = home / "trace"
+    return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_runs_in_order_then_nothing_twice(home, capfd):
+    write(home, "1_first", WORK)
+    write(home, "2_second", WORK, "assert (paths.root() / 'trace').read_text().count('start 1') == 1")
+    grids(
+        home,
+        "profiles: {smoke: {n: [1, 2]}}\n"
+        "jobs:\n- {notebook: 1_first, each: [n]}\n- {notebook: 2_second, set: {n: 9}, after: [1_first]}\n",
+    )
+    jobs = grid.load("smoke")
+    assert [o.state for o in batch.run(jobs, workers=2)] == ["ran"] * 3
+    assert trace(home)[-1][1] == "9" and len(trace(home)) == 3
+    said = capfd.readouterr().out
+    assert "[1/3]" in said and "left" in said and "3 jobs: ran 3, cached 0, failed 0" in said
+    assert [o.state for o in batch.run(grid.load("smoke"))] == ["cached"] * 3 and len(trace(home)) == 3
+    folder = job.folder("2_second", jobs[-1].key)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["parameters"] == {"n": 9} and manifest["made"]["libraries"]
+    assert nbformat.read(folder / "notebook.ipynb", 4).cells[-1].execution_count
+
+
+def test_a_changed_notebook_runs_again_and_outputs_do_not_count(home):
+    grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
+    write(home, "1_first", "1 + 1")
+    before = grid.load("smoke")[0].key
+    book = nbformat.read(home / "notebooks" / "1_first.ipynb", 4)
+    book.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
+    nbformat.write(book, home / "notebooks" / "1_first.ipynb")
+    assert grid.load("smoke")[0].key == before
+    write(home, "1_first", "1 + 2")
+    assert grid.load("smoke")[0].key != before
+
+
+def test_a_failure_is_shown_and_stops_only_those_that_wait_for_it(home, capfd):
+    write(home, "1_bad", "x = 1 / n")
+    write(home, "2_waits", "n")
+    write(home, "3_free", "n")
+    grids(
+        home,
+        "profiles: {smoke: {}}\n"
+        "jobs:\n- {notebook: 1_bad}\n- {notebook: 2_waits, after: [1_bad]}\n- {notebook: 3_free}\n",
+    )
+    states = [o.state for o in batch.run(grid.load("smoke"), workers=1)]
+    assert states == ["failed", "failed", "ran"]
+    said = capfd.readouterr()
+    assert "x = 1 / n" in said.err and "ZeroDivisionError" in said.err and "a job that it waits for failed" in said.err
+    assert "ran 1, cached 0, failed 2" in said.out
+    assert len(list((job.paths.runs() / "1_bad").glob("failed-*.ipynb"))) == 1
+    assert not list((job.paths.runs() / "2_waits").glob("*")) if (job.paths.runs() / "2_waits").exists() else True
+
+
+@pytest.mark.parametrize("cell", ["import os; os.kill(os.getpid(), 9)", "import os; os._exit(0)"])
+def test_a_kernel_that_dies_is_a_failure(home, cell, capfd):
+    write(home, "1_dies", cell, "1 + 1")
+    grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_dies}\n")
+    assert [o.state for o in batch.run(grid.load("smoke"), workers=1)] == ["failed"]
+    assert "1_dies" in capfd.readouterr().err
+
+
+def driver(home, *arguments):
+    command = [sys.executable, "-m", "unlearnkit.cli", "study", "--profile", "smoke", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ.copy())
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def alive(pid) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("victim", ["driver", "kernel's worker"])
+def test_a_kill_loses_nothing_and_leaves_no_orphan(home, victim):
+    gate = home / "gate"
+    wait = f"while n == 2 and not Path({str(gate)!r}).exists(): time.sleep(0.1)"
+    write(home, "1_first", WORK, wait)
+    grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
+    run = driver(home, "--workers", "1")
+    wait_for(lambda: any(t[1] == "2" for t in trace(home)))
+    kernel = int(next(t[2] for t in trace(home) if t[1] == "2"))
+    worker = int(Path(f"/proc/{kernel}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(run.pid if victim == "driver" else worker, signal.SIGKILL)
+    if victim == "driver":
+        run.wait()
+    wait_for(lambda: not alive(worker) and not alive(kernel), 30)
+    gate.touch()
+    if victim == "driver":
+        run = driver(home, "--workers", "1")
+    said = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, said
+    assert "failed 0" in said
+    assert [t[1] for t in trace(home)].count("1") == 1  # what was finished is not done again
+    assert [t[1] for t in trace(home)].count("2") == 2
+
+
+def test_a_running_scheduler_is_used(home):
+    from distributed import LocalCluster
+
+    write(home, "1_first", WORK)
+    grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        outcomes = batch.run(grid.load("smoke"), scheduler=cluster.scheduler_address)
+    assert [o.state for o in outcomes] == ["ran"]
+
+
+def test_a_scheduler_that_does_not_answer_is_named(home, monkeypatch):
+    write(home, "1_first", WORK)
+    grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
+    with pytest.raises(UnlearnkitError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        batch.run(grid.load("smoke"), scheduler="tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("profiles: {smoke: {}}\njobs: [{notebook: 1_frst}]", UnknownName, "g.yaml.*Did you mean '1_first'"),
+        (
+            "profiles: {smoke: {}}\njobs: [{notebook: 1_first, set: {m: 3}}]",
+            UnknownName,
+            "parameter of 1_first.ipynb 'm'",
+        ),
+        (
+            "profiles: {smoke: {}}\njobs: [{notebook: 1_first, set: {n: x}}]",
+            BadValue,
+            "'n' of 1_first.ipynb must be int",
+        ),
+        ("profiles: {smoke: {}}\njobs: [{notebook: 1_first, with: [k]}]", UnknownName, "value in this profile 'k'"),
+        ("profiles: {smoke: {}}\njobs: [{notebook: 1_first, afer: [x]}]", UnknownName, "Did you mean 'after'"),
+        ("profiles: {smoke: {}}\njobs: [{notebook: 1_first, after: [x]}]", UnknownName, "earlier notebook"),
+        ("profiles: {smoke: {}}", BadValue, "g.yaml: not a grid"),
+        ("profiles: {small: {}}\njobs: []", BadValue, "no grid"),
+    ],
+)
+def test_a_wrong_grid_is_named_before_anything_runs(home, text, error, message):
+    write(home, "1_first", WORK)
+    grids(home, text)
+    with pytest.raises(error, match=message):
+        grid.load("smoke")
+    assert trace(home) == []
+
+
+def test_only_takes_what_is_asked_for_and_what_it_waits_for(home):
+    for name in ("1_first", "2_second", "3_third"):
+        write(home, name, WORK)
+    grids(
+        home,
+        "profiles: {smoke: {n: [1, 2]}}\n"
+        "jobs:\n- {notebook: 1_first, each: [n]}\n- {notebook: 2_second, after: [1_first], makes: [T1]}\n"
+        "- {notebook: 3_third}\n",
+    )
+    assert [j.notebook.stem for j in grid.load("smoke", ["T1"])] == ["1_first", "1_first", "2_second"]
+    assert [j.notebook.stem for j in grid.load("smoke", ["3_third"])] == ["3_third"]
+    with pytest.raises(UnknownName, match="Did you mean 'T1'"):
+        grid.load("smoke", ["T11"])
+
+
+def test_the_real_grids_are_sound():
+    for profile in ("smoke", "small"):
+        made = {i for j in grid.load(profile) for i in j.makes}
+        assert {"T1", "T2", "F1", "F2", "F3"} <= made

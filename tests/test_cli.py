@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from unlearnkit.cli import LISTS, main
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_lists_for_people_and_for_programs(what, capsys):
+    assert main(["list", what]) == 0
+    plain = capsys.readouterr().out
+    assert main(["list", what, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows and all(row["name"] in plain and row["summary"] for row in rows)
+
+
+def test_options_are_listed_with_type_and_default(capsys):
+    main(["list", "methods", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["scrub"]["options"]["temperature"] == {"default": 4.0, "type": "float"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study", "--profile", "smal"], "Did you mean 'small'"),
+        (["study", "--profile", "smoke", "--only", "T22"], "Did you mean 'T2'"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert message in said.err and said.err.startswith("unlearnkit: ") and "Traceback" not in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["study", "--workers", "0"], ["study", "--profil", "smoke"], ["list", "method"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_verify_reports_and_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
+    (tmp_path / "results").mkdir()
+    assert main(["verify"]) == 1
+    assert "T1   missing" in capsys.readouterr().out

@@ -1,0 +1,44 @@
+import types
+
+from unlearnkit import code
+from unlearnkit.methods import methods
+
+
+def digest(text):
+    return code._digest(text)
+
+
+def test_comments_docstrings_and_layout_do_not_count():
+    a = digest('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1\n')
+    assert a == digest("def f(x):  # why\n\n    return (x\n            + 1)\n")
+    assert a != digest("def f(x):\n    return x + 2\n")
+    assert digest("x = 'a'") != digest("x = 'b'")
+
+
+def test_a_method_depends_on_its_own_file_and_what_it_imports_only():
+    found = code.digests([methods["scrub"]])
+    assert {"unlearnkit.methods.scrub", "unlearnkit.train", "unlearnkit.divergence", "unlearnkit.task"} <= set(found)
+    assert not {"unlearnkit.methods.finetune", "unlearnkit.figures", "unlearnkit.study", "unlearnkit.store"} & set(
+        found
+    )
+
+
+def test_a_function_from_elsewhere_counts_by_its_own_source(tmp_path):
+    made = []
+    for body in ("return 1", "return 2"):
+        path = tmp_path / f"mine{len(made)}.py"
+        path.write_text(f"from unlearnkit.divergence import kl\ndef f():\n    {body}\n")
+        module = types.ModuleType(path.stem)
+        module.__file__ = str(path)
+        exec(path.read_text(), module.__dict__)
+        import sys
+
+        sys.modules[path.stem] = module
+        made.append(code.digests([module.f]))
+    assert [*made[0].values()][0] != [*made[1].values()][0]
+    assert all("unlearnkit.divergence" in m for m in made)
+
+
+def test_current_finds_a_module_or_says_it_is_gone():
+    assert code.current("unlearnkit.train") == code.digests([methods["scrub"]])["unlearnkit.train"]
+    assert code.current("unlearnkit.no_such") is None

@@ -1,0 +1,219 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unlearnkit import store as store_module
+from unlearnkit.errors import StoreError
+from unlearnkit.store import Spec, Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def write(text="hello"):
+    calls = []
+
+    def make(folder: Path):
+        calls.append(1)
+        (folder / "data.txt").write_text(text)
+        return {"length": len(text)}
+
+    make.calls = calls
+    return make
+
+
+def forget_what_was_read():
+    """As in a new process."""
+    store_module._verified.clear()
+
+
+def test_computed_once_then_read(store):
+    make = write()
+    first = store.get(Spec("thing", {"a": 1}), make)
+    forget_what_was_read()
+    again = store.get(Spec("thing", {"a": 1}), make)
+    assert len(make.calls) == 1 and again.key == first.key
+    assert (again.folder / "data.txt").read_text() == "hello" and again.info == {"length": 5}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Spec("thing", {"a": 2}),
+        Spec("thing", {"a": 1, "b": 0}),
+        Spec("other", {"a": 1}),
+        Spec("thing", {"a": 1}, parents=["x"]),
+        Spec("thing", {"a": 1}, roots=[Spec]),
+    ],
+)
+def test_a_change_in_any_part_misses(store, other):
+    make = write()
+    store.get(Spec("thing", {"a": 1}), make)
+    store.get(other, make)
+    assert len(make.calls) == 2
+
+
+def test_the_order_of_parameters_is_no_change():
+    assert Spec("t", {"a": 1, "b": 2}).key == Spec("t", {"b": 2, "a": 1}).key
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "manifest", "no manifest", "another's"])
+def test_a_damaged_artefact_is_named_set_aside_and_recomputed(store, damage, capsys):
+    spec, make = Spec("thing", {}), write()
+    folder = store.get(spec, make).folder
+    manifest = folder / "manifest.json"
+    if damage == "truncate":
+        (folder / "data.txt").write_text("hel")
+    elif damage == "alter":
+        (folder / "data.txt").write_text("jello")
+    elif damage == "remove":
+        (folder / "data.txt").unlink()
+    elif damage == "manifest":
+        manifest.write_text(manifest.read_text()[:40])
+    elif damage == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "0" * 20}))
+    forget_what_was_read()
+    again = store.get(spec, make)
+    assert len(make.calls) == 2 and (again.folder / "data.txt").read_text() == "hello"
+    assert f"thing {spec.key} is damaged" in capsys.readouterr().err
+    assert len(list((store.root / "damaged").iterdir())) == 1
+
+
+def test_a_failing_maker_leaves_nothing(store):
+    def make(folder):
+        (folder / "half").write_text("...")
+        raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        store.get(Spec("thing", {}), make)
+    assert not list((store.root / "thing").iterdir())
+
+
+def test_what_was_finished_before_a_failure_stays(store):
+    specs = [Spec("thing", {"i": i}) for i in range(3)]
+
+    def make(missing, publish):
+        for i, folder in missing:
+            if i == 2:
+                raise RuntimeError("killed here")
+            (folder / "x").write_text(str(i))
+            publish(i, {})
+
+    with pytest.raises(RuntimeError):
+        store.get_many(specs, make)
+    seen = []
+
+    def rest(missing, publish):
+        seen.extend(i for i, _ in missing)
+        (missing[0][1] / "x").write_text("2")
+        publish(2, {})
+
+    found = store.get_many(specs, rest)
+    assert seen == [2] and [(a.folder / "x").read_text() for a in found] == ["0", "1", "2"]
+
+
+def test_equal_specs_are_computed_once(store):
+    seen = []
+
+    def make(missing, publish):
+        for i, folder in missing:
+            seen.append(i)
+            (folder / "x").write_text("1")
+            publish(i, {})
+
+    a, b = store.get_many([Spec("thing", {}), Spec("thing", {})], make)
+    assert seen == [0] and a == b
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_is_explained_and_nothing_half_written_stays(store, code):
+    def make(folder):
+        (folder / "half").write_text("...")
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(StoreError, match="UNLEARNKIT_CACHE"):
+        store.get(Spec("thing", {}), make)
+    assert not list((store.root / "thing").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_really_full_disk(store):
+    def make(folder):
+        os.symlink("/dev/full", folder / "data")
+        with open(folder / "data", "w") as file:
+            file.write("x" * 100_000)
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        store.get(Spec("thing", {}), make)
+
+
+def test_values_that_are_no_json_are_refused():
+    with pytest.raises(StoreError, match="plain values"):
+        Spec("thing", {"a": object()})
+    with pytest.raises(StoreError, match="plain values"):
+        Spec("thing", {"a": float("nan")})
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from unlearnkit.store import Spec, Store
+def make(folder):
+    (folder / "x").write_text("half")
+    print("started", flush=True)
+    time.sleep(float(sys.argv[2]))
+    (folder / "x").write_text("whole")
+Store(Path(sys.argv[1])).get(Spec("thing", {}), make)
+print("done", flush=True)
+"""
+
+
+def start(root, seconds):
+    command = [sys.executable, "-c", SCRIPT, str(root), str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_at_one_key_compute_it_once(store):
+    runs = [start(store.root, 1.5) for _ in range(2)]
+    outputs = [run.communicate(timeout=60)[0] for run in runs]
+    assert sorted(o.count("started") for o in outputs) == [0, 1]
+    assert all("done" in o for o in outputs)
+
+
+def test_a_killed_process_leaves_nothing_that_is_used_and_frees_its_lock(store):
+    run = start(store.root, 60)
+    assert run.stdout.readline() == "started\n"
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    begun = time.monotonic()
+    artefact = store.get(Spec("thing", {}), write("whole"))
+    assert time.monotonic() - begun < 5
+    assert (artefact.folder / "data.txt").read_text() == "whole" and not (artefact.folder / "x").exists()
+
+
+def test_publishing_a_key_that_another_machine_published_first_is_harmless(store):
+    """As if locks did not reach across a network share."""
+    spec = Spec("thing", {})
+
+    def make(folder):
+        Store(store.root)._publish(spec, _filled(folder.parent / "theirs"), {}, 0.0)
+        _filled(folder, exist=True)
+
+    assert (store.get(spec, make).folder / "x").read_text() == "1"
+
+
+def _filled(folder, exist=False):
+    folder.mkdir(exist_ok=exist)
+    (folder / "x").write_text("1")
+    return folder

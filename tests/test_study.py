@@ -1,0 +1,110 @@
+"""The whole way, on tasks of a hundred digits: what is cached, shared and paired."""
+
+import pytest
+import torch
+
+from unlearnkit import study
+from unlearnkit.cell import cells
+from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.metrics import metrics
+from unlearnkit.summary import rho
+from unlearnkit.tables import T2_COLUMNS, relations, t1, t2
+
+SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
+
+
+@pytest.fixture
+def grid():
+    return cells(seeds=2, copies=[0, 8], **SMALL)
+
+
+def test_without_copies_retrain_is_clean_and_with_them_it_is_not(grid):
+    for cell, refs in zip(grid, study.references(grid)):
+        assert (refs["retrain"].key == refs["clean"].key) == (cell.copies == 0)
+        assert refs["original"].key != refs["retrain"].key
+
+
+def test_nothing_is_trained_twice(grid, monkeypatch):
+    study.references(grid)
+    study.unlearn(grid[0], "finetune")
+    monkeypatch.setattr(study, "fit_many", None)
+    monkeypatch.setattr(study, "measured", None)
+    study.references(grid)
+    study.unlearn(grid[0], "finetune")
+
+
+def test_a_stored_model_is_the_model(grid):
+    a, b = (study.unlearn(grid[0], "scrub").load() for _ in range(2))
+    x = study.load_task(grid[0]).x[:5]
+    with torch.no_grad():
+        assert torch.equal(a(x), b(x)) and not a.training
+
+
+def test_a_changed_option_misses(grid):
+    assert study.unlearn(grid[0], "finetune", {"epochs": 1}).key != study.unlearn(grid[0], "finetune").key
+    assert study.unlearn(grid[0], "finetune", {"epochs": 10}).key == study.unlearn(grid[0], "finetune").key
+
+
+def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
+    taken = []
+    real = study.evidence_module.take
+    monkeypatch.setattr(study.evidence_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
+    study.scores(grid[:1], ["original", "retrain", "clean"])
+    study._read_evidence.cache_clear()
+    study.scores(grid[:1], ["original", "retrain", "clean"])
+    assert len(taken) == 3  # original, the clean that is also the reference retrain, and the method retrain
+
+
+def test_the_tables(grid):
+    scores = study.scores(grid, [*study.BASELINES, "retrain", "finetune"])
+    assert set(scores.metric) == set(metrics) and scores.value.notna().all() and scores.run.str.len().eq(20).all()
+    assert set(scores.columns) >= {"dataset", "targets", "copies", "strength", "architecture", "method", "seed",
+                                   "reference", "group", "metric", "value", "run"}  # fmt: skip
+    table = t2(scores)
+    assert set(T2_COLUMNS) | {"rho", "rho_net"} <= set(table) and len(table) == 2 * 5 and set(table.n) == {2}
+    assert table.method.head(5).tolist() == ["original", "retrain", "finetune", "clean", "clean-again"]
+    original = table[table.method == "original"]
+    assert original.rho.dropna().tolist() == pytest.approx([1.0] * len(original.rho.dropna()))
+    bare = table[table.copies == 0]
+    assert (bare.gap_retrain - bare.gap_clean).abs().max() == pytest.approx(0)
+    assert set(rho(scores).reset_index().method) == {*study.BASELINES, "retrain", "finetune"}
+
+
+def test_dataset_cards(grid):
+    cards = t1(grid)
+    assert cards.n_train.tolist() == [120, 120] and cards.n_similar.tolist() == [0, 40] and set(cards.seeds) == {2}
+    assert all(len(digests.split()) == 2 for digests in cards.digests)
+    table = relations(study.load_task(grid[-1]))
+    assert set(table.relation) == {"similar", "filler", "decoy"}
+    assert table[table.relation == "similar"].ssim.mean() > table[table.relation == "filler"].ssim.mean()
+
+
+def test_hard_targets_come_from_the_held_out_loss():
+    (cell,) = cells(seeds=1, **{**SMALL, "targets": "hard"})
+    task = study.load_task(cell)
+    from safetensors.torch import load_file
+
+    loss = load_file(study.difficulty_artefact(cell).folder / "loss.safetensors")["loss"]
+    chosen = task.source[task.index("target")]
+    assert loss[chosen].min() >= loss.quantile(0.95)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "error", "message"),
+    [
+        (["scurb"], None, UnknownName, "Did you mean 'scrub'"),
+        (["scrub"], {"scrub": {"lrr": 1.0}}, UnknownName, "Did you mean 'lr'"),
+        (["scrub"], {"scrub": {"lr": "1"}}, BadValue, "must be float"),
+    ],
+)
+def test_wrong_names_fail_before_any_training(grid, names, options, error, message, monkeypatch):
+    monkeypatch.setattr(study, "fit_many", None)
+    with pytest.raises(error, match=message):
+        study.scores(grid, names, options)
+
+
+def test_diverging_training_is_not_cached(tmp_path):
+    (cell,) = cells(seeds=1, **{**SMALL, "recipe": {"epochs": 2, "lr": 1e30}})
+    with pytest.raises(ArithmeticError, match="not finite from step"):
+        study.references([cell])
+    assert not list((study.Store().root / "model").glob("*/manifest.json"))

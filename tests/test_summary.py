@@ -1,0 +1,62 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from unlearnkit.summary import CELL, mean_interval, ratio_interval, rho, shown, summarise
+
+
+def scores(values, metric="phi", seeds=4):
+    cell = dict(zip(CELL, ["digits", "canary", 5, "block_mask", 0.3, "mlp"]))
+    rows = [
+        {**cell, "method": m, "seed": s, "metric": metric, "group": "target", "reference": "", "value": v[s]}
+        for m, v in values.items()
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_t_interval_over_seeds():
+    v = [1.0, 2.0, 4.0]
+    expected = stats.t.interval(0.95, 2, loc=np.mean(v), scale=stats.sem(v))
+    found = mean_interval(v)
+    assert (found["low"], found["high"], found["n"]) == (pytest.approx(expected[0]), pytest.approx(expected[1]), 3)
+
+
+def test_one_seed_has_no_interval():
+    assert mean_interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
+    table = summarise(scores({"original": [0.5]}, seeds=1), {"s": ("phi", "target", "")})
+    assert shown(table).s.tolist() == ["0.50 (n = 1, no interval)"]
+
+
+def test_fieller_covers_the_true_ratio():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        b = rng.normal(10, 1, 6)
+        a = 0.4 * b + rng.normal(0, 1, 6)
+        found = ratio_interval(a, b)
+        hits += found["low"] <= 0.4 <= found["high"]
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_a_ratio_over_noise_is_masked():
+    found = ratio_interval([1.0, 1.2, 0.9], [0.1, -0.2, 0.05])
+    assert found["mean"] is found["low"] is found["high"] is None
+    assert ratio_interval([2.0], [4.0]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
+
+
+def test_rho_is_one_for_original_and_zero_for_clean():
+    rng = np.random.default_rng(0)
+    noise = lambda: rng.normal(0, 0.3, 4)  # noqa: E731
+    table = rho(scores({"original": 5 + noise(), "clean": -5 + noise(), "retrain": noise()}))
+    found = table.rho.droplevel(CELL)
+    assert found["original"] == pytest.approx(1) and found["clean"] == pytest.approx(0)
+    assert found["retrain"] == pytest.approx(0.5, abs=0.1)
+    low, high = (table[f"rho_{side}"].droplevel(CELL)["retrain"] for side in ("low", "high"))
+    assert low < found["retrain"] < high
+    assert set(table.n) == {4}
+
+
+def test_intervals_are_over_seeds_not_rows():
+    table = summarise(scores({"a": [0.0, 1.0, 0.0, 1.0]}), {"s": ("phi", "target", "")})
+    assert table.n.tolist() == [4] and table.s.tolist() == [0.5]

@@ -1,0 +1,110 @@
+import pytest
+import torch
+
+from conftest import RECIPE, same
+from unlearnkit.compute import measured, resolve_device, threads
+from unlearnkit.errors import BadValue, NonFiniteLoss
+from unlearnkit.models import build
+from unlearnkit.stack import fit_many
+from unlearnkit.task import Samples
+from unlearnkit.train import Recipe, fit, minimise
+
+
+def test_same_seed_same_model_and_the_input_is_left_alone(task, models):
+    net, data = models["initial"], task.training_set("original")
+    with threads(1):
+        a, b, c = (fit(net, data, RECIPE, seed=s) for s in (5, 5, 6))
+    assert same(a, b)
+    assert not same(a, c)
+    assert same(net, build("small_cnn", (1, 8, 8), 10, seed=1))
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "mlp"])
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_many_at_once_are_the_same_as_one_by_one(raw, name, k):
+    recipe = Recipe(epochs=2, batch_size=32)
+    data = [Samples(raw.x[100 * i : 100 * i + 90], raw.y[100 * i : 100 * i + 90]) for i in range(k)]
+    nets = [build(name, (1, 8, 8), 10, seed=i) for i in range(k)]
+    together = fit_many(nets, data, recipe, seeds=range(k))
+    for i in range(k):
+        alone = fit(nets[i], data[i], recipe, seed=i)
+        for a, b in zip(together[i].parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+def test_a_model_does_not_depend_on_its_companions(raw):
+    recipe = Recipe(epochs=2, batch_size=32)
+    data = [Samples(raw.x[i : i + 90], raw.y[i : i + 90]) for i in range(11)]
+    nets = [build("small_cnn", (1, 8, 8), 10, seed=i) for i in range(11)]
+    together = fit_many(nets, data, recipe, seeds=range(11))
+    (alone,) = fit_many(nets[6:7], data[6:7], recipe, seeds=[6])
+    assert same(together[6], alone)
+
+
+def test_unequal_sizes_and_large_images_are_trained_too():
+    g = torch.Generator().manual_seed(0)
+    data = [Samples(torch.rand(n, 1, 20, 20, generator=g), torch.randint(3, (n,), generator=g)) for n in (40, 40, 50)]
+    nets = [build("small_cnn", (1, 20, 20), 3, seed=i) for i in range(3)]
+    seen = []
+    trained = fit_many(nets, data, Recipe(epochs=1), seeds=range(3), done=lambda i, model: seen.append(i))
+    assert sorted(seen) == [0, 1, 2]
+    assert not any(same(a, b) for a, b in zip(nets, trained))
+
+
+def test_the_schedule_ends_with_the_last_step():
+    recipe = Recipe(epochs=3, batch_size=32, lr=0.1)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    sgd, schedule = recipe.optimiser([weight], 70)
+    rates = []
+    for _ in range(recipe.steps(70)):
+        rates.append(sgd.param_groups[0]["lr"])
+        weight.grad = torch.zeros(1)
+        sgd.step()
+        schedule.step()
+    assert recipe.steps(70) == len(rates) == 9
+    assert max(rates) == pytest.approx(0.1, rel=0.2)
+    assert rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_diverging_run_says_when(task, models, many):
+    recipe, data = Recipe(epochs=2, lr=1e30), task.training_set("original")
+    with pytest.raises(NonFiniteLoss, match=r"from step \d+ of epoch 1 of 2 on. Nothing was stored"):
+        if many:
+            fit_many([models["initial"]] * 2, [data] * 2, recipe, seeds=[0, 1])
+        else:
+            fit(models["initial"], data, recipe, seed=0)
+
+
+def test_unlearning_that_diverges_says_when(models, request_):
+    def losses(net):
+        for _ in range(5):
+            yield request_.losses(net, request_.retain[:8]).mean() * float("nan")
+
+    with pytest.raises(NonFiniteLoss, match="from step 1 of the 5 of unlearning"):
+        minimise(models["original"], losses, lr=0.1)
+
+
+def test_bad_recipes_and_empty_sets_are_named(models, task):
+    with pytest.raises(BadValue, match="epochs must be above 0"):
+        Recipe(epochs=0)
+    with pytest.raises(BadValue, match="nothing to train on"):
+        fit(models["initial"], task.training_set("original")[:0], RECIPE, seed=0)
+
+
+def test_steps_are_counted_in_torch(models, request_):
+    with measured() as cost:
+        minimise(
+            models["original"], lambda net: (request_.losses(net, b).mean() for b in [request_.forget] * 3), lr=0.0
+        )
+    assert cost.steps == 3 and cost.seconds > 0 and cost.peak_mib > 10
+
+
+def test_devices():
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(BadValue, match="unknown device 'gpu'"):
+        resolve_device("gpu")
+    if not torch.cuda.is_available():
+        assert resolve_device("auto").type == "cpu"
+        with pytest.raises(BadValue, match="no CUDA GPU"):
+            resolve_device("cuda")
