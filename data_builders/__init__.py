@@ -30,7 +30,7 @@ class RawImages:
                 raise BadValue(
                     f"{name} images must be (n, channels, height, width) with n labels, got {tuple(x.shape)} and {len(y)}"
                 )
-            if not x.isfinite().all() or x.min() < 0 or x.max() > 1:
+            if len(x) and not (x.isfinite().all() and x.min() >= 0 and x.max() <= 1):
                 raise BadValue(f"{name} images must be finite and in [0, 1]; divide bytes by 255")
             if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.n_classes:
                 raise BadValue(f"{name} labels must be 0 to {self.n_classes - 1}, got {int(y.min())} to {int(y.max())}")

@@ -27,8 +27,8 @@ def test_without_copies_retrain_is_clean_and_with_them_it_is_not(grid):
 def test_nothing_is_trained_twice(grid, monkeypatch):
     study.references(grid)
     study.unlearn(grid[0], "finetune")
-    monkeypatch.setattr(study, "fit_many", None)
-    monkeypatch.setattr(study, "measured", None)
+    monkeypatch.setattr(study, "_train", None)
+    monkeypatch.setattr(study, "_warm_up", None)
     study.references(grid)
     study.unlearn(grid[0], "finetune")
 
@@ -98,7 +98,7 @@ def test_hard_targets_come_from_the_held_out_loss():
     ],
 )
 def test_wrong_names_fail_before_any_training(grid, names, options, error, message, monkeypatch):
-    monkeypatch.setattr(study, "fit_many", None)
+    monkeypatch.setattr(study, "_train", None)
     with pytest.raises(error, match=message):
         study.scores(grid, names, options)
 

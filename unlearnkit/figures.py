@@ -85,7 +85,7 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
         _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{targets} targets, m = {copies}")
         row[0].set_ylabel("residual influence rho")
     axes[-1][0].set_xlabel("similar copies per target, m")
-    axes[-1][1].set_xlabel("share of blocks masked, r (more = less similar)")
+    axes[-1][1].set_xlabel("share of blocks masked, r")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     return figure, data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
 

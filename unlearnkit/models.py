@@ -35,7 +35,9 @@ def build(name: str, in_shape: tuple[int, int, int], n_classes: int, seed: int) 
 
     in_shape: (channels, height, width). Raises UnknownName for a name that is not registered.
     """
-    return fresh(models[name](in_shape, n_classes), seed)
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator as they are made
+        net = models[name](in_shape, n_classes)
+    return fresh(net, seed)
 
 
 def fresh(model: nn.Module, seed: int) -> nn.Module:

@@ -97,12 +97,15 @@ class Store:
         if any(artefact is None for artefact in found.values()):
             with self._locked(spec for spec in specs if found[spec.key] is None):
                 found |= {spec.key: self.read(spec) for spec in specs if found[spec.key] is None}
-                self._make({s.key: i for i, s in reversed([*enumerate(specs)])}, specs, found, make)
+                self._make(specs, found, make)
         for key in found:
             paths.note("artefact", key)
         return [found[spec.key] for spec in specs]
 
-    def _make(self, first: Mapping[str, int], specs, found: dict, make: Make) -> None:
+    def _make(self, specs: Sequence[Spec], found: dict, make: Make) -> None:
+        first: dict[str, int] = {}  # equal specs are computed once
+        for i, spec in enumerate(specs):
+            first.setdefault(spec.key, i)
         with contextlib.ExitStack() as folders, _explained(self.root):
             missing = {}
             for key, i in first.items():
