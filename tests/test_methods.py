@@ -74,7 +74,7 @@ def test_scrub_departs_from_its_teacher_on_the_forget_set(models, request_):
 
     options = {"seed": 0, "epochs": 3, "lr": 0.01, "batch_size": 5}
     stays, goes = (scrub(models["original"], request_, max_epochs=m, **options) for m in (0, 3))
-    assert distance(goes) > 1.05 * distance(stays)
+    assert distance(goes) > 1.5 * distance(stays)
 
 
 def test_gradient_ascent_and_neggrad_raise_the_forget_loss_and_finetune_lowers_the_retain_loss(models, request_):

@@ -37,7 +37,13 @@ def f1(
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
             _picture(axis, copy[0], f"r = {strength:g}\nSSIM {measures['ssim']:.2f}")
             rows.append({"target": target, "label": int(task.y[target]), "b": block, "r": strength, **measures})
-    return figure, pd.DataFrame(rows)
+    return _finished(figure), pd.DataFrame(rows)
+
+
+def _finished(figure: Figure) -> Figure:
+    """Out of pyplot's hands, or a notebook would show it twice."""
+    plt.close(figure)
+    return figure
 
 
 def _picture(axis, image, title: str) -> None:
@@ -63,7 +69,7 @@ def f2(cells: Sequence[Cell]) -> tuple[Figure, pd.DataFrame]:
         axis.set_xlabel(f"{measure.replace('_', ' ')} to the target")
         axis.set_ylabel("share of pairs below")
     sns.move_legend(axes[0], "upper left", title=None, fontsize=8)
-    return figure, data.drop(columns="pair")
+    return _finished(figure), data.drop(columns="pair")
 
 
 def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
@@ -87,7 +93,7 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
     axes[-1][0].set_xlabel("similar copies per target, m")
     axes[-1][1].set_xlabel("share of blocks masked, r")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
-    return figure, data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
+    return _finished(figure), data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
 
 
 def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:

@@ -29,8 +29,8 @@ from unlearnkit.progress import Progress
 from unlearnkit.ranking import held_out_loss
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
-from unlearnkit.task import TRAINED_ON, SimilarityTask
-from unlearnkit.train import fit
+from unlearnkit.task import TRAINED_ON, Request, SimilarityTask
+from unlearnkit.train import fit, minimise
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
 # rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
@@ -195,16 +195,15 @@ def unlearn(cell: Cell, method: str, options: Mapping | None = None, *, device: 
     return Trained(artefact.key, cell, artefact)
 
 
-def _warm_up(model, request, device) -> None:
-    """Spend torch's one-off costs before the clock starts."""
-    from unlearnkit.train import minimise
+_warm: set[tuple[str, str]] = set()
 
-    minimise(
-        model,
-        lambda net: iter([request.to(device).losses(net, request.retain[:8].to(resolve_device(device))).mean()]),
-        lr=0.0,
-        device=device,
-    )
+
+def _warm_up(model: nn.Module, request: Request, device: str) -> None:
+    """Spend torch's one-off costs before the clock starts, once per process and architecture."""
+    if (str(model), device) not in _warm:
+        _warm.add((str(model), device))
+        batch = request.retain[:8].to(resolve_device(device))
+        minimise(model, lambda net: iter([request.losses(net, batch).mean()]), lr=0.0, device=device)
 
 
 # --- evidence and scores -------------------------------------------------------------------------------------------

@@ -22,9 +22,9 @@ class Recipe:
     not memorised a sample has nothing to forget.
     """
 
-    epochs: int = 30
+    epochs: int = 24
     batch_size: int = 64
-    lr: float = 0.1
+    lr: float = 0.15
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup: float = 0.2  # share of the steps over which the rate rises to lr

@@ -1,6 +1,7 @@
 """Membership inference attacks, each fitted and evaluated on disjoint samples."""
 
 import numpy as np
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
@@ -36,7 +37,9 @@ def loss_attack(evidence: Evidence) -> float | None:
     y = np.repeat([1, 0], len(targets))
     x = (x - x.mean()) / (x.std() + 1e-12)
     folds = StratifiedKFold(min(5, len(targets)), shuffle=True, random_state=0).split(x, y)
-    return float(np.mean([LogisticRegression().fit(x[fit], y[fit]).score(x[held], y[held]) for fit, held in folds]))
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # half of the time, for so few samples
+        hits = [LogisticRegression().fit(x[fit], y[fit]).score(x[held], y[held]) for fit, held in folds]
+    return float(np.mean(hits))
 
 
 def _balanced(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
