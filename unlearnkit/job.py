@@ -55,7 +55,8 @@ def run(stem: str, path: str, parameters: dict, key: str, environment: dict | No
             error = _execute(Path(path), Path(beside), parameters)
             seconds = time.monotonic() - start
             if error:
-                shutil.copy(Path(beside) / "notebook.ipynb", parent / f"failed-{key}.ipynb")
+                with contextlib.suppress(FileNotFoundError):  # a kernel that would not start leaves none
+                    shutil.copy(Path(beside) / "notebook.ipynb", parent / f"failed-{key}.ipynb")
                 return Outcome(key, "failed", seconds, error)
             _publish(Path(beside), stem, key, parameters, seconds)
     return Outcome(key, "ran", seconds)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator, resolve_device, threads
+from unlearnkit.compute import generator, resolve_device
 from unlearnkit.errors import BadValue
 from unlearnkit.models import Classifier
 from unlearnkit.task import Samples
@@ -43,32 +43,26 @@ def fit_many(
     groups = _groups(models, samples)
     workers = 1 if device.type == "cuda" else max(1, min(torch.get_num_threads(), len(groups)))
     results: list[nn.Module | None] = [None] * len(models)
-    lock = threading.Lock()
+    lock, before = threading.Lock(), torch.get_num_threads()
 
     def run(group: list[int]) -> None:
-        with threads(1):
-            if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]]):
-                trained = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
-            else:
-                trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)
+        if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]]):
+            trained = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
+        else:
+            trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)
         for i, model in zip(group, trained, strict=True):
             results[i] = model
             if done:
                 with lock:
                     done(i, model)
 
-    if workers == 1:
-        for group in groups:
-            run(group)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(run, group) for group in groups]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for future in [pool.submit(run, group) for group in groups]:
+                future.result()
+        finally:  # after an error, do not start what is still waiting
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)
     return results
 
 

@@ -9,6 +9,8 @@ from unlearnkit.registry import Registry
 methods = Registry("method", "unlearnkit.methods")
 
 
-def method(name: str, *, source: str):
-    """Register a method. `source`: the paper or code that its definition and defaults come from."""
-    return methods.register(name, source=source)
+def method(name: str, *, source: str, reads_forget_set: bool = True):
+    """Register a method. `source`: the paper or code that its definition and defaults come from; `reads_forget_set`:
+    False for methods that must never look at a sample to be forgotten, which is then tested.
+    """
+    return methods.register(name, source=source, reads_forget_set=reads_forget_set)

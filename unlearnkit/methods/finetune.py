@@ -7,7 +7,9 @@ from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
 
-@method("finetune", source="Golatkar et al. 2020; defaults of Jia et al. 2023, arXiv 2304.04934")
+@method(
+    "finetune", source="Golatkar et al. 2020; defaults of Jia et al. 2023, arXiv 2304.04934", reads_forget_set=False
+)
 def finetune(
     model: nn.Module,
     task: Request,
