@@ -27,7 +27,7 @@ bench: setup  ## the speeds that the README states, as ratios in one run
 	for b in tests/benchmarks/*.py; do $(BIN)/python $$b || exit 1; done
 
 lock: ## pin all dependencies anew, for every platform (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-header -q \
+	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header -q \
 	  -o requirements.lock
 
 setup: .venv/.ready

@@ -10,6 +10,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from unlearnkit.models import Classifier
 from unlearnkit.task import Samples
 from unlearnkit.train import Recipe, check_finite, fit
 
-STACK = 8  # models per stack: more gains nothing on two cores and delays the first result
+STACK = 16  # models per stack at most: more gains nothing and delays the first result
 TINY = 16 * 16  # pixels up to which stacking convolutions pays
 
 
@@ -40,8 +41,8 @@ def fit_many(
     it can be saved at once. Raises what `fit` raises.
     """
     device = resolve_device(device)
-    groups = _groups(models, samples)
-    workers = 1 if device.type == "cuda" else max(1, min(torch.get_num_threads(), len(groups)))
+    workers = 1 if device.type == "cuda" else torch.get_num_threads()
+    groups = _groups(models, samples, workers)
     results: list[nn.Module | None] = [None] * len(models)
     lock, before = threading.Lock(), torch.get_num_threads()
 
@@ -72,15 +73,19 @@ def _stackable(model: nn.Module, samples: Samples) -> bool:
     return samples.x[0, 0].numel() <= TINY or not any(type(layer) is nn.Conv2d for layer in model.body)
 
 
-def _groups(models, samples) -> list[list[int]]:
-    """Indices that train together: same layers, same number of samples, at most STACK."""
+def _groups(models, samples, workers: int) -> list[list[int]]:
+    """Indices that train together: same layers, same number of samples, at most STACK, and work for every worker."""
     alike: dict[tuple, list[int]] = {}
     for i, (model, data) in enumerate(zip(models, samples, strict=True)):
         if not len(data):
             raise BadValue("there is nothing to train on: the training set is empty")
         key = (len(data), str(model)) if _stackable(model, data) else (i,)
         alike.setdefault(key, []).append(i)
-    return [found[i : i + STACK] for found in alike.values() for i in range(0, len(found), STACK)]
+    groups = []
+    for found in alike.values():
+        size = min(STACK, 4 * ceil(len(found) / (4 * workers)))
+        groups += [found[i : i + size] for i in range(0, len(found), size)]
+    return groups
 
 
 def _fit_stack(models, samples, seeds, recipe: Recipe, device) -> list[nn.Module]:
