@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_every_notebook_keeps_to_the_style(path):
         for output in cell["outputs"]:
             assert output["output_type"] != "error" and output.get("name") != "stderr"
             text = json.dumps(output.get("data", {}).get("text/plain", "")) + json.dumps(output.get("text", ""))
-            assert "Warning" not in text and "/home/" not in text and "/root/" not in text and "/work/" not in text
+            assert not re.search(r"Warning|/(?:home|root|Users|tmp|work)/", text)
     assert all(c["execution_count"] for c in code), "stored with its outputs"
 
 

@@ -67,7 +67,8 @@ def test_nothing_in_the_project_names_a_machine():
     tracked = subprocess.run(["git", "ls-files"], cwd=HOME, capture_output=True, text=True).stdout.split()
     if not tracked:
         pytest.skip("not a git checkout")
-    here = re.compile("|".join(["/ho" + "me/", "/ro" + "ot/", "/wo" + "rk/", "index-" + "url", "find-" + "links"]))
-    bad = [f for f in tracked if (HOME / f).suffix in (".py", ".md", ".yaml", ".toml", ".yml", ".lock", ".json", "")
-           and f != "tests/test_notebook.py" and here.search((HOME / f).read_text(errors="replace"))]  # fmt: skip
+    text = {".py", ".md", ".yaml", ".toml", ".yml", ".lock", ".json", ""}
+    wrong = re.compile(r"/(?:home|root|Users|work)/|index-(?:url)|find-(?:links)")
+    files = [HOME / name for name in tracked if Path(name).suffix in text]
+    bad = [file.name for file in files if wrong.search(file.read_text(errors="replace"))]
     assert not bad
