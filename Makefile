@@ -15,8 +15,8 @@ test: setup  ## ruff, unit, contract and property tests, every notebook with its
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
-lab: setup  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+lab: setup  ## JupyterLab on the notebooks; options by ARGS=
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 notebooks: setup  ## run the notebooks with their defaults and store the outputs in them
 	for n in notebooks/*.ipynb; do \
