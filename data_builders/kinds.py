@@ -14,9 +14,10 @@ def block_mask(image: Tensor, copies: int, strength: float, rng: torch.Generator
     """Cut the image into blocks of `block` x `block` pixels and set a random share of them to 0.
 
     image: (channels, height, width); returns (copies, channels, height, width). P1 speaks of "b x b blocks"; that b is
-    the side in pixels is our reading. Decisions of ours: the blocks of a weak mask are among those of a stronger one
-    from the same generator, so that strengths can be compared copy by copy; a strength above 0 masks at least one
-    block; and a mask that hides only black pixels is drawn again, since its copy would be the target itself.
+    the side in pixels is our reading. Decisions of ours: a strength above 0 masks at least one block; a mask that hides
+    only black pixels is drawn again, since its copy would be the target itself. From one generator the blocks of a weak
+    mask are among those of a stronger one, but only up to the first mask that was drawn again: from there on the two
+    have seen other random numbers, and a single copy can be more similar at a higher strength (F1 shows one).
     """
     height, width = image.shape[1:]
     if not 0 <= strength <= 1:
