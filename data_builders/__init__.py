@@ -1,41 +1,143 @@
 """Raw data -> SimilarityTask: targets, similar samples linked to them, filler, decoys, test.
 
-One file per dataset family registers a loader (`@dataset(...)`); `unlearnkit.study` finds it by name.
+One file per dataset family registers a loader (`@dataset(...)`); `load(name)` finds it by name, or reads a set of your own
+from a file or folder.
 """
 
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
 from unlearnkit.registry import Registry
+from unlearnkit.task import digest, hashes
 
 datasets = Registry("dataset", "data_builders")
 
 
 @dataclass(frozen=True)
 class RawImages:
-    """Images as they come. x, test_x: (n, channels, height, width) float32 in [0, 1]; y, test_y: (n,) int64."""
+    """Images as they come. x, test_x: (n, channels, height, width) uint8, or floats in [0, 1], which are rounded to 8
+    bits; y, test_y: (n,) int64; ids, test_ids: (n,) int64, 0, 1, ... over training, then test images, if not given.
+
+    Raises BadValue for another shape, another type, values or labels out of range.
+    """
 
     x: Tensor
     y: Tensor
     test_x: Tensor
     test_y: Tensor
     n_classes: int
-    facts: dict = field(default_factory=dict)
+    ids: Tensor | None = None
+    test_ids: Tensor | None = None
+    facts: Mapping = field(default_factory=dict)  # what a dataset card says beside licence and source
 
     def __post_init__(self):
         for name, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
             if x.ndim != 4 or len(x) != len(y):
                 raise BadValue(
-                    f"{name} images must be (n, channels, height, width) with n labels, got {tuple(x.shape)} and {len(y)}"
+                    f"{name} images must be (n, channels, height, width) with n labels, got {tuple(x.shape)} and "
+                    f"{tuple(y.shape)}"
                 )
-            if len(x) and not (x.isfinite().all() and x.min() >= 0 and x.max() <= 1):
-                raise BadValue(f"{name} images must be finite and in [0, 1]; divide bytes by 255")
+            if x.dtype != torch.uint8 and not x.is_floating_point():
+                raise BadValue(f"{name} images must be uint8, or floats in [0, 1], got {x.dtype}")
+            if len(x) and x.is_floating_point() and not (x.isfinite().all() and x.min() >= 0 and x.max() <= 1):
+                raise BadValue(f"{name} images must be finite and in [0, 1]; divide bytes by 255, or pass uint8")
+            if y.is_floating_point() or y.dtype == torch.bool:
+                raise BadValue(f"{name} labels must be whole numbers, got {y.dtype}")
             if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.n_classes:
                 raise BadValue(f"{name} labels must be 0 to {self.n_classes - 1}, got {int(y.min())} to {int(y.max())}")
+        if len(self.test_x) and self.x.shape[1:] != self.test_x.shape[1:]:
+            raise BadValue(f"training images are {tuple(self.x.shape[1:])}, test images {tuple(self.test_x.shape[1:])}")
+        n = len(self.x)
+        filled = {
+            "x": to_bytes(self.x),
+            "test_x": to_bytes(self.test_x),
+            "y": self.y.long(),
+            "test_y": self.test_y.long(),
+            "ids": torch.arange(n) if self.ids is None else self.ids,
+            "test_ids": n + torch.arange(len(self.test_x)) if self.test_ids is None else self.test_ids,
+        }
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
+
+    def drawn(self, pool: int, test: int) -> "RawImages":
+        """At most so many training and test images (0: all), drawn once and for all seeds, with their ids."""
+        found = self
+        for size, names in ((pool, ("x", "y", "ids")), (test, ("test_x", "test_y", "test_ids"))):
+            n = len(getattr(self, names[0]))
+            if 0 < size < n:
+                index = torch.randperm(n, generator=generator(0, "pool", names[0]))[:size].sort().values
+                found = replace(found, **{name: getattr(self, name)[index] for name in names})
+        return found
+
+    def distinct(self) -> "RawImages":
+        """Without training images that are, pixel by pixel, a test image or an earlier training image."""
+        test = set(hashes(self.test_x))
+        first = {content: row for row, content in reversed([*enumerate(hashes(self.x))]) if content not in test}
+        if len(first) == len(self.x):
+            return self
+        index = torch.tensor(sorted(first.values()))
+        return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[index])
+
+    def digest(self) -> str:
+        """Hash of all pixels, labels and ids."""
+        return digest(self.x, self.y, self.ids, self.test_x, self.test_y, self.test_ids)
 
 
-def dataset(name: str, *, licence: str, source: str):
-    """Register `function() -> RawImages` as the dataset `name`."""
-    return datasets.register(name, licence=licence, source=source)
+def to_bytes(x: Tensor) -> Tensor:
+    """Pixels in [0, 1] as uint8; uint8 as it is."""
+    return x if x.dtype == torch.uint8 else x.mul(255).round_().to(torch.uint8)
+
+
+def dataset(name: str, *, licence: str, source: str, files: Callable[[], list[Path]] | None = None):
+    """Register `function() -> RawImages` as the dataset `name`. files: what it reads, so that a change of them shows."""
+    return datasets.register(name, licence=licence, source=source, files=files)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset comes from: `load()` reads it, `files()` lists what that reads, `code` is what does it."""
+
+    name: str
+    load: Callable[[], RawImages]
+    files: Callable[[], list[Path]]
+    code: Callable
+    licence: str
+    source: str
+
+    def fingerprint(self) -> dict[str, str]:
+        """File name -> hash of its content: what an artefact made from the files depends on."""
+        return {path.name: _sha256(path, path.stat().st_mtime_ns, path.stat().st_size) for path in self.files()}
+
+
+@cache
+def _sha256(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:20]
+
+
+def find(name: str) -> Source:
+    """The dataset registered as `name`; or, if `name` ends in .npz or .parquet or is a folder, that set of your own.
+
+    Raises UnknownName with the nearest name, BadValue if there is no such file.
+    """
+    from data_builders import own  # it registers nothing, and needs this module
+
+    if own.is_path(name):
+        path = own.resolve(name)
+        return Source(path.stem, lambda: own.read(path), lambda: own.files(path), own.read, "your own", path.name)
+    entry = datasets[name]
+    files = entry.info.get("files") or (lambda: [])
+    return Source(name, entry.function, files, entry, entry.info["licence"], entry.info["source"])
+
+
+def load(name: str) -> RawImages:
+    """The images of a dataset, by its name or path."""
+    return find(name).load()

@@ -1,20 +1,21 @@
-"""Roles: which samples are targets, which are copied, which fill up the training set, which are never seen."""
-
-from typing import Literal
+"""Roles: which samples are targets, which are similar to them, which fill up the training set, which are never seen."""
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from data_builders import RawImages
+from data_builders import RawImages, to_bytes
+from data_builders.degree import parse, search
+from data_builders.draw import Targets, draw
 from data_builders.kinds import kinds
+from data_builders.natural import neighbours
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
+from unlearnkit.registry import Entry
 from unlearnkit.similarity import MEASURES
-from unlearnkit.task import ROLES, SimilarityTask
+from unlearnkit.task import ROLES, SimilarityTask, unit
 
-Targets = Literal["random", "hard", "canary"]
-HARD_SHARE = 3  # hard targets and decoys are drawn from the 3 x (targets + decoys) samples of highest held-out loss
+__all__ = ["Targets", "compose"]
 
 
 def compose(
@@ -22,104 +23,115 @@ def compose(
     *,
     targets: Targets = "random",
     n_targets: int = 12,
+    which: list[int] = (),
     copies: int = 5,
     kind: str = "block_mask",
     strength: float = 0.3,
+    degree: str = "",
     kind_options: dict | None = None,
     train_size: int = 640,
     seed: int = 0,
     difficulty: Tensor | None = None,
+    features: Tensor | None = None,
 ) -> SimilarityTask:
     """The similar-sample task of one draw.
 
-    targets: "random" (P1); "hard", of high held-out loss (`difficulty`, (n,), is then needed); "canary", random images
-    with a random wrong label, which their copies share. As many decoys are drawn in the same way, copied in the same
-    way, and never trained on. The training set keeps its size: each copy takes a filler's place. A seed's targets,
-    decoys and first fillers are the same for every number of copies and strength.
+    targets, n_targets, which: see data_builders.draw. As many decoys are drawn like the targets, get similar samples
+    like the targets, and are never trained on. degree: a similarity asked for instead of a strength, "ssim=0.6".
+    The training set keeps its size: each similar sample takes a filler's place. A seed's targets and decoys are the same
+    for every number of copies and strength, and so are its first fillers where copies are made; similar samples that are
+    found among real images keep their own label, and are filler no more.
+    difficulty: (n,) held-out loss, for hard targets; features: (n, width), for feature_neighbours.
 
     Raises BadValue, naming the culprit, for values out of range and for more samples than there are.
     """
-    _check(raw, targets, n_targets, copies, train_size, difficulty)
-    wanted = kinds[kind]
-    options = wanted.resolve(kind_options or {})
-    chosen, rest = _choose(raw, targets, 2 * n_targets, seed, difficulty)
-    filler = rest[: train_size - n_targets * (1 + copies)]
-    labels = raw.y[chosen].clone()
-    if targets == "canary":
-        shift = torch.randint(1, raw.n_classes, (len(chosen),), generator=generator(seed, "canary"))
-        labels = (labels + shift) % raw.n_classes
-
-    made = [
-        wanted(raw.x[i], copies, strength, generator(seed, "copies", kind, a), **options) for a, i in enumerate(chosen)
+    entry = kinds[kind]
+    options = entry.resolve(kind_options or {})
+    _check(raw, copies, strength, degree, entry)
+    drawn = draw(raw, targets, n_targets, list(which), copies, train_size, seed, difficulty)
+    n, labels, others = len(drawn.targets), drawn.labels, drawn.others
+    rows = torch.cat([drawn.targets, drawn.decoys])
+    x = torch.cat([raw.x[rows], raw.test_x[drawn.test_decoys]])  # the anchors: targets, then decoys
+    ids = torch.cat([raw.ids[rows], raw.test_ids[drawn.test_decoys]])
+    n_filler = train_size - n * (1 + copies)
+    if entry.info["natural"]:
+        if targets == "class":
+            raise BadValue(f"{kind} finds neighbours of single images: it does not go with whole classes")
+        vectors = entry(raw.x, features, **options)
+        found = neighbours(vectors, raw.y, rows, others, copies, strength, options["same_class"]).flatten()
+        others = others[~torch.isin(others, found)]
+        similar = (raw.x[found], raw.y[found], raw.ids[found])
+        strengths = torch.full((len(found),), float(strength))
+    else:
+        made, strengths = _made(entry, x, copies, strength, degree, options, raw.x[others[:n_filler]], seed)
+        similar = (made, labels.repeat_interleave(copies), ids.repeat_interleave(copies))
+    if len(others) < n_filler:
+        raise BadValue(
+            f"train_size={train_size} needs {n_filler} fillers, and {len(others)} images are left in the pool of "
+            f"{len(raw.x)}: use a smaller train_size or a larger pool"
+        )
+    filler, m = others[:n_filler], n * copies
+    parts = [
+        ("target", x[:n], labels[:n], ids[:n]),
+        ("similar", *(v[:m] for v in similar)),
+        ("filler", raw.x[filler], raw.y[filler], raw.ids[filler]),
+        ("decoy", x[n:], labels[n:], ids[n:]),
+        ("decoy_similar", *(v[m:] for v in similar)),
+        ("test", raw.test_x[drawn.test], raw.test_y[drawn.test], raw.test_ids[drawn.test]),
     ]
-    n, shape = n_targets, raw.x.shape[1:]
-    halves = {"target": slice(0, n), "decoy": slice(n, 2 * n)}
-    parts = []  # (role, x, y, source)
-    for role, half in halves.items():
-        copied = "similar" if role == "target" else "decoy_similar"
-        parts += [
-            (role, raw.x[chosen[half]], labels[half], chosen[half]),
-            (
-                copied,
-                torch.cat(made[half]) if copies else raw.x.new_empty(0, *shape),
-                labels[half].repeat_interleave(copies),
-                chosen[half].repeat_interleave(copies),
-            ),
-        ]
-    parts.insert(2, ("filler", raw.x[filler], raw.y[filler], filler))
-    parts.append(("test", raw.test_x, raw.test_y, len(raw.x) + torch.arange(len(raw.test_x))))
     role = torch.cat([torch.full((len(p[1]),), ROLES.index(p[0]), dtype=torch.int8) for p in parts])
     x, y, source = (torch.cat([p[i] for p in parts]) for i in (1, 2, 3))
-    task = SimilarityTask(x, y, role, source, _pairs(x, role, copies, kind, strength), raw.n_classes, dict(raw.facts))
-    return task.check()
+    pairs = _pairs(x, role, copies, kind, strengths)
+    return SimilarityTask(x, y, role, source, pairs, raw.n_classes, dict(raw.facts)).check()
 
 
-def _check(raw: RawImages, targets, n_targets, copies, train_size, difficulty) -> None:
-    if n_targets < 1:
-        raise BadValue(f"n_targets must be at least 1, got {n_targets}")
+def _check(raw: RawImages, copies: int, strength: float, degree: str, entry: Entry) -> None:
     if copies < 0:
         raise BadValue(f"copies must be 0 or more, got {copies}")
+    if not 0 <= strength <= 1:
+        raise BadValue(f"{entry.name}: strength is {entry.info['strength']}, from 0 to 1, got {strength}")
+    if degree and entry.info["natural"]:
+        raise BadValue(f"{entry.name} finds real images, which are as similar as they are: leave degree empty")
     if raw.n_classes < 2:
         raise BadValue(f"a dataset needs at least 2 classes, this one has {raw.n_classes}")
-    if missing := set(range(raw.n_classes)) - set(raw.y.tolist()):
+    if missing := set(range(raw.n_classes)) - set(raw.y.unique().tolist()):
         raise BadValue(
             f"the dataset says it has {raw.n_classes} classes, but has no training image of {sorted(missing)}"
         )
-    if n_targets * (1 + copies) >= train_size:
-        most = (train_size - 1) // n_targets - 1
-        raise BadValue(
-            f"{n_targets} targets with {copies} copies each leave no filler in a training set of {train_size}: use at "
-            f"most {max(most, 0)} copies, fewer targets or a larger train_size"
-        )
-    if n_targets + train_size > len(raw.x):
-        raise BadValue(
-            f"train_size={train_size} and {n_targets} decoys need {n_targets + train_size} images, the pool has "
-            f"{len(raw.x)}: use a train_size of at most {len(raw.x) - n_targets}"
-        )
-    if targets == "hard" and (difficulty is None or len(difficulty) != len(raw.x)):
-        raise BadValue("hard targets need `difficulty`, the held-out loss of each image: unlearnkit.study passes it")
-    if targets not in Targets.__args__:
-        raise BadValue(f"targets must be one of {', '.join(Targets.__args__)}, got {targets!r}")
 
 
-def _choose(raw: RawImages, targets: str, n: int, seed: int, difficulty) -> tuple[Tensor, Tensor]:
-    """(n indices of targets and decoys, all others), both shuffled."""
-    order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
-    if targets == "hard":
-        hardest = difficulty.argsort(descending=True)[: HARD_SHARE * n]
-        chosen = hardest[torch.randperm(len(hardest), generator=generator(seed, "hard"))[:n]]
-        return chosen, order[~torch.isin(order, chosen)]
-    return order[:n], order[n:]
+def _made(
+    entry: Entry, images: Tensor, copies: int, strength: float, degree: str, options: dict, fillers: Tensor, seed: int
+) -> tuple[Tensor, Tensor]:
+    """(images x copies, ...) uint8, those of one image together, and the strength of each."""
+    made, strengths = [images[:0]], [torch.empty(0)]
+    wanted = parse(degree) if degree else None
+    for number, image in enumerate(images if copies else []):
+        floats = unit(image)
+
+        def make(at: Tensor, draw: int = 0, floats=floats, number=number) -> Tensor:
+            labels = ("copies", entry.name, number, draw) if draw else ("copies", entry.name, number)
+            return entry(floats, at, generator(seed, *labels), fillers, **options)
+
+        if wanted:
+            found, at = search(make, image, wanted, copies, entry.name)
+        else:
+            at = torch.full((copies,), float(strength))
+            found = to_bytes(make(at))
+        made.append(found)
+        strengths.append(at)
+    return torch.cat(made), torch.cat(strengths)
 
 
-def _pairs(x: Tensor, role: Tensor, copies: int, kind: str, strength: float) -> pd.DataFrame:
-    """One row per target or decoy and each of its copies, with every measure."""
+def _pairs(x: Tensor, role: Tensor, copies: int, kind: str, strengths: Tensor) -> pd.DataFrame:
+    """One row per target or decoy and each of its similar samples, with every measure."""
     anchors, similars = [], []
     for of, copied in (("target", "similar"), ("decoy", "decoy_similar")):
         anchors.append((role == ROLES.index(of)).nonzero().squeeze(1).repeat_interleave(copies))
         similars.append((role == ROLES.index(copied)).nonzero().squeeze(1))
     anchor, similar = torch.cat(anchors), torch.cat(similars)
-    table = pd.DataFrame({"anchor": anchor.numpy(), "similar": similar.numpy(), "kind": kind, "strength": strength})
+    columns = {"anchor": anchor.numpy(), "similar": similar.numpy(), "kind": kind, "strength": strengths.numpy()}
+    table = pd.DataFrame(columns)
     for name, measure in MEASURES.items():
         table[name] = measure(x[anchor], x[similar]).numpy() if len(anchor) else pd.Series(dtype="float32")
     return table

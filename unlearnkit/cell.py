@@ -1,8 +1,9 @@
 """One cell of the study's grid: everything that a task and its reference models depend on."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from itertools import product
+from pathlib import Path
 from typing import get_type_hints
 
 from unlearnkit.errors import BadValue, unknown
@@ -14,15 +15,20 @@ from unlearnkit.train import Recipe
 class Cell:
     """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
 
-    Without copies their kind and strength mean nothing: such cells are all the same one, of strength 0.
+    Without copies their strength and degree mean nothing: such cells are all the same one, of strength 0. A degree
+    takes the place of a strength.
     """
 
-    dataset: str = "digits"
-    targets: str = "random"  # random, hard or canary
+    dataset: str = "digits"  # a registered one, or a file or folder of your own (data_builders.own)
+    pool: int = 4000  # images that everything is drawn from, at most; the same for all seeds; 0 takes all
+    test_size: int = 1000  # test images, at most; 0 takes all
+    targets: str = "random"  # see data_builders.draw
     n_targets: int = 12
+    which: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
     copies: int = 5  # similar samples per target that stay in training
     kind: str = "block_mask"
     strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
+    degree: str = ""  # a measured similarity asked for instead, "ssim=0.6"
     kind_options: Mapping = field(default_factory=dict, hash=False)
     train_size: int = 640
     model: str = "small_cnn"
@@ -33,7 +39,8 @@ class Cell:
         hints = get_type_hints(Cell) | {"kind_options": dict}
         for name, hint in hints.items():
             check_type(f"{name!r}", getattr(self, name), hint)
-        object.__setattr__(self, "strength", float(self.strength) if self.copies else 0.0)
+        object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.degree else 0.0)
+        object.__setattr__(self, "degree", self.degree if self.copies else "")
 
     def task_params(self) -> dict:
         """What the task depends on: all but model and recipe."""
@@ -42,11 +49,13 @@ class Cell:
     def columns(self) -> dict:
         """The columns that name this cell in the tidy score table."""
         return {
-            "dataset": self.dataset,
+            "dataset": Path(self.dataset).stem,
+            "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,
             "kind": self.kind,
             "strength": self.strength,
+            "degree": self.degree,
             "architecture": self.model,
             "seed": self.seed,
         }
@@ -55,8 +64,8 @@ class Cell:
 def cells(seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None, **values) -> list[Cell]:
     """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
-    seeds: how many (0, 1, ...), or which. Raises UnknownName for a name that a cell does not have, and BadValue for
-    a value that it cannot have.
+    seeds: how many (0, 1, ...), or which. The list `which` is one value. Raises UnknownName for a name that a cell does
+    not have, and BadValue for a value that it cannot have.
     """
     known = {f.name for f in fields(Cell)}
     for name in values:
@@ -71,10 +80,7 @@ def cells(seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None
             if name not in {f.name for f in fields(Recipe)}:
                 raise unknown("recipe entry", name, [f.name for f in fields(Recipe)])
         recipe = Recipe(**recipe)
-    lists = {k: v if isinstance(v, list | tuple | range) else [v] for k, v in values.items()}
+    lists = {k: v if isinstance(v, list | tuple | range) and k != "which" else [v] for k, v in values.items()}
     made = [Cell(recipe=recipe or Recipe(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in which]  # fmt: skip
     return list(dict.fromkeys(made))
-
-
-__all__ = ["Cell", "cells", "replace"]

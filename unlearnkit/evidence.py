@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.compute import resolve_device
-from unlearnkit.task import ROLES, SimilarityTask
+from unlearnkit.task import ROLES, SimilarityTask, unit
 
 # the groups that scores are reported for
 GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}
@@ -77,6 +77,6 @@ def take(model: nn.Module, task: SimilarityTask, *, cost: Mapping | None = None,
     """Forward every sample of `task` once, in eval mode; returns tensors on the CPU."""
     device = resolve_device(device)
     was_training, model = model.training, model.to(device).eval()
-    parts = [model(x.to(device)).float().cpu() for x in task.x.split(1024)]
+    parts = [model(unit(x.to(device))).float().cpu() for x in task.x.split(1024)]
     model.cpu().train(was_training)
     return Evidence(torch.cat(parts), task.y, task.role, torch.arange(len(task.y)), dict(cost or {}))

@@ -23,6 +23,11 @@ def cache() -> Path:
     return Path(os.environ.get("UNLEARNKIT_CACHE") or root() / "results" / "cache").resolve()
 
 
+def data() -> Path:
+    """Data sets that are not part of a package, as torchvision lays them out: `UNLEARNKIT_DATA`, else in the cache."""
+    return Path(os.environ.get("UNLEARNKIT_DATA") or cache() / "data").resolve()
+
+
 def runs() -> Path:
     """Executed notebooks with their manifests."""
     return Path(os.environ.get("UNLEARNKIT_RUNS") or root() / "results" / "runs").resolve()

@@ -1,31 +1,94 @@
-"""How similar two images are, measured pair by pair in batches."""
+"""How similar two images are, measured pair by pair in batches.
 
+Images are uint8, or floats in [0, 1]; a, b: (pairs, channels, height, width). Every measure returns (pairs,) float32.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from unlearnkit.compute import resolve_device
+from unlearnkit.task import unit
+
+AT_ONCE = 2**17  # pixels, so that all maps of a chunk stay in the processor's cache
 
 
 def ssim(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
-    """Structural similarity of image pairs, mean over pixels and channels.
+    """Structural similarity, mean over pixels and channels, in [-1, 1]; 1 means identical.
 
-    a, b: (pairs, channels, height, width) in [0, 1]. Returns (pairs,) in [-1, 1]; 1 means identical.
-    Uniform window, sample covariance and no padding: scikit-image's `structural_similarity` with its defaults and
-    data_range=1 (Wang et al. 2004, Eq. 13). Images smaller than the window use the largest odd window that fits.
+    Uniform window, sample covariance and no padding: scikit-image's `structural_similarity` with its defaults and the
+    data range of the type (Wang et al. 2004, Eq. 13). Images smaller than the window use the largest odd window that
+    fits.
     """
     side = min(a.shape[-2:])
     window = min(window, side if side % 2 else side - 1)
+    size = max(AT_ONCE // a[0].numel(), 1) if len(a) else 1
+    return torch.cat([_ssim(unit(x), unit(y), window) for x, y in zip(a.split(size), b.split(size))])
+
+
+def _ssim(a: Tensor, b: Tensor, window: int) -> Tensor:
     n = window * window
-    a, b = a.double(), b.double()
-    mean_a, mean_b, aa, bb, ab = (F.avg_pool2d(v, window, stride=1) for v in (a, b, a * a, b * b, a * b))
     unbias = n / (n - 1) if n > 1 else 1.0
-    var_a, var_b, cov = (unbias * v for v in (aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b))
     c1, c2 = 0.01**2, 0.03**2
-    value = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return value.flatten(1).mean(1).float()
+    maps = torch.stack([a, b, a * b, a * a + b * b])
+    mean_a, mean_b, ab, squares = _sums(_sums(maps, window, -2), window, -1) / n
+    product, square = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
+    above = (2 * product + c1) * (2 * unbias * (ab - product) + c2)
+    below = (square + c1) * (unbias * (squares - square) + c2)
+    return (above / below).flatten(1).mean(1)
+
+
+def _sums(v: Tensor, window: int, dim: int) -> Tensor:
+    """Sums over `window` neighbours along dim, by doubling: 7 = 1 + 2 + 4."""
+    n = v.shape[dim] - window + 1
+    total, at, width = None, 0, 1
+    while True:
+        if window & width:
+            piece = v.narrow(dim, at, n)
+            total, at = piece if total is None else total + piece, at + width
+        if 2 * width > window:
+            return total
+        left = v.shape[dim] - width
+        v, width = v.narrow(dim, 0, left) + v.narrow(dim, width, left), 2 * width
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error; infinite for identical images."""
+    return -10 * (unit(a) - unit(b)).flatten(1).double().square().mean(1).log10().float()
 
 
 def pixel_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of the pixel vectors. a, b: (pairs, ...); returns (pairs,). An all-black image has cosine 0 to all."""
-    return F.cosine_similarity(a.flatten(1).double(), b.flatten(1).double(), dim=1).float()
+    """Cosine of the pixel vectors. An all-black image has cosine 0 to all."""
+    return F.cosine_similarity(unit(a).flatten(1), unit(b).flatten(1), dim=1)
 
 
-MEASURES = {"ssim": ssim, "pixel_cosine": pixel_cosine}
+@dataclass(frozen=True)
+class Measure:
+    """A measure, and how near to a degree that was asked for counts as met."""
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    tolerance: float
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.function(a, b)
+
+
+MEASURES = {"ssim": Measure(ssim, 0.02), "psnr": Measure(psnr, 0.5), "pixel_cosine": Measure(pixel_cosine, 0.02)}
+
+
+@torch.inference_mode()
+def features(model: nn.Module, x: Tensor, *, device: str = "auto") -> Tensor:
+    """What `model` makes of images before its head, (n, width) float32 on the CPU, in eval mode.
+
+    x: (n, channels, height, width), uint8 or float. model: any with `.features(x)`, such as those of
+    unlearnkit.models and unlearnkit.pretrained.
+    """
+    device = resolve_device(device)
+    was_training, model = model.training, model.to(device).eval()
+    size = max(2**22 // x[0].numel(), 1) if len(x) else 1
+    parts = [model.features(unit(part.to(device))).float().cpu() for part in x.split(size)]
+    model.cpu().train(was_training)
+    return torch.cat(parts)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unlearnkit.compute import generator, resolve_device
 from unlearnkit.errors import BadValue
 from unlearnkit.models import Classifier
-from unlearnkit.task import Samples
+from unlearnkit.task import Samples, unit
 from unlearnkit.train import Recipe, check_finite, fit
 
 STACK = 16  # models per stack at most: more gains nothing and delays the first result
@@ -42,12 +42,12 @@ def fit_many(
     """
     device = resolve_device(device)
     workers = 1 if device.type == "cuda" else torch.get_num_threads()
-    groups = _groups(models, samples, workers)
+    groups = _groups(models, samples, recipe, workers)
     results: list[nn.Module | None] = [None] * len(models)
     lock, before = threading.Lock(), torch.get_num_threads()
 
     def run(group: list[int]) -> None:
-        if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]]):
+        if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]], recipe):
             trained = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
         else:
             trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)
@@ -67,19 +67,21 @@ def fit_many(
     return results
 
 
-def _stackable(model: nn.Module, samples: Samples) -> bool:
+def _stackable(model: nn.Module, samples: Samples, recipe: Recipe) -> bool:
+    if (recipe.smoothing, recipe.augment, recipe.precision) != (0.0, "none", "fp32"):
+        return False
     if not isinstance(model, Classifier) or not all(type(layer) in _LAYERS for layer in model.body):
         return False
-    return samples.x[0, 0].numel() <= TINY or not any(type(layer) is nn.Conv2d for layer in model.body)
+    return samples.stored[0, 0].numel() <= TINY or not any(type(layer) is nn.Conv2d for layer in model.body)
 
 
-def _groups(models, samples, workers: int) -> list[list[int]]:
+def _groups(models, samples, recipe: Recipe, workers: int) -> list[list[int]]:
     """Indices that train together: same layers, same number of samples, at most STACK, and work for every worker."""
     alike: dict[tuple, list[int]] = {}
     for i, (model, data) in enumerate(zip(models, samples, strict=True)):
         if not len(data):
             raise BadValue("there is nothing to train on: the training set is empty")
-        key = (len(data), str(model)) if _stackable(model, data) else (i,)
+        key = (len(data), str(model)) if _stackable(model, data, recipe) else (i,)
         alike.setdefault(key, []).append(i)
     groups = []
     for found in alike.values():
@@ -94,7 +96,7 @@ def _fit_stack(models, samples, seeds, recipe: Recipe, device) -> list[nn.Module
         models, samples, seeds = [*models, models[-1]], [*samples, samples[-1]], [*seeds, seeds[-1]]
     net = StackedClassifier(models).to(device)
     k, n = len(models), len(samples[0])
-    x = torch.stack([s.x for s in samples]).to(device)  # (k, n, channels, height, width)
+    x = torch.stack([s.stored for s in samples]).to(device)  # (k, n, channels, height, width)
     y = torch.stack([s.y for s in samples]).to(device)
     which = torch.arange(k, device=device)[:, None]
     sgd, schedule = recipe.optimiser(net.parameters(), n)
@@ -102,7 +104,7 @@ def _fit_stack(models, samples, seeds, recipe: Recipe, device) -> list[nn.Module
         order = torch.stack([torch.randperm(n, generator=generator(s, "order", epoch)) for s in seeds]).to(device)
         losses = []
         for index in order.split(recipe.batch_size, dim=1):
-            logits = net(x[which, index])  # (k, batch, classes)
+            logits = net(unit(x[which, index]))  # (k, batch, classes)
             loss = (
                 F.cross_entropy(logits.flatten(0, 1), y[which, index].flatten(), reduction="none").view(k, -1).mean(1)
             )

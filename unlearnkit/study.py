@@ -3,7 +3,6 @@
 Notebooks, batch jobs and tests all call these functions; whoever comes first computes, the others read.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from data_builders import datasets
-from data_builders.compose import compose
-from data_builders.kinds import kinds
 from unlearnkit import evidence as evidence_module
 from unlearnkit import metrics as metrics_module
 from unlearnkit.cell import Cell
@@ -26,10 +22,10 @@ from unlearnkit.methods import methods
 from unlearnkit.metrics import metrics
 from unlearnkit.models import build, models
 from unlearnkit.progress import Progress
-from unlearnkit.ranking import held_out_loss
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
-from unlearnkit.task import TRAINED_ON, Request, SimilarityTask
+from unlearnkit.task import TRAINED_ON, Request
+from unlearnkit.tasks import read_task, load_task, task_artefact
 from unlearnkit.train import fit, minimise
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
@@ -50,60 +46,6 @@ class Trained:
         model = build(self.cell.model, tuple(task.x.shape[1:]), task.n_classes, seed=0)
         model.load_state_dict(load_file(self.artefact.folder / "model.safetensors"))
         return model.eval()
-
-
-# --- tasks ---------------------------------------------------------------------------------------------------------
-
-
-def load_task(cell: Cell) -> SimilarityTask:
-    """The task of a cell; built at the first call."""
-    return _read_task(str(task_artefact(cell).folder))
-
-
-def task_artefact(cell: Cell) -> Artefact:
-    """The stored task of a cell. `info` holds its digest, and that of each reference's training set."""
-    hard = difficulty_artefact(cell) if cell.targets == "hard" else None
-    params = cell.task_params()
-    params["kind_options"] = kinds[cell.kind].resolve(params["kind_options"])
-    roots = (datasets[cell.dataset], compose, kinds[cell.kind])
-
-    def make(folder: Path) -> dict:
-        arguments = {k: v for k, v in params.items() if k != "dataset"}
-        difficulty = load_file(hard.folder / "loss.safetensors")["loss"] if hard else None
-        task = compose(datasets[cell.dataset](), difficulty=difficulty, **arguments)
-        tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
-        save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
-        task.pairs.to_parquet(folder / "pairs.parquet")
-        info = {"n_classes": task.n_classes, "facts": task.facts, "digest": task.digest()}
-        (folder / "task.json").write_text(json.dumps(info))
-        return info | {r: task.training_set(r).digest() for r in REFERENCES}
-
-    return Store().get(Spec("task", params, roots, [hard.key] if hard else []), make)
-
-
-@lru_cache(maxsize=64)
-def _read_task(folder: str) -> SimilarityTask:
-    folder = Path(folder)
-    info = json.loads((folder / "task.json").read_text())
-    pairs = pd.read_parquet(folder / "pairs.parquet")
-    return SimilarityTask(
-        **load_file(folder / "task.safetensors"), pairs=pairs, n_classes=info["n_classes"], facts=info["facts"]
-    )
-
-
-def difficulty_artefact(cell: Cell) -> Artefact:
-    """Held-out loss of every training image of the cell's dataset: from the fold model that did not see it."""
-    recipe = cell.recipe.as_dict()
-    roots = (datasets[cell.dataset], models[cell.model], held_out_loss)
-    spec = Spec("difficulty", {"dataset": cell.dataset, "model": cell.model, "recipe": recipe}, roots)
-
-    def make(folder: Path) -> None:
-        raw = datasets[cell.dataset]()
-        save_file(
-            {"loss": held_out_loss(raw.x, raw.y, raw.n_classes, cell.model, cell.recipe)}, folder / "loss.safetensors"
-        )
-
-    return Store().get(spec, make)
 
 
 # --- reference models ----------------------------------------------------------------------------------------------
@@ -228,7 +170,7 @@ def evidence(trained: Trained, *, cost: Mapping | None = None, device: str = "au
 
 @lru_cache(maxsize=64)
 def _read_evidence(folder: str, task_folder: str, cost: tuple) -> Evidence:
-    task = _read_task(task_folder)
+    task = read_task(task_folder)
     logits = load_file(Path(folder) / "evidence.safetensors")["logits"]
     return Evidence(logits, task.y, task.role, torch.arange(len(task.y)), dict(cost))
 

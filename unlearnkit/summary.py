@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit  # the t quantile; scipy.stats takes a second to import
 
-CELL = ["dataset", "targets", "copies", "kind", "strength", "architecture"]
+CELL = ["dataset", "train_size", "targets", "copies", "kind", "strength", "degree", "architecture"]
 LEVEL = 0.95
 
 

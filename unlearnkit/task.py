@@ -22,24 +22,36 @@ TRAINED_ON = {
 }
 
 
+def unit(x: Tensor) -> Tensor:
+    """Bytes as float32 in [0, 1]; floats as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
 @dataclass(frozen=True)
 class Samples:
-    """Labelled samples in memory. x: (n, channels, height, width) float32; y: (n,) int64."""
+    """Labelled samples in memory. stored: (n, channels, height, width) uint8 or float32; y: (n,) int64.
 
-    x: Tensor
+    x is what models are fed: float32, made of bytes when it is asked for, so that a set takes a quarter of the room.
+    """
+
+    stored: Tensor
     y: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        return unit(self.stored)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, index) -> "Samples":
-        return Samples(self.x[index], self.y[index])
+        return Samples(self.stored[index], self.y[index])
 
     def to(self, device) -> "Samples":
-        return Samples(self.x.to(device), self.y.to(device))
+        return Samples(self.stored.to(device), self.y.to(device))
 
     def relabelled(self, y: Tensor) -> "Samples":
-        return Samples(self.x, y)
+        return Samples(self.stored, y)
 
     def batches(self, size: int, seed: int, *labels: object) -> Iterator["Samples"]:
         """One shuffled pass in batches of `size` (the last may be smaller); the order depends on seed and labels."""
@@ -49,7 +61,7 @@ class Samples:
 
     def digest(self) -> str:
         """Hash of content, order included."""
-        return hashlib.sha256(_bytes(self.x) + _bytes(self.y)).hexdigest()[:20]
+        return digest(self.stored, self.y)
 
 
 @dataclass(frozen=True)
@@ -85,8 +97,8 @@ class Request:
 class SimilarityTask:
     """Samples with roles, and a table of which sample is similar to which.
 
-    x: (n, channels, height, width) float32 in [0, 1]; y: (n,) int64, the label trained on; role: (n,) int8, index into
-    ROLES; source: (n,) int64, the id of the raw image that a sample is or was made from.
+    x: (n, channels, height, width) uint8; y: (n,) int64, the label trained on; role: (n,) int8, index into ROLES;
+    source: (n,) int64, the id of the raw image that a sample is or was made from.
     pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), kind, strength, and the measures.
     facts: what a dataset card shows. A sample's id is its row number.
     """
@@ -118,18 +130,20 @@ class SimilarityTask:
     def digest(self) -> str:
         """Hash of all content: pixels, labels, roles, sources and pairs."""
         text = self.pairs.to_csv(index=False, float_format="%.6g").encode()
-        parts = [_bytes(t) for t in (self.x, self.y, self.role, self.source)]
-        return hashlib.sha256(b"".join(parts) + text).hexdigest()[:20]
+        return digest(self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8))
 
     def check(self) -> "SimilarityTask":
         """Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""
         groups = {"trained": TRAINED_ON["original"], "decoy": ("decoy",), "test": ("test",)}
         ids = {g: set(self.source[self.index(*r)].tolist()) for g, r in groups.items()}
-        pixels = {g: {_bytes(v) for v in self.x[self.index(*r)]} for g, r in groups.items()}
+        pixels = {g: set(hashes(self.x[self.index(*r)])) for g, r in groups.items()}
         for a, b in (("trained", "test"), ("trained", "decoy"), ("decoy", "test")):
             for what, sets in (("ids", ids), ("images", pixels)):
                 if shared := len(sets[a] & sets[b]):
-                    raise BadValue(f"{shared} {what} are in both the {a} and the {b} samples; they must be disjoint")
+                    raise BadValue(
+                        f"{shared} {what} are in both the {a} and the {b} samples; they must be disjoint. Exact "
+                        "duplicates in the raw data are dropped by RawImages.distinct()"
+                    )
         for column, allowed in (("anchor", ("target", "decoy")), ("similar", ("similar", "decoy_similar"))):
             found = {ROLES[r] for r in self.role[torch.tensor(self.pairs[column].to_numpy())].tolist()}
             if extra := found - set(allowed):
@@ -137,5 +151,14 @@ class SimilarityTask:
         return self
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.contiguous().numpy().tobytes()
+def digest(*tensors: Tensor) -> str:
+    """One hash of the content of all."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.contiguous().numpy())
+    return found.hexdigest()[:20]
+
+
+def hashes(x: Tensor) -> list[bytes]:
+    """One hash of content per image, 16 bytes each. x: (n, ...)."""
+    return [hashlib.blake2b(image, digest_size=16).digest() for image in x.contiguous().numpy()]

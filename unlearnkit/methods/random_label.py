@@ -44,7 +44,7 @@ def random_label(
             labels = draw_labels(task.forget.y, task.n_classes, seed, epoch, true_label)
             passes = [task.forget.relabelled(labels), task.retain]
             if schedule == "union":
-                passes = [Samples(torch.cat([p.x for p in passes]), torch.cat([p.y for p in passes]))]
+                passes = [Samples(torch.cat([p.stored for p in passes]), torch.cat([p.y for p in passes]))]
             for number, samples in enumerate(passes):
                 for batch in samples.batches(batch_size, seed, epoch, number):
                     yield task.losses(net, batch).mean()

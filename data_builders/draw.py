@@ -1,0 +1,139 @@
+"""Which images are the targets, which are decoys, and what else there is to train on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from data_builders import RawImages
+from unlearnkit.compute import generator
+from unlearnkit.errors import BadValue, unknown
+
+Targets = Literal["random", "spread", "hard", "canary", "ids", "class", "tenth"]
+HARD_SHARE = 3  # hard targets and decoys are drawn from the 3 x (targets + decoys) samples of highest held-out loss
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Indices into the pool: targets, decoys, and all others in random order. Indices into the test set: those that
+    are decoys, and those that are test. labels: of targets, decoys, and decoys from the test set, in this order."""
+
+    targets: Tensor
+    decoys: Tensor
+    others: Tensor
+    test_decoys: Tensor
+    test: Tensor
+    labels: Tensor
+
+
+def draw(
+    raw: RawImages,
+    targets: str,
+    n_targets: int,
+    which: list[int],
+    copies: int,
+    train_size: int,
+    seed: int,
+    difficulty: Tensor | None,
+) -> Drawn:
+    """targets: "random" (P1); "spread", random but as evenly over the classes as can be; "hard", of high held-out loss;
+    "canary", random images with a random wrong label, which copies of them share; "ids", those that `which` names;
+    "class", all images of the classes in `which`, or of one drawn class; "tenth", a tenth of the training set.
+
+    n_targets counts random, spread, hard and canary targets. As many decoys are drawn in the same way; with "ids" from
+    the classes of the targets as far as they go. With "class" the test images of those classes are the decoys, and the
+    test set holds the classes that stay.
+    """
+    if targets not in Targets.__args__:
+        raise unknown("kind of targets", targets, Targets.__args__)
+    if which and targets not in ("ids", "class"):
+        raise BadValue(f"`which` names targets or classes: it goes with targets='ids' or 'class', not {targets!r}")
+    order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
+    test = torch.arange(len(raw.test_x))
+    n = {"ids": len(which), "tenth": train_size // 10}.get(targets, n_targets)
+    if targets == "class":
+        classes = _classes(raw, which, seed)
+        base = order[:train_size]  # the training set before anything is copied
+        mine = torch.isin(raw.y, classes)
+        chosen = base[mine[base]]
+        if len(chosen) < 2:
+            raise BadValue(
+                f"class {classes.tolist()} is too small: {len(chosen)} images in a training set of {train_size}"
+            )
+        _room(raw, len(chosen), copies, train_size, decoys=0)
+        gone = torch.isin(raw.test_y, classes)
+        labels = torch.cat([raw.y[chosen], raw.test_y[test[gone]]])
+        return Drawn(chosen, order[:0], order[~mine[order]], test[gone], test[~gone], labels)
+    _room(raw, n, copies, train_size, decoys=n)
+    if targets == "ids":
+        wanted = _named(raw, which)
+        rest = order[~torch.isin(order, wanted)]
+        alike = torch.isin(raw.y[rest], raw.y[wanted])
+        pool = torch.cat([rest[alike], rest[~alike]])
+        chosen = torch.cat([wanted, pool[:n]])
+    elif targets == "hard":
+        if difficulty is None or len(difficulty) != len(raw.x):
+            raise BadValue(
+                "hard targets need `difficulty`, the held-out loss of each image: unlearnkit.study passes it"
+            )
+        hardest = difficulty.argsort(descending=True)[: HARD_SHARE * 2 * n]
+        chosen = hardest[torch.randperm(len(hardest), generator=generator(seed, "hard"))[: 2 * n]]
+    elif targets == "spread":
+        turn = torch.empty(len(order), dtype=torch.long)  # how many of its class come before it
+        for label in raw.y.unique():
+            mine = (raw.y[order] == label).nonzero().squeeze(1)
+            turn[mine] = torch.arange(len(mine))
+        chosen = order[turn.argsort(stable=True)[: 2 * n]]
+    else:
+        chosen = order[: 2 * n]
+    labels = raw.y[chosen].clone()
+    if targets == "canary":
+        shift = torch.randint(1, raw.n_classes, (len(chosen),), generator=generator(seed, "canary"))
+        labels = (labels + shift) % raw.n_classes
+    return Drawn(chosen[:n], chosen[n:], order[~torch.isin(order, chosen)], test[:0], test, labels)
+
+
+def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> None:
+    if n < 1:
+        raise BadValue(f"n_targets must be at least 1, got {n}")
+    if n * (1 + copies) >= train_size:
+        most = (train_size - 1) // n - 1
+        raise BadValue(
+            f"{n} targets with {copies} copies each leave no filler in a training set of {train_size}: use at most "
+            f"{max(most, 0)} copies, fewer targets or a larger train_size"
+        )
+    if decoys + train_size > len(raw.x):
+        raise BadValue(
+            f"train_size={train_size} and {decoys} decoys need {decoys + train_size} images, the pool has "
+            f"{len(raw.x)}: use a train_size of at most {len(raw.x) - decoys}"
+        )
+
+
+def _named(raw: RawImages, which: list[int]) -> Tensor:
+    """Raises BadValue for an id that is not there, is a test image's, or is named twice."""
+    if not which:
+        raise BadValue("targets='ids' needs the ids of the targets in `which`")
+    place = {int(i): row for row, i in enumerate(raw.ids)}
+    test = set(raw.test_ids.tolist())
+    for i in which:
+        if i in test:
+            raise BadValue(f"target {i} is in the test split: a target must be a training image")
+        if i not in place:
+            raise BadValue(
+                f"there is no training image with id {i}; ids go from {int(raw.ids.min())} to {int(raw.ids.max())}"
+            )
+    if len(set(which)) < len(which):
+        raise BadValue(f"targets are named twice: {sorted({i for i in which if which.count(i) > 1})}")
+    return torch.tensor([place[i] for i in which])
+
+
+def _classes(raw: RawImages, which: list[int], seed: int) -> Tensor:
+    if not which:
+        return torch.randint(raw.n_classes, (1,), generator=generator(seed, "class"))
+    for label in which:
+        if not 0 <= label < raw.n_classes:
+            raise BadValue(f"there is no class {label}; classes go from 0 to {raw.n_classes - 1}")
+    if len(set(which)) >= raw.n_classes:
+        raise BadValue("to forget every class leaves nothing to train on")
+    return torch.tensor(sorted(set(which)))

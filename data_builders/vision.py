@@ -1,0 +1,111 @@
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100, read by torchvision's own loaders.
+
+From the folder that `UNLEARNKIT_DATA` names, laid out as torchvision does it; what is missing there is downloaded.
+"""
+
+from pathlib import Path
+
+import torch
+
+from data_builders import RawImages, dataset
+from unlearnkit import paths
+from unlearnkit.errors import BadValue
+
+# what the training set must be: images and the sum of all bytes, of the sets as their authors published them
+FACTS = {
+    "MNIST": (60000, 1567298545),
+    "FashionMNIST": (60000, 3431114169),
+    "CIFAR10": (50000, 18540682003),
+    "CIFAR100": (50000, None),
+}
+
+
+def _open(name: str) -> tuple:
+    """(training set, test set), torchvision's; downloaded where they are not there. Raises BadValue without network."""
+    import torchvision.datasets
+
+    folder = paths.data()
+    kind = getattr(torchvision.datasets, name)
+    try:
+        return tuple(kind(str(folder), train=train, download=False) for train in (True, False))
+    except RuntimeError:  # torchvision's word for: not there, or not whole
+        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(kind(str(folder), train=train, download=True) for train in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise BadValue(
+            f"{name} is missing (or damaged) in the data folder and cannot be downloaded ({error}). Set UNLEARNKIT_DATA "
+            f"to a folder that holds it as torchvision lays it out, or connect to the network once."
+        ) from error
+
+
+def _files(name: str, below: str):
+    """Called before the set is read: opens it first, so that the files are there."""
+
+    def files() -> list[Path]:
+        folder = paths.data() / below
+        if not folder.is_dir():
+            _open(name)
+        return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix not in (".gz", ".html"))
+
+    return files
+
+
+def _read(name: str, n_classes: int) -> RawImages:
+    train, test = _open(name)
+    images = [torch.as_tensor(part.data) for part in (train, test)]  # (n, height, width), in colour (..., channels)
+    images = [x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous() for x in images]
+    labels = [torch.as_tensor(part.targets) for part in (train, test)]
+    count, total = FACTS[name]
+    found = int(images[0].sum(dtype=torch.int64))
+    if len(images[0]) != count or total not in (None, found):
+        raise BadValue(
+            f"{name}'s training set is not the published one: {len(images[0])} images with byte sum {found}, expected "
+            f"{count} and {total}. Delete it from the data folder and fetch it anew."
+        )
+    return RawImages(images[0], labels[0], images[1], labels[1], n_classes)
+
+
+@dataset(
+    "mnist",
+    licence="CC BY-SA 3.0 by its usual distributors; see the official page",
+    source="LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition",
+    files=_files("MNIST", "MNIST/raw"),
+)
+def mnist() -> RawImages:
+    """28x28 grey scans of handwritten digits, 60,000 and 10,000."""
+    return _read("MNIST", 10)
+
+
+@dataset(
+    "fashion_mnist",
+    licence="MIT",
+    source="Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747",
+    files=_files("FashionMNIST", "FashionMNIST/raw"),
+)
+def fashion_mnist() -> RawImages:
+    """28x28 grey pictures of clothes, 60,000 and 10,000, many of which look alike."""
+    return _read("FashionMNIST", 10)
+
+
+@dataset(
+    "cifar10",
+    licence="none stated",
+    source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    files=_files("CIFAR10", "cifar-10-batches-py"),
+)
+def cifar10() -> RawImages:
+    """32x32 colour photographs of ten kinds of things, 50,000 and 10,000."""
+    return _read("CIFAR10", 10)
+
+
+@dataset(
+    "cifar100",
+    licence="none stated",
+    source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    files=_files("CIFAR100", "cifar-100-python"),
+)
+def cifar100() -> RawImages:
+    """32x32 colour photographs of a hundred kinds of things, 50,000 and 10,000."""
+    return _read("CIFAR100", 100)
