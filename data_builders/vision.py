@@ -35,8 +35,9 @@ def _open(name: str) -> tuple:
         return tuple(kind(str(folder), train=train, download=True) for train in (True, False))
     except (OSError, RuntimeError) as error:
         raise BadValue(
-            f"{name} is missing (or damaged) in the data folder and cannot be downloaded ({error}). Set UNLEARNKIT_DATA "
-            f"to a folder that holds it as torchvision lays it out, or connect to the network once."
+            f"{name} is not in the data folder (or damaged there), and cannot be downloaded. Set UNLEARNKIT_DATA to a "
+            f"folder that holds it as torchvision lays it out, or connect to the network once. The download said: "
+            f"{' '.join(str(error).split())}"
         ) from error
 
 

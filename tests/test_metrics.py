@@ -10,7 +10,7 @@ from unlearnkit.divergence import js, kl
 from unlearnkit.evidence import Evidence, take
 from unlearnkit.metrics import metrics, score
 from unlearnkit.metrics.attacks import confidence_attack, loss_attack
-from unlearnkit.task import ROLES
+from unlearnkit.task import ROLES, unit
 
 NO_COST = {"seconds", "steps", "RTE"}
 
@@ -195,5 +195,5 @@ def test_evidence_is_one_pass_in_eval_mode_and_the_batch_does_not_matter(models,
     assert sum(n for _, n in calls) == len(task.y) and not any(training for training, _ in calls)
     assert model.training
     with torch.no_grad():
-        alone = model.eval()(task.x[:1])
+        alone = model.eval()(unit(task.x[:1]))
     torch.testing.assert_close(found.logits[:1], alone, atol=1e-5, rtol=1e-4)

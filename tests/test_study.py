@@ -9,6 +9,7 @@ from unlearnkit.errors import BadValue, UnknownName
 from unlearnkit.metrics import metrics
 from unlearnkit.summary import rho
 from unlearnkit.tables import T2_COLUMNS, relations, t1, t2
+from unlearnkit.tasks import difficulty_artefact, load_pool
 
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 
@@ -35,7 +36,7 @@ def test_nothing_is_trained_twice(grid, monkeypatch):
 
 def test_a_stored_model_is_the_model(grid):
     a, b = (study.unlearn(grid[0], "scrub").load() for _ in range(2))
-    x = study.load_task(grid[0]).x[:5]
+    x = study.load_task(grid[0]).of("target").x[:5]
     with torch.no_grad():
         assert torch.equal(a(x), b(x)) and not a.training
 
@@ -84,8 +85,9 @@ def test_hard_targets_come_from_the_held_out_loss():
     task = study.load_task(cell)
     from safetensors.torch import load_file
 
-    loss = load_file(study.difficulty_artefact(cell).folder / "loss.safetensors")["loss"]
-    chosen = task.source[task.index("target")]
+    loss = load_file(difficulty_artefact(cell).folder / "difficulty.safetensors")["difficulty"]
+    place = {i: row for row, i in enumerate(load_pool(cell).ids.tolist())}
+    chosen = [place[i] for i in task.source[task.index("target")].tolist()]
     assert loss[chosen].min() >= loss.quantile(0.95)
 
 

@@ -7,7 +7,7 @@ from unlearnkit.summary import CELL, mean_interval, ratio_interval, rho, shown, 
 
 
 def scores(values, metric="phi", seeds=4):
-    cell = dict(zip(CELL, ["digits", "canary", 5, "block_mask", 0.3, "mlp"]))
+    cell = dict(zip(CELL, ["digits", 640, "canary", 5, "block_mask", 0.3, "", "mlp"], strict=True))
     rows = [
         {**cell, "method": m, "seed": s, "metric": metric, "group": "target", "reference": "", "value": v[s]}
         for m, v in values.items()

@@ -1,43 +1,103 @@
 """The figures of the study: each one function that returns the figure and the data behind it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from data_builders import to_bytes
+from data_builders.degree import parse, search
 from data_builders.kinds import kinds
 from unlearnkit import study
 from unlearnkit.cell import Cell
 from unlearnkit.compute import generator
+from unlearnkit.errors import BadValue
 from unlearnkit.similarity import MEASURES
 from unlearnkit.summary import CELL, rho
 from unlearnkit.tables import relations
+from unlearnkit.task import unit
 
 sns.set_theme(style="whitegrid", context="notebook")
 plt.rcParams["savefig.bbox"] = "tight"
 
 
 def f1(
-    cell: Cell, blocks: Sequence[int], strengths: Sequence[float], n_targets: int = 2
+    cells: Sequence[Cell], blocks: Sequence[int], strengths: Sequence[float], n_targets: int = 1
 ) -> tuple[Figure, pd.DataFrame]:
-    """Sample sheet: targets (first column) beside one similar sample per strength, one row per block size."""
-    task = study.load_task(cell)
-    grid = [(target, block) for target in task.index("target")[:n_targets].tolist() for block in blocks]
-    size = (1.15 * (len(strengths) + 1), 1.35 * len(grid))
-    figure, axes = plt.subplots(len(grid), len(strengths) + 1, figsize=size, squeeze=False, layout="constrained")
+    """Sample sheet: targets (first column) beside one masked copy per strength, one row per block size and data set.
+
+    cells: one per data set; blocks that do not divide its images at least twice are left out.
+    """
+    grid = []
+    for cell in cells:
+        task = study.load_task(cell)
+        height, width = task.x.shape[2:]
+        fitting = [b for b in blocks if height % b == 0 and width % b == 0 and 2 * b <= min(height, width)]
+        grid += [(cell, task, row, b) for row in task.index("target")[:n_targets].tolist() for b in fitting]
+    figure, axes = _sheet(len(grid), len(strengths) + 1)
     rows = []
-    for row, (target, block) in zip(axes, grid, strict=True):
+    for row, (cell, task, target, block) in zip(axes, grid, strict=True):
         image = task.x[target]
-        _picture(row[0], image, f"target\nb = {block}")
+        _picture(row[0], image, f"{cell.columns()['dataset']}, b = {block}")
         for axis, strength in zip(row[1:], strengths, strict=True):
             rng = generator(cell.seed, "sheet", target)
-            copy = kinds[cell.kind](image, 1, strength, rng, block=block)
+            copy = to_bytes(kinds["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block))
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
-            _picture(axis, copy[0], f"r = {strength:g}\nSSIM {measures['ssim']:.2f}")
-            rows.append({"target": target, "label": int(task.y[target]), "b": block, "r": strength, **measures})
+            _picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}")
+            of = {"dataset": cell.columns()["dataset"], "target": target, "label": int(task.y[target])}
+            rows.append({**of, "b": block, "r": strength, **measures})
     return _finished(figure), pd.DataFrame(rows)
+
+
+def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+    """Sample sheet of all kinds: a target, and a copy of each kind at each degree that is asked for ("ssim=0.6").
+
+    cells: one per data set. Where a kind cannot reach the degree, the place stays empty. The last columns show natural
+    neighbours: the nearest, the second, ... from row to row, as similar as they are.
+    """
+    made = [name for name, entry in kinds.items() if not entry.info["natural"] and name != "exact_duplicate"]
+    natural = [name for name, entry in kinds.items() if entry.info["natural"]]
+    figure, axes = _sheet(len(cells) * len(degrees), 1 + len(made) + len(natural))
+    rows = []
+    for number, (cell, degree) in enumerate((c, d) for c in cells for d in degrees):
+        task, place = study.load_task(cell), number % len(degrees)
+        target = task.index("target")[0]
+        image, fillers = task.x[target], task.x[task.index("filler")]
+        _picture(axes[number][0], image, cell.columns()["dataset"])
+        found = {kind: _of_degree(cell, kind, image, fillers, degree) for kind in made}
+        for kind in natural:
+            neighbour = study.load_task(replace(cell, kind=kind, copies=len(degrees), strength=0.0, degree=""))
+            found[kind] = neighbour.x[neighbour.index("similar")[place]][None]
+        for axis, (kind, copy) in zip(axes[number][1:], found.items(), strict=True):
+            if copy is None:
+                axis.set_axis_off()
+                axis.set_title(f"{kind.replace('_', ' ')}\nout of reach", fontsize=7)
+                continue
+            measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
+            _picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}")
+            asked = "" if kind in natural else degree
+            rows.append({"dataset": cell.columns()["dataset"], "kind": kind, "degree": asked, **measures})
+    return _finished(figure), pd.DataFrame(rows)
+
+
+def _of_degree(cell: Cell, kind: str, image: Tensor, fillers: Tensor, degree: str) -> Tensor | None:
+    options = kinds[kind].resolve({})
+    try:
+        return search(
+            lambda at, draw: kinds[kind](unit(image), at, generator(cell.seed, "sheet", draw), fillers, **options),
+            image, parse(degree), 1, kind,
+        )[0]  # fmt: skip
+    except BadValue:
+        return None
+
+
+def _sheet(rows: int, columns: int):
+    return plt.subplots(rows, columns, figsize=(1.2 * columns, 1.4 * rows), squeeze=False, layout="constrained")
 
 
 def _finished(figure: Figure) -> Figure:
@@ -46,54 +106,86 @@ def _finished(figure: Figure) -> Figure:
     return figure
 
 
-def _picture(axis, image, title: str) -> None:
+def _picture(axis, image: Tensor, title: str) -> None:
+    """image: (channels, height, width) uint8; grey ones dark on white, as the digits were written."""
     pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-    axis.imshow(pixels, cmap="gray_r" if pixels.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
-    axis.set_title(title, fontsize=8)
+    axis.imshow(pixels, cmap="gray_r" if pixels.ndim == 2 else None, vmin=0, vmax=255, interpolation="nearest")
+    axis.set_title(title, fontsize=7)
     axis.set_xticks([])
     axis.set_yticks([])
 
 
-def f2(cells: Sequence[Cell]) -> tuple[Figure, pd.DataFrame]:
-    """Similarity as measured: targets to their similar samples (one curve per strength), to fillers and to decoys."""
-    parts = [relations(study.load_task(cell)).assign(seed=cell.seed) for cell in cells]
-    seen = {cell.seed: i for i, cell in reversed([*enumerate(cells)])}  # fillers and decoys once per seed
-    parts = [p if seen[c.seed] == i else p[p.relation == "similar"] for i, (c, p) in enumerate(zip(cells, parts))]
+def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
+    """Similarity as measured: targets to their similar samples (one curve per strength), to fillers and to decoys.
+
+    One row of panels per data set, one column per measure; by: whose features are compared, see `tables.t1`.
+    """
+    seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(cells)])}  # fillers and decoys once per seed
+    parts = []
+    for i, cell in enumerate(cells):
+        part = relations(cell, by).assign(dataset=cell.columns()["dataset"], seed=cell.seed, strength=cell.strength)
+        parts.append(part if seen[cell.dataset, cell.seed] == i else part[part.relation == "similar"])
     data = pd.concat(parts, ignore_index=True)
     data["pair"] = [f"similar, r = {s:g}" if r == "similar" else r for r, s in zip(data.relation, data.strength)]
     order = [*sorted(p for p in data.pair.unique() if p.startswith("similar")), "filler", "decoy"]
     colours = dict(zip(order, [*sns.color_palette("flare", len(order) - 2), "0.45", "0.7"], strict=True))
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=(5.2 * len(MEASURES), 3.6), layout="constrained")
-    for axis, measure in zip(axes, MEASURES, strict=True):
-        sns.ecdfplot(data, x=measure, hue="pair", hue_order=order, palette=colours, ax=axis, legend=measure == "ssim")
-        axis.set_xlabel(f"{measure.replace('_', ' ')} to the target")
-        axis.set_ylabel("share of pairs below")
-    sns.move_legend(axes[0], "upper left", title=None, fontsize=8)
+    measures = [m for m in ("ssim", "pixel_cosine", "feature_cosine") if m in data]
+    names = list(dict.fromkeys(data.dataset))
+    size = (4.4 * len(measures), 2.9 * len(names))
+    figure, axes = plt.subplots(len(names), len(measures), figsize=size, squeeze=False, layout="constrained")
+    for row, name in zip(axes, names, strict=True):
+        for axis, measure in zip(row, measures, strict=True):
+            first = axis is axes[0][0]
+            part = data[data.dataset == name]
+            sns.ecdfplot(part, x=measure, hue="pair", hue_order=order, palette=colours, ax=axis, legend=first)
+            axis.set(xlabel=f"{measure.replace('_', ' ')} to the target", ylabel="share of pairs below", title=name)
+    sns.move_legend(axes[0][0], "upper left", title=None, fontsize=8)
     return _finished(figure), data.drop(columns="pair")
 
 
 def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
     """Dose-response: residual influence against the number of copies (at `strength`) and against strength (at `copies`).
 
-    One row of panels per kind of targets, one line per method, 95% intervals over seeds; a masked rho has no point.
+    One row of panels per data set, size and kind of targets, one line per method, 95% intervals over seeds; a masked rho
+    has no point.
     """
     data = rho(scores, metric).reset_index()
     data = data[~data.method.isin(study.BASELINES)]
-    kinds_of_target = [t for t in ("random", "hard", "canary") if t in set(data.targets)]
+    of = ["dataset", "train_size", "targets"]
+    rank = {t: i for i, t in enumerate(("random", "spread", "hard", "canary"))}
+    panels = sorted(data[of].drop_duplicates().itertuples(index=False), key=lambda p: (*p[:2], rank.get(p[2], 9)))
     names = sorted(data.method.unique(), key=lambda m: (m != "retrain", m))  # retrain first, in black
     colours = dict(zip(names, ["black", *sns.color_palette("colorblind", len(names))], strict=False))
     shape = {"squeeze": False, "sharey": True, "layout": "constrained"}
-    figure, axes = plt.subplots(len(kinds_of_target), 2, figsize=(9.5, 2.9 * len(kinds_of_target)), **shape)
-    for row, targets in zip(axes, kinds_of_target, strict=True):
-        part = data[data.targets == targets]
+    figure, axes = plt.subplots(len(panels), 2, figsize=(9.5, 2.9 * len(panels)), **shape)
+    for row, panel in zip(axes, panels, strict=True):
+        part = data[(data[of] == list(panel)).all(axis=1)]
         by_copies = part[(part.strength == strength) | (part.copies == 0)]
-        _dose(row[0], by_copies, "copies", names, colours, f"{targets} targets, r = {strength:g}")
-        _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{targets} targets, m = {copies}")
+        label = f"{panel.dataset} ({panel.train_size:,}), {panel.targets} targets"
+        _dose(row[0], by_copies, "copies", names, colours, f"{label}, r = {strength:g}")
+        _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{label}, m = {copies}")
         row[0].set_ylabel("residual influence rho")
     axes[-1][0].set_xlabel("similar copies per target, m")
     axes[-1][1].set_xlabel("share of blocks masked, r")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     return _finished(figure), data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
+
+
+def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
+    """Residual influence of retraining against the size of the training set, one line per data set; 95% intervals."""
+    data = rho(scores, metric).reset_index()
+    data = data[data.method == "retrain"].sort_values("train_size")
+    figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+    sizes = {size: place for place, size in enumerate(sorted(data.train_size.unique()))}
+    for offset, (name, line) in enumerate(data.dropna(subset="rho").groupby("dataset")):
+        spread = line[["rho_low", "rho_high"]].sub(line.rho, axis=0).abs().fillna(0).T.to_numpy()
+        axis.errorbar(line.train_size.map(sizes) + 0.06 * offset, line.rho, spread, marker="o", capsize=2, label=name)
+    for level in (0, 1):
+        axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
+    axis.set_xticks([*sizes.values()], [f"{size:,}" for size in sizes])
+    axis.set(xlabel="size of the training set", ylabel="residual influence rho of retrain")
+    axis.legend(fontsize=9)
+    return _finished(figure), data[[*CELL, "rho", "rho_low", "rho_high", "n"]]
 
 
 def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from unlearnkit.compute import derive
 from unlearnkit.models import build
 from unlearnkit.stack import fit_many
-from unlearnkit.task import Samples
+from unlearnkit.task import Samples, unit
 from unlearnkit.train import Recipe
 
 FOLDS = 5
@@ -16,7 +16,7 @@ FOLDS = 5
 def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Recipe) -> Tensor:
     """Cross-entropy of each image, (n,), in nats, under the one of five models that was not trained on its fold.
 
-    x: (n, channels, height, width); y: (n,).
+    x: (n, channels, height, width) uint8; y: (n,).
     """
     fold = torch.arange(len(x)) % FOLDS
     parts = [Samples(x[fold != f], y[fold != f]) for f in range(FOLDS)]
@@ -26,5 +26,7 @@ def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Reci
     loss = torch.empty(len(x))
     with torch.inference_mode():
         for f, net in enumerate(trained):
-            loss[fold == f] = cross_entropy(net(x[fold == f]), y[fold == f], reduction="none")
+            rows = (fold == f).nonzero().squeeze(1)
+            for part in rows.split(1024):
+                loss[part] = cross_entropy(net(unit(x[part])), y[part], reduction="none")
     return loss

@@ -175,6 +175,20 @@ class _Linear(nn.Module):
         return {"weight": self.weight[i].T, "bias": self.bias[i]}
 
 
+class _GroupNorm(nn.Module):
+    def __init__(self, group: Sequence[nn.GroupNorm]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.cat([m.weight.detach() for m in group]))
+        self.bias = nn.Parameter(torch.cat([m.bias.detach() for m in group]))
+        self.k, self.groups, self.eps = len(group), len(group) * group[0].num_groups, group[0].eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+    def single(self, i: int) -> dict[str, Tensor]:
+        return {"weight": self.weight.view(self.k, -1)[i], "bias": self.bias.view(self.k, -1)[i]}
+
+
 class _Flatten(nn.Module):
     def __init__(self, group: Sequence[nn.Flatten]):
         super().__init__()
@@ -187,6 +201,7 @@ class _Flatten(nn.Module):
 _LAYERS = {
     nn.Conv2d: _Conv,
     nn.Linear: _Linear,
+    nn.GroupNorm: _GroupNorm,
     nn.Flatten: _Flatten,
     nn.ReLU: lambda group: nn.ReLU(),
     nn.MaxPool2d: lambda group: nn.MaxPool2d(group[0].kernel_size, group[0].stride, group[0].padding),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from unlearnkit import evidence as evidence_module
 from unlearnkit import metrics as metrics_module
@@ -21,11 +21,13 @@ from unlearnkit.evidence import Evidence
 from unlearnkit.methods import methods
 from unlearnkit.metrics import metrics
 from unlearnkit.models import build, models
+from unlearnkit.pretrained import pretrained
 from unlearnkit.progress import Progress
+from unlearnkit.similarity import features
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Request
-from unlearnkit.tasks import read_task, load_task, task_artefact
+from unlearnkit.tasks import load_task, read_task, task_artefact
 from unlearnkit.train import fit, minimise
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
@@ -105,6 +107,16 @@ def _train(recipe, group, which, seeds, publish, bar, device) -> None:
     fit_many(nets, data, recipe, seeds=seeds, device=device, done=done)
 
 
+@lru_cache(maxsize=16)
+def task_features(cell: Cell, by: str = "original", device: str = "auto") -> Tensor:
+    """Features of each sample of the cell's task, (n, width): those of its original model, or of the torchvision
+    classifier that `by` names."""
+    model = (
+        references([cell], ["original"], device=device)[0]["original"].load() if by == "original" else pretrained(by)
+    )
+    return features(model, load_task(cell).x, device=device)
+
+
 # --- methods -------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +185,19 @@ def _read_evidence(folder: str, task_folder: str, cost: tuple) -> Evidence:
     task = read_task(task_folder)
     logits = load_file(Path(folder) / "evidence.safetensors")["logits"]
     return Evidence(logits, task.y, task.role, torch.arange(len(task.y)), dict(cost))
+
+
+def known(cells: Sequence[Cell], *, device: str = "auto") -> pd.DataFrame:
+    """What the three reference models know: the tidy score table with accuracy and phi of each group alone."""
+    rows = []
+    for cell, trio in zip(cells, references(cells, device=device), strict=True):
+        for name, model in trio.items():
+            key, seen = evidence(model, device=device)
+            for metric, group in ((m, g) for m in ("accuracy", "phi") for g in seen.groups):
+                value = {"accuracy": seen.correct, "phi": seen.phi}[metric][seen.rows(group)].mean().item()
+                of = {"method": name, "metric": metric, "group": group, "reference": ""}
+                rows.append(cell.columns() | of | {"value": value, "run": key})
+    return pd.DataFrame(rows)
 
 
 def scores(

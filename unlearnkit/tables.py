@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from unlearnkit import study
 from unlearnkit.cell import Cell
 from unlearnkit.similarity import MEASURES
 from unlearnkit.summary import CELL, rho, summarise
-from unlearnkit.task import SimilarityTask
 
 T2_COLUMNS = {  # column: metric, group, reference
     "gap_retrain": ("avg-gap", "all", "retrain"),
@@ -29,29 +29,49 @@ T2_COLUMNS = {  # column: metric, group, reference
 }
 
 
-def t1(cells: Sequence[Cell]) -> pd.DataFrame:
+def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     """Dataset cards: one row per task condition, over its seeds; column `run` names the stored tasks.
 
-    similarity: mean over all target-similar pairs of all seeds, and its 5th and 95th percentile over pairs.
+    Each measure: mean over all target-similar pairs of all seeds, and its 5th and 95th percentile over pairs. by: whose
+    features are compared, too: "original", a torchvision classifier, or "" for none (no model is then trained).
     """
-    rows = []
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(tuple(v for k, v in cell.columns().items() if k != "seed"), []).append(cell)
+    rows = []
     for members in groups.values():
         tasks, artefacts = [study.load_task(c) for c in members], [study.task_artefact(c) for c in members]
-        pairs = pd.concat([t.pairs[t.pairs.anchor.isin(t.index("target").tolist())] for t in tasks])
+        pairs = pd.concat([target_pairs(c, by) for c in members])
         row = {k: v for k, v in members[0].columns().items() if k not in ("seed", "architecture")}
         row |= {"seeds": len(members), "classes": tasks[0].n_classes}
         row |= {f"n_{role}": len(tasks[0].index(role)) for role in ("target", "similar", "filler", "decoy", "test")}
         row["n_train"] = row["n_target"] + row["n_similar"] + row["n_filler"]
-        for measure in MEASURES:
-            row[measure] = pairs[measure].mean()
-            row[f"{measure}_p5"], row[f"{measure}_p95"] = pairs[measure].quantile(0.05), pairs[measure].quantile(0.95)
+        for measure in (*MEASURES, "feature_cosine"):
+            values = pairs[measure] if measure in pairs else pd.Series(dtype=float)
+            row[measure] = values.mean()
+            row[f"{measure}_p5"], row[f"{measure}_p95"] = values.quantile(0.05), values.quantile(0.95)
         row["exact_copies"] = int((pairs["ssim"] >= 1).sum())
+        row["licence"] = tasks[0].facts.get("licence", "")
+        row["raw_digest"] = tasks[0].facts.get("raw_digest", "")
         row["digests"] = " ".join(a.info["digest"] for a in artefacts)
         rows.append(row | {"run": " ".join(a.key for a in artefacts)})
     return pd.DataFrame(rows)
+
+
+def target_pairs(cell: Cell, by: str = "") -> pd.DataFrame:
+    """The pairs of a task whose anchor is a target, with `feature_cosine` where `by` says whose."""
+    task = study.load_task(cell)
+    pairs = task.pairs[task.pairs.anchor.isin(task.index("target").tolist())]
+    return pairs.assign(**_feature_cosine(cell, by, pairs.anchor.to_numpy(), pairs.similar.to_numpy()))
+
+
+def _feature_cosine(cell: Cell, by: str, a, b) -> dict:
+    if not by or not len(a):
+        return {}
+    vectors = study.task_features(cell, by)
+    return {
+        "feature_cosine": F.cosine_similarity(vectors[torch.as_tensor(a)], vectors[torch.as_tensor(b)], dim=1).numpy()
+    }
 
 
 def t2(scores: pd.DataFrame) -> pd.DataFrame:
@@ -72,17 +92,24 @@ def t2(scores: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="place")
 
 
-def relations(task: SimilarityTask, fillers: int = 50) -> pd.DataFrame:
+def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
     """How similar a target is to its similar samples, to fillers (the first `fillers`) and to decoys: the data of F2.
 
-    Returns columns relation, target (row number), strength, and one per measure.
+    Returns columns relation, target (row number), strength, and one per measure; by: see `t1`.
     """
-    target = task.index("target")
-    linked = task.pairs[task.pairs.anchor.isin(target.tolist())]
-    parts = [linked.rename(columns={"anchor": "target"})[["target", "strength", *MEASURES]].assign(relation="similar")]
-    for role, limit in (("filler", fillers), ("decoy", fillers)):
-        other = task.index(role)[:limit]
+    task = study.load_task(cell)
+    target, parts = task.index("target"), []
+    if len(task.pairs):
+        parts.append(target_pairs(cell, by).rename(columns={"anchor": "target"}).assign(relation="similar"))
+    for role in ("filler", "decoy"):
+        other = task.index(role)[:fillers]
         a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
         values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
+        values |= _feature_cosine(cell, by, a, b)
         parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table[["relation", "target", *(["strength"] if "strength" in table else []), *_measures(table)]]
+
+
+def _measures(table: pd.DataFrame) -> list[str]:
+    return [m for m in (*MEASURES, "feature_cosine") if m in table]

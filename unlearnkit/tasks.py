@@ -15,9 +15,9 @@ from unlearnkit.compute import derive
 from unlearnkit.models import build, models
 from unlearnkit.ranking import held_out_loss
 from unlearnkit.similarity import features
+from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Samples, SimilarityTask
-from unlearnkit.train import fit
 
 
 def load_task(cell: Cell) -> SimilarityTask:
@@ -120,10 +120,10 @@ def features_artefact(cell: Cell) -> Artefact:
         raw = load_pool(cell)
         seed = derive(0, "pool features")
         net = build(cell.model, tuple(raw.x.shape[1:]), raw.n_classes, seed)
-        net = fit(net, Samples(raw.x, raw.y), cell.recipe, seed=seed)
+        (net,) = fit_many([net], [Samples(raw.x, raw.y)], cell.recipe, seeds=[seed])
         save_file({"features": features(net, raw.x).contiguous()}, folder / "features.safetensors")
 
-    return Store().get(_of_pool("features", cell, fit), make)
+    return Store().get(_of_pool("features", cell, fit_many), make)
 
 
 def _of_pool(kind: str, cell: Cell, function) -> Spec:

@@ -26,7 +26,7 @@ class Recipe:
 
     epochs: int = 24
     batch_size: int = 64
-    lr: float = 0.15
+    lr: float = 0.07
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup: float = 0.2  # share of the steps over which the rate rises to lr
