@@ -116,19 +116,26 @@ def _picture(axis, image: Tensor, title: str) -> None:
 
 
 def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
-    """Similarity as measured: targets to their similar samples (one curve per strength), to fillers and to decoys.
+    """Similarity as measured: targets to their similar samples (one curve per strength; or per kind, if there are
+    several), to fillers and to decoys.
 
     One row of panels per data set, one column per measure; by: whose features are compared, see `tables.t1`.
     """
     seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(cells)])}  # fillers and decoys once per seed
     parts = []
     for i, cell in enumerate(cells):
-        part = relations(cell, by).assign(dataset=cell.columns()["dataset"], seed=cell.seed, strength=cell.strength)
+        part = relations(cell, by).assign(dataset=cell.columns()["dataset"], seed=cell.seed)
+        part = part.assign(kind=cell.kind, strength=cell.strength)
         parts.append(part if seen[cell.dataset, cell.seed] == i else part[part.relation == "similar"])
     data = pd.concat(parts, ignore_index=True)
-    data["pair"] = [f"similar, r = {s:g}" if r == "similar" else r for r, s in zip(data.relation, data.strength)]
-    order = [*sorted(p for p in data.pair.unique() if p.startswith("similar")), "filler", "decoy"]
-    colours = dict(zip(order, [*sns.color_palette("flare", len(order) - 2), "0.45", "0.7"], strict=True))
+    similar = data.relation == "similar"
+    if len({cell.kind for cell in cells}) > 1:
+        label, palette = data.kind.str.replace("_", " "), "husl"
+    else:
+        label, palette = "similar, r = " + data.strength.map("{:g}".format), "flare"
+    data["pair"] = label.where(similar, data.relation)
+    order = [*sorted(data.pair[similar].unique()), "filler", "decoy"]
+    colours = dict(zip(order, [*sns.color_palette(palette, len(order) - 2), "0.45", "0.7"], strict=True))
     measures = [m for m in ("ssim", "pixel_cosine", "feature_cosine") if m in data]
     names = list(dict.fromkeys(data.dataset))
     size = (4.4 * len(measures), 2.9 * len(names))

@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import get_args, get_origin
@@ -14,26 +14,32 @@ from unlearnkit.registry import check_type
 _IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
 
 
-def check_parameters(namespace: Mapping) -> None:
+def check_parameters(namespace: MutableMapping) -> None:
     """Call right after the parameters cell, before all imports: `check_parameters(globals())`.
 
     papermill only warns of a parameter that a notebook does not have, and runs the defaults under a wrong label. This
-    raises UnknownName for it, with the nearest name, and BadValue for a value that does not fit its annotation.
+    raises UnknownName for it, with the nearest name, and BadValue for a value that does not fit its annotation. One
+    value where a list is asked for becomes a list of one.
     """
     declared = namespace.get("__annotations__") or namespace["__annotate__"](1)  # the latter from Python 3.14 on
     ours = (ModuleType, FunctionType, type)
-    for name, value in namespace.items():
+    for name, value in [*namespace.items()]:
         if name.startswith("_") or name in _IPYTHON or isinstance(value, ours):
             continue
         if name not in declared:
             raise unknown("parameter", name, declared)
         _check(f"parameter {name!r}", value, declared[name])
+        if _is_single(value, declared[name]):
+            namespace[name] = [value]
 
 
 def _check(what: str, value: object, hint: object) -> None:
+    check_type(what, value, get_args(hint)[0] if _is_single(value, hint) else hint)
+
+
+def _is_single(value: object, hint: object) -> bool:
     """One value will do where a list is asked for: `-p copies 5`."""
-    single = get_origin(hint) is list and not isinstance(value, list | tuple)
-    check_type(what, value, get_args(hint)[0] if single else hint)
+    return get_origin(hint) is list and not isinstance(value, list | tuple)
 
 
 def notebooks() -> list[Path]:
