@@ -37,7 +37,7 @@ def compose(
     """The similar-sample task of one draw.
 
     targets, n_targets, which: see data_builders.draw. As many decoys are drawn like the targets, get similar samples
-    like the targets, and are never trained on. degree: a similarity asked for instead of a strength, "ssim=0.6".
+    like the targets, and are never trained on. degree: a similarity asked for instead of a strength, "ssim~0.6".
     The training set keeps its size: each similar sample takes a filler's place. A seed's targets and decoys are the same
     for every number of copies and strength, and so are its first fillers where copies are made; similar samples that are
     found among real images keep their own label, and are filler no more.

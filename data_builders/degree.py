@@ -1,4 +1,4 @@
-"""A degree of similarity that is asked for ("ssim=0.6"), met by search over the strength of a kind."""
+"""A degree of similarity that is asked for ("ssim~0.6"), met by search over the strength of a kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class Degree:
 
 
 def parse(text: str) -> Degree:
-    """ "ssim=0.6" -> Degree. Raises BadValue or UnknownName."""
-    name, _, value = text.partition("=")
+    """ "ssim~0.6" -> Degree. Raises BadValue or UnknownName."""
+    name, _, value = text.replace("=", "~").partition("~")
     try:
         degree = Degree(name.strip(), float(value))
     except ValueError as error:
-        raise BadValue(f"degree must be a measure and a number, say 'ssim=0.6', got {text!r}") from error
+        raise BadValue(f"degree must be a measure and a number, say 'ssim~0.6', got {text!r}") from error
     if degree.name not in MEASURES:
         raise unknown("measure of similarity", degree.name, MEASURES)
     return degree

@@ -34,18 +34,22 @@ def near_duplicates(
     true pairs, leaves at most a third of CIFAR-10's test-train pairs. Centred objects on a plain ground, as in MNIST,
     all pass it. Raises BadValue for other shapes and types, and for values out of range.
     """
+    b_or_a = a if b is None else b
+    for x in (a, b_or_a):
+        if x.ndim != 4 or x.dtype != torch.uint8 or not x.numel():
+            raise BadValue(f"images must be (n, channels, height, width) uint8, got {tuple(x.shape)} {x.dtype}")
+    if a.shape[1:] != b_or_a.shape[1:]:
+        raise BadValue(f"images must be of one shape, got {tuple(a.shape[1:])} and {tuple(b.shape[1:])}")
     if not 0 < threshold < 1:
         raise BadValue(f"threshold must be above 0 and below 1, got {threshold}")
     if neighbours < 1:
         raise BadValue(f"neighbours must be at least 1, got {neighbours}")
-    if b is not None and a.shape[1:] != b.shape[1:]:
-        raise BadValue(f"images must be of one shape, got {tuple(a.shape[1:])} and {tuple(b.shape[1:])}")
     left = _signatures(a)
     right = left if b is None else _signatures(b)
     k = min(neighbours, len(right) - (b is None))
-    step = max(BLOCK // max(len(right), 1), 1)
-    parts = [pd.DataFrame({"a": np.empty(0, int), "b": np.empty(0, int), "similarity": np.empty(0, "float32")})]
-    for start in range(0, len(left), step) if k > 0 else ():
+    step = max(BLOCK // len(right), 1)
+    parts = []
+    for start in range(0, len(left), step):
         similarity = left[start : start + step] @ right.T
         if b is None:
             similarity.diagonal(start).fill_(-1)  # an image is not its own neighbour
@@ -53,7 +57,7 @@ def near_duplicates(
         row, rank = (nearest >= threshold).nonzero(as_tuple=True)
         values = nearest[row, rank].clamp(max=1)
         parts.append(pd.DataFrame({"a": start + row, "b": column[row, rank], "similarity": values}))
-    found = pd.concat(parts[1:] or parts)
+    found = pd.concat(parts)
     if b is None:
         found[["a", "b"]] = np.sort(found[["a", "b"]], axis=1)
     found = found.sort_values(["similarity", "a", "b"], ascending=[False, True, True])
@@ -61,20 +65,15 @@ def near_duplicates(
 
 
 def recall(found: pd.DataFrame, listed: pd.DataFrame) -> dict[str, float]:
-    """Shares, from 0 to 1, of what is listed: `pairs` that were found, and `images` of a that were found in any pair, as
-    an image with many copies may be nearest to one that the list leaves out. Both have columns a, b; NaN for no pairs.
+    """Shares, from 0 to 1, of what is listed: `pairs` found, and `images` of a found in any pair, as the nearest of many
+    copies may be one that the list leaves out. Both tables have columns a, b.
     """
-    pairs = pd.MultiIndex.from_frame(listed[["a", "b"]])
-    return {
-        "pairs": float(pd.Series(pairs.isin(pd.MultiIndex.from_frame(found[["a", "b"]]))).mean()),
-        "images": float(listed["a"].drop_duplicates().isin(found["a"]).mean()),
-    }
+    pairs, others = (pd.MultiIndex.from_frame(table[["a", "b"]]) for table in (listed, found))
+    return {"pairs": float(pairs.isin(others).mean()), "images": float(listed["a"].isin(found["a"]).mean())}
 
 
 def _signatures(x: Tensor) -> Tensor:
     """(n, d) float32 of length 1: the weighted low frequencies of each plane, and the floor."""
-    if x.ndim != 4 or x.dtype != torch.uint8 or not x[:1].numel() == x.shape[1:].numel() > 0:
-        raise BadValue(f"images must be (n, channels, height, width) uint8, got {tuple(x.shape)} {x.dtype}")
     return torch.cat([_signature(part) for part in x.split(IMAGES)])
 
 

@@ -28,7 +28,7 @@ class Cell:
     copies: int = 5  # similar samples per target that stay in training
     kind: str = "block_mask"
     strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
-    degree: str = ""  # a measured similarity asked for instead, "ssim=0.6"
+    degree: str = ""  # a measured similarity asked for instead, "ssim~0.6"
     kind_options: Mapping = field(default_factory=dict, hash=False)
     train_size: int = 640
     model: str = "small_cnn"

@@ -55,7 +55,7 @@ def f1(
 
 
 def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
-    """Sample sheet of all kinds: a target, and a copy of each kind at each degree that is asked for ("ssim=0.6").
+    """Sample sheet of all kinds: a target, and a copy of each kind at each degree that is asked for ("ssim~0.6").
 
     cells: one per data set. Where a kind cannot reach the degree, the place stays empty. The last columns show natural
     neighbours: the nearest, the second, ... from row to row, as similar as they are.

@@ -70,14 +70,17 @@ def _jobs(file: Path, profile: str) -> list[Job]:
     if profile not in values:
         return []
     made: dict[str, list[Job]] = {}
+    jobs: list[Job] = []
     for entry in entries:
         if extra := set(entry) - _ENTRY:
             raise unknown(f"entry of {file.name}", sorted(extra)[0], _ENTRY)
         try:
-            made.setdefault(entry["notebook"], []).extend(_expand(entry, values[profile], made))
+            found = _expand(entry, values[profile], made)
         except (BadValue, KeyError) as error:
             raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
-    return [job for jobs in made.values() for job in jobs]
+        made.setdefault(entry["notebook"], []).extend(found)
+        jobs += found
+    return jobs
 
 
 def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
