@@ -5,6 +5,7 @@ from a file or folder.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -113,8 +114,11 @@ class Source:
     source: str
 
     def fingerprint(self) -> dict[str, str]:
-        """File name -> hash of its content: what an artefact made from the files depends on."""
-        return {path.name: _sha256(path, path.stat().st_mtime_ns, path.stat().st_size) for path in self.files()}
+        """File, below the folder that holds them all, -> hash of its content: what is made from them depends on it."""
+        found = self.files()
+        base = os.path.commonpath([path.parent for path in found]) if found else ""
+        hashed = {path: _sha256(path, path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+        return {path.relative_to(base).as_posix(): digest for path, digest in hashed.items()}
 
 
 @cache
@@ -124,13 +128,13 @@ def _sha256(path: Path, changed: int, size: int) -> str:
 
 
 def find(name: str) -> Source:
-    """The dataset registered as `name`; or, if `name` ends in .npz or .parquet or is a folder, that set of your own.
+    """The dataset registered as `name`; or else, if `name` is a folder or ends in .npz or .parquet, that set of your own.
 
     Raises UnknownName with the nearest name, BadValue if there is no such file.
     """
     from data_builders import own  # it registers nothing, and needs this module
 
-    if own.is_path(name):
+    if name not in datasets and own.is_path(name):
         path = own.resolve(name)
         return Source(path.stem, lambda: own.read(path), lambda: own.files(path), own.read, "your own", path.name)
     entry = datasets[name]

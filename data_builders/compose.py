@@ -15,7 +15,7 @@ from unlearnkit.registry import Entry
 from unlearnkit.similarity import MEASURES
 from unlearnkit.task import ROLES, SimilarityTask, unit
 
-__all__ = ["Targets", "compose"]
+MIX = 1000  # images that a copy may be mixed with: as many for every number of copies, so that copies stay the same
 
 
 def compose(
@@ -63,7 +63,7 @@ def compose(
         similar = (raw.x[found], raw.y[found], raw.ids[found])
         strengths = torch.full((len(found),), float(strength))
     else:
-        made, strengths = _made(entry, x, copies, strength, degree, options, raw.x[others[:n_filler]], seed)
+        made, strengths = _made(entry, x, copies, strength, degree, options, raw.x[others[:MIX]], seed)
         similar = (made, labels.repeat_interleave(copies), ids.repeat_interleave(copies))
     if len(others) < n_filler:
         raise BadValue(

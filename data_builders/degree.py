@@ -31,7 +31,7 @@ class Degree:
 
 def parse(text: str) -> Degree:
     """ "ssim~0.6" -> Degree. Raises BadValue or UnknownName."""
-    name, _, value = text.replace("=", "~").partition("~")
+    name, _, value = text.partition("~")
     try:
         degree = Degree(name.strip(), float(value))
     except ValueError as error:
@@ -74,9 +74,8 @@ def search(
         if bool((best <= degree.measure.tolerance).all()):
             return made, strengths
     seen = torch.stack(reached)
-    finite = seen[seen.isfinite()]
     raise BadValue(
-        f"{what}: {degree.name} = {degree.value:g} (within {degree.measure.tolerance:g}) cannot be met for "
-        f"{int((best > degree.measure.tolerance).sum())} of {copies} copies of an image; between strength 0 and 1 it goes "
-        f"from {finite.max():.2f} to {finite.min():.2f}, in steps. Ask for another degree or kind, or smaller blocks."
+        f"{what}: {degree.name} ~ {degree.value:g} (within {degree.measure.tolerance:g}) cannot be met for "
+        f"{int((~(best <= degree.measure.tolerance)).sum())} of {copies} copies of an image; between strength 0 and 1 it "
+        f"goes from {seen.max():.2f} to {seen.min():.2f}, in steps. Ask for another degree or kind, or smaller blocks."
     )

@@ -65,9 +65,12 @@ def draw(
         gone = torch.isin(raw.test_y, classes)
         labels = torch.cat([raw.y[chosen], raw.test_y[test[gone]]])
         return Drawn(chosen, order[:0], order[~mine[order]], test[gone], test[~gone], labels)
-    _room(raw, n, copies, train_size, decoys=n)
     if targets == "ids":
         wanted = _named(raw, which)
+    if targets == "tenth" and not n:
+        raise BadValue(f"a tenth of a training set of {train_size} is no image: use a train_size of at least 10")
+    _room(raw, n, copies, train_size, decoys=n)
+    if targets == "ids":
         rest = order[~torch.isin(order, wanted)]
         alike = torch.isin(raw.y[rest], raw.y[wanted])
         pool = torch.cat([rest[alike], rest[~alike]])

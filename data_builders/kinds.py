@@ -2,8 +2,9 @@
 
 `(image, strength, rng, fillers, **options) -> copies`. image: (channels, height, width) float32 in [0, 1]; strength:
 (copies,), 0 for next to nothing, 1 for the most; fillers: (n, channels, height, width) uint8, unrelated images; returns
-(copies, channels, height, width). What is random in copy i depends on rng and i alone, not on the strength: from one
-generator, a copy of another strength is the same copy, changed less or more. Two copies of one strength differ.
+(copies, channels, height, width). What is random in copy i depends on rng and i alone, not on strength or how many there
+are: from one generator, a copy of another strength is the same copy, changed less or more. Two copies of one strength
+differ.
 
 Similar samples that are found rather than made: data_builders/natural.py.
 """
@@ -28,8 +29,9 @@ def kind(name: str, *, strength: str, source: str = "ours", natural: bool = Fals
     return kinds.register(name, strength=strength, source=source, natural=natural)
 
 
-def _uniform(n: int, rng: torch.Generator, low: float = -1.0, high: float = 1.0, columns: int = 1) -> Tensor:
-    return torch.rand(n, columns, generator=rng) * (high - low) + low
+def _uniform(n: int, rng: torch.Generator, columns: int = 1) -> Tensor:
+    """(n, columns) in [-1, 1], in one call: row i is then the same for every n."""
+    return torch.rand(n, columns, generator=rng) * 2 - 1
 
 
 @kind("block_mask", strength="share of blocks set to 0", source="P1, arXiv 2601.06938")
@@ -57,7 +59,9 @@ def block_mask(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: T
 @kind("noise", strength="standard deviation of Gaussian noise on pixels in [0, 1]")
 def noise(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: Tensor) -> Tensor:
     """Independent Gaussian noise on every pixel, cut off at black and white."""
-    drawn = torch.randn(len(strength), *image.shape, generator=rng)
+    # one by one: torch draws many normal numbers in another order than few
+    drawn = [torch.randn(image.shape, generator=rng) for _ in strength]
+    drawn = torch.stack(drawn) if drawn else image.new_empty(0, *image.shape)
     return (image + strength[:, None, None, None] * drawn).clamp(0, 1)
 
 
@@ -97,8 +101,10 @@ def jpeg(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: Tensor)
 
 def _warp(image: Tensor, matrices: Tensor) -> Tensor:
     """(copies, channels, height, width), each seen through its 2x3 matrix, edges repeated."""
-    grid = F.affine_grid(matrices, [len(matrices), *image.shape], align_corners=False)
     repeated = image.expand(len(matrices), *image.shape)
+    if not len(matrices):  # which torch refuses
+        return repeated
+    grid = F.affine_grid(matrices, list(repeated.shape), align_corners=False)
     return F.grid_sample(repeated, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -116,9 +122,8 @@ def crop_shift(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: T
 @kind("rotation", strength="share of a quarter turn, within a fifth, to either side")
 def rotation(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: Tensor) -> Tensor:
     """A rotation about the centre."""
-    spread = _uniform(len(strength), rng, 0.8, 1.2).squeeze(1)
-    side = _uniform(len(strength), rng).squeeze(1).sign()
-    angle = side * spread * strength * math.pi / 2
+    spread, side = _uniform(len(strength), rng, columns=2).T
+    angle = side.sign() * (1 + 0.2 * spread) * strength * math.pi / 2
     ratio = image.shape[1] / image.shape[2]
     matrices = torch.zeros(len(strength), 2, 3)
     matrices[:, 0, 0] = matrices[:, 1, 1] = angle.cos()
@@ -130,18 +135,19 @@ def rotation(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: Ten
 def colour(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: Tensor) -> Tensor:
     """Less contrast (at 1 none to half of it), another brightness, other gains of the channels."""
     s = strength[:, None, None, None]
-    contrast = 1 - s * _uniform(len(strength), rng, 0.5, 1.0)[:, :, None, None]
-    brightness = s * 0.3 * _uniform(len(strength), rng)[:, :, None, None]
-    gain = 1 + s * 0.5 * _uniform(len(strength), rng, columns=image.shape[0])[:, :, None, None]
+    drawn = _uniform(len(strength), rng, columns=2 + image.shape[0])[:, :, None, None]
+    contrast = 1 - s * (0.75 + 0.25 * drawn[:, :1])
+    brightness = s * 0.3 * drawn[:, 1:2]
+    gain = 1 + s * 0.5 * drawn[:, 2:]
     middle = image.mean()
     return (((image - middle) * contrast + middle) * gain + brightness).clamp(0, 1)
 
 
 @kind("mixup", strength="share of the other image", source="mixing as in Zhang et al. 2018, arXiv 1710.09412")
 def mixup(image: Tensor, strength: Tensor, rng: torch.Generator, fillers: Tensor) -> Tensor:
-    """A weighted mean with an unrelated training image, under the target's label."""
+    """A weighted mean with an unrelated image, under the target's label."""
     if not len(fillers):
-        raise BadValue("mixup needs unrelated images to mix with, and there is no filler: use a larger train_size")
+        raise BadValue("mixup needs unrelated images to mix with, and there are none: use a larger pool")
     other = unit(fillers[torch.randint(len(fillers), (len(strength),), generator=rng)])
     s = strength[:, None, None, None]
     return (1 - s) * image + s * other

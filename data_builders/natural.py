@@ -46,7 +46,7 @@ def neighbours(
     lists = []
     for anchor in anchors.tolist():
         mine = others[y[others] == y[anchor]] if same_class else others
-        begin = round(strength * max(len(mine) - copies, 0))
+        begin = round(strength * max(len(mine) - 1, 0))
         if len(mine) < copies:
             _too_small(int(y[anchor]), len(mine), copies, same_class)
         ranked = mine[(vectors[mine] @ vectors[anchor]).argsort(descending=True, stable=True)]

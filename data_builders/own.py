@@ -7,6 +7,7 @@ train/class/any.png and test/class/any.png. Without a test set a fifth of each c
 
 import io
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".ti
 
 
 def is_path(name: str) -> bool:
-    return Path(name).suffix in (".npz", ".parquet") or "/" in name or Path(name).is_absolute()
+    if Path(name).suffix in (".npz", ".parquet") or "/" in name or Path(name).is_absolute():
+        return True
+    return any((folder / name).is_dir() for folder in (paths.data(), Path.cwd()))
 
 
 def resolve(name: str) -> Path:
@@ -45,10 +48,14 @@ def read(path: Path) -> RawImages:
         parts = _npz(path)
     else:
         parts = _parquet(path)
+    if "train" not in parts:
+        raise BadValue(f"{path.name} has test images, but none to train on")
     x, y = parts["train"]
-    n_classes = int(max(y.max(), *(part[1].max() for part in parts.values()))) + 1
+    n_classes = 1 + max(int(part[1].max()) for part in parts.values())
     if "test" in parts:
-        return RawImages(x, y, *parts["test"], n_classes)
+        channels = max(part[0].shape[1] for part in parts.values())  # grey ones beside colour ones become colour ones
+        test = parts["test"]
+        return _raw(path, x.expand(-1, channels, -1, -1), y, test[0].expand(-1, channels, -1, -1), test[1], n_classes)
     test = torch.zeros(len(y), dtype=torch.bool)
     for label in y.unique():
         rows = (y == label).nonzero().squeeze(1)
@@ -57,14 +64,21 @@ def read(path: Path) -> RawImages:
         order = torch.randperm(len(rows), generator=generator(0, "own", "test split", int(label)))
         test[rows[order[: max(len(rows) // TEST_SHARE, 1)]]] = True
     ids = torch.arange(len(y))
-    return RawImages(x[~test], y[~test], x[test], y[test], n_classes, ids=ids[~test], test_ids=ids[test])
+    return _raw(path, x[~test], y[~test], x[test], y[test], n_classes, ids=ids[~test], test_ids=ids[test])
+
+
+def _raw(path: Path, *parts, **ids) -> RawImages:
+    try:
+        return RawImages(*parts, **ids)
+    except BadValue as error:
+        raise BadValue(f"{path.name}: {error}") from error
 
 
 def _npz(path: Path) -> dict:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
         raise BadValue(f"{path.name} cannot be read as .npz without pickles: {error}") from error
     parts = {}
     for split, names in (("train", ("x", "y")), ("test", ("test_x", "test_y"))):
@@ -90,6 +104,7 @@ def _checked(name: str, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
         raise BadValue(f"{name}: images must be uint8, or floats in [0, 1], got {x.dtype}")
     if y.shape != (len(x),) or y.dtype.kind not in "iu":
         raise BadValue(f"{name}: labels must be {len(x)} whole numbers, one per image, got {y.dtype} {y.shape}")
+    x = x if x.dtype == np.uint8 else x.astype(np.float32)
     x, y = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64))
     if int(y.min()) < 0:
         raise BadValue(f"{name}: labels must be 0, 1, 2, ..., got {int(y.min())}")
@@ -100,8 +115,10 @@ def _folder(path: Path) -> dict:
     splits = {split: path / split for split in ("train", "test") if (path / split).is_dir()} or {"train": path}
     if "train" not in splits:
         raise BadValue(f"{path.name}/ has a folder test, but none called train")
-    classes = sorted(p.name for p in splits["train"].iterdir() if p.is_dir())
+    classes = sorted({p.name for split in splits.values() for p in split.iterdir() if p.is_dir() and p.name[0] != "."})
     parts = {}
+    if lacking := [name for name in classes if not (splits["train"] / name).is_dir()]:
+        raise BadValue(f"{path.name}/: class {lacking[0]!r} is among the test images, but not among those to train on")
     for split, folder in splits.items():
         found = [
             (label, file)
@@ -126,9 +143,11 @@ def _parquet(path: Path) -> dict:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise BadValue(f"{path.name} cannot be read as Parquet: {error}") from error
+    if not len(table):
+        raise BadValue(f"{path.name} has no rows")
     if missing := {"image", "label"} - set(table):
         raise BadValue(f"{path.name} has no column {sorted(missing)[0]!r}; it has {', '.join(map(str, table))}")
-    raw = [cell["bytes"] if isinstance(cell, dict) else cell for cell in table.image]
+    raw = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in table.image]
     names = [f"{path.name}, row {i}" for i in range(len(raw))]
     x = _stack([_decode(data, name) for data, name in zip(raw, names)], names).numpy()
     split = table["split"].to_numpy() if "split" in table else np.full(len(table), "train")
@@ -144,6 +163,8 @@ def _decode(data: object, name: str) -> Tensor:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith(("I", "F")):
+                raise BadValue(f"{name} has more than 8 bits a pixel: convert the images to 8 bits first")
             pixels = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError) as error:
         raise BadValue(f"{name} is not an image that can be read, or is cut off: {error}") from error

@@ -28,12 +28,12 @@ def _open(name: str) -> tuple:
     kind = getattr(torchvision.datasets, name)
     try:
         return tuple(kind(str(folder), train=train, download=False) for train in (True, False))
-    except RuntimeError:  # torchvision's word for: not there, or not whole
+    except (RuntimeError, ValueError, AssertionError, EOFError):  # not there, or not whole
         pass
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(kind(str(folder), train=train, download=True) for train in (True, False))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
         raise BadValue(
             f"{name} is not in the data folder (or damaged there), and cannot be downloaded. Set UNLEARNKIT_DATA to a "
             f"folder that holds it as torchvision lays it out, or connect to the network once. The download said: "
@@ -46,7 +46,7 @@ def _files(name: str, below: str):
 
     def files() -> list[Path]:
         folder = paths.data() / below
-        if not folder.is_dir():
+        if not folder.is_dir() or not any(folder.iterdir()):
             _open(name)
         return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix not in (".gz", ".html"))
 
@@ -58,7 +58,7 @@ def _read(name: str, n_classes: int) -> RawImages:
     images = [torch.as_tensor(part.data) for part in (train, test)]  # (n, height, width), in colour (..., channels)
     images = [x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous() for x in images]
     labels = [torch.as_tensor(part.targets) for part in (train, test)]
-    count, total = FACTS[name]
+    count, total = FACTS[name]  # of the test set no facts are stated: MNIST also circulates with 3,000 test images
     found = int(images[0].sum(dtype=torch.int64))
     if len(images[0]) != count or total not in (None, found):
         raise BadValue(
