@@ -17,8 +17,10 @@ RANKS = "where in the order of neighbours to begin: 0 with the nearest, 0.5 in t
 
 @kind("pixel_neighbours", strength=RANKS, natural=True)
 def pixel_neighbours(x: Tensor, features: Tensor | None, *, same_class: bool = True) -> Tensor:
-    """The nearest real images by correlation of their pixels. With same_class, of the target's class only: for faces,
-    other photographs of the person."""
+    """The nearest real images by correlation of their pixels.
+
+    same_class: only of the target's class; where classes are people, these are other photographs of the person.
+    """
     vectors = unit(x).flatten(1)
     return vectors - vectors.mean(1, keepdim=True)
 

@@ -1,13 +1,15 @@
-"""The command line: `unlearnkit study | list | verify`. Thin; everything it does is a function of the package."""
+"""The command line: `unlearnkit study | list | export | verify`. Thin; everything it does is a function of the package."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from unlearnkit.errors import UnlearnkitError
+from unlearnkit.errors import BadValue, UnlearnkitError
 
-LISTS = ("methods", "metrics", "datasets", "models", "notebooks")
+LISTS = ("methods", "metrics", "datasets", "kinds", "models", "notebooks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +31,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing.add_argument("what", choices=LISTS)
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=_list)
+
+    export = commands.add_parser(
+        "export", help="write a similar-sample task as Parquet files with a dataset card, for use without this package"
+    )
+    export.add_argument("folder", help="where to; new or empty")
+    export.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="as of unlearnkit.cell.Cell: copies 25",
+    )
+    export.add_argument(
+        "--features", default="", metavar="BY", help="also measure pairs by `original` or a torchvision model"
+    )
+    export.set_defaults(run=_export)
 
     verify = commands.add_parser("verify", help="are the committed results whole, unmodified and fresh?", **exact)
     verify.add_argument("--strict", action="store_true", help="stale results fail, too")
@@ -81,10 +100,12 @@ def _registered(what: str) -> list[dict]:
         from unlearnkit.metrics import metrics as registry
     elif what == "models":
         from unlearnkit.models import models as registry
+    elif what == "kinds":
+        from data_builders.kinds import kinds as registry
     else:
         from data_builders import datasets as registry
     return [
-        {"name": name, "summary": entry.summary, **entry.info}
+        {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
         | {"options": {n: {"default": p.default, "type": _type(p.annotation)} for n, p in entry.options().items()}}
         for name, entry in sorted(registry.items())
     ]
@@ -105,6 +126,28 @@ def _notebooks() -> list[dict]:
         }
         for path in notebook.notebooks()
     ]
+
+
+def _export(given) -> int:
+    from data_builders.export import export
+    from unlearnkit import study
+    from unlearnkit.cell import cells
+
+    values = {"seed": 0} | {name: _value(text) for name, text in given.p}
+    (cell, *more) = cells(seeds=[values.pop("seed")], **values)
+    if more:
+        raise BadValue(f"one task is exported at a time, and these values make {len(more) + 1}: give no lists")
+    task = replace(study.load_task(cell), pairs=study.measured_pairs(cell, given.features))
+    folder = export(task, Path(given.folder), made=cell.task_params() | {"feature_cosine": given.features or "none"})
+    print(f"{folder.name}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return 0
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:  # a word
+        return text
 
 
 def _verify(given) -> int:

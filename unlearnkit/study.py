@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
@@ -115,6 +116,21 @@ def task_features(cell: Cell, by: str = "original", device: str = "auto") -> Ten
         references([cell], ["original"], device=device)[0]["original"].load() if by == "original" else pretrained(by)
     )
     return features(model, load_task(cell).x, device=device)
+
+
+def feature_cosine(cell: Cell, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
+    """Cosine of the features of the task's samples a and b, row numbers, pair by pair; by: see `task_features`."""
+    vectors = task_features(cell, by, device)
+    return torch.cosine_similarity(*(vectors[torch.from_numpy(np.array(rows))] for rows in (a, b)), dim=1).numpy()
+
+
+def measured_pairs(cell: Cell, by: str = "", device: str = "auto") -> pd.DataFrame:
+    """The task's pair table; if `by` says whose features to compare (see `task_features`), with `feature_cosine`."""
+    pairs = load_task(cell).pairs
+    if not by or not len(pairs):
+        return pairs
+    cosine = feature_cosine(cell, pairs.anchor.to_numpy(), pairs.similar.to_numpy(), by, device)
+    return pairs.assign(feature_cosine=cosine)
 
 
 # --- methods -------------------------------------------------------------------------------------------------------

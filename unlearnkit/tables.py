@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from unlearnkit import study
 from unlearnkit.cell import Cell
@@ -41,7 +40,7 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     rows = []
     for members in groups.values():
         tasks, artefacts = [study.load_task(c) for c in members], [study.task_artefact(c) for c in members]
-        pairs = pd.concat([target_pairs(c, by) for c in members])
+        pairs = pd.concat([_target_pairs(c, by) for c in members])
         row = {k: v for k, v in members[0].columns().items() if k not in ("seed", "architecture")}
         row |= {"seeds": len(members), "classes": tasks[0].n_classes}
         row |= {f"n_{role}": len(tasks[0].index(role)) for role in ("target", "similar", "filler", "decoy", "test")}
@@ -56,22 +55,6 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
         row["digests"] = " ".join(a.info["digest"] for a in artefacts)
         rows.append(row | {"run": " ".join(a.key for a in artefacts)})
     return pd.DataFrame(rows)
-
-
-def target_pairs(cell: Cell, by: str = "") -> pd.DataFrame:
-    """The pairs of a task whose anchor is a target, with `feature_cosine` where `by` says whose."""
-    task = study.load_task(cell)
-    pairs = task.pairs[task.pairs.anchor.isin(task.index("target").tolist())]
-    return pairs.assign(**_feature_cosine(cell, by, pairs.anchor.to_numpy(), pairs.similar.to_numpy()))
-
-
-def _feature_cosine(cell: Cell, by: str, a, b) -> dict:
-    if not by or not len(a):
-        return {}
-    vectors = study.task_features(cell, by)
-    return {
-        "feature_cosine": F.cosine_similarity(vectors[torch.as_tensor(a)], vectors[torch.as_tensor(b)], dim=1).numpy()
-    }
 
 
 def t2(scores: pd.DataFrame) -> pd.DataFrame:
@@ -100,12 +83,13 @@ def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
     task = study.load_task(cell)
     target, parts = task.index("target"), []
     if len(task.pairs):
-        parts.append(target_pairs(cell, by).rename(columns={"anchor": "target"}).assign(relation="similar"))
+        parts.append(_target_pairs(cell, by).rename(columns={"anchor": "target"}).assign(relation="similar"))
     for role in ("filler", "decoy"):
         other = task.index(role)[:fillers]
         a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
         values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
-        values |= _feature_cosine(cell, by, a, b)
+        if by:
+            values["feature_cosine"] = study.feature_cosine(cell, a, b, by)
         parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
     table = pd.concat(parts, ignore_index=True)
     return table[["relation", "target", *(["strength"] if "strength" in table else []), *_measures(table)]]
@@ -113,3 +97,8 @@ def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
 
 def _measures(table: pd.DataFrame) -> list[str]:
     return [m for m in (*MEASURES, "feature_cosine") if m in table]
+
+
+def _target_pairs(cell: Cell, by: str) -> pd.DataFrame:
+    pairs = study.measured_pairs(cell, by)
+    return pairs[pairs.anchor.isin(study.load_task(cell).index("target").tolist())]
