@@ -95,10 +95,11 @@ def card(task: SimilarityTask, info: Mapping) -> str:
     load = [f'{k} = load_dataset("path/to/this/folder", "{k}", split="train")' for k in tables]
     of_class = torch.bincount(task.y * len(ROLES) + task.role, minlength=task.n_classes * len(ROLES))
     counts = [[label, *row, sum(row)] for label, row in enumerate(of_class.view(-1, len(ROLES)).tolist())]
+    said = {name: inspect.getdoc(measure.function).splitlines()[0] for name, measure in MEASURES.items()}
+    measured = [name for name in task.pairs if name not in ("anchor", "similar", "kind", "strength")]
     measures = [
-        f"`{name}`: {inspect.getdoc(measure.function).splitlines()[0]}\n\n{_histogram(task.pairs[name])}"
-        for name, measure in MEASURES.items()
-        if name in task.pairs and len(task.pairs)
+        f"`{name}`: {said.get(name, 'see how it was made.')}\n\n{_histogram(task.pairs[name])}"
+        for name in (measured if len(task.pairs) else [])
     ]
     return CARD.format(
         head="\n".join(f"{k}: {_json(v)}" for k, v in head.items()),  # JSON is YAML

@@ -226,7 +226,7 @@ def test_a_failed_export_leaves_nothing_behind(task, tmp_path, monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_card", fail)
+    monkeypatch.setattr(module, "card", fail)
     with pytest.raises(KeyboardInterrupt):
         export(task, tmp_path / "new" / "deep" / "task")
     assert not list(tmp_path.iterdir())
@@ -238,7 +238,7 @@ def test_who_comes_second_overwrites_nothing(task, tmp_path, monkeypatch):
         (tmp_path / "task" / "theirs").touch()
         return ""
 
-    monkeypatch.setattr(module, "_card", other)
+    monkeypatch.setattr(module, "card", other)
     with pytest.raises(BadValue, match="is there and not empty"):
         export(task, tmp_path / "task")
     assert [p.name for p in tmp_path.rglob("*")] == ["task", "theirs"]

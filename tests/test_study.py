@@ -75,7 +75,7 @@ def test_dataset_cards(grid):
     cards = t1(grid)
     assert cards.n_train.tolist() == [120, 120] and cards.n_similar.tolist() == [0, 40] and set(cards.seeds) == {2}
     assert all(len(digests.split()) == 2 for digests in cards.digests)
-    table = relations(study.load_task(grid[-1]))
+    table = relations(grid[-1])
     assert set(table.relation) == {"similar", "filler", "decoy"}
     assert table[table.relation == "similar"].ssim.mean() > table[table.relation == "filler"].ssim.mean()
 

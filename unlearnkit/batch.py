@@ -15,6 +15,7 @@ from unlearnkit import job, paths
 from unlearnkit.errors import UnlearnkitError
 from unlearnkit.grid import Job
 from unlearnkit.progress import duration
+from unlearnkit.registry import plugin_names
 
 
 def run(jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | None = None) -> list[job.Outcome]:
@@ -37,6 +38,7 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
 
     environment = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_")}
     environment |= {"UNLEARNKIT_HOME": str(paths.root()), "UNLEARNKIT_CACHE": str(paths.cache())}
+    environment |= {"UNLEARNKIT_DATA": str(paths.data()), "UNLEARNKIT_PLUGINS": ",".join(plugin_names())}
     waiting, futures = list(todo), as_completed()
 
     def submit_ready() -> None:

@@ -155,7 +155,7 @@ def _verify(given) -> int:
 
     found = results.verify()
     for name, state, detail in found:
-        print(f"{name:<4} {state:<8} {detail}")
+        print(f"{name:<20} {state:<8} {detail}")
     bad = {"damaged", "missing"} | ({"stale"} if given.strict else set())
     return int(any(state in bad for _, state, _ in found))
 

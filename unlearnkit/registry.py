@@ -126,7 +126,13 @@ class Registry(Mapping):
 
 def load_plugins() -> list[types.ModuleType]:
     """Import what `UNLEARNKIT_PLUGINS` names (modules or .py files, comma-separated), once per process."""
-    return [_plugin(n.strip()) for n in os.environ.get("UNLEARNKIT_PLUGINS", "").split(",") if n.strip()]
+    return [_plugin(name) for name in plugin_names()]
+
+
+def plugin_names() -> list[str]:
+    """What `UNLEARNKIT_PLUGINS` names, files by their absolute path: a worker may run in another folder."""
+    names = [n.strip() for n in os.environ.get("UNLEARNKIT_PLUGINS", "").split(",") if n.strip()]
+    return [str(Path(n).resolve()) if n.endswith(".py") else n for n in names]
 
 
 def _plugin(name: str) -> types.ModuleType:

@@ -14,7 +14,7 @@ from unlearnkit import code, paths
 from unlearnkit.errors import StoreError
 from unlearnkit.store import provenance
 
-EXPECTED = ("T1", "T2", "F1", "F2", "F3")
+EXPECTED = ("T1", "T2", "F1", "F2", "F3", "F3-size", "T1-kinds", "F1-kinds", "F2-kinds", "T1-near-copies")
 
 
 def publish(
@@ -104,13 +104,18 @@ def _manifest(folder: Path) -> dict:
 
 
 def verify(folder: Path | None = None) -> list[tuple[str, str, str]]:
-    """(id, state, detail) of each expected and each listed result.
+    """(id, state, detail) of each expected and each listed result; those of another profile, say real, as real/T1.
 
     state: "ok"; "stale" when code on its way changed since; "damaged" when a file is not what was written; "missing".
     """
     folder = folder or paths.root() / "results"
-    manifest = _manifest(folder)
-    return [(name, *_state(folder, manifest.get(name))) for name in sorted({*EXPECTED, *manifest})]
+    below = {"": folder} | {f"{m.parent.name}/": m.parent for m in sorted(folder.glob("*/manifest.json"))}
+    found = []
+    for prefix, place in below.items():
+        manifest = _manifest(place)
+        names = sorted({*EXPECTED, *manifest})
+        found += [(prefix + name, *_state(place, manifest.get(name))) for name in names]
+    return found
 
 
 def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
