@@ -208,7 +208,22 @@ def test_only_takes_what_is_asked_for_and_what_it_waits_for(home):
         grid.load("smoke", ["T11"])
 
 
+def test_jobs_come_in_the_order_of_the_grid_even_where_a_notebook_comes_twice(home):
+    for name in ("1_first", "2_second"):
+        write(home, name, WORK)
+    grids(
+        home,
+        "profiles: {smoke: {}}\n"
+        "jobs:\n- {notebook: 1_first, set: {n: 1}}\n- {notebook: 2_second, after: [1_first]}\n"
+        "- {notebook: 1_first, set: {n: 2}, after: [2_second, 1_first], makes: [T1]}\n",
+    )
+    jobs = grid.load("smoke")
+    assert [j.notebook.stem for j in jobs] == ["1_first", "2_second", "1_first"]
+    assert jobs[2].after == {jobs[0].key, jobs[1].key}
+    assert len(grid.load("smoke", ["T1"])) == 3
+
+
 def test_the_real_grids_are_sound():
-    for profile in ("smoke", "small"):
+    for profile in ("smoke", "small", "real"):
         made = {i for j in grid.load(profile) for i in j.makes}
         assert {"T1", "T2", "F1", "F2", "F3"} <= made

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from data_builders.export import load_export
 from unlearnkit.cli import LISTS, main
 
 
@@ -25,6 +26,8 @@ def test_options_are_listed_with_type_and_default(capsys):
     [
         (["study", "--profile", "smal"], "Did you mean 'small'"),
         (["study", "--profile", "smoke", "--only", "T22"], "Did you mean 'T2'"),
+        (["export", "x", "-p", "copis", "3"], "Did you mean 'copies'"),
+        (["export", "x", "-p", "copies", "[1, 2]"], "these values make 2"),
     ],
 )
 def test_wrong_input_is_one_clear_line(arguments, message, capsys):
@@ -45,4 +48,14 @@ def test_verify_reports_and_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
     (tmp_path / "results").mkdir()
     assert main(["verify"]) == 1
-    assert "T1   missing" in capsys.readouterr().out
+    assert "T1                   missing" in capsys.readouterr().out
+
+
+def test_a_task_is_exported_by_its_parameters(tmp_path, capsys):
+    given = ["-p", "copies", "2", "-p", "kind", "noise", "-p", "degree", "ssim~0.7", "-p", "n_targets", "3"]
+    assert main(["export", str(tmp_path / "task"), *given]) == 0
+    assert capsys.readouterr().out == "task: README.md, pairs.parquet, samples.parquet, task.json\n"
+    task = load_export(tmp_path / "task")
+    assert len(task.index("similar")) == 6 and (task.pairs.ssim - 0.7).abs().max() <= 0.02
+    assert main(["export", str(tmp_path / "task"), *given]) == 2
+    assert "nothing was overwritten" in capsys.readouterr().err

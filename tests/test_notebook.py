@@ -30,6 +30,12 @@ def test_what_papermill_would_let_through_is_refused(values, error, message):
         notebook.check_parameters(namespace(**values))
 
 
+def test_one_value_becomes_a_list_of_one():
+    given = namespace(copies=5)
+    notebook.check_parameters(given)
+    assert given["copies"] == [5]
+
+
 @pytest.mark.parametrize("path", notebook.notebooks(), ids=lambda p: p.stem)
 def test_every_notebook_keeps_to_the_style(path):
     cells = json.loads(path.read_text())["cells"]

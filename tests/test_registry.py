@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.registry import Registry, check_type
+from unlearnkit.registry import Registry, check_type, plugin_names
 
 PLUGIN = '''
 from unlearnkit.methods import method
@@ -25,6 +25,12 @@ def test_a_plugin_named_in_the_environment_is_listed(tmp_path, monkeypatch):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     mine = {row["name"]: row for row in json.loads(done.stdout)}["halve_loss"]
     assert mine["options"] == {"lr": {"default": 0.1, "type": "float"}} and mine["source"] == "mine"
+
+
+def test_plugin_files_are_named_by_their_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNLEARNKIT_PLUGINS", "mine.py, my.module")
+    assert plugin_names() == [str(tmp_path / "mine.py"), "my.module"]
 
 
 def test_a_plugin_that_is_not_there_is_named(tmp_path, monkeypatch):

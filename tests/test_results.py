@@ -30,6 +30,13 @@ def test_what_was_published_is_whole_and_says_where_it_came_from(folder):
     assert entry["made"]["libraries"]["torch"]
 
 
+def test_results_of_another_profile_stand_beside(folder):
+    origin = {"notebook": "x", "parameters": {}, "runs": [], "roots": []}
+    results.publish("T1", pd.DataFrame({"v": [1]}), to="results/real", **origin)
+    found = states(folder)
+    assert found["T1"] == found["real/T1"] == "ok" and found["real/T2"] == "missing"
+
+
 def test_nothing_is_published_by_default(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
     made = results.publish("T1", pd.DataFrame(), to="", notebook="x", parameters={}, runs=[], roots=[])
@@ -76,4 +83,4 @@ def test_a_failed_write_leaves_the_old_file(folder, monkeypatch):
     with pytest.raises(StoreError, match="No space left"):
         results.publish("T1", pd.DataFrame({"v": [9]}), to="results", **origin)
     assert (folder / "tables" / "T1.csv").read_text() == before
-    assert len(list((folder / "tables").iterdir())) == 2
+    assert len(list((folder / "tables").iterdir())) == sum(name.startswith("T") for name in results.EXPECTED)

@@ -7,7 +7,7 @@ from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.models import build
 from unlearnkit.stack import fit_many
 from unlearnkit.task import Samples
-from unlearnkit.train import Recipe, fit, minimise
+from unlearnkit.train import Recipe, fit, flip_shift, minimise
 
 
 def test_same_seed_same_model_and_the_input_is_left_alone(task, models):
@@ -108,3 +108,39 @@ def test_devices():
         assert resolve_device("auto").type == "cpu"
         with pytest.raises(BadValue, match="no CUDA GPU"):
             resolve_device("cuda")
+
+
+def test_images_are_moved_and_mirrored_but_not_changed_otherwise():
+    x = torch.rand(200, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    moved = flip_shift(x, 3, "a")
+    assert torch.equal(moved, flip_shift(x, 3, "a")) and not torch.equal(moved, flip_shift(x, 3, "b"))
+    padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
+    places = set()
+    for image, wide in zip(moved, padded):
+        found = [
+            (mirror, i, j)
+            for mirror, source in ((False, wide), (True, wide.flip(2)))
+            for i in range(5)
+            for j in range(5)
+            if torch.equal(image, source[:, i : i + 6, j : j + 6])
+        ]
+        assert found
+        places.add(found[0])
+    assert len(places) > 40  # of 2 x 25
+
+
+def test_a_recipe_that_makes_no_sense_is_named():
+    with pytest.raises(BadValue, match="'augment' must be"):
+        Recipe(augment="flip")
+    with pytest.raises(BadValue, match="epochs must be above 0"):
+        Recipe(epochs=0)
+
+
+def test_a_net_with_running_statistics_is_trained_alone_and_stored_whole(raw):
+    data = Samples(raw.x[:60].repeat_interleave(2, 2).repeat_interleave(2, 3), raw.y[:60])  # 16x16
+    net = build("resnet9", (1, 16, 16), 10, 0)
+    recipe = Recipe(epochs=2, batch_size=20, augment="flip_shift", smoothing=0.1, precision="bf16")
+    (many,) = fit_many([net], [data], recipe, seeds=[5])
+    assert same(many, fit(net, data, recipe, seed=5))
+    moved = [not torch.equal(a, b) for a, b in zip(many.state_dict().values(), net.state_dict().values(), strict=True)]
+    assert all(moved)

@@ -191,7 +191,8 @@ def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataF
         axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
     axis.set_xticks([*sizes.values()], [f"{size:,}" for size in sizes])
     axis.set(xlabel="size of the training set", ylabel="residual influence rho of retrain")
-    axis.legend(fontsize=9)
+    if axis.get_legend_handles_labels()[0]:  # none where all are masked
+        axis.legend(fontsize=9)
     return _finished(figure), data[[*CELL, "rho", "rho_low", "rho_high", "n"]]
 
 

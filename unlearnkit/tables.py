@@ -89,7 +89,7 @@ def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
         a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
         values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
         if by:
-            values["feature_cosine"] = study.feature_cosine(cell, a, b, by)
+            values["feature_cosine"] = study.feature_cosine(cell, a.numpy(), b.numpy(), by)
         parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
     table = pd.concat(parts, ignore_index=True)
     return table[["relation", "target", *(["strength"] if "strength" in table else []), *_measures(table)]]

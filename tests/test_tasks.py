@@ -1,0 +1,123 @@
+"""From a dataset's name to a stored task, and what is measured of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from unlearnkit import figures, study, tables, tasks
+from unlearnkit.cell import cells
+from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.pretrained import Ruler, pretrained
+from unlearnkit.similarity import features
+from unlearnkit.task import unit
+
+SMALL = {"n_targets": 4, "train_size": 80, "copies": 3, "recipe": {"epochs": 2, "batch_size": 32}}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A set of 120 small colour images in a file of the user's own."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (120, 12, 10, 3), dtype=np.uint8), np.arange(120) % 4
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    monkeypatch.setenv("UNLEARNKIT_DATA", str(tmp_path))
+    return tmp_path / "mine.npz"
+
+
+def test_a_set_of_ones_own_goes_the_whole_way(own):
+    grid = cells(dataset="mine.npz", seeds=1, **SMALL)
+    task = study.load_task(grid[0])
+    assert task.x.shape[1:] == (3, 12, 10) and task.facts["licence"] == "your own" and task.facts["raw_train"] == 96
+    table = study.known(grid)
+    assert set(table.dataset) == {"mine"} and set(table.method) == {"original", "retrain", "clean"}
+
+
+def test_changed_data_is_another_pool_and_moved_data_the_same(own, tmp_path, monkeypatch):
+    (cell,) = cells(dataset="mine.npz", seeds=1, **SMALL)
+    before = tasks.pool_artefact(cell).key
+    (tmp_path / "elsewhere").mkdir()
+    own.rename(tmp_path / "elsewhere" / "mine.npz")
+    monkeypatch.setenv("UNLEARNKIT_DATA", str(tmp_path / "elsewhere"))
+    assert tasks.pool_artefact(cell).key == before
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (120, 12, 10, 3), dtype=np.uint8)
+    np.savez(tmp_path / "elsewhere" / "mine.npz", x=x, y=np.arange(120) % 4)
+    assert tasks.pool_artefact(cell).key != before
+
+
+def test_the_pool_is_cut_down_once_for_all_seeds():
+    few, other = cells(seeds=2, pool=300, test_size=50, **SMALL)
+    assert tasks.pool_artefact(few).key == tasks.pool_artefact(other).key
+    assert len(tasks.load_pool(few).x) == 300 and len(tasks.load_pool(few).test_x) == 50
+    (named,) = cells(seeds=1, pool=300, targets="ids", which=[7, 1390], **SMALL)
+    task = study.load_task(named)  # ids are looked for in the whole set
+    assert task.source[task.index("target")].tolist() == [7, 1390]
+
+
+def test_natural_neighbours_by_the_features_of_a_model():
+    (cell,) = cells(seeds=1, kind="feature_neighbours", strength=0.0, **SMALL)
+    task = study.load_task(cell)
+    similar = task.source[task.index("similar")]
+    pool = tasks.load_pool(cell)
+    place = {i: row for row, i in enumerate(pool.ids.tolist())}
+    assert torch.equal(task.x[task.index("similar")], pool.x[[place[i] for i in similar.tolist()]])
+
+
+def test_features_are_compared_pair_by_pair():
+    (cell,) = cells(seeds=1, **SMALL)
+    task, pairs = study.load_task(cell), study.measured_pairs(cell, "original")
+    model = study.references([cell])[0]["original"].load()
+    with torch.no_grad():
+        vectors = model.features(unit(task.x))
+    a, b = (vectors[torch.tensor(pairs[c].to_numpy())] for c in ("anchor", "similar"))
+    assert pairs.feature_cosine.tolist() == pytest.approx(torch.cosine_similarity(a, b).tolist(), abs=1e-5)
+    assert "feature_cosine" not in study.measured_pairs(cell)
+    card = tables.t1([cell], by="original")
+    assert (
+        0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1 and tables.t1([cell]).feature_cosine.isna().all()
+    )
+
+
+def test_any_classifier_with_a_linear_head_is_a_ruler():
+    found = features(pretrained("resnet18", weights=None, side=32), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    assert found.shape == (2, 512)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+    ruler = Ruler(net, side=4)
+    x = torch.rand(3, 3, 8, 8)
+    inside = net[:3](torch.nn.functional.interpolate(x, (4, 4), mode="bilinear", antialias=True))
+    assert ruler.features(x).shape == inside.shape
+    with pytest.raises(BadValue, match="no linear layer"):
+        Ruler(torch.nn.Sequential(torch.nn.Flatten()), 8)
+    with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
+        pretrained("resnet81")
+
+
+def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
+    import torchvision.models
+
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torchvision.models, "get_model", offline)
+    with pytest.raises(BadValue, match="weights of resnet18 .* connect to the network once"):
+        pretrained("resnet18")
+
+
+def test_sheets_show_what_their_data_says():
+    grid = cells(seeds=1, **SMALL)
+    figure, data = figures.f1(grid, blocks=[2, 3, 4, 8], strengths=[0.1, 0.5])
+    assert data.groupby("b").size().to_dict() == {2: 2, 4: 2}  # 3 does not divide 8x8, 8 leaves one block
+    assert len(figure.axes) == 2 * 3
+    figure, data = figures.f1_kinds(grid, ["ssim~0.8", "ssim~0.6"])
+    asked = data[data.degree != ""]
+    assert (asked.ssim - asked.degree.str.split("~").str[1].astype(float)).abs().max() <= 0.02
+    assert {"pixel_neighbours", "feature_neighbours"} == set(data.kind[data.degree == ""])
+    figure, data = figures.f2(grid, by="original")
+    assert set(data.relation) == {"similar", "filler", "decoy"} and data.feature_cosine.notna().all()
+    assert len(figure.axes) == 3
+
+
+def test_the_size_of_the_training_set():
+    grid = [c for n in (60, 80) for c in cells(seeds=2, targets="canary", **{**SMALL, "train_size": n})]
+    _, data = figures.f3_size(study.known(grid))
+    assert set(data.train_size) == {60, 80} and set(data.n) == {2}
