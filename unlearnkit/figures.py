@@ -20,7 +20,7 @@ from unlearnkit.errors import BadValue
 from unlearnkit.similarity import MEASURES
 from unlearnkit.summary import CELL, rho
 from unlearnkit.tables import relations
-from unlearnkit.task import unit
+from unlearnkit.task import SimilarityTask, unit
 
 sns.set_theme(style="whitegrid", context="notebook")
 plt.rcParams["savefig.bbox"] = "tight"
@@ -43,12 +43,13 @@ def f1(
     rows = []
     for row, (cell, task, target, block) in zip(axes, grid, strict=True):
         image = task.x[target]
-        _picture(row[0], image, f"{cell.columns()['dataset']}, b = {block}")
+        ink = _ink(task)
+        _picture(row[0], image, f"{cell.columns()['dataset']}, b = {block}", ink)
         for axis, strength in zip(row[1:], strengths, strict=True):
             rng = generator(cell.seed, "sheet", target)
             copy = to_bytes(kinds["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block))
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
-            _picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}")
+            _picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
             of = {"dataset": cell.columns()["dataset"], "target": target, "label": int(task.y[target])}
             rows.append({**of, "b": block, "r": strength, **measures})
     return _finished(figure), pd.DataFrame(rows)
@@ -68,7 +69,8 @@ def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.
         task, place = study.load_task(cell), number % len(degrees)
         target = task.index("target")[0]
         image, fillers = task.x[target], task.x[task.index("filler")]
-        _picture(axes[number][0], image, cell.columns()["dataset"])
+        ink = _ink(task)
+        _picture(axes[number][0], image, cell.columns()["dataset"], ink)
         found = {kind: _of_degree(cell, kind, image, fillers, degree) for kind in made}
         for kind in natural:
             neighbour = study.load_task(replace(cell, kind=kind, copies=len(degrees), strength=0.0, degree=""))
@@ -79,7 +81,7 @@ def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.
                 axis.set_title(f"{kind.replace('_', ' ')}\nout of reach", fontsize=7)
                 continue
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
-            _picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}")
+            _picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
             asked = "" if kind in natural else degree
             rows.append({"dataset": cell.columns()["dataset"], "kind": kind, "degree": asked, **measures})
     return _finished(figure), pd.DataFrame(rows)
@@ -106,10 +108,14 @@ def _finished(figure: Figure) -> Figure:
     return figure
 
 
-def _picture(axis, image: Tensor, title: str) -> None:
-    """image: (channels, height, width) uint8; grey ones dark on white, as the digits were written."""
-    pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-    axis.imshow(pixels, cmap="gray_r" if pixels.ndim == 2 else None, vmin=0, vmax=255, interpolation="nearest")
+def _ink(task: SimilarityTask) -> str:
+    """The colour map of grey images: what is drawn on black, as digits are, is shown as it was written, on white."""
+    return "gray_r" if task.x[task.index("filler")].median() < 32 else "gray"
+
+
+def _picture(axis, image: Tensor, title: str, ink: str) -> None:
+    """image: (channels, height, width) uint8."""
+    axis.imshow(image.permute(1, 2, 0).squeeze(-1), cmap=ink, vmin=0, vmax=255, interpolation="nearest")
     axis.set_title(title, fontsize=7)
     axis.set_xticks([])
     axis.set_yticks([])
@@ -130,7 +136,7 @@ def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
     if len({cell.kind for cell in cells}) > 1:
-        label, palette = data.kind.str.replace("_", " "), "husl"
+        label, palette = data.kind.str.replace("_", " "), "Paired"
     else:
         label, palette = "similar, r = " + data.strength.map("{:g}".format), "flare"
     data["pair"] = label.where(similar, data.relation)
@@ -146,7 +152,10 @@ def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
             part = data[data.dataset == name]
             sns.ecdfplot(part, x=measure, hue="pair", hue_order=order, palette=colours, ax=axis, legend=first)
             axis.set(xlabel=f"{measure.replace('_', ' ')} to the target", ylabel="share of pairs below", title=name)
-    sns.move_legend(axes[0][0], "upper left", title=None, fontsize=8)
+    legend = axes[0][0].get_legend()
+    labels = [text.get_text() for text in legend.get_texts()]
+    legend.remove()
+    figure.legend(legend.legend_handles, labels, loc="outside right center", fontsize=9, frameon=False)
     return _finished(figure), data.drop(columns="pair")
 
 
