@@ -34,11 +34,15 @@ def task_artefact(cell: Cell) -> Artefact:
         of["difficulty"] = difficulty_artefact(cell)
     if cell.kind == "feature_neighbours":
         of["features"] = features_artefact(cell)
-    taken = {k: params.pop(k) for k in ("dataset", "pool", "test_size")}  # they are in the pool's key
+    taken = {k: params.pop(k) for k in ("dataset", "pool", "test_size")}
+    pool = of["pool"].info  # a task depends on what the pool holds, whichever way it was read
+    params["facts"] = pool["facts"]
+    parents = [pool["digest"], *(a.key for k, a in of.items() if k != "pool")]
 
     def make(folder: Path) -> dict:
         given = {k: load_file(a.folder / f"{k}.safetensors")[k] for k, a in of.items() if k != "pool"}
-        task = compose(_read_pool(str(of["pool"].folder)), **params, **given)
+        arguments = {k: v for k, v in params.items() if k != "facts"}
+        task = compose(_read_pool(str(of["pool"].folder)), **arguments, **given)
         tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
         task.pairs.to_parquet(folder / "pairs.parquet")
@@ -46,7 +50,7 @@ def task_artefact(cell: Cell) -> Artefact:
         (folder / "task.json").write_text(json.dumps(info))
         return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("task", params, (compose, kinds[cell.kind]), [a.key for a in of.values()]), make)
+    return Store().get(Spec("task", params, (compose, kinds[cell.kind]), parents), make)
 
 
 @lru_cache(maxsize=64)
@@ -128,4 +132,4 @@ def features_artefact(cell: Cell) -> Artefact:
 
 def _of_pool(kind: str, cell: Cell, function) -> Spec:
     params = {"model": cell.model, "recipe": cell.recipe.as_dict()}
-    return Spec(kind, params, (models[cell.model], function, features), [pool_artefact(cell).key])
+    return Spec(kind, params, (models[cell.model], function, features), [pool_artefact(cell).info["digest"]])

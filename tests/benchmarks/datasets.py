@@ -1,8 +1,10 @@
 """What image sets cost: SSIM against a loop over scikit-image; building a set; memory. Data sets that are not there are
 left out (see UNLEARNKIT_DATA)."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import torch
@@ -13,14 +15,21 @@ from unlearnkit.errors import BadValue
 from unlearnkit.similarity import ssim
 
 PEAK = """
-import resource
+import re
+import torchvision.datasets
+from pathlib import Path
 from unlearnkit import tasks
 from unlearnkit.cell import Cell
-import torchvision.datasets, torch
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def status(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 2**10  # MiB
+
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+tasks.pool_artefact(Cell(dataset="{name}", pool=0, test_size=0))
+peak = status("VmHWM") - before
 pool = tasks.load_pool(Cell(dataset="{name}", pool=0, test_size=0))
-data = (pool.x.numel() + pool.test_x.numel()) / 2**20
-print(data, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+print((pool.x.numel() + pool.test_x.numel()) / 2**20, peak)
 """
 
 
@@ -56,8 +65,11 @@ def build(name: str) -> None:
 
 
 def memory(name: str) -> None:
-    """Peak of a process that reads the whole set, checks it and stores it, beyond what it took before."""
-    done = subprocess.run([sys.executable, "-c", PEAK.format(name=name)], capture_output=True, text=True, check=True)
+    """Peak of a process that reads the whole set, checks it and stores it, beyond what it took before. Linux only."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"UNLEARNKIT_CACHE": cache}
+        command = [sys.executable, "-c", PEAK.format(name=name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     data, peak = map(float, done.stdout.split())
     print(f"{name}: {data:.0f} MiB of pixels, peak {peak:.0f} MiB, {peak / data:.1f} times")
 
