@@ -109,7 +109,7 @@ def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> 
     if decoys + train_size > len(raw.x):
         raise BadValue(
             f"train_size={train_size} and {decoys} decoys need {decoys + train_size} images, the pool has "
-            f"{len(raw.x)}: use a train_size of at most {len(raw.x) - decoys}"
+            f"{len(raw.x)}: use a train_size of at most {len(raw.x) - decoys}, or a larger pool (0 takes all images)"
         )
 
 
