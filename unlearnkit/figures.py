@@ -127,6 +127,8 @@ def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
 
     One row of panels per data set, one column per measure; by: whose features are compared, see `tables.t1`.
     """
+    if by == "original":
+        study.references(cells, ["original"])  # the missing ones are trained together
     seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(cells)])}  # fillers and decoys once per seed
     parts = []
     for i, cell in enumerate(cells):

@@ -34,6 +34,8 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     Each measure: mean over all target-similar pairs of all seeds, and its 5th and 95th percentile over pairs. by: whose
     features are compared, too: "original", a torchvision classifier, or "" for none (no model is then trained).
     """
+    if by == "original":
+        study.references(cells, ["original"])  # the missing ones are trained together
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(tuple(v for k, v in cell.columns().items() if k != "seed"), []).append(cell)
