@@ -50,7 +50,8 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
         for measure in (*MEASURES, "feature_cosine"):
             values = pairs[measure] if measure in pairs else pd.Series(dtype=float)
             row[measure] = values.mean()
-            row[f"{measure}_p5"], row[f"{measure}_p95"] = values.quantile(0.05), values.quantile(0.95)
+            for p in (5, 95):  # some pair's, not between two: the psnr of equal images is infinite
+                row[f"{measure}_p{p}"] = values.quantile(p / 100, interpolation="nearest")
         row["exact_copies"] = int((pairs["ssim"] >= 1).sum())
         row["licence"] = tasks[0].facts.get("licence", "")
         row["raw_digest"] = tasks[0].facts.get("raw_digest", "")
