@@ -456,3 +456,12 @@ def test_natural_kinds_take_no_degree(kind):
 def test_natural_kinds_do_not_go_with_classes(kind):
     with pytest.raises(BadValue, match=f"{kind} finds neighbours of single images"):
         natural(kind, 1, targets="class")
+
+
+def test_a_similar_sample_of_a_decoy_must_not_be_trained_on(raw):
+    task = compose(raw, kind="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
+    source, x = task.source.clone(), task.x.clone()
+    leak, filler = task.index("decoy_similar")[0], task.index("filler")[0]
+    source[leak], x[leak] = source[filler], x[filler]
+    with pytest.raises(BadValue, match="in both the trained and the decoy"):
+        type(task)(x, task.y, task.role, source, task.pairs, task.n_classes).check()

@@ -1,5 +1,6 @@
 """Where things are kept. Nothing depends on the working directory: notebooks run in several."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -20,7 +21,13 @@ def root() -> Path:
 
 
 def cache() -> Path:
-    return Path(os.environ.get("UNLEARNKIT_CACHE") or root() / "results" / "cache").resolve()
+    return _resolved(os.environ.get("UNLEARNKIT_CACHE") or str(root() / "results" / "cache"), os.getcwd())
+
+
+@functools.cache
+def _resolved(path: str, here: str) -> Path:
+    """Asked for thousands of times in a run, and each time a walk through the file system."""
+    return Path(here, path).resolve()
 
 
 def data() -> Path:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from data_builders import RawImages, Source, find
 from data_builders.compose import compose
 from data_builders.kinds import kinds
+from unlearnkit import paths
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive
 from unlearnkit.models import build, models
@@ -27,6 +28,13 @@ def load_task(cell: Cell) -> SimilarityTask:
 
 def task_artefact(cell: Cell) -> Artefact:
     """The stored task of a cell. `info` holds its digest, and that of each reference's training set."""
+    found = find(cell.dataset)  # what it depends on beyond the cell, and may change while a notebook is open
+    code = (kinds[cell.kind].function, getattr(found.code, "function", found.code))
+    return _task_artefact(cell, code, tuple(found.fingerprint().items()), paths.cache())
+
+
+@lru_cache(maxsize=2**14)
+def _task_artefact(cell: Cell, *state) -> Artefact:
     params = cell.task_params() | {"pool": 0 if cell.targets == "ids" else cell.pool}
     params["kind_options"] = kinds[cell.kind].resolve(params["kind_options"])
     of = {"pool": pool_artefact(cell)}
