@@ -115,7 +115,7 @@ def _ink(task: SimilarityTask) -> str:
 
 def _picture(axis, image: Tensor, title: str, ink: str) -> None:
     """image: (channels, height, width) uint8."""
-    axis.imshow(image.permute(1, 2, 0).squeeze(-1), cmap=ink, vmin=0, vmax=255, interpolation="nearest")
+    axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap=ink, vmin=0, vmax=255, interpolation="nearest")
     axis.set_title(title, fontsize=7)
     axis.set_xticks([])
     axis.set_yticks([])
