@@ -52,8 +52,10 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
             if all(k in outcomes for k in j.after):
                 waiting.remove(j)
                 arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, environment)
-                futures.add(client.submit(job.run, *arguments, key=f"{j.notebook.stem}-{j.key}", pure=False))
+                name = f"{j.notebook.stem}-{j.key}"
+                futures.add(client.submit(job.run, *arguments, key=name, pure=False, priority=-place[j.key]))
 
+    place = {j.key: i for i, j in enumerate(todo)}
     by_key = {f"{j.notebook.stem}-{j.key}": j for j in todo}
     submit_ready()
     for future in futures:

@@ -79,7 +79,7 @@ def _jobs(file: Path, profile: str) -> list[Job]:
         except (BadValue, KeyError) as error:
             raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
         made.setdefault(entry["notebook"], []).extend(found)
-        jobs += found
+        jobs += [job for job in found if job.key not in {j.key for j in jobs}]  # an earlier entry may have one of "all"
     return jobs
 
 
