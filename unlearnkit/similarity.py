@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unlearnkit.compute import resolve_device
 from unlearnkit.task import unit
 
-AT_ONCE = 2**17  # pixels, so that all maps of a chunk stay in the processor's cache
+AT_ONCE = 2**18  # pixels, so that all maps of a chunk stay in the processor's cache
 
 
 def ssim(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
@@ -33,12 +33,16 @@ def _ssim(a: Tensor, b: Tensor, window: int) -> Tensor:
     n = window * window
     unbias = n / (n - 1) if n > 1 else 1.0
     c1, c2 = 0.01**2, 0.03**2
-    maps = torch.stack([a, b, a * b, a * a + b * b])
-    mean_a, mean_b, ab, squares = _sums(_sums(maps, window, -2), window, -1) / n
-    product, square = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
-    above = (2 * product + c1) * (2 * unbias * (ab - product) + c2)
-    below = (square + c1) * (unbias * (squares - square) + c2)
-    return (above / below).flatten(1).mean(1)
+    maps = a.new_empty(4, *a.shape)
+    torch.mul(a, b, out=maps[2])
+    torch.mul(a, a, out=maps[3]).addcmul_(b, b)
+    maps[0], maps[1] = a, b
+    # in place from here on: passing over fresh memory costs more than the arithmetic
+    mean_a, mean_b, ab, squares = _sums(_sums(maps, window, -2), window, -1).div_(n)
+    product, square = mean_a * mean_b, mean_a.square_().addcmul_(mean_b, mean_b)
+    above = ab.sub_(product).mul_(2 * unbias).add_(c2).mul_(product.mul_(2).add_(c1))
+    below = squares.sub_(square).mul_(unbias).add_(c2).mul_(square.add_(c1))
+    return above.div_(below).flatten(1).mean(1)
 
 
 def _sums(v: Tensor, window: int, dim: int) -> Tensor:
