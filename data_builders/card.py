@@ -24,6 +24,7 @@ MEANING = (  # of each of ROLES
     "drawn like a target, never trained on",
     "linked to a decoy as similar samples are to a target, never trained on",
     "held out, never trained on",
+    "held out like test, for methods and tuning that look at unseen images",
 )
 CARD = """---
 {head}

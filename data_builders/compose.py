@@ -15,6 +15,7 @@ from unlearnkit.registry import Entry
 from unlearnkit.similarity import MEASURES
 from unlearnkit.task import ROLES, SimilarityTask, unit
 
+VALIDATION = 5  # as many validation images as a fifth of the training set, if the pool has them left
 MIX = 1000  # images that a copy may be mixed with: as many for every number of copies, so that copies stay the same
 
 
@@ -41,6 +42,8 @@ def compose(
     The training set keeps its size: each similar sample takes a filler's place. A seed's targets and decoys are the same
     for every number of copies and strength, and so are its first fillers where copies are made; similar samples that are
     found among real images keep their own label, and are filler no more.
+    Validation images are real ones that are left over in the pool, targets' classes included: some methods and all tuning
+    look at them.
     difficulty: (n,) held-out loss, for hard targets; features: (n, width), for feature_neighbours.
 
     Raises BadValue, naming the culprit, for values out of range and for more samples than there are.
@@ -71,6 +74,8 @@ def compose(
             f"{len(raw.x)}: use a smaller train_size or a larger pool"
         )
     filler, m = others[:n_filler], n * copies
+    natural = found if entry.info["natural"] else others[:0]
+    held = _left(raw, torch.cat([rows, filler, natural]), seed)[: train_size // VALIDATION]
     parts = [
         ("target", x[:n], labels[:n], ids[:n]),
         ("similar", *(v[:m] for v in similar)),
@@ -78,11 +83,18 @@ def compose(
         ("decoy", x[n:], labels[n:], ids[n:]),
         ("decoy_similar", *(v[m:] for v in similar)),
         ("test", raw.test_x[drawn.test], raw.test_y[drawn.test], raw.test_ids[drawn.test]),
+        ("validation", raw.x[held], raw.y[held], raw.ids[held]),
     ]
     role = torch.cat([torch.full((len(p[1]),), ROLES.index(p[0]), dtype=torch.int8) for p in parts])
     x, y, source = (torch.cat([p[i] for p in parts]) for i in (1, 2, 3))
     pairs = _pairs(x, role, copies, kind, strengths)
     return SimilarityTask(x, y, role, source, pairs, raw.n_classes, dict(raw.facts)).check()
+
+
+def _left(raw: RawImages, used: Tensor, seed: int) -> Tensor:
+    """What is left of the pool, in random order."""
+    order = torch.randperm(len(raw.x), generator=generator(seed, "validation"))
+    return order[~torch.isin(order, used)]
 
 
 def _check(raw: RawImages, copies: int, strength: float, degree: str, entry: Entry) -> None:

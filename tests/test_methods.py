@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 
@@ -29,7 +31,8 @@ def test_contract_fails_on_its_mutant(contract, models, request_):
 def test_every_method_says_where_it_comes_from(name):
     assert methods[name].info["source"] and methods[name].summary
     for option in methods[name].options().values():
-        assert option.annotation is not option.empty and option.default is not option.empty
+        said = [extra for extra in get_args(option.annotation)[1:] if isinstance(extra, str)]
+        assert option.default is not option.empty and said, f"{option.name}: no default, or no source of it"
 
 
 def test_retrain_inherits_nothing(models, request_):
@@ -139,4 +142,4 @@ def test_an_empty_forget_set_is_refused(request_):
 
 
 def test_a_request_tells_nothing_of_similarity(request_):
-    assert set(vars(request_)) == {"forget", "retain", "n_classes", "recipe"}
+    assert set(vars(request_)) == {"forget", "retain", "n_classes", "recipe", "validation"}

@@ -18,6 +18,10 @@ class BadValue(UnlearnkitError, ValueError):
     """A value of the wrong type or out of its range."""
 
 
+class NotApplicable(BadValue):
+    """A method or metric was asked for where it has no meaning."""
+
+
 class NonFiniteLoss(UnlearnkitError, ArithmeticError):
     """Training diverged."""
 

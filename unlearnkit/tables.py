@@ -9,6 +9,7 @@ from unlearnkit import study
 from unlearnkit.cell import Cell
 from unlearnkit.similarity import MEASURES
 from unlearnkit.summary import CELL, rho, summarise
+from unlearnkit.task import ROLES
 
 T2_COLUMNS = {  # column: metric, group, reference
     "gap_retrain": ("avg-gap", "all", "retrain"),
@@ -45,7 +46,7 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
         pairs = pd.concat([_target_pairs(c, by) for c in members])
         row = {k: v for k, v in members[0].columns().items() if k not in ("seed", "architecture")}
         row |= {"seeds": len(members), "classes": tasks[0].n_classes}
-        row |= {f"n_{role}": len(tasks[0].index(role)) for role in ("target", "similar", "filler", "decoy", "test")}
+        row |= {f"n_{role}": len(tasks[0].index(role)) for role in ROLES if role != "decoy_similar"}
         row["n_train"] = row["n_target"] + row["n_similar"] + row["n_filler"]
         for measure in (*MEASURES, "feature_cosine"):
             values = pairs[measure] if measure in pairs else pd.Series(dtype=float)

@@ -1,8 +1,9 @@
 """The similar-sample task: what is to be forgotten, what resembles it and stays, and what was never seen."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import pandas as pd
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from unlearnkit.compute import generator, resolve_device
 from unlearnkit.errors import BadValue
 
-ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test")
+ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation")
 
 # which roles each reference model is trained on
 TRAINED_ON = {
@@ -68,29 +69,49 @@ class Samples:
 class Request:
     """All that an unlearning method is given: never the roles, the links, the test set or the decoys.
 
-    forget, retain: Samples; recipe: how the model was trained (unlearnkit.train.Recipe).
+    forget, retain: Samples; validation: samples of the same kind that were never trained on, perhaps none; recipe: how
+    the model was trained (unlearnkit.train.Recipe), whose precision methods compute in.
     """
 
     forget: Samples
     retain: Samples
     n_classes: int
     recipe: object = None
+    validation: Samples | None = None
 
     def __post_init__(self):
         if not len(self.forget):
             raise BadValue("the forget set is empty: there is nothing to unlearn")
+        if not len(self.retain):
+            raise BadValue("the retain set is empty: to forget everything, draw a new model")
 
     def to(self, device: str) -> "Request":
         device = resolve_device(device)
-        return Request(self.forget.to(device), self.retain.to(device), self.n_classes, self.recipe)
+        held = None if self.validation is None else self.validation.to(device)
+        return replace(self, forget=self.forget.to(device), retain=self.retain.to(device), validation=held)
+
+    @property
+    def whole_classes(self) -> list[int]:
+        """The classes of which nothing stays: all of them, and only them, are asked to be forgotten; else []."""
+        gone, kept = (set(s.y.unique().tolist()) for s in (self.forget, self.retain))
+        return [] if gone & kept else sorted(gone)
+
+    def logits(self, model: nn.Module, batch: Samples) -> Tensor:
+        """(n, classes) float32, in the recipe's precision."""
+        return self.run(model, batch.x)
+
+    def run(self, model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """model(x) as float32, computed in the recipe's precision."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=getattr(self.recipe, "precision", "") == "bf16"):
+            return model(x.contiguous(memory_format=torch.channels_last)).float()
 
     def losses(self, model: nn.Module, batch: Samples) -> Tensor:
         """Cross-entropy of each sample, (n,), in nats."""
-        return F.cross_entropy(model(batch.x), batch.y, reduction="none")
+        return F.cross_entropy(self.logits(model, batch), batch.y, reduction="none")
 
     def log_probs(self, model: nn.Module, batch: Samples) -> Tensor:
         """Log of the predicted distribution of each sample, (n, classes)."""
-        return model(batch.x).log_softmax(-1)
+        return self.logits(model, batch).log_softmax(-1)
 
 
 @dataclass(frozen=True)
@@ -125,7 +146,8 @@ class SimilarityTask:
         return self.of(*TRAINED_ON[reference])
 
     def request(self, recipe=None) -> Request:
-        return Request(self.of("target"), self.of("similar", "filler"), self.n_classes, recipe)
+        parts = (self.of("target"), self.of("similar", "filler"))
+        return Request(*parts, self.n_classes, recipe, self.of("validation"))
 
     def digest(self) -> str:
         """Hash of all content: pixels, labels, roles, sources and pairs."""
@@ -134,11 +156,16 @@ class SimilarityTask:
 
     def check(self) -> "SimilarityTask":
         """Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""
-        groups = {"trained": TRAINED_ON["original"], "decoy": ("decoy",), "test": ("test",)}
+        groups = {
+            "trained": TRAINED_ON["original"],
+            "decoy": ("decoy",),
+            "test": ("test",),
+            "validation": ("validation",),
+        }
         pixels = {g: set(hashes(self.x[self.index(*r)])) for g, r in groups.items()}
         groups["decoy"] += ("decoy_similar",)  # by id: two different digits, masked to a dot, may be equal
         ids = {g: set(self.source[self.index(*r)].tolist()) for g, r in groups.items()}
-        for a, b in (("trained", "test"), ("trained", "decoy"), ("decoy", "test")):
+        for a, b in combinations(groups, 2):
             for what, sets in (("ids", ids), ("images", pixels)):
                 if shared := len(sets[a] & sets[b]):
                     raise BadValue(

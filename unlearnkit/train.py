@@ -1,7 +1,7 @@
 """Train one model, plainly. Many at once: unlearnkit.stack. Both follow the same recipe and the same batch order."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Literal, get_type_hints
@@ -120,21 +120,38 @@ def minimise(
     *,
     lr: float,
     device: str = "auto",
+    optimiser: Literal["sgd", "adam"] = "sgd",
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    only: Callable[[nn.Module], Sequence[nn.Module]] | None = None,
+    after_step: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Take one SGD step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods.
+    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods.
 
+    optimiser: momentum is SGD's. only: the layers of the net that may move, running statistics included; the others are
+    in eval mode and cost no gradient. after_step(net) is called after each step.
     Returns the copy on the CPU, in eval mode. Raises NonFiniteLoss with the step at which a loss stops being finite.
     """
-    net = copy.deepcopy(model).to(resolve_device(device), memory_format=torch.channels_last).train()
-    sgd = torch.optim.SGD(net.parameters(), lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    net = copy.deepcopy(model).to(resolve_device(device), memory_format=torch.channels_last)
+    if only is None:
+        net.train()
+    else:
+        net.eval().requires_grad_(False)
+        for layer in only(net):
+            layer.train().requires_grad_(True)
+    moving = [p for p in net.parameters() if p.requires_grad]
+    if optimiser == "sgd":
+        steps = torch.optim.SGD(moving, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    else:
+        steps = torch.optim.Adam(moving, lr, weight_decay=weight_decay, fused=True)
     taken = []
     for loss in losses(net):
-        sgd.zero_grad()
+        steps.zero_grad()
         loss.backward()
-        sgd.step()
+        steps.step()
+        if after_step:
+            after_step(net)
         taken.append(loss.detach())
     if taken:
         check_finite(torch.stack(taken), f"the {len(taken)} of unlearning")
-    return at_rest(net)
+    return at_rest(net.requires_grad_(True))

@@ -2,15 +2,46 @@
 
 A method gets a trained model and an `unlearnkit.task.Request` (forget set, retain set, number of classes, recipe), and
 returns a new model; what it was given stays as it was. It never learns which retain samples are similar to a target.
+
+Each option is `name: Annotated[type, where its default comes from] = default`, with a `Search` beside the source where
+`unlearnkit tune` may choose its value.
 """
 
+from dataclasses import dataclass
+
+from unlearnkit.errors import NotApplicable
 from unlearnkit.registry import Registry
+from unlearnkit.task import Request
 
 methods = Registry("method", "unlearnkit.methods")
 
 
-def method(name: str, *, source: str, reads_forget_set: bool = True):
-    """Register a method. `source`: the paper or code that its definition and defaults come from; `reads_forget_set`:
-    False for methods that must never look at a sample to be forgotten, which is then tested.
+@dataclass(frozen=True)
+class Search:
+    """Values from low to high that tuning may try; on a logarithmic scale if `log`, whole numbers if both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+OURS = "ours"  # the source of a default that no paper states, or that was chosen for small data
+BATCH = "ours, for forget and retain sets of tens to hundreds; papers: 64 to 256"
+
+
+def method(name: str, *, source: str, reads_forget_set: bool = True, whole_classes: bool = False):
+    """Register a method. `source`: the paper or code that its definition comes from; `reads_forget_set`: False for
+    methods that must never look at a sample to be forgotten, which is then tested; `whole_classes`: True for methods
+    that have a meaning only where all of a class, and nothing else, is to be forgotten.
     """
-    return methods.register(name, source=source, reads_forget_set=reads_forget_set)
+    return methods.register(name, source=source, reads_forget_set=reads_forget_set, whole_classes=whole_classes)
+
+
+def need_whole_classes(name: str, task: Request) -> list[int]:
+    """The classes to be forgotten. Raises NotApplicable if some of them stay."""
+    if not task.whole_classes:
+        raise NotApplicable(
+            f"{name} forgets whole classes, and some samples of the classes to be forgotten are to stay: use "
+            "targets='class', or another method"
+        )
+    return task.whole_classes

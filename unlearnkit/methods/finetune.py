@@ -1,24 +1,24 @@
 """Fine-tuning on what may stay, in the hope that the rest is forgotten."""
 
+from typing import Annotated
+
 from torch import nn
 
-from unlearnkit.methods import method
+from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
 
-@method(
-    "finetune", source="Golatkar et al. 2020; defaults of Jia et al. 2023, arXiv 2304.04934", reads_forget_set=False
-)
+@method("finetune", source="Golatkar et al. 2020, arXiv 1911.04933", reads_forget_set=False)
 def finetune(
     model: nn.Module,
     task: Request,
     *,
     seed: int,
     device: str = "auto",
-    epochs: int = 10,
-    lr: float = 0.01,
-    batch_size: int = 64,
+    epochs: Annotated[int, "Jia et al. 2023, arXiv 2304.04934"] = 10,
+    lr: Annotated[float, Search(1e-3, 0.2, log=True), "Jia et al. 2023, arXiv 2304.04934"] = 0.01,
+    batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Minimise the loss on the retain set."""
     task = task.to(device)

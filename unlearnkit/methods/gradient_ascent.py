@@ -1,22 +1,24 @@
 """Gradient ascent: undo the learning of the forget set, and of nothing else."""
 
+from typing import Annotated
+
 from torch import nn
 
-from unlearnkit.methods import method
+from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
 
-@method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398; lr 5e-4 to 1e-3 by the authors' replies")
+@method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398")
 def gradient_ascent(
     model: nn.Module,
     task: Request,
     *,
     seed: int,
     device: str = "auto",
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 64,
+    epochs: Annotated[int, "Jia et al. 2023, arXiv 2304.04934"] = 5,
+    lr: Annotated[float, Search(1e-4, 0.1, log=True), "5e-4 to 1e-3 by the authors' replies"] = 1e-3,
+    batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Maximise the loss on the forget set."""
     task = task.to(device)

@@ -1,11 +1,12 @@
 """NegGrad+: descend on what stays and ascend on what goes, in one step."""
 
 from itertools import count
+from typing import Annotated
 
 from torch import nn
 
 from unlearnkit.errors import BadValue
-from unlearnkit.methods import method
+from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
@@ -17,10 +18,10 @@ def neggrad_plus(
     *,
     seed: int,
     device: str = "auto",
-    epochs: int = 10,
-    lr: float = 0.01,
-    retain_weight: float = 0.95,
-    batch_size: int = 64,
+    epochs: Annotated[int, "Kurmanji et al. 2023"] = 10,
+    lr: Annotated[float, Search(1e-3, 0.1, log=True), "Kurmanji et al. 2023"] = 0.01,
+    retain_weight: Annotated[float, Search(0.8, 0.9999), "Kurmanji et al. 2023; 0.9999 with 5 epochs"] = 0.95,
+    batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Minimise a l_R - (1 - a) l_F with a = retain_weight; an epoch is one pass over R, F is cycled beside it."""
     if not 0 <= retain_weight <= 1:

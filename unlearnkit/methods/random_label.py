@@ -1,12 +1,12 @@
 """Random labels: teach the model that the forget set means nothing."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from unlearnkit.compute import generator
-from unlearnkit.methods import method
+from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.task import Request, Samples
 from unlearnkit.train import minimise
 
@@ -26,11 +26,11 @@ def random_label(
     *,
     seed: int,
     device: str = "auto",
-    epochs: int = 10,
-    lr: float = 0.01,
-    schedule: Literal["alternate", "union"] = "alternate",
-    true_label: bool = True,
-    batch_size: int = 64,
+    epochs: Annotated[int, "Fan et al. 2024"] = 10,
+    lr: Annotated[float, Search(1e-3, 0.1, log=True), "Fan et al. 2024: 0.01 to 0.1"] = 0.01,
+    schedule: Annotated[Literal["alternate", "union"], "both are in public code"] = "alternate",
+    true_label: Annotated[bool, "Fan et al. 2024, official code"] = True,
+    batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Train F on labels redrawn each epoch, and R on its own.
 

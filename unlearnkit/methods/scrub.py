@@ -1,30 +1,33 @@
 """SCRUB: a student that departs from its teacher on what goes and obeys it on what stays."""
 
 import copy
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from unlearnkit.divergence import kl
-from unlearnkit.methods import method
+from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
+SOURCE = "Kurmanji et al. 2023, official code"
 
-@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1; defaults of the authors' code")
+
+@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1")
 def scrub(
     model: nn.Module,
     task: Request,
     *,
     seed: int,
     device: str = "auto",
-    epochs: int = 5,
-    max_epochs: int = 2,
-    lr: float = 0.005,
-    alpha: float = 0.5,
-    gamma: float = 1.0,
-    temperature: float = 4.0,
-    batch_size: int = 64,
+    epochs: Annotated[int, SOURCE] = 5,
+    max_epochs: Annotated[int, Search(1, 4), SOURCE] = 2,
+    lr: Annotated[float, Search(5e-4, 0.05, log=True), SOURCE] = 0.005,
+    alpha: Annotated[float, SOURCE] = 0.5,
+    gamma: Annotated[float, SOURCE] = 1.0,
+    temperature: Annotated[float, SOURCE] = 4.0,
+    batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Each of the first `max_epochs` epochs starts with one pass that maximises KL(teacher || student) T^2 on F; every
     epoch has one that minimises gamma l + alpha KL(teacher || student) T^2 on R. The teacher is the model as given.
