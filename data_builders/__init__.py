@@ -22,10 +22,17 @@ from unlearnkit.task import digest, hashes
 datasets = Registry("dataset", "data_builders")
 
 
+TRAIN = ("x", "y", "ids", "part")  # what RawImages holds of each training image
+TEST = tuple(f"test_{name}" for name in TRAIN)
+
+
 @dataclass(frozen=True)
 class RawImages:
-    """Images as they come. x, test_x: (n, channels, height, width) uint8, or floats in [0, 1], which are rounded to 8
-    bits; y, test_y: (n,) int64; ids, test_ids: (n,) int64, 0, 1, ... over training, then test images, if not given.
+    """Images as they come.
+
+    x, test_x: (n, channels, height, width) uint8, or floats in [0, 1], which are rounded to 8 bits; y, test_y: (n,) int64;
+    part, test_part: (n,) int64, a finer division of the classes; ids, test_ids: (n,) int64, 0, 1, ... over training, then
+    test images, if not given.
 
     Raises BadValue for another shape, another type, values or labels out of range.
     """
@@ -37,6 +44,8 @@ class RawImages:
     n_classes: int
     ids: Tensor | None = None
     test_ids: Tensor | None = None
+    part: Tensor | None = None  # (n,) subclass of each image, for sets whose classes have parts; the class if not given
+    test_part: Tensor | None = None
     facts: Mapping = field(default_factory=dict)  # what a dataset card says beside licence and source
 
     def __post_init__(self):
@@ -64,6 +73,8 @@ class RawImages:
             "test_y": self.test_y.long(),
             "ids": torch.arange(n) if self.ids is None else self.ids,
             "test_ids": n + torch.arange(len(self.test_x)) if self.test_ids is None else self.test_ids,
+            "part": (self.y if self.part is None else self.part).long(),
+            "test_part": (self.test_y if self.test_part is None else self.test_part).long(),
         }
         for name, value in filled.items():
             object.__setattr__(self, name, value)
@@ -71,7 +82,7 @@ class RawImages:
     def drawn(self, pool: int, test: int) -> "RawImages":
         """At most so many training and test images (0: all), drawn once and for all seeds, with their ids."""
         found = self
-        for size, names in ((pool, ("x", "y", "ids")), (test, ("test_x", "test_y", "test_ids"))):
+        for size, names in ((pool, TRAIN), (test, TEST)):
             n = len(getattr(self, names[0]))
             if 0 < size < n:
                 index = torch.randperm(n, generator=generator(0, "pool", names[0]))[:size].sort().values
@@ -85,11 +96,11 @@ class RawImages:
         if len(first) == len(self.x):
             return self
         index = torch.tensor(sorted(first.values()))
-        return replace(self, x=self.x[index], y=self.y[index], ids=self.ids[index])
+        return replace(self, **{name: getattr(self, name)[index] for name in TRAIN})
 
     def digest(self) -> str:
-        """Hash of all pixels, labels and ids."""
-        return digest(self.x, self.y, self.ids, self.test_x, self.test_y, self.test_ids)
+        """Hash of all pixels, labels, ids and subclasses."""
+        return digest(*(getattr(self, name) for name in (*TRAIN, *TEST)))
 
 
 def to_bytes(x: Tensor) -> Tensor:

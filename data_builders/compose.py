@@ -6,7 +6,7 @@ from torch import Tensor
 
 from data_builders import RawImages, to_bytes
 from data_builders.degree import parse, search
-from data_builders.draw import Targets, draw
+from data_builders.draw import WHOLE, Targets, draw
 from data_builders.kinds import kinds
 from data_builders.natural import neighbours
 from unlearnkit.compute import generator
@@ -58,7 +58,7 @@ def compose(
     ids = torch.cat([raw.ids[rows], raw.test_ids[drawn.test_decoys]])
     n_filler = train_size - n * (1 + copies)
     if entry.info["natural"]:
-        if targets == "class":
+        if targets in WHOLE:
             raise BadValue(f"{kind} finds neighbours of single images: it does not go with whole classes")
         vectors = entry(raw.x, features, **options)
         found = neighbours(vectors, raw.y, rows, others, copies, strength, options["same_class"]).flatten()

@@ -1,5 +1,7 @@
 """scikit-learn's digits: 1,797 real 8x8 scans of handwritten digits, inside the package, so no network is needed."""
 
+from dataclasses import replace
+
 import torch
 
 from data_builders import RawImages, dataset
@@ -26,3 +28,14 @@ def digits() -> RawImages:
     order = torch.randperm(len(x), generator=generator(0, "digits", "test split"))
     test, train = order[:TEST], order[TEST:]
     return RawImages(x[train], y[train], x[test], y[test], n_classes=10)
+
+
+@dataset(
+    "digits_parity",
+    licence="CC BY 4.0; BSD-3-Clause as packaged",
+    source="digits, by whether they are even; for forgetting one digit while its class stays",
+)
+def digits_parity() -> RawImages:
+    """digits in two classes, even (0) and odd (1), whose subclasses are the digits."""
+    raw = digits()
+    return replace(raw, y=raw.y % 2, test_y=raw.test_y % 2, part=raw.y, test_part=raw.test_y, n_classes=2)

@@ -10,7 +10,8 @@ from data_builders import RawImages
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue, unknown
 
-Targets = Literal["random", "spread", "hard", "canary", "ids", "class", "tenth"]
+Targets = Literal["random", "spread", "hard", "canary", "ids", "class", "subclass", "tenth"]
+WHOLE = ("class", "subclass")  # targets that are all there is of something
 HARD_SHARE = 3  # hard targets and decoys are drawn from the 3 x (targets + decoys) samples of highest held-out loss
 
 
@@ -39,30 +40,34 @@ def draw(
 ) -> Drawn:
     """targets: "random" (P1); "spread", random but as evenly over the classes as can be; "hard", of high held-out loss;
     "canary", random images with a random wrong label, which copies of them share; "ids", those that `which` names;
-    "class", all images of the classes in `which`, or of one drawn class; "tenth", a tenth of the training set.
+    "class", all images of the classes in `which`, or of one drawn class; "subclass", likewise of parts of classes (all
+    of a breed of dog, while dogs stay); "tenth", a tenth of the training set.
 
     n_targets counts random, spread, hard and canary targets. As many decoys are drawn in the same way; with "ids" from
-    the classes of the targets as far as they go. With "class" the test images of those classes are the decoys, and the
-    test set holds the classes that stay.
+    the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones are the
+    decoys, and the test set holds what stays.
     """
     if targets not in Targets.__args__:
         raise unknown("kind of targets", targets, Targets.__args__)
-    if which and targets not in ("ids", "class"):
-        raise BadValue(f"`which` names targets or classes: it goes with targets='ids' or 'class', not {targets!r}")
+    if which and targets not in ("ids", *WHOLE):
+        raise BadValue(
+            f"`which` names targets or classes: it goes with targets='ids', 'class' or 'subclass', not {targets!r}"
+        )
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     test = torch.arange(len(raw.test_x))
     n = {"ids": len(which), "tenth": train_size // 10}.get(targets, n_targets)
-    if targets == "class":
-        classes = _classes(raw, which, seed)
+    if targets in WHOLE:
+        of, test_of = (raw.y, raw.test_y) if targets == "class" else (raw.part, raw.test_part)
+        classes = _classes(of, which, seed, targets)
         base = order[:train_size]  # the training set before anything is copied
-        mine = torch.isin(raw.y, classes)
+        mine = torch.isin(of, classes)
         chosen = base[mine[base]]
         if len(chosen) < 2:
             raise BadValue(
-                f"class {classes.tolist()} is too small: {len(chosen)} images in a training set of {train_size}"
+                f"{targets} {classes.tolist()} is too small: {len(chosen)} images in a training set of {train_size}"
             )
         _room(raw, len(chosen), copies, train_size, decoys=0)
-        gone = torch.isin(raw.test_y, classes)
+        gone = torch.isin(test_of, classes)
         labels = torch.cat([raw.y[chosen], raw.test_y[test[gone]]])
         return Drawn(chosen, order[:0], order[~mine[order]], test[gone], test[~gone], labels)
     if targets == "ids":
@@ -131,12 +136,14 @@ def _named(raw: RawImages, which: list[int]) -> Tensor:
     return torch.tensor([place[i] for i in which])
 
 
-def _classes(raw: RawImages, which: list[int], seed: int) -> Tensor:
+def _classes(of: Tensor, which: list[int], seed: int, kind: str) -> Tensor:
+    known = of.unique()
     if not which:
-        return torch.randint(raw.n_classes, (1,), generator=generator(seed, "class"))
-    for label in which:
-        if not 0 <= label < raw.n_classes:
-            raise BadValue(f"there is no class {label}; classes go from 0 to {raw.n_classes - 1}")
-    if len(set(which)) >= raw.n_classes:
-        raise BadValue("to forget every class leaves nothing to train on")
+        return known[torch.randint(len(known), (1,), generator=generator(seed, kind))]
+    if unknown_ := sorted(set(which) - set(known.tolist())):
+        raise BadValue(
+            f"there is no {kind} {unknown_[0]}; {kind} names go from {int(known.min())} to {int(known.max())}"
+        )
+    if len(set(which)) >= len(known):
+        raise BadValue(f"to forget every {kind} leaves nothing to train on")
     return torch.tensor(sorted(set(which)))

@@ -3,6 +3,7 @@
 From the folder that `UNLEARNKIT_DATA` names, laid out as torchvision does it; what is missing there is downloaded.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -110,3 +111,24 @@ def cifar10() -> RawImages:
 def cifar100() -> RawImages:
     """32x32 colour photographs of a hundred kinds of things, 50,000 and 10,000."""
     return _read("CIFAR100", 100)
+
+
+# the superclass of each of CIFAR-100's classes, which stand in the alphabet's order (Krizhevsky 2009, Table 1)
+SUPERCLASS = (
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7,
+    6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10,
+    16, 4, 17, 4, 2, 0, 17, 4, 18, 17, 10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16,
+    12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
+)  # fmt: skip
+
+
+@dataset(
+    "cifar20",
+    licence="none stated",
+    source="CIFAR-100 by its 20 superclasses; Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    files=_files("CIFAR100", "cifar-100-python"),
+)
+def cifar20() -> RawImages:
+    """CIFAR-100 by its 20 superclasses, whose subclasses are the 100 classes: for forgetting one of five kinds of fish."""
+    raw, to = cifar100(), torch.tensor(SUPERCLASS)
+    return replace(raw, y=to[raw.y], test_y=to[raw.test_y], part=raw.y, test_part=raw.test_y, n_classes=20)

@@ -3,12 +3,12 @@
 import copy
 
 import pytest
-import torch
+from torch import nn
 
 from data_builders import datasets
 from data_builders.compose import compose
 from unlearnkit.evidence import take
-from unlearnkit.models import build
+from unlearnkit.models import Classifier, build, fresh
 from unlearnkit.train import Recipe, fit
 
 RECIPE = Recipe(epochs=15, batch_size=32, lr=0.1)  # enough to fit the canaries
@@ -55,7 +55,19 @@ def evidences(_models, task):
     return {name: take(model, task, cost=cost) for name, model in _models.items() if name != "initial"}
 
 
-def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    """Bit-identical parameters and buffers."""
-    x, y = a.state_dict(), b.state_dict()
-    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+@pytest.fixture(scope="session")
+def class_task(raw):
+    return compose(raw, targets="class", which=[3], copies=0, train_size=250, seed=1)
+
+
+@pytest.fixture(scope="session")
+def _normed(task):
+    """The original of a net with running statistics."""
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 32), nn.ReLU()]
+    net = Classifier(nn.Sequential(*layers), nn.Linear(32, 10))
+    return fit(fresh(net, 1), task.training_set("original"), RECIPE, seed=1)
+
+
+@pytest.fixture
+def normed(_normed):
+    return copy.deepcopy(_normed)

@@ -3,7 +3,11 @@
 import copy
 
 import torch
+import torch.nn.functional as F
 
+from unlearnkit.methods.random_label import relabelled_batches
+from unlearnkit.methods.salun import saliency_mask
+from unlearnkit.models import fresh
 from unlearnkit.registry import Entry
 from unlearnkit.train import fit, minimise
 
@@ -13,6 +17,14 @@ def unlearns_in_place(model, task, *, seed, device="auto"):
     task.losses(model, task.forget).mean().backward()
     sgd.step()
     return copy.deepcopy(model)
+
+
+def teacher_in_training_mode(model, task, *, seed, device="auto"):
+    """Its running statistics move with each batch that it is asked about."""
+    with torch.no_grad():
+        model.train()(task.forget.x)
+    model.eval()
+    return fresh(model, seed).eval()
 
 
 def student_never_moves(model, task, *, seed, device="auto"):
@@ -36,7 +48,16 @@ def global_seed(model, task, *, seed, device="auto"):
 
 def retrains_on_everything(model, task, *, seed, device="auto"):
     everything = type(task.retain)(torch.cat([task.retain.x, task.forget.x]), torch.cat([task.retain.y, task.forget.y]))
-    return minimise(model, lambda net: iter([task.losses(net, everything).mean()]), lr=0.1)
+    return minimise(model, lambda net: iter([task.losses(net, everything).mean().nan_to_num()]), lr=0.1)
+
+
+def stores_nan(model, task, *, seed, device="auto"):
+    """As gradient ascent, without a look at what came out."""
+    net = copy.deepcopy(model)
+    sgd = torch.optim.SGD(net.parameters(), lr=1e-3)
+    (-task.losses(net, task.forget).mean()).backward()
+    sgd.step()
+    return net.eval()
 
 
 def retrains_last_layer(model, task, *, seed, device="auto"):
@@ -45,6 +66,52 @@ def retrains_last_layer(model, task, *, seed, device="auto"):
         torch.manual_seed(seed)
         model.head.reset_parameters()
     return fit(model, task.retain, task.recipe, seed=seed)
+
+
+def salun_masks_gradients_only(model, task, *, seed, share=0.5, weight_decay=5e-4, device="auto"):
+    """Weight decay and momentum move what is outside the mask."""
+    mask = saliency_mask(copy.deepcopy(model), task, share)
+    net = copy.deepcopy(model).train()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.013, momentum=0.9, weight_decay=weight_decay)
+    for batch in relabelled_batches(task, seed, 1, 64, "alternate", True):
+        sgd.zero_grad()
+        task.losses(net, batch).mean().backward()
+        for name, p in net.named_parameters():
+            p.grad *= mask[name]
+        sgd.step()
+    return net.eval()
+
+
+def scrub_with_a_max_pass_too_many(model, task, *, seed, epochs=3, max_epochs=1, batch_size=64):
+    """`epoch <= max_epochs`, counted from 0."""
+
+    def losses(net):
+        for epoch in range(epochs):
+            if epoch <= max_epochs:
+                for batch in task.forget.batches(batch_size, seed, "max", epoch):
+                    yield -task.losses(net, batch).mean()
+            for batch in task.retain.batches(batch_size, seed, epoch):
+                yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=0.005)
+
+
+def importances_of_batches(model, samples, chunk=64):
+    """The square of a batch's mean gradient, in place of the mean of squares: it shrinks with the batch."""
+    total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for i in range(0, len(samples), chunk):
+        batch = samples[i : i + chunk]
+        grads = torch.autograd.grad(F.cross_entropy(model(batch.x), batch.y), list(model.parameters()))
+        for name, g in zip(total, grads, strict=True):
+            total[name] += g.square() * len(batch)
+    return {name: t / len(samples) for name, t in total.items()}
+
+
+def labels_without_the_true_one(y, n_classes, seed, epoch, true_label):
+    """A redraw that never hits the true label, whichever variant was asked for."""
+    from unlearnkit.methods.random_label import draw_labels
+
+    return draw_labels(y, n_classes, seed, epoch, true_label=False)
 
 
 def mutant(function, **info):
@@ -57,4 +124,5 @@ BY_CONTRACT = {
     "output_keeps_its_shape": mutant(shadow_class_stays),
     "seed_decides": mutant(global_seed),
     "forget_set_stays_unread": mutant(retrains_on_everything, reads_forget_set=False),
+    "divergence_is_an_error": mutant(stores_nan),
 }

@@ -465,3 +465,37 @@ def test_a_similar_sample_of_a_decoy_must_not_be_trained_on(raw):
     source[leak], x[leak] = source[filler], x[filler]
     with pytest.raises(BadValue, match="in both the trained and the decoy"):
         type(task)(x, task.y, task.role, source, task.pairs, task.n_classes).check()
+
+
+# --- parts of classes
+
+
+def test_subclass_targets_are_all_of_a_part_while_its_class_stays():
+    from data_builders import datasets
+
+    parity = datasets["digits_parity"]()
+    task = compose(parity, targets="subclass", which=[4], copies=0, train_size=300)
+    raw_id = {int(i): int(p) for i, p in zip(parity.ids, parity.part)}
+    raw_id |= {int(i): int(p) for i, p in zip(parity.test_ids, parity.test_part)}
+    parts = {
+        role: {raw_id[int(i)] for i in task.source[task.index(role)]} for role in ("target", "filler", "decoy", "test")
+    }
+    assert parts["target"] == parts["decoy"] == {4}
+    assert parts["filler"] == parts["test"] == set(range(10)) - {4}
+    assert set(task.y[task.index("target")].tolist()) == {0} and task.n_classes == 2
+    assert task.request().whole_classes == []  # 4 goes, and other even digits stay
+
+
+def test_a_subclass_is_drawn_if_none_is_named_and_an_unknown_one_refused():
+    from data_builders import datasets
+
+    parity = datasets["digits_parity"]()
+    drawn = [compose(parity, targets="subclass", copies=0, train_size=300, seed=s) for s in range(3)]
+    assert len({len(t.index("target")) for t in drawn}) > 1
+    with pytest.raises(BadValue, match="no subclass 10"):
+        compose(parity, targets="subclass", which=[10], copies=0, train_size=300)
+
+
+def test_without_parts_a_subclass_is_a_class(raw):
+    pair = [compose(raw, targets=t, which=[3], copies=0, train_size=300) for t in ("class", "subclass")]
+    assert pair[0].digest() == pair[1].digest()

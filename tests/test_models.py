@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import same
+from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, UnknownName
 from unlearnkit.models import build, fresh, models
 

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from conftest import RECIPE, same
+from conftest import RECIPE
 from unlearnkit.compute import measured, resolve_device, threads
+from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.models import build
 from unlearnkit.stack import fit_many

@@ -13,6 +13,7 @@ import torch
 import torchvision.datasets
 
 from data_builders import RawImages, find, load, vision
+from data_builders.vision import SUPERCLASS
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
 
@@ -317,3 +318,8 @@ def test_training_and_test_images_are_drawn_apart():
     raw = numbered(list(range(60)), list(range(20)))
     both, pool = raw.drawn(20, 5), raw.drawn(20, 0)
     assert torch.equal(both.ids, pool.ids) and torch.equal(both.test_ids, raw.drawn(0, 5).test_ids)
+
+
+def test_each_superclass_of_cifar100_has_five_classes():
+    assert sorted(SUPERCLASS) == [k for k in range(20) for _ in range(5)]
+    assert [SUPERCLASS[k] for k in (1, 32, 67, 73, 91)] == [1] * 5  # aquarium fish, flatfish, ray, shark, trout

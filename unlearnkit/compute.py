@@ -60,6 +60,19 @@ class Cost:
         return asdict(self)
 
 
+_running: list[Cost] = []
+
+
+@contextlib.contextmanager
+def uncounted():
+    """Keep what happens in this block out of every `measured` that it is in: work that was done before, in earnest."""
+    with measured() as aside:
+        yield
+    for cost in _running:
+        cost.seconds -= aside.seconds
+        cost.steps -= aside.steps
+
+
 @contextlib.contextmanager
 def measured():
     """Yields a Cost, filled when the block ends. Steps are counted in torch itself, so a method cannot miscount."""
@@ -73,12 +86,14 @@ def measured():
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
+    _running.append(cost)
     try:
         yield cost
     finally:
+        _running.pop()  # blocks nest
         if on_gpu:
             torch.cuda.synchronize()
-        cost.seconds = time.perf_counter() - start
+        cost.seconds += time.perf_counter() - start
         hook.remove()
         unit = 2**20 if sys.platform == "darwin" else 2**10  # getrusage counts bytes there, KiB elsewhere
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

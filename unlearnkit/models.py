@@ -79,7 +79,7 @@ def head(model: nn.Module) -> nn.Linear:
 def with_head(model: nn.Module, new: nn.Linear) -> nn.Module:
     """A copy of `model` with another head. Raises BadValue if it has none."""
     model = copy.deepcopy(model)
-    model.set_submodule(head_name(model), new)
+    model.set_submodule(head_name(model), new.train(model.training))
     return model
 
 

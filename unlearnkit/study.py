@@ -3,6 +3,7 @@
 Notebooks, batch jobs and tests all call these functions; whoever comes first computes, the others read.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,10 +19,11 @@ from unlearnkit import evidence as evidence_module
 from unlearnkit import metrics as metrics_module
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, measured, resolve_device, threads
+from unlearnkit.errors import NotApplicable
 from unlearnkit.evidence import Evidence
-from unlearnkit.methods import methods
+from unlearnkit.methods import applies, methods
 from unlearnkit.metrics import metrics
-from unlearnkit.models import build, models
+from unlearnkit.models import Ensemble, build, models
 from unlearnkit.pretrained import pretrained
 from unlearnkit.progress import Progress
 from unlearnkit.similarity import features
@@ -45,9 +47,11 @@ class Trained:
     artefact: Artefact
 
     def load(self) -> nn.Module:
-        task = load_task(self.cell)
+        task, state = load_task(self.cell), load_file(self.artefact.folder / "model.safetensors")
         model = build(self.cell.model, tuple(task.x.shape[1:]), task.n_classes, seed=0)
-        model.load_state_dict(load_file(self.artefact.folder / "model.safetensors"))
+        if members := {name.split(".")[1] for name in state if name.startswith("members.")}:
+            model = Ensemble(copy.deepcopy(model) for _ in members)
+        model.load_state_dict(state)
         return model.eval()
 
 
@@ -225,7 +229,9 @@ def scores(
 ) -> pd.DataFrame:
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows of BASELINES that are none. options: {method: options} that differ from the defaults.
+    names: methods, and the rows of BASELINES that are none; a method is left out of cells for which it has no meaning
+    (unlearnkit.methods.applies). options: {method: options} that differ from the defaults.
+    Raises NotApplicable if that leaves nothing.
     """
     for name in names:
         if name not in BASELINES:
@@ -233,12 +239,14 @@ def scores(
     references(cells, device=device)
     if "clean-again" in names:
         references(cells, ["clean"], repeat="again", device=device)
+    wanted = [(c, n) for c in cells for n in names if n in BASELINES or applies(n, c.targets)]
+    if not wanted:
+        raise NotApplicable(f"{', '.join(names)}: no meaning for targets {sorted({c.targets for c in cells})}")
     frames = []
-    with Progress("scores", len(cells) * len(names)) as bar:
-        for cell in cells:
-            for name in names:
-                frames.append(_scores(cell, name, (options or {}).get(name, {}), device))
-                bar.step()
+    with Progress("scores", len(wanted)) as bar:
+        for cell, name in wanted:
+            frames.append(_scores(cell, name, (options or {}).get(name, {}), device))
+            bar.step()
     return pd.concat(frames, ignore_index=True)
 
 

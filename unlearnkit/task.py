@@ -65,6 +65,11 @@ class Samples:
         return digest(self.stored, self.y)
 
 
+def joined(*parts: Samples) -> Samples:
+    """All parts as one."""
+    return Samples(torch.cat([p.stored for p in parts]), torch.cat([p.y for p in parts]))
+
+
 @dataclass(frozen=True)
 class Request:
     """All that an unlearning method is given: never the roles, the links, the test set or the decoys.

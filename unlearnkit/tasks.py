@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
-from data_builders import RawImages, Source, find
+from data_builders import TEST, TRAIN, RawImages, Source, find
 from data_builders.compose import compose
 from data_builders.kinds import kinds
 from unlearnkit import paths
@@ -81,8 +81,7 @@ def pool_artefact(cell: Cell) -> Artefact:
         raw = found.load()
         kept = raw.distinct()
         cut = kept.drawn(size, cell.test_size)
-        names = ("x", "y", "ids", "test_x", "test_y", "test_ids")
-        save_file({n: getattr(cut, n).contiguous() for n in names}, folder / "pool.safetensors")
+        save_file({n: getattr(cut, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
         facts = _facts(found, raw, kept) | dict(raw.facts)
         (folder / "pool.json").write_text(json.dumps({"n_classes": cut.n_classes, "facts": facts}))
         return {"digest": cut.digest(), "facts": facts}

@@ -100,7 +100,15 @@ def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
 
 
 def at_rest(model: nn.Module) -> nn.Module:
-    """The model on the CPU, in eval mode, in the plain memory layout that it is stored in."""
+    """The model on the CPU, in eval mode, in the plain memory layout that it is stored in.
+
+    Raises NonFiniteLoss, naming the weight, if one is not a number.
+    """
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise NonFiniteLoss(
+                f"{name} is not finite. Nothing was stored. Lower the learning rate, or raise the damping."
+            )
     return model.cpu().to(memory_format=torch.contiguous_format).eval()
 
 

@@ -29,12 +29,19 @@ OURS = "ours"  # the source of a default that no paper states, or that was chose
 BATCH = "ours, for forget and retain sets of tens to hundreds; papers: 64 to 256"
 
 
-def method(name: str, *, source: str, reads_forget_set: bool = True, whole_classes: bool = False):
+def method(name: str, *, source: str, reads_forget_set: bool = True, whole_classes: bool | None = None):
     """Register a method. `source`: the paper or code that its definition comes from; `reads_forget_set`: False for
     methods that must never look at a sample to be forgotten, which is then tested; `whole_classes`: True for methods
-    that have a meaning only where all of a class, and nothing else, is to be forgotten.
+    that have a meaning only where all of a class, and nothing else, is to be forgotten, False for those that have none
+    there.
     """
     return methods.register(name, source=source, reads_forget_set=reads_forget_set, whole_classes=whole_classes)
+
+
+def applies(name: str, targets: str) -> bool:
+    """Whether the method has a meaning for targets of this kind (see data_builders.draw)."""
+    wanted = methods[name].info["whole_classes"]
+    return wanted is None or wanted == (targets == "class")
 
 
 def need_whole_classes(name: str, task: Request) -> list[int]:

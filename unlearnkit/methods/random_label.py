@@ -1,5 +1,6 @@
 """Random labels: teach the model that the forget set means nothing."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -7,8 +8,10 @@ from torch import Tensor, nn
 
 from unlearnkit.compute import generator
 from unlearnkit.methods import BATCH, Search, method
-from unlearnkit.task import Request, Samples
+from unlearnkit.task import Request, Samples, joined
 from unlearnkit.train import minimise
+
+Schedule = Literal["alternate", "union"]
 
 
 def draw_labels(y: Tensor, n_classes: int, seed: int, epoch: int, true_label: bool) -> Tensor:
@@ -17,6 +20,17 @@ def draw_labels(y: Tensor, n_classes: int, seed: int, epoch: int, true_label: bo
     if true_label:
         return torch.randint(n_classes, y.shape, generator=g).to(y.device)
     return (y + torch.randint(1, n_classes, y.shape, generator=g).to(y.device)) % n_classes
+
+
+def relabelled_batches(
+    task: Request, seed: int, epochs: int, batch_size: int, schedule: Schedule, true_label: bool, redraw: bool = True
+) -> Iterator[Samples]:
+    """The batches of `epochs` passes over F with random labels and R with its own; see `random_label`."""
+    for epoch in range(epochs):
+        labels = draw_labels(task.forget.y, task.n_classes, seed, epoch if redraw else 0, true_label)
+        passes = [task.forget.relabelled(labels), task.retain]
+        for number, samples in enumerate([joined(*passes)] if schedule == "union" else passes):
+            yield from samples.batches(batch_size, seed, epoch, number)
 
 
 @method("random_label", source="Golatkar et al. 2020; variants as in the code of Fan et al. 2024, arXiv 2310.12508")
@@ -28,7 +42,7 @@ def random_label(
     device: str = "auto",
     epochs: Annotated[int, "Fan et al. 2024"] = 10,
     lr: Annotated[float, Search(1e-3, 0.1, log=True), "Fan et al. 2024: 0.01 to 0.1"] = 0.01,
-    schedule: Annotated[Literal["alternate", "union"], "both are in public code"] = "alternate",
+    schedule: Annotated[Schedule, "both are in public code"] = "alternate",
     true_label: Annotated[bool, "Fan et al. 2024, official code"] = True,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
@@ -40,13 +54,7 @@ def random_label(
     task = task.to(device)
 
     def losses(net):
-        for epoch in range(epochs):
-            labels = draw_labels(task.forget.y, task.n_classes, seed, epoch, true_label)
-            passes = [task.forget.relabelled(labels), task.retain]
-            if schedule == "union":
-                passes = [Samples(torch.cat([p.stored for p in passes]), torch.cat([p.y for p in passes]))]
-            for number, samples in enumerate(passes):
-                for batch in samples.batches(batch_size, seed, epoch, number):
-                    yield task.losses(net, batch).mean()
+        for batch in relabelled_batches(task, seed, epochs, batch_size, schedule, true_label):
+            yield task.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device)

@@ -1,10 +1,12 @@
 """SCRUB: a student that departs from its teacher on what goes and obeys it on what stays."""
 
 import copy
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from unlearnkit.divergence import kl
 from unlearnkit.methods import BATCH, Search, method
@@ -12,6 +14,37 @@ from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
 SOURCE = "Kurmanji et al. 2023, official code"
+
+
+def scrub_losses(
+    student: nn.Module,
+    teacher: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    epochs: int,
+    max_epochs: int,
+    alpha: float,
+    gamma: float,
+    temperature: float,
+    batch_size: int,
+    after_epoch: Callable[[nn.Module], None] = lambda student: None,
+) -> Iterator[Tensor]:
+    """The loss of every step of SCRUB; see `scrub`."""
+
+    def distance(batch, logits):
+        with torch.no_grad():
+            target = (task.logits(teacher, batch) / temperature).log_softmax(-1)
+        return kl(target, (logits / temperature).log_softmax(-1)).mean() * temperature**2
+
+    for epoch in range(epochs):
+        if epoch < max_epochs:
+            for batch in task.forget.batches(batch_size, seed, "max", epoch):
+                yield -distance(batch, task.logits(student, batch))
+        for batch in task.retain.batches(batch_size, seed, epoch):
+            logits = task.logits(student, batch)
+            yield gamma * F.cross_entropy(logits, batch.y) + alpha * distance(batch, logits)
+        after_epoch(student)
 
 
 @method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1")
@@ -37,18 +70,9 @@ def scrub(
     """
     task = task.to(device)
     teacher = copy.deepcopy(model).to(task.forget.y.device).eval()
-
-    def distance(net, batch):
-        with torch.no_grad():
-            target = (task.log_probs(teacher, batch) / temperature).log_softmax(-1)  # softening ignores the offset
-        return kl(target, (task.log_probs(net, batch) / temperature).log_softmax(-1)).mean() * temperature**2
+    options = {"epochs": epochs, "max_epochs": max_epochs, "alpha": alpha, "gamma": gamma, "temperature": temperature}
 
     def losses(student):
-        for epoch in range(epochs):
-            if epoch < max_epochs:
-                for batch in task.forget.batches(batch_size, seed, "max", epoch):
-                    yield -distance(student, batch)
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                yield gamma * task.losses(student, batch).mean() + alpha * distance(student, batch)
+        return scrub_losses(student, teacher, task, seed=seed, batch_size=batch_size, **options)
 
     return minimise(model, losses, lr=lr, device=device)

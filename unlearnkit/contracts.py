@@ -1,0 +1,106 @@
+"""What every unlearning method must hold to, each rule guarding against a defect seen in public code.
+
+`check(method, model, request)` runs them over a method of your own; the tests run them over all that are registered, and
+see each fail on a broken copy. A contract is a function of (method, model, request) that raises AssertionError.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from unlearnkit.errors import NonFiniteLoss
+from unlearnkit.registry import Entry
+from unlearnkit.task import Request
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    """Bit-identical parameters and buffers."""
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def input_is_untouched(method: Entry, model: nn.Module, request: Request) -> None:
+    """A teacher that moves with its student, be it by the running statistics of a norm; unlearning in place."""
+    before, data, mode = copy.deepcopy(model), copy.deepcopy(request), model.training
+    method(model, request, seed=0, device="cpu")
+    assert same(model, before) and model.training == mode, "the model that was given has changed"
+    assert all(p.requires_grad for p in model.parameters()), "a weight of the model that was given was frozen"
+    for a, b in ((data.forget, request.forget), (data.retain, request.retain)):
+        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y), "the data that was given has changed"
+
+
+def something_moves(method: Entry, model: nn.Module, request: Request) -> None:
+    """An optimiser that holds the teacher's parameters: the student never moves."""
+    after = method(model, request, seed=0, device="cpu")
+    assert not same(model, after), "no parameter has moved"
+    assert all(p.isfinite().all() for p in after.parameters()), "a parameter is not finite"
+
+
+def output_keeps_its_shape(method: Entry, model: nn.Module, request: Request) -> None:
+    """A shadow class that is still there at evaluation; a model left in training mode."""
+    after = method(model, request, seed=0, device="cpu")
+    assert after(request.retain.x[:5]).shape == model(request.retain.x[:5]).shape, "the output has another width"
+    assert not any(layer.training for layer in after.modules()), "the model is not in eval mode"
+    assert all(p.requires_grad for p in after.parameters()), "a weight is left frozen"
+
+
+def seed_decides(method: Entry, model: nn.Module, request: Request) -> None:
+    """Seeds taken from the global generator, or global state that is left changed."""
+    runs = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        expected = torch.random.get_rng_state()
+        runs.append(method(model, request, seed=7, device="cpu"))
+        assert torch.equal(torch.random.get_rng_state(), expected), "the global generator was used"
+    assert same(*runs), "the global seed changes the result"
+
+
+def forget_set_stays_unread(method: Entry, model: nn.Module, request: Request) -> None:
+    """ "Retraining" with a loader that still held the forget set: for methods declared not to read it."""
+    if method.info.get("reads_forget_set", True):
+        return
+    marked = request.forget.__class__(torch.full_like(request.forget.x, float("nan")), request.forget.y)
+    after = method(model, replace(request, forget=marked), seed=0, device="cpu")
+    assert same(after, method(model, request, seed=0, device="cpu")), "the forget set was read"
+
+
+def divergence_is_an_error(method: Entry, model: nn.Module, request: Request) -> None:
+    """A model full of NaN that is stored, scored and tabled."""
+    with torch.no_grad():
+        broken = copy.deepcopy(model)
+        next(broken.parameters()).fill_(float("nan"))
+    marked = {
+        n: s.__class__(torch.full_like(s.x, float("nan")), s.y)
+        for n, s in vars(request).items()
+        if n in ("forget", "retain")
+    }
+    try:
+        method(broken, replace(request, **marked), seed=0, device="cpu")
+    except NonFiniteLoss:
+        return
+    raise AssertionError("a model that is not finite was returned")
+
+
+CONTRACTS: tuple[Callable[[Entry, nn.Module, Request], None], ...] = (
+    input_is_untouched,
+    something_moves,
+    output_keeps_its_shape,
+    seed_decides,
+    forget_set_stays_unread,
+    divergence_is_an_error,
+)
+
+
+def check(method: Entry, model: nn.Module, request: Request) -> dict[str, str]:
+    """{contract: "holds" or what is wrong}, for a method of your own on a small task."""
+    found = {}
+    for contract in CONTRACTS:
+        try:
+            contract(method, model, request)
+            found[contract.__name__] = "holds"
+        except AssertionError as error:
+            found[contract.__name__] = str(error)
+    return found

@@ -1,0 +1,31 @@
+"""Amnesiac unlearning: the forget set is learned anew, wrongly, and only once."""
+
+from typing import Annotated
+
+from torch import nn
+
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods.random_label import relabelled_batches
+from unlearnkit.task import Request
+from unlearnkit.train import minimise
+
+
+@method("amnesiac", source="Graves et al. 2021, arXiv 2010.10981: the variant that relabels")
+def amnesiac(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Annotated[int, "Chundawat et al. 2023, official code"] = 3,
+    lr: Annotated[float, Search(1e-3, 0.1, log=True), "as random_label's"] = 0.01,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """Train F, with labels other than the true ones that are drawn once, together with R."""
+    task = task.to(device)
+
+    def losses(net):
+        for batch in relabelled_batches(task, seed, epochs, batch_size, "union", true_label=False, redraw=False):
+            yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=lr, device=device)

@@ -1,0 +1,65 @@
+"""Bad teacher: on the forget set the student listens to a teacher that knows nothing."""
+
+import copy
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.compute import generator
+from unlearnkit.divergence import kl
+from unlearnkit.errors import BadValue
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.models import fresh
+from unlearnkit.task import Request, Samples, joined
+from unlearnkit.train import minimise
+
+SOURCE = "Chundawat et al. 2023"
+
+
+@method("bad_teacher", source="Chundawat et al. 2023, arXiv 2205.08096, Eq. 2")
+def bad_teacher(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Annotated[int, SOURCE] = 1,
+    lr: Annotated[float, Search(1e-4, 1e-2, log=True), SOURCE] = 1e-4,
+    retain_share: Annotated[float, SOURCE] = 0.3,
+    temperature: Annotated[float, SOURCE] = 1.0,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """Minimise KL(teacher || student) over F and a share of R, shuffled together, by Adam: the teacher of F is a model
+    drawn at random, the teacher of R the model as given.
+
+    Raises BadValue for a share outside 0 to 1.
+    """
+    if not 0 <= retain_share <= 1:
+        raise BadValue(f"bad_teacher: retain_share is a share, from 0 to 1, got {retain_share}")
+    task = task.to(device)
+    some = torch.randperm(len(task.retain), generator=generator(seed, "retain"))[
+        : round(retain_share * len(task.retain))
+    ]
+    where = task.forget.y.device
+    good, bad = (copy.deepcopy(m).to(where).eval() for m in (model, fresh(model, seed)))
+    data = joined(task.forget, task.retain[some.to(where)])
+    said = torch.cat(
+        [_said(task, bad, task.forget, temperature), _said(task, good, data[len(task.forget) :], temperature)]
+    )
+
+    def losses(net):
+        for epoch in range(epochs):
+            order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).to(where)
+            for index in order.split(batch_size):
+                student = (task.log_probs(net, data[index]) / temperature).log_softmax(-1)
+                yield kl(said[index], student).mean()
+
+    return minimise(model, losses, lr=lr, device=device, optimiser="adam")
+
+
+@torch.no_grad()
+def _said(task: Request, teacher: nn.Module, samples: Samples, temperature: float) -> Tensor:
+    """Log-probabilities (n, classes) of a teacher, which does not change: asked once for all epochs."""
+    parts = [task.log_probs(teacher, samples[i : i + 256]) for i in range(0, len(samples), 256)]
+    return (torch.cat([*parts, torch.empty(0, task.n_classes, device=samples.y.device)]) / temperature).log_softmax(-1)

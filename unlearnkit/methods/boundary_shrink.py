@@ -1,0 +1,60 @@
+"""Boundary shrink: give what goes to the class next to it."""
+
+import copy
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.task import Request, Samples
+from unlearnkit.train import minimise
+
+SOURCE = "Chen et al. 2023, official code"
+
+
+def nearest_labels(
+    task: Request, model: nn.Module, samples: Samples, eps: float, labels: Literal["other", "argmax"]
+) -> Tensor:
+    """(n,) what `model` takes each sample for after one FGSM step of eps away from its label, within [0, 1].
+
+    "other": the likeliest class but the present one; "argmax": the likeliest, which may be the present one still.
+    """
+    found = []
+    for index in torch.arange(len(samples), device=samples.y.device).split(256):
+        batch = samples[index]
+        x = batch.x.requires_grad_()
+        loss = nn.functional.cross_entropy(task.run(model, x), batch.y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+        with torch.no_grad():
+            logits = task.run(model, (x + eps * gradient.sign()).clamp(0, 1))
+            if labels == "other":
+                logits.scatter_(1, batch.y[:, None], -torch.inf)
+            found.append(logits.argmax(1))
+    return torch.cat(found)
+
+
+@method("boundary_shrink", source="Chen et al. 2023, arXiv 2303.11570, section 3.2")
+def boundary_shrink(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Annotated[int, SOURCE] = 10,
+    lr: Annotated[float, Search(1e-5, 0.1, log=True), SOURCE] = 1e-5,
+    eps: Annotated[float, SOURCE] = 0.1,
+    labels: Annotated[Literal["other", "argmax"], "other: the paper; argmax: the official code"] = "other",
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """Train F on the labels of the nearest other classes, found once on the model as given (`nearest_labels`)."""
+    task = task.to(device)
+    frozen = copy.deepcopy(model).to(task.forget.y.device).eval()
+    forget = task.forget.relabelled(nearest_labels(task, frozen, task.forget, eps, labels))
+
+    def losses(net):
+        for epoch in range(epochs):
+            for batch in forget.batches(batch_size, seed, epoch):
+                yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=lr, device=device)

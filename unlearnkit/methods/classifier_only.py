@@ -1,0 +1,36 @@
+"""Classifier only: the negative control, which changes what a model says and nothing of what it sees."""
+
+from typing import Annotated
+
+from torch import nn
+
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods.random_label import relabelled_batches
+from unlearnkit.models import head
+from unlearnkit.task import Request
+from unlearnkit.train import minimise
+
+
+@method("classifier_only", source="ours: a control that any good metric must flag")
+def classifier_only(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Annotated[int, "as random_label's"] = 10,
+    lr: Annotated[float, Search(1e-3, 1.0, log=True), "as random_label's"] = 0.01,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """random_label on the head alone: every feature stays what it was, bit by bit.
+
+    Raises BadValue for a model without a linear head.
+    """
+    head(model)
+    task = task.to(device)
+
+    def losses(net):
+        for batch in relabelled_batches(task, seed, epochs, batch_size, "alternate", true_label=True):
+            yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=lr, device=device, only=lambda net: [head(net)])

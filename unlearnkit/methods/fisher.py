@@ -1,0 +1,68 @@
+"""Fisher forgetting: noise on every weight, the more the less the retain set needs it."""
+
+import copy
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev, vmap
+
+from unlearnkit.compute import generator
+from unlearnkit.errors import BadValue
+from unlearnkit.gradients import FLOATS, squared
+from unlearnkit.methods import OURS, Search, method
+from unlearnkit.task import Request, Samples
+from unlearnkit.train import at_rest
+
+SOURCE = "Golatkar et al. 2020, official code"
+
+
+def fisher_diagonal(model: nn.Module, samples: Samples) -> dict[str, Tensor]:
+    """Parameter name -> diagonal of the Fisher matrix: squared gradients, weighted by how likely the model finds each
+    label. The model must be in eval mode."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+
+    def log_p(given, x):
+        return F.log_softmax(functional_call(model, given, (x[None],))[0], -1)
+
+    each = vmap(lambda x: (jacrev(log_p)(parameters, x), log_p(parameters, x)))
+    classes = functional_call(model, parameters, (samples[:1].x,)).shape[1]
+    size = max(min(FLOATS // (classes * sum(p.numel() for p in parameters.values())), 64), 1)
+    for index in torch.arange(len(samples), device=samples.y.device).split(size):
+        jacobian, said = each(samples[index].x)
+        for name, j in jacobian.items():  # (chunk, classes, *shape)
+            total[name] += torch.einsum("nk,nk...->...", said.exp(), j.square())
+    return {name: t / len(samples) for name, t in total.items()}
+
+
+@method(
+    "fisher", source="Golatkar et al. 2020, arXiv 1911.04933; diagonal, as in the official code", reads_forget_set=False
+)
+@torch.no_grad()
+def fisher(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    alpha: Annotated[float, Search(1e-9, 1e-4, log=True), OURS] = 1e-7,
+    labels: Annotated[Literal["model", "data"], SOURCE] = "model",
+    most: Annotated[float, SOURCE] = 1e3,
+) -> nn.Module:
+    """Add noise of variance alpha min(1 / F_ii, most) to each weight, F the Fisher matrix of R.
+
+    labels: "model" takes every label, weighted by the model's probability of it, which is the Fisher matrix and costs a
+    gradient per class; "data" the label that is there, the empirical one. Raises BadValue for a negative alpha.
+    """
+    if alpha < 0:
+        raise BadValue(f"fisher: alpha is a variance, 0 or more, got {alpha}")
+    task = task.to(device)
+    net = copy.deepcopy(model).to(task.forget.y.device).eval()
+    information = fisher_diagonal(net, task.retain) if labels == "model" else squared(net, task.retain)
+    for name, p in net.named_parameters():
+        variance = alpha * (1 / information[name]).clamp(max=most)
+        noise = torch.randn(p.shape, generator=generator(seed, "noise", name)).to(p.device)
+        p.add_(noise * variance.sqrt())
+    return at_rest(net)

@@ -1,0 +1,36 @@
+"""l1-sparse: fine-tuning that first lets small weights, and what they remember, go."""
+
+from typing import Annotated
+
+from torch import nn
+
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.task import Request
+from unlearnkit.train import minimise
+
+SOURCE = "Jia et al. 2023"
+
+
+@method("l1_sparse", source="Jia et al. 2023, arXiv 2304.04934, Eq. 4", reads_forget_set=False)
+def l1_sparse(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Annotated[int, SOURCE] = 10,
+    lr: Annotated[float, Search(1e-3, 0.2, log=True), SOURCE] = 0.01,
+    alpha: Annotated[float, Search(1e-5, 1e-2, log=True), SOURCE] = 5e-4,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """Minimise l_R + alpha (1 - t / T) |theta|_1, with t the epoch of T: the pull to 0 fades out."""
+    task = task.to(device)
+
+    def losses(net):
+        for epoch in range(epochs):
+            pull = alpha * (1 - epoch / epochs)
+            for batch in task.retain.batches(batch_size, seed, epoch):
+                size = sum(p.abs().sum() for p in net.parameters())
+                yield task.losses(net, batch).mean() + pull * size
+
+    return minimise(model, losses, lr=lr, device=device)

@@ -1,0 +1,68 @@
+"""SalUn: random labels, learned only by the weights that the forget set speaks through."""
+
+import copy
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.compute import resolve_device
+from unlearnkit.errors import BadValue
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods.random_label import Schedule, relabelled_batches
+from unlearnkit.task import Request
+from unlearnkit.train import minimise
+
+SOURCE = "Fan et al. 2024"
+
+
+def saliency_mask(model: nn.Module, task: Request, share: float, device: str = "auto") -> dict[str, Tensor]:
+    """Parameter name -> True where |gradient of the summed loss on F| is among the top `share` of all weights."""
+    net = model.to(resolve_device(device)).eval()
+    parameters = dict(net.named_parameters())
+    size = torch.zeros(sum(p.numel() for p in parameters.values()), device=task.forget.y.device)
+    for index in torch.arange(len(task.forget)).split(256):
+        loss = task.losses(net, task.forget[index.to(size.device)]).sum()
+        size += torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))])
+    chosen = torch.zeros_like(size, dtype=torch.bool)
+    chosen[size.abs().topk(round(share * len(size))).indices] = True  # exactly the share, ties or not
+    parts = chosen.split([p.numel() for p in parameters.values()])
+    return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
+
+
+@method("salun", source="Fan et al. 2024, arXiv 2310.12508, with random labels")
+def salun(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    share: Annotated[float, Search(0.1, 0.9), SOURCE] = 0.5,
+    epochs: Annotated[int, SOURCE] = 10,
+    lr: Annotated[float, Search(1e-3, 0.1, log=True), SOURCE] = 0.013,
+    weight_decay: Annotated[float, SOURCE] = 5e-4,
+    schedule: Annotated[Schedule, "both are in public code"] = "alternate",
+    true_label: Annotated[bool, "Fan et al. 2024, official code"] = True,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """random_label, after each step of which the weights outside the mask are what they were, bit by bit.
+
+    share: of the weights that may move. Raises BadValue for a share outside 0 to 1.
+    """
+    if not 0 < share <= 1:
+        raise BadValue(f"salun: share is a share of the weights, above 0 and at most 1, got {share}")
+    task = task.to(device)
+    net = copy.deepcopy(model)
+    mask = saliency_mask(net, task, share, device)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+
+    def losses(net):
+        for batch in relabelled_batches(task, seed, epochs, batch_size, schedule, true_label):
+            yield task.losses(net, batch).mean()
+
+    @torch.no_grad()
+    def put_back(net):  # neither momentum nor weight decay moves them
+        for name, p in net.named_parameters():
+            p.copy_(torch.where(mask[name], p, before[name]))
+
+    return minimise(model, losses, lr=lr, device=device, weight_decay=weight_decay, after_step=put_back)

@@ -1,0 +1,64 @@
+"""SCRUB+R: SCRUB, rewound to where it has forgotten enough and no more."""
+
+import copy
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from unlearnkit.errors import BadValue
+from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods.scrub import SOURCE, scrub_losses
+from unlearnkit.task import Request, Samples
+from unlearnkit.train import at_rest, minimise
+
+
+@method("scrub_r", source="Kurmanji et al. 2023, arXiv 2302.09880, section 3: rewinding")
+def scrub_r(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Annotated[int, SOURCE] = 5,
+    max_epochs: Annotated[int, Search(1, 4), SOURCE] = 2,
+    lr: Annotated[float, Search(5e-4, 0.05, log=True), SOURCE] = 0.005,
+    alpha: Annotated[float, SOURCE] = 0.5,
+    gamma: Annotated[float, SOURCE] = 1.0,
+    temperature: Annotated[float, SOURCE] = 4.0,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """Of the models after each epoch of `scrub`, the one whose error on F is nearest the last one's error on validation
+    samples of the classes of F; of equals the latest.
+
+    Raises BadValue without such validation samples.
+    """
+    task = task.to(device)
+    held = task.validation
+    if held is not None:
+        held = held[torch.isin(held.y, task.forget.y.unique())]
+    if not held:
+        raise BadValue(
+            "scrub_r needs validation samples of the classes to be forgotten, and there are none: leave some images in "
+            "the pool (a smaller train_size), or use 'scrub'"
+        )
+    teacher = copy.deepcopy(model).to(task.forget.y.device).eval()
+    kept = []
+
+    def keep(student):
+        kept.append(copy.deepcopy(student).eval())
+
+    options = {"epochs": epochs, "max_epochs": max_epochs, "alpha": alpha, "gamma": gamma, "temperature": temperature}
+
+    def losses(student):
+        return scrub_losses(student, teacher, task, seed=seed, batch_size=batch_size, after_epoch=keep, **options)
+
+    minimise(model, losses, lr=lr, device=device)
+    wanted = _error(task, kept[-1], held)
+    return at_rest(min(reversed(kept), key=lambda student: abs(_error(task, student, task.forget) - wanted)))
+
+
+@torch.no_grad()
+def _error(task: Request, model: nn.Module, samples: Samples) -> float:
+    parts = [task.logits(model, samples[i : i + 256]).argmax(1) for i in range(0, len(samples), 256)]
+    return (torch.cat(parts) != samples.y).double().mean().item()

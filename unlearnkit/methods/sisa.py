@@ -1,0 +1,63 @@
+"""SISA: train in shards and slices, so that a deletion undoes little."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from unlearnkit.compute import derive, generator, uncounted
+from unlearnkit.errors import BadValue
+from unlearnkit.methods import method
+from unlearnkit.models import Ensemble, fresh
+from unlearnkit.task import Request, Samples, joined
+from unlearnkit.train import Recipe, fit
+
+SOURCE = "Bourtoule et al. 2021"
+
+
+@method("sisa", source="Bourtoule et al. 2021, arXiv 1912.03817; mean vote")
+def sisa(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    shards: Annotated[int, SOURCE] = 5,
+    slices: Annotated[int, SOURCE] = 5,
+) -> nn.Module:
+    """An Ensemble of one model per shard, each trained on its first slice, its first two, ...; a deletion takes the model
+    before the first slice that it touches and trains on from there, without the deleted samples.
+
+    The ensemble that the deletion starts from is trained here on F and R, at no counted cost; the model that is given lends
+    its architecture and recipe. An epoch budget of 2 E / (slices + 1) per slice makes each sample be seen E times.
+    Raises BadValue if a shard's slices would be empty.
+    """
+    data, n = joined(task.forget, task.retain), len(task.forget)
+    if min(shards, slices) < 1 or shards * slices > len(task.retain):
+        raise BadValue(
+            f"sisa: {shards} shards of {slices} slices need at least {shards * slices} samples that stay, and one of "
+            f"each; there are {len(task.retain)}"
+        )
+    recipe = replace(task.recipe, epochs=max(round(2 * task.recipe.epochs / (slices + 1)), 1))
+    order = torch.randperm(len(data), generator=generator(seed, "shards"))
+    members = []
+    for number, shard in enumerate(order.chunk(shards)):
+        slices_ = list(shard.chunk(slices))
+        touched = [bool((part < n).any()) for part in slices_]
+        first = touched.index(True) if any(touched) else len(slices_)  # the first slice that must be undone
+        seed_ = derive(seed, "shard", number)
+        with uncounted():
+            net = _train(fresh(model, seed_), data, slices_, range(first), recipe, seed_, device)
+        kept = [part[part >= n] for part in slices_]
+        members.append(_train(net, data, kept, range(first, len(slices_)), recipe, seed_, device))
+    return Ensemble(members).eval()
+
+
+def _train(
+    net: nn.Module, data: Samples, slices: list, stages: range, recipe: Recipe, seed: int, device: str
+) -> nn.Module:
+    for stage in stages:
+        seen = data[torch.cat(slices[: stage + 1])]
+        net = fit(net, seen, recipe, seed=derive(seed, "slice", stage), device=device) if len(seen) else net
+    return net

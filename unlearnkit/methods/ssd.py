@@ -1,0 +1,45 @@
+"""SSD: dampen the weights that matter more to the forget set than to everything."""
+
+import copy
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from unlearnkit.errors import BadValue
+from unlearnkit.gradients import squared
+from unlearnkit.methods import Search, method
+from unlearnkit.task import Request
+from unlearnkit.train import at_rest
+
+SOURCE = "Foster et al. 2024"
+
+
+@method("ssd", source="Foster et al. 2024, arXiv 2308.07707, Eq. 4 and 5")
+@torch.no_grad()
+def ssd(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    alpha: Annotated[float, Search(0.5, 100, log=True), SOURCE] = 10.0,
+    dampening: Annotated[float, Search(0.1, 5, log=True), SOURCE] = 1.0,
+    chunk: Annotated[int, "0: by the model's size; the result does not depend on it"] = 0,
+) -> nn.Module:
+    """Where I_F > alpha I_D, scale a weight by min(lambda I_D / I_F, 1); I is the mean squared gradient of single samples.
+
+    D is F and R together; dampening is the paper's lambda; nothing is drawn, so the seed does not matter.
+    Raises BadValue for an alpha or a dampening that is not above 0.
+    """
+    if alpha <= 0 or dampening <= 0:
+        raise BadValue(f"ssd: alpha and dampening must be above 0, got {alpha} and {dampening}")
+    task = task.to(device)
+    net = copy.deepcopy(model).to(task.forget.y.device).eval()
+    forget, retain = squared(net, task.forget, chunk), squared(net, task.retain, chunk)
+    n, m = len(task.forget), len(task.retain)
+    for name, p in net.named_parameters():
+        everything = (n * forget[name] + m * retain[name]) / (n + m)
+        factor = (dampening * everything / forget[name]).clamp(max=1)
+        p.copy_(torch.where(forget[name] > alpha * everything, p * factor, p))
+    return at_rest(net)

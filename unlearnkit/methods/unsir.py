@@ -1,0 +1,77 @@
+"""UNSIR: noise that a class is worst at is learned as that class, and what stays is repaired."""
+
+import copy
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.compute import generator
+from unlearnkit.methods import BATCH, OURS, Search, method, need_whole_classes
+from unlearnkit.task import Request, Samples, joined
+from unlearnkit.train import minimise
+
+SOURCE = "Tarun et al. 2023, official code"
+
+
+def error_maximising(
+    task: Request, model: nn.Module, label: int, n: int, seed: int, steps: int, lr: float, size: float
+) -> Tensor:
+    """(n, channels, height, width) of noise on which `model` has a high loss for `label`: it maximises the mean loss less
+    `size` times the mean squared norm, by Adam. The model must be in eval mode."""
+    where = task.retain.y.device
+    noise = torch.randn(n, *task.retain.stored.shape[1:], generator=generator(seed, "noise", label)).to(where)
+    noise.requires_grad_()
+    adam = torch.optim.Adam([noise], lr)
+    y = torch.full((n,), label, device=where)
+    for _ in range(steps):
+        loss = -F.cross_entropy(task.run(model, noise), y) + size * noise.square().flatten(1).sum(1).mean()
+        (noise.grad,) = torch.autograd.grad(loss, noise)
+        adam.step()
+    return noise.detach()
+
+
+@method("unsir", source="Tarun et al. 2023, arXiv 2111.08947", reads_forget_set=False, whole_classes=True)
+def unsir(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    impair_epochs: Annotated[int, SOURCE] = 1,
+    repair_epochs: Annotated[int, SOURCE] = 1,
+    lr: Annotated[
+        float, Search(1e-4, 2e-2, log=True), "Foster et al. 2024, official code; Tarun et al.: 0.02, 0.01"
+    ] = 1e-4,
+    noise_steps: Annotated[int, SOURCE] = 40,
+    noise_lr: Annotated[float, SOURCE] = 0.1,
+    noise_size: Annotated[float, SOURCE] = 0.1,
+    noise_images: Annotated[
+        int, OURS + ": different ones per class, repeated to the number of images to be forgotten"
+    ] = 64,
+    batch_size: Annotated[int, BATCH] = 64,
+) -> nn.Module:
+    """Learn noise that maximises the error of each class to be forgotten, train on it and R together (impair), then on R
+    alone (repair). No image of the forget set is looked at.
+
+    Raises NotApplicable unless whole classes are to be forgotten.
+    """
+    task = task.to(device)
+    classes = need_whole_classes("unsir", task)
+    frozen = copy.deepcopy(model).to(task.forget.y.device).eval()
+    parts = []
+    for label in classes:
+        n = int((task.forget.y == label).sum())
+        made = error_maximising(task, frozen, label, min(noise_images, n), seed, noise_steps, noise_lr, noise_size)
+        x = made.repeat(-(-n // len(made)), 1, 1, 1)[:n]
+        parts.append(Samples(x, torch.full((n,), label, device=x.device)))
+    impaired = joined(*parts, Samples(task.retain.x, task.retain.y))
+
+    def losses(net):
+        for data, epochs, name in ((impaired, impair_epochs, "impair"), (task.retain, repair_epochs, "repair")):
+            for epoch in range(epochs):
+                for batch in data.batches(batch_size, seed, name, epoch):
+                    yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=lr, device=device, optimiser="adam")
