@@ -145,3 +145,10 @@ def test_a_net_with_running_statistics_is_trained_alone_and_stored_whole(raw):
     assert same(many, fit(net, data, recipe, seed=5))
     moved = [not torch.equal(a, b) for a, b in zip(many.state_dict().values(), net.state_dict().values(), strict=True)]
     assert all(moved)
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_however_few_steps_there_are_the_schedule_fits_them(steps):
+    data = Samples(torch.rand(32, 1, 8, 8), torch.arange(32) % 10)
+    net = build("mlp", (1, 8, 8), 10, seed=0)
+    assert not same(fit(net, data, Recipe(epochs=steps, batch_size=32), seed=0), net)

@@ -48,11 +48,13 @@ class Recipe:
         return self.epochs * ceil(n_samples / self.batch_size)
 
     def optimiser(self, parameters, n_samples: int):
-        """The optimiser and its schedule, which ends with the last step."""
+        """The optimiser and its schedule, which ends with the last step; below 8 steps the rate stays the same."""
         sgd = torch.optim.SGD(
             parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=True, fused=True
         )
         steps = self.steps(n_samples)
+        if steps < 8:  # no cycle fits, and torch's divides by zero where its rise is one step long
+            return sgd, torch.optim.lr_scheduler.ConstantLR(sgd, factor=1.0)
         return sgd, torch.optim.lr_scheduler.OneCycleLR(
             sgd, self.lr, total_steps=steps, pct_start=self.warmup, cycle_momentum=False
         )

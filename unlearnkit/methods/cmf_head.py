@@ -48,7 +48,7 @@ def cmf_head(
     means = torch.zeros(classes, found.shape[1], dtype=found.dtype, device=y.device)
     means.index_add_(0, y, found).div_(count[:, None])
     variance = (found - means[y]).square().mean().clamp(min=1e-12)
-    new = nn.Linear(found.shape[1], classes, device=y.device)
+    new = nn.utils.skip_init(nn.Linear, found.shape[1], classes, device=y.device)
     new.weight.copy_(means / variance)
     new.bias.copy_(-means.square().sum(1) / (2 * variance))
     return at_rest(with_head(net, new.to(head(net).weight.dtype)))
