@@ -14,10 +14,22 @@ def average_gap(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     return {"all": sum(map(abs, differences)) / len(differences)}
 
 
-@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), source="RUM, arXiv 2406.01257")
+RUM = "Zhao et al. 2024 (RUM), arXiv 2406.01257"
+
+
+@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, source=RUM)
 def tug_of_war(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """Product over target, retain and test of 1 - |accuracy difference to the reference|; 1 is best."""
     product = 1.0
     for group in ("target", "retain", "test"):
+        product *= 1 - abs(accuracy(evidence, group) - accuracy(reference, group))
+    return {"all": product}
+
+
+@metric("ToW-MIA", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, source=RUM)
+def tug_of_war_by_attack(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """As ToW, with the confidence attack's share of non-members in place of the accuracy on the targets; 1 is best."""
+    product = 1 - abs(evidence.once(confidence_attack) - reference.once(confidence_attack))
+    for group in ("retain", "test"):
         product *= 1 - abs(accuracy(evidence, group) - accuracy(reference, group))
     return {"all": product}
