@@ -90,7 +90,7 @@ def tpr_at(inside: Tensor, outside: Tensor, fpr: float = 0.01) -> float:
             f"{1 / max(len(outside), 1):.2g}; ask for more models or more targets"
         )
     values = torch.cat([inside, outside]).unique()
-    shares = [1 - torch.searchsorted(v.sort().values, values).double() / len(v) for v in (outside, inside)]
+    shares = [(len(v) - torch.searchsorted(v.sort().values, values)).double() / len(v) for v in (outside, inside)]
     false, true = (torch.cat([v.flip(0).new_zeros(1), v.flip(0)]) for v in shares)
     last = int((false <= fpr).nonzero().max())
     if false[last] == fpr or last + 1 == len(false):
