@@ -177,6 +177,16 @@ def test_the_filler_attack_scores_similar_samples_and_decoys_too():
     assert set(found) == {"target", "similar", "decoy"} and min(found.values()) > 0.9
 
 
+@pytest.mark.parametrize("attack", [of_filler, entropy_attack])
+def test_a_model_that_never_saw_the_similar_samples_does_not_confuse_the_attack(attack):
+    """As for clean, to which targets and similar samples are both strangers that it gets wrong."""
+    e = population(False)
+    role, logits = e.role.clone(), e.logits.clone()
+    role[150:300] = ROLES.index("similar")
+    logits[:300] -= 12 * torch.nn.functional.one_hot(e.labels[:300], 2)
+    assert attack(dataclasses.replace(e, role=role, logits=logits, _memo={})) > 0.95
+
+
 def test_entropy_thresholds_are_those_of_each_label():
     """Label 0 is easy, label 1 hard: one threshold for both would take easy strangers for members."""
     margin = {("filler", 0): 8.0, ("test", 0): 4.0, ("filler", 1): 1.0, ("test", 1): -3.0}

@@ -23,7 +23,8 @@ def filler_attack(evidence: Evidence) -> dict[str, float]:
     """Share of targets, similar samples and decoys that an SVC on the confidence takes for non-members.
 
     Fitted on as many filler (member) as test (non-member) samples, so that all it is evaluated on is disjoint from what
-    it is fitted on, the similar samples too.
+    it is fitted on, the similar samples too. Filler is what every model is trained on: to `clean`, which saw no similar
+    sample, the retain set is not a set of members.
     """
     return _confidence_attack(evidence, "filler", ["target", "similar", "decoy"])
 
@@ -40,11 +41,12 @@ def _confidence_attack(evidence: Evidence, members: str, groups: list[str]) -> d
 def entropy_attack(evidence: Evidence) -> float:
     """Share of targets whose modified entropy is above a threshold, and which therefore count as non-members.
 
-    One threshold for each label: the one that best tells retain from test samples of that label, both sides weighted
-    alike. Where one side has no sample of the label, the threshold over all labels. The targets are in neither.
+    One threshold for each label: the one that best tells filler from test samples of that label, both sides weighted
+    alike. Where one side has no sample of the label, the threshold over all labels. The targets are in neither. Filler,
+    and not all of the retain set, since `clean` is trained on no similar sample.
     """
     value, labels = evidence.modified_entropy.numpy(), evidence.labels.numpy()
-    members, outsiders, targets = (evidence.rows(g).numpy() for g in ("retain", "test", "target"))
+    members, outsiders, targets = (evidence.rows(g).numpy() for g in ("filler", "test", "target"))
     outside = np.empty(len(targets), dtype=bool)
     for label in np.unique(labels[targets]):
         inside, out = (rows[labels[rows] == label] for rows in (members, outsiders))

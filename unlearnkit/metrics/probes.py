@@ -19,6 +19,7 @@ from unlearnkit.evidence import Evidence
 from unlearnkit.metrics import metric
 
 RESTARTS = 10
+PER_CLUSTER = 5  # samples for each cluster at least: with one or two the clusters are noise; ours
 DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
 
 
@@ -98,7 +99,7 @@ def clusters(features: Tensor, k: int) -> np.ndarray:
 
 
 def _clustered(evidence: Evidence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Labels and cluster numbers of targets and test samples, where there are as many samples as classes."""
+    """Labels and cluster numbers of targets and test samples, where there are enough of them."""
     k, rows = evidence.logits.shape[1], {g: evidence.rows(g) for g in ("target", "test")}
     return {g: (evidence.labels[r].numpy(), clusters(evidence.features[r], k)) for g, r in rows.items() if len(r) >= k}
 
@@ -129,7 +130,7 @@ def pairwise_f1(labels: np.ndarray, found: np.ndarray) -> float:
 @metric("NMI", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
 def nmi(evidence: Evidence, reference=None) -> dict[str, float]:
     """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets and
-    of test samples. Not defined, and left out, for targets of one class or fewer than the classes."""
+    of test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
     found = evidence.once(_clustered)
     return {g: mutual_information(*pair) for g, pair in found.items() if len(np.unique(pair[0])) > 1}
 
@@ -137,6 +138,6 @@ def nmi(evidence: Evidence, reference=None) -> dict[str, float]:
 @metric("F1", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
 def clustering_f1(evidence: Evidence, reference=None) -> dict[str, float]:
     """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and of test
-    samples. Left out for fewer targets than classes, or none of them of one class."""
+    samples. Left out for targets fewer than 5 for each class."""
     found = evidence.once(_clustered)
-    return {g: pairwise_f1(*pair) for g, pair in found.items() if len(np.unique(pair[0])) < len(pair[0])}
+    return {g: pairwise_f1(*pair) for g, pair in found.items()}
