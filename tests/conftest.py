@@ -1,12 +1,14 @@
 """Shared fixtures: a task of a few hundred real digits, and a cache of its own for each test."""
 
 import copy
+import dataclasses
 
 import pytest
 from torch import nn
 
 from data_builders import datasets
 from data_builders.compose import compose
+from unlearnkit.compute import generator
 from unlearnkit.evidence import take
 from unlearnkit.models import Classifier, build, fresh
 from unlearnkit.train import Recipe, fit
@@ -51,8 +53,17 @@ def request_(task):
 
 @pytest.fixture(scope="session")
 def evidences(_models, task):
+    """Of initial, original, retrain and clean, with all that any metric needs.
+
+    The margins stand for 12 models each: the one there is, and noise as between seeds.
+    """
     cost = {"seconds": 2.0, "steps": 10, "peak_mib": 1.0}
-    return {name: take(model, task, cost=cost) for name, model in _models.items() if name != "initial"}
+    found = {name: take(model, task, features=True, cost=cost) for name, model in _models.items()}
+    noise = {name: torch.randn(12, len(task.y), generator=generator(0, name)) for name in found}
+    return {
+        name: dataclasses.replace(seen, margins=seen.phi + noise[name], extra={"relearn_steps": 3}, _memo={})
+        for name, seen in found.items()
+    }
 
 
 @pytest.fixture(scope="session")

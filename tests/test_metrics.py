@@ -1,66 +1,82 @@
 import dataclasses
+import inspect
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import contracts_metrics as contracts
+import mutants_metrics as mutants
+from contracts_metrics import CONTRACTS, evidence, population
 from unlearnkit.divergence import js, kl
+from unlearnkit.errors import BadValue, UnknownName
 from unlearnkit.evidence import Evidence, take
-from unlearnkit.metrics import metrics, score
-from unlearnkit.metrics.attacks import confidence_attack, loss_attack
+from unlearnkit.metrics import cheap, metrics, score
+from unlearnkit.metrics.attacks import best_threshold, confidence_attack, entropy_attack, filler_attack, loss_attack
+from unlearnkit.metrics.divergence import zero_retrain_forgetting
+from unlearnkit.metrics.ensembles import histogram_kl
 from unlearnkit.task import ROLES, unit
 
-NO_COST = {"seconds", "steps", "RTE"}
+# --- contracts ---
 
 
-def evidence(logits, labels, roles, **more):
-    role = torch.tensor([ROLES.index(r) for r in roles], dtype=torch.int8)
-    return Evidence(
-        torch.as_tensor(logits, dtype=torch.float32), torch.tensor(labels), role, torch.arange(len(role)), **more
-    )
-
-
-def shuffled(e: Evidence, seed: int) -> Evidence:
-    order = torch.randperm(len(e.ids), generator=torch.Generator().manual_seed(seed))
-    return dataclasses.replace(
-        e, logits=e.logits[order], labels=e.labels[order], role=e.role[order], ids=e.ids[order], _memo={}
-    )
-
-
-# --- contracts, over every registered metric ---
-
-
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize("name", sorted(metrics))
-def test_the_order_of_samples_does_not_matter(name, evidences):
-    plain = score(evidences["retrain"], evidences, [name])
-    mixed = score(shuffled(evidences["retrain"], 1), {k: shuffled(v, 1) for k, v in evidences.items()}, [name])
-    assert plain.value.tolist() == pytest.approx(mixed.value.tolist(), rel=1e-6, abs=1e-9)
-    assert len(plain)
+def test_contract(name, contract, evidences):
+    contract(metrics[name], evidences)
 
 
-@pytest.mark.parametrize("name", sorted(metrics))
-def test_the_names_of_classes_do_not_matter(name, evidences):
-    to = torch.randperm(10, generator=torch.Generator().manual_seed(0))
-
-    def renamed(e):
-        logits = torch.empty_like(e.logits)
-        logits[:, to] = e.logits
-        return dataclasses.replace(e, logits=logits, labels=to[e.labels], _memo={})
-
-    plain = score(evidences["original"], evidences, [name])
-    other = score(renamed(evidences["original"]), {k: renamed(v) for k, v in evidences.items()}, [name])
-    loose = 0.35 if name == "MIA-loss" else 1e-6  # other test samples are drawn beside the targets
-    assert plain.value.tolist() == pytest.approx(other.value.tolist(), rel=1e-6, abs=loose)
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
+def test_contract_fails_on_its_mutants(contract, evidences):
+    for mutant in mutants.BY_CONTRACT[contract.__name__]:
+        with pytest.raises(AssertionError):
+            contract(mutant, evidences)
 
 
-@pytest.mark.parametrize("name", sorted(n for n in metrics if metrics[n].info["references"]))
-def test_a_reference_scores_perfectly_against_itself(name, evidences):
-    best = {"ToW": 1.0, "RTE": 1.0}.get(name, 0.0)
-    for reference in metrics[name].info["references"]:
-        found = metrics[name](evidences[reference], evidences[reference])
-        assert list(found.values()) == pytest.approx([best] * len(found), abs=1e-9)
+def of_filler(e: Evidence) -> float:
+    return filler_attack(e)["target"]
+
+
+ENTROPIES = [mutants.entropy_with_the_wrong_log, mutants.entropy_of_the_batch, mutants.entropy_of_rounded_probabilities]
+HISTOGRAMS = [mutants.histogram_without_the_maximum, mutants.histogram_swapped]
+ATTACKS = [mutants.share_of_members, mutants.entropy_sign_flipped, mutants.fitted_on_the_targets]
+BY_FUNCTION = [  # contract, ours, mutants
+    (contracts.kl_is_kl, kl, [mutants.kl_swapped, mutants.kl_averaged]),
+    (contracts.js_is_bounded, js, [mutants.js_of_raw_sums, mutants.js_unhalved, mutants.jeffreys]),
+    (contracts.modified_entropy_is_right, lambda e: e.modified_entropy, ENTROPIES),
+    (contracts.histogram_counts_all, histogram_kl, HISTOGRAMS),
+    (contracts.zrf_is_bounded, zero_retrain_forgetting, [mutants.zrf_unbounded, mutants.zrf_as_a_cosine]),
+    (contracts.attack_is_right, confidence_attack, ATTACKS),
+    (contracts.attack_is_right, of_filler, ATTACKS[:1]),
+    (contracts.attack_is_right, entropy_attack, ATTACKS[1:2]),
+    (contracts.stranger_is_at_chance, loss_attack, [mutants.scored_on_what_it_was_fitted_on, mutants.constant_answer]),
+]
+
+
+@pytest.mark.parametrize(
+    ("contract", "ours", "broken"), BY_FUNCTION, ids=[f"{c[0].__name__}-{i}" for i, c in enumerate(BY_FUNCTION)]
+)
+def test_contract_of_a_function_and_its_mutants(contract, ours, broken):
+    contract(ours)
+    for mutant in broken:
+        with pytest.raises(AssertionError):
+            contract(mutant)
+
+
+def test_every_mutant_is_used():
+    used = {m.name for group in mutants.BY_CONTRACT.values() for m in group}
+    used |= {m.__name__ for _, _, group in BY_FUNCTION for m in group} | {"mutant", "take_in_training_mode"}
+    functions = inspect.getmembers(mutants, inspect.isfunction)
+    assert {name for name, f in functions if f.__module__ == mutants.__name__} == used
+
+
+def test_the_batch_size_of_evidence_does_not_matter(task):
+    contracts.batches_do_not_matter(take, task)
+    with pytest.raises(AssertionError):
+        contracts.batches_do_not_matter(mutants.take_in_training_mode, task)
 
 
 @pytest.mark.parametrize("name", sorted(metrics))
@@ -69,10 +85,20 @@ def test_every_metric_states_direction_unit_and_meaning(name):
     assert metrics[name].info["unit"] and metrics[name].summary
 
 
-def test_an_exception_is_not_swallowed(evidences):
-    broken = dataclasses.replace(evidences["original"], labels=evidences["original"].labels + 100, _memo={})
-    with pytest.raises(RuntimeError):
-        score(broken, evidences, ["loss"])
+def test_what_is_missing_is_named_with_the_way_to_get_it(evidences):
+    bare = dataclasses.replace(evidences["retrain"], features=None, margins=None, extra={}, _memo={})
+    assert score(bare, evidences).metric.unique().tolist() == cheap() and "DA" not in cheap()
+    for name, way in (("DA", "features=True"), ("KLoM", "study.ensemble"), ("relearn", "unlearnkit.relearn")):
+        with pytest.raises(BadValue, match=f"'{name}'.*{way}"):
+            score(bare, evidences, [name])
+    with pytest.raises(BadValue, match="'CKA' needs features"):
+        score(evidences["original"], {"retrain": bare, "clean": bare}, ["CKA"])
+    with pytest.raises(BadValue, match="'initial' among the references"):
+        score(bare, {}, ["ZRF"])
+    with pytest.raises(BadValue, match="compares with a reference"):
+        metrics["JS"](bare)
+    with pytest.raises(UnknownName, match="Did you mean 'KLoM'"):
+        score(bare, evidences, ["KLOM"])
 
 
 # --- closed forms ---
@@ -96,16 +122,6 @@ def test_phi_is_the_logit_of_the_probability_and_survives_where_it_rounds_to_one
     assert torch.tensor(e.log_probs[1, 0].exp().item(), dtype=torch.float32) == 1.0
 
 
-def test_kl_and_js_closed_forms():
-    p, q = (torch.tensor([v], dtype=torch.float64) for v in ([0.5, 0.5], [0.9, 0.1]))
-    assert kl(p.log(), p.log()).item() == pytest.approx(0)
-    assert kl(p.log(), q.log()).item() == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
-    assert kl(q.log(), p.log()).item() != pytest.approx(kl(p.log(), q.log()).item())
-    a, b = (torch.tensor([v], dtype=torch.float64).log() for v in ([1.0, 0.0], [0.0, 1.0]))
-    assert js(a, b).item() == pytest.approx(math.log(2))
-    assert kl(a, a).item() == 0
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**31), st.integers(2, 12), st.floats(0.1, 30))
 def test_js_is_symmetric_and_bounded(seed, classes, scale):
@@ -121,8 +137,9 @@ def test_gap_and_tug_of_war():
     reference = evidence([wrong, wrong, right, right, right, right], labels, roles)
     model = evidence([right, wrong, right, right, right, wrong], labels, roles)
     attack = abs(confidence_attack(model) - confidence_attack(reference))
-    found = {n: metrics[n](model, reference)["all"] for n in ("avg-gap", "ToW")}
-    assert found == pytest.approx({"avg-gap": (0.5 + 0 + 0.5 + attack) / 4, "ToW": 0.5 * 1 * 0.5})
+    found = {n: metrics[n](model, reference)["all"] for n in ("avg-gap", "ToW", "ToW-MIA")}
+    expected = {"avg-gap": (0.5 + 0 + 0.5 + attack) / 4, "ToW": 0.5 * 1 * 0.5, "ToW-MIA": (1 - attack) * 1 * 0.5}
+    assert found == pytest.approx(expected)
 
 
 def test_neighbour_cost_and_rte():
@@ -138,31 +155,56 @@ def test_neighbour_cost_and_rte():
 # --- attacks: a memoriser is caught, a stranger is not ---
 
 
-def population(memorised: bool, n: int = 300, seed: int = 0) -> Evidence:
-    """Members are confident, others less so; the targets are like members if memorised, else like others."""
-    g = torch.Generator().manual_seed(seed)
-    roles = ["target"] * n + ["filler"] * n + ["test"] * n
-    margin = torch.randn(3 * n, generator=g)
-    margin[n : 2 * n] += 8
-    margin[:n] += 8 if memorised else 0
-    labels = torch.randint(2, (3 * n,), generator=g)
-    logits = torch.zeros(3 * n, 2).scatter_(1, labels[:, None], margin[:, None])
-    return evidence(logits.tolist(), labels.tolist(), roles)
-
-
-def test_the_attacks_catch_a_memoriser_and_pass_a_stranger():
-    assert confidence_attack(population(True)) < 0.05  # taken for members
-    assert confidence_attack(population(False)) > 0.95
-    assert loss_attack(population(True)) > 0.95
-    assert loss_attack(population(False)) == pytest.approx(0.5, abs=0.1)
-
-
 def test_the_attack_turns_with_the_labels_of_its_populations():
     e = population(True)
     role = e.role.clone()
     filler, test = ROLES.index("filler"), ROLES.index("test")
     role[e.role == filler], role[e.role == test] = test, filler
     assert confidence_attack(dataclasses.replace(e, role=role, _memo={})) > 0.95
+
+
+def test_the_kl_metric_asks_what_the_reference_knows():
+    """KL(reference || model), not the other way round."""
+    reference, model = (evidence([[math.log(r), 0.0]], [0], ["target"]) for r in (1.0, 9.0))
+    assert metrics["KL"](model, reference)["target"] == pytest.approx(0.5 * math.log(5 / 9) + 0.5 * math.log(5))
+
+
+def test_the_filler_attack_scores_similar_samples_and_decoys_too():
+    e = population(False)
+    role = e.role.clone()
+    role[:100], role[100:200] = ROLES.index("similar"), ROLES.index("decoy")
+    found = metrics["MIA-filler"](dataclasses.replace(e, role=role, _memo={}))
+    assert set(found) == {"target", "similar", "decoy"} and min(found.values()) > 0.9
+
+
+@pytest.mark.parametrize("attack", [of_filler, entropy_attack])
+def test_a_model_that_never_saw_the_similar_samples_does_not_confuse_the_attack(attack):
+    """As for clean, to which targets and similar samples are both strangers that it gets wrong."""
+    e = population(False)
+    role, logits = e.role.clone(), e.logits.clone()
+    role[150:300] = ROLES.index("similar")
+    logits[:300] -= 12 * torch.nn.functional.one_hot(e.labels[:300], 2)
+    assert attack(dataclasses.replace(e, role=role, logits=logits, _memo={})) > 0.95
+
+
+def test_entropy_thresholds_are_those_of_each_label():
+    """Label 0 is easy, label 1 hard: one threshold for both would take easy strangers for members."""
+    margin = {("filler", 0): 8.0, ("test", 0): 4.0, ("filler", 1): 1.0, ("test", 1): -3.0}
+    cells = [(role, label, m) for (role, label), m in margin.items() for _ in range(5)]
+    cells += [("target", 0, 4.0), ("target", 0, 8.0), ("target", 1, 1.0), ("target", 1, -3.0)]
+    logits = [[m if k == label else 0.0 for k in range(3)] for _, label, m in cells]
+    e = evidence(logits, [label for _, label, _ in cells], [role for role, _, _ in cells])
+    assert entropy_attack(e) == 0.5
+    of_none_left = dataclasses.replace(e, labels=torch.where(e.role == 0, 2, e.labels), _memo={})
+    assert entropy_attack(of_none_left) == 1.0  # a class of which no member is left: the threshold of all labels
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_the_threshold_is_the_best_there_is(low, high):
+    low, high = np.array(low, float), np.array(high, float)
+    quality = lambda t: (low <= t).mean() + (high > t).mean()  # noqa: E731
+    assert quality(best_threshold(low, high)) == pytest.approx(max(quality(t / 2) for t in range(-1, 20)))
 
 
 def test_too_few_targets_give_no_loss_attack():

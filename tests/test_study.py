@@ -6,7 +6,7 @@ import torch
 from unlearnkit import study
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.metrics import metrics
+from unlearnkit.metrics import cheap
 from unlearnkit.summary import rho
 from unlearnkit.tables import T2_COLUMNS, relations, t1, t2
 from unlearnkit.tasks import difficulty_artefact, load_pool
@@ -53,12 +53,13 @@ def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
     study.scores(grid[:1], ["original", "retrain", "clean"])
     study._read_evidence.cache_clear()
     study.scores(grid[:1], ["original", "retrain", "clean"])
-    assert len(taken) == 3  # original, the clean that is also the reference retrain, and the method retrain
+    # the untrained model, original, the clean that is also the reference retrain, and the method retrain
+    assert len(taken) == 4
 
 
 def test_the_tables(grid):
     scores = study.scores(grid, [*study.BASELINES, "retrain", "finetune"])
-    assert set(scores.metric) == set(metrics) and scores.value.notna().all() and scores.run.str.len().eq(20).all()
+    assert set(scores.metric) == set(cheap()) and scores.value.notna().all() and scores.run.str.len().eq(20).all()
     assert set(scores.columns) >= {"dataset", "targets", "copies", "strength", "architecture", "method", "seed",
                                    "reference", "group", "metric", "value", "run"}  # fmt: skip
     table = t2(scores)
@@ -89,6 +90,84 @@ def test_hard_targets_come_from_the_held_out_loss():
     place = {i: row for row, i in enumerate(load_pool(cell).ids.tolist())}
     chosen = [place[i] for i in task.source[task.index("target")].tolist()]
     assert loss[chosen].min() >= loss.quantile(0.95)
+
+
+# --- what some metrics need ---
+
+
+def counted(monkeypatch, module, name: str) -> list:
+    """A list that grows with each call."""
+    calls, real = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k))
+    return calls
+
+
+def test_features_cost_one_pass_and_leave_what_was_stored(grid, monkeypatch):
+    (refs,) = study.references(grid[:1])
+    taken = counted(monkeypatch, study.evidence_module, "take")
+    key, with_both = study.evidence(refs["original"], features=True)
+    assert study.evidence(refs["original"])[0] == key and len(taken) == 1  # one pass gave both
+    before = study.evidence(refs["clean"])[0]
+    assert study.evidence(refs["clean"])[1].features is None and len(taken) == 2
+    again = study.evidence(refs["clean"], features=True)
+    assert again[0] == before and again[1].features.dtype == torch.float32 and len(taken) == 3
+    study._read_evidence.cache_clear()
+    read = study.evidence(refs["original"], features=True)[1]
+    assert len(taken) == 3 and torch.equal(read.features, with_both.features)
+    model = refs["original"].load()
+    with torch.no_grad():
+        torch.testing.assert_close(model.head(read.features), read.logits, atol=1e-4, rtol=1e-4)
+
+
+def test_the_untrained_model_is_no_other_models_start(grid):
+    model = study.initial(grid[0]).load()
+    again, other = study.initial(grid[0]).load(), study.initial(grid[0], repeat="1").load()
+    trained = study.references(grid[:1])[0]["original"].load()
+    for a, b, c, d in zip(*(m.parameters() for m in (model, again, other, trained))):
+        assert torch.equal(a, b) and not torch.equal(a, d)
+        assert torch.equal(a, c) == (a.ndim == 1 and bool((a == a[0]).all()))  # norms start at 1 and 0
+
+
+def test_an_ensemble_is_of_other_seeds_and_shares_what_there_is(grid):
+    cell = grid[0]
+    margins = study.ensemble(cell, "finetune", 3)
+    assert margins.shape == (3, len(study.load_task(cell).y)) and margins.dtype == torch.float64
+    assert torch.equal(margins[0], study.evidence(study.unlearn(cell, "finetune"))[1].phi)
+    kinds = {"of another seed": margins[1], "and another": margins[2]}
+    kinds |= {"method retrain": study.ensemble(cell, "retrain", 1)[0]}
+    kinds |= {"reference retrain": study.ensemble(cell, "retrain", 1, reference=True)[0]}
+    kinds |= {name: study.ensemble(cell, name, 1)[0] for name in ("original", "clean-again", "initial")}
+    assert len({tuple(v.tolist()) for v in kinds.values()}) == len(kinds)
+    two = study.ensemble(cell, "clean", 2)
+    assert torch.equal(two, study.ensemble(cell, "clean", 2, reference=True))
+    assert torch.equal(two[1], study.evidence(study.references([cell], ["clean"], repeat="1")[0]["clean"])[1].phi)
+    with pytest.raises(BadValue, match="at least one model"):
+        study.ensemble(cell, "clean", 0)
+
+
+def test_metrics_asked_for_by_name_get_what_they_need(grid, monkeypatch):
+    cell = grid[1]
+    asked = ["DA", "CKA", "LP", "relearn", "KLoM", "U-LiRA", "U-LiRA-TPR"]
+    rows = ["original", "clean", "initial", "finetune"]
+    table = study.scores([cell], rows, metrics=asked, n_models=4)
+    assert set(table.metric) == set(asked) - {"U-LiRA-TPR"}  # 5 targets and 4 models resolve no 1%
+    assert set(table.method) == set(rows) and table.value.notna().all()
+    found = table.set_index(["metric", "method", "reference", "group"]).value
+    assert found["relearn", "original", "", "target"] == 0 < found["relearn", "clean", "", "target"]
+    assert found["KLoM", "clean", "clean", "target"] == 0 < found["KLoM", "original", "clean", "target"]
+    assert found["U-LiRA", "clean", "clean", "target"] == 0.5
+    assert found["CKA", "clean", "clean", "test"] == pytest.approx(1)
+    for part in ("_train", "_warm_up"):
+        monkeypatch.setattr(study, part, None)
+    assert study.scores([cell], rows, metrics=asked, n_models=4).equals(table)
+    more = study.scores([cell], ["clean"], metrics=["DA"])
+    assert set(more.metric) == {"DA"} and more.run[0] not in set(table.run)
+
+
+def test_an_unknown_metric_fails_before_any_training(grid, monkeypatch):
+    monkeypatch.setattr(study, "_train", None)
+    with pytest.raises(UnknownName, match="Did you mean 'KLoM'"):
+        study.scores(grid, ["clean"], metrics=["KLoMM"])
 
 
 @pytest.mark.parametrize(

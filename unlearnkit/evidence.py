@@ -8,10 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.compute import resolve_device
+from unlearnkit.errors import BadValue
+from unlearnkit.models import outputs
 from unlearnkit.task import ROLES, SimilarityTask, unit
 
 # the groups that scores are reported for
 GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}
+# what a metric may need beyond logits, and how to get it
+NEEDS = {
+    "features": "take(model, task, features=True)",
+    "relearn": "relearn_steps(...) of unlearnkit.relearn, as extra['relearn_steps']",
+    "ensemble": "study.ensemble(...), as margins",
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,8 @@ class Evidence:
     """What one model says of one task.
 
     logits: (n, classes) float32; labels: (n,) the labels trained on; role: (n,) index into ROLES; ids: (n,);
-    cost: what making the model took (Cost.as_dict()); features: (n, width) of the last hidden layer, or None.
+    cost: what making the model took (Cost.as_dict()); features: (n, width) float32, what the head is fed, or None;
+    margins: (models, n), phi of several models made the same way from other seeds, or None; extra: what else was found.
     Every metric depends on the samples as a set: `rows` gives them in the order of their ids.
     """
 
@@ -29,6 +38,8 @@ class Evidence:
     ids: Tensor
     cost: Mapping = field(default_factory=dict)
     features: Tensor | None = None
+    margins: Tensor | None = None
+    extra: Mapping = field(default_factory=dict)
     _memo: dict = field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, group: str) -> Tensor:
@@ -41,6 +52,19 @@ class Evidence:
     def groups(self) -> list[str]:
         """The groups that have samples."""
         return [g for g in GROUPS if len(self.rows(g))]
+
+    def require(self, need: str, by: str) -> None:
+        """Raises BadValue, with the way out, if what the metric `by` needs (one of NEEDS) is not there."""
+        there = {
+            "features": self.features is not None,
+            "ensemble": self.margins is not None,
+            "relearn": "relearn_steps" in self.extra,
+        }
+        if not there[need]:
+            raise BadValue(
+                f"metric {by!r} needs {need}, which this evidence is without: study.scores(..., metrics=[{by!r}]) gets "
+                f"it, and by hand {NEEDS[need]} does"
+            )
 
     @cached_property
     def log_probs(self) -> Tensor:
@@ -64,6 +88,21 @@ class Evidence:
         others = z.scatter(1, self.labels[:, None], -torch.inf)
         return true - others.logsumexp(1)
 
+    @cached_property
+    def modified_entropy(self) -> Tensor:
+        """-(1 - p_y) log p_y - sum over the others of p_i log(1 - p_i), (n,), nats: 0 if the label is certain, large
+        if another is. Source: Song and Mittal 2021, arXiv 2003.10595, Eq. 8."""
+        log_p = self.log_probs
+        p = log_p.exp()
+        log_rest = torch.log1p(-p)  # of 1 - p_i: wrong only where p_i rounds to 1, as the largest may
+        largest = self.logits.argmax(1, keepdim=True)
+        rest = log_p.scatter(1, largest, -torch.inf).logsumexp(1, keepdim=True)
+        log_rest = log_rest.scatter(1, largest, rest)
+        label = self.labels[:, None]
+        of_label = log_rest.gather(1, label).exp() * log_p.gather(1, label)
+        of_others = (p * log_rest).scatter(1, label, 0.0).sum(1, keepdim=True)
+        return -(of_label + of_others).squeeze(1)
+
     def once(self, function: Callable[["Evidence"], object]):
         """function(self), computed at the first call only: an attack is fitted once for all metrics that use it."""
         name = f"{function.__module__}.{function.__qualname__}"
@@ -73,10 +112,27 @@ class Evidence:
 
 
 @torch.inference_mode()
-def take(model: nn.Module, task: SimilarityTask, *, cost: Mapping | None = None, device: str = "auto") -> Evidence:
-    """Forward every sample of `task` once, in eval mode; returns tensors on the CPU."""
+def take(
+    model: nn.Module,
+    task: SimilarityTask,
+    *,
+    features: bool = False,
+    cost: Mapping | None = None,
+    device: str = "auto",
+    batch_size: int = 1024,
+) -> Evidence:
+    """Forward every sample of `task` once, in eval mode; returns tensors on the CPU.
+
+    features: keep what the head is fed, too, from the same pass. Raises BadValue if the model then has no linear head.
+    """
     device = resolve_device(device)
     was_training, model = model.training, model.to(device).eval()
-    parts = [model(unit(x.to(device))).float().cpu() for x in task.x.split(1024)]
+    parts = []
+    for batch in task.x.split(batch_size):
+        x = unit(batch.to(device))
+        found = outputs(model, x) if features else (model(x),)
+        parts.append([v.float().cpu() for v in found])
     model.cpu().train(was_training)
-    return Evidence(torch.cat(parts), task.y, task.role, torch.arange(len(task.y)), dict(cost or {}))
+    logits, *rest = (torch.cat(v) for v in zip(*parts, strict=True))
+    ids = torch.arange(len(task.y))
+    return Evidence(logits, task.y, task.role, ids, dict(cost or {}), rest[0] if features else None)

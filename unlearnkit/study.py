@@ -5,7 +5,7 @@ Notebooks, batch jobs and tests all call these functions; whoever comes first co
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from unlearnkit import evidence as evidence_module
 from unlearnkit import metrics as metrics_module
+from unlearnkit import relearn as relearn_module
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, measured, resolve_device, threads
-from unlearnkit.errors import NotApplicable
+from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.methods import applies, methods
-from unlearnkit.metrics import metrics
 from unlearnkit.models import Ensemble, build, models
 from unlearnkit.pretrained import pretrained
 from unlearnkit.progress import Progress
@@ -36,6 +36,7 @@ from unlearnkit.train import fit, minimise
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
 # rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
 BASELINES = ("original", "clean", "clean-again")
+INITIAL = "initial"  # the cell's architecture before any training: a reference of metrics, and a row where asked for
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,14 @@ def references(
     `repeat` names another draw of the seeds, for a noise floor.
     """
     names = list(names)
-    wanted = [(cell, name, task_artefact(cell).info) for cell in cells for name in names]
-    seeds = [derive(c.seed, "original" if name == "original" else "retrain", repeat) for c, name, _ in wanted]
+    made = _references([(cell, name, repeat) for cell in cells for name in names], device)
+    return [dict(zip(names, made[i : i + len(names)], strict=True)) for i in range(0, len(made), len(names))]
+
+
+def _references(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained]:
+    """One model for each (cell, reference name, repeat); the missing ones are trained together."""
+    wanted = [(cell, name, task_artefact(cell).info) for cell, name, _ in asked]
+    seeds = [derive(c.seed, "original" if name == "original" else "retrain", repeat) for c, name, repeat in asked]
     on = resolve_device(device).type
     specs = [
         Spec(
@@ -91,8 +98,20 @@ def references(
                 )
 
     found = Store().get_many(specs, make)
-    made = [Trained(a.key, cell, a) for a, (cell, _, _) in zip(found, wanted, strict=True)]
-    return [dict(zip(names, made[i : i + len(names)], strict=True)) for i in range(0, len(made), len(names))]
+    return [Trained(a.key, cell, a) for a, (cell, _, _) in zip(found, wanted, strict=True)]
+
+
+def initial(cell: Cell, *, repeat: str = "") -> Trained:
+    """The cell's architecture as it is drawn before training, from a seed that no other model has."""
+    seed, task = derive(cell.seed, INITIAL, repeat), task_artefact(cell)
+    spec = Spec(INITIAL, {"model": cell.model, "seed": seed}, (models[cell.model], build), [task.key])
+
+    def make(folder: Path) -> None:
+        x, classes = load_task(cell).x, load_task(cell).n_classes
+        save_file(build(cell.model, tuple(x.shape[1:]), classes, seed).state_dict(), folder / "model.safetensors")
+
+    artefact = Store().get(spec, make)
+    return Trained(artefact.key, cell, artefact)
 
 
 def _train(recipe, group, which, seeds, publish, bar, device) -> None:
@@ -140,13 +159,17 @@ def measured_pairs(cell: Cell, by: str = "", device: str = "auto") -> pd.DataFra
 # --- methods -------------------------------------------------------------------------------------------------------
 
 
-def unlearn(cell: Cell, method: str, options: Mapping | None = None, *, device: str = "auto") -> Trained:
+def unlearn(
+    cell: Cell, method: str, options: Mapping | None = None, *, repeat: str = "", device: str = "auto"
+) -> Trained:
     """The cell's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
-    references', so that the method `retrain` against the reference `retrain` is the noise floor."""
+    references', so that the method `retrain` against the reference `retrain` is the noise floor.
+
+    repeat: another draw of the seeds of both the original and the method, as in `references`."""
     entry = methods[method]
     resolved = entry.resolve(options or {})
-    (refs,) = references([cell], ["original"], device=device)
-    seed = derive(cell.seed, "method", method)
+    (refs,) = references([cell], ["original"], repeat=repeat, device=device)
+    seed = derive(cell.seed, "method", method, *([repeat] if repeat else []))
     params = {
         "method": method,
         "options": resolved,
@@ -183,28 +206,107 @@ def _warm_up(model: nn.Module, request: Request, device: str) -> None:
 # --- evidence and scores -------------------------------------------------------------------------------------------
 
 
-def evidence(trained: Trained, *, cost: Mapping | None = None, device: str = "auto") -> tuple[str, Evidence]:
-    """(key, evidence) of a stored model on its cell's task; the model is run once, ever."""
+def evidence(
+    trained: Trained, *, features: bool = False, cost: Mapping | None = None, device: str = "auto"
+) -> tuple[str, Evidence]:
+    """(key, evidence) of a stored model on its cell's task; the model is run once, ever.
+
+    features: with those, which are stored beside the logits; only a model whose logits were stored before anyone asked
+    for its features is run a second time.
+    """
     cell = trained.cell
-    task_key = task_artefact(cell).key
-    spec = Spec("evidence", {}, (evidence_module, models[cell.model]), [trained.key, task_key])
+    parents = [trained.key, task_artefact(cell).key]
+    kinds = ["evidence", "features"] if features else ["evidence"]
+    specs = [Spec(kind, {}, (evidence_module, models[cell.model]), parents) for kind in kinds]
 
-    def make(folder: Path) -> None:
+    def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
+        wanted = any(kinds[i] == "features" for i, _ in missing)
         with threads(1):
-            taken = evidence_module.take(trained.load(), load_task(cell), device=device)
-        save_file({"logits": taken.logits}, folder / "evidence.safetensors")
+            taken = evidence_module.take(trained.load(), load_task(cell), features=wanted, device=device)
+        for i, folder in missing:
+            content = {"logits": taken.logits} if kinds[i] == "evidence" else {"features": taken.features}
+            save_file(content, folder / f"{kinds[i]}.safetensors")
+            publish(i, {})
 
-    artefact = Store().get(spec, make)
-    return artefact.key, _read_evidence(
-        str(artefact.folder), task_artefact(cell).folder.as_posix(), tuple((cost or {}).items())
-    )
+    found = Store().get_many(specs, make)
+    folders = tuple(str(artefact.folder) for artefact in found)
+    return found[0].key, _read_evidence(folders, task_artefact(cell).folder.as_posix(), tuple((cost or {}).items()))
 
 
 @lru_cache(maxsize=64)
-def _read_evidence(folder: str, task_folder: str, cost: tuple) -> Evidence:
+def _read_evidence(folders: tuple[str, ...], task_folder: str, cost: tuple) -> Evidence:
     task = read_task(task_folder)
-    logits = load_file(Path(folder) / "evidence.safetensors")["logits"]
-    return Evidence(logits, task.y, task.role, torch.arange(len(task.y)), dict(cost))
+    read = {}
+    for folder in folders:
+        (file,) = Path(folder).glob("*.safetensors")
+        read |= load_file(file)
+    ids = torch.arange(len(task.y))
+    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"))
+
+
+def _rows(cell: Cell, name: str, options: Mapping, repeats: Sequence[str], device: str) -> list[Trained]:
+    """The models of a row from several draws of the seeds; `name` is a method, one of BASELINES, or INITIAL."""
+    if name == INITIAL:
+        return [initial(cell, repeat=repeat) for repeat in repeats]
+    if name in BASELINES:
+        again = "again" if name == "clean-again" else ""
+        return _references([(cell, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
+    _references([(cell, "original", repeat) for repeat in repeats], device)  # together
+    return [unlearn(cell, name, options, repeat=repeat, device=device) for repeat in repeats]
+
+
+def _repeats(n: int) -> list[str]:
+    """n draws of the seeds; the first is the one that everything else uses. Raises BadValue for less than one."""
+    if n < 1:
+        raise BadValue(f"an ensemble has at least one model, got {n}")
+    return ["", *map(str, range(1, n))]
+
+
+def ensemble(
+    cell: Cell,
+    name: str,
+    n: int,
+    options: Mapping | None = None,
+    *,
+    reference: bool = False,
+    device: str = "auto",
+) -> Tensor:
+    """Margins (Evidence.phi) of n models of one kind made from other seeds, on the same task: (n, samples) float64.
+
+    name: a method, one of BASELINES, or "initial"; with reference=True one of the reference models. A method's k-th
+    model comes from the k-th original. Raises BadValue for less than one model.
+    """
+    return _margins(_members(cell, name, n, options or {}, reference, device), device)
+
+
+def _members(cell: Cell, name: str, n: int, options: Mapping, reference: bool, device: str) -> list[Trained]:
+    if reference:
+        return _references([(cell, name, repeat) for repeat in _repeats(n)], device)
+    return _rows(cell, name, options, _repeats(n), device)
+
+
+def _margins(members: Sequence[Trained], device: str) -> Tensor:
+    return torch.stack([evidence(model, device=device)[1].phi for model in members])
+
+
+def relearn(trained: Trained, *, device: str = "auto") -> int:
+    """Steps until a stored model knows the targets as well as its cell's original again: see unlearnkit.relearn."""
+    cell = trained.cell
+    (refs,) = references([cell], ["original"], device=device)
+    params = {"seed": derive(cell.seed, "relearn"), "device": resolve_device(device).type}
+    parents = [trained.key, refs["original"].key, task_artefact(cell).key]
+    spec = Spec("relearn", params, (relearn_module, models[cell.model]), parents)
+
+    def make(folder: Path) -> dict:
+        request = load_task(cell).request(cell.recipe)
+        with threads(1):
+            on = resolve_device(device)
+            goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))
+            return {
+                "steps": relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
+            }
+
+    return Store().get(spec, make).info["steps"]
 
 
 def known(cells: Sequence[Cell], *, device: str = "auto") -> pd.DataFrame:
@@ -225,51 +327,70 @@ def scores(
     names: Sequence[str],
     options: Mapping[str, Mapping] | None = None,
     *,
+    metrics: Sequence[str] | None = None,
+    n_models: int = 16,
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows of BASELINES that are none; a method is left out of cells for which it has no meaning
-    (unlearnkit.methods.applies). options: {method: options} that differ from the defaults.
-    Raises NotApplicable if that leaves nothing.
+    names: methods, and the rows of BASELINES that are none, and "initial"; a method is left out of cells for which it
+    has no meaning (unlearnkit.methods.applies). options: {method: options} that differ from the defaults. metrics: all
+    that need no more than one pass of each model, if not given; any others by name. n_models: how many of each kind are
+    made for the metrics that compare ensembles. Raises NotApplicable if no method has a meaning.
     """
+    metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
+    needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
     for name in names:
-        if name not in BASELINES:
-            methods[name].resolve((options or {}).get(name, {}))  # fails now, not after an hour
+        if name not in (*BASELINES, INITIAL):
+            methods[name].resolve((options or {}).get(name, {}))  # ... and not after an hour
     references(cells, device=device)
     if "clean-again" in names:
         references(cells, ["clean"], repeat="again", device=device)
-    wanted = [(c, n) for c in cells for n in names if n in BASELINES or applies(n, c.targets)]
+    if "ensemble" in needs:  # all that is compared or unlearned from, together
+        draws = [(name, repeat) for name in REFERENCES for repeat in _repeats(n_models)]
+        _references([(cell, *draw) for cell in cells for draw in draws], device)
+    wanted = [(c, n) for c in cells for n in names if n in (*BASELINES, INITIAL) or applies(n, c.targets)]
     if not wanted:
         raise NotApplicable(f"{', '.join(names)}: no meaning for targets {sorted({c.targets for c in cells})}")
     frames = []
     with Progress("scores", len(wanted)) as bar:
         for cell, name in wanted:
-            frames.append(_scores(cell, name, (options or {}).get(name, {}), device))
+            frames.append(_scores(cell, name, (options or {}).get(name, {}), metrics, needs, n_models, device))
             bar.step()
     return pd.concat(frames, ignore_index=True)
 
 
-def _scores(cell: Cell, name: str, options: Mapping, device: str) -> pd.DataFrame:
+def _scores(
+    cell: Cell, name: str, options: Mapping, names: Sequence[str], needs: set[str], n_models: int, device: str
+) -> pd.DataFrame:
+    registered = [metrics_module.metrics[m] for m in names]
     (refs,) = references([cell], device=device)
+    refs |= {INITIAL: initial(cell)}
     timed = unlearn(cell, "retrain", device=device)
-    if name in REFERENCES and name in BASELINES:
-        model, cost = refs[name], None
-    elif name == "clean-again":
-        model, cost = references([cell], ["clean"], repeat="again", device=device)[0]["clean"], None
-    else:
-        model = timed if name == "retrain" and not options else unlearn(cell, name, options, device=device)
-        cost = model.artefact.info
-    params = {"metrics": sorted(metrics), "name": name}
-    parents = [model.key, timed.key, *(refs[r].key for r in REFERENCES), task_artefact(cell).key]
-    spec = Spec("scores", params, (metrics_module, evidence_module, *(metrics[m] for m in sorted(metrics))), parents)
+    (model,) = _rows(cell, name, options, [""], device)
+    cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
+    compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
+    parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(cell).key]
+    params = {"metrics": list(names), "name": name}
+    if "ensemble" in needs:
+        alike = {"": _members(cell, name, n_models, options, False, device)}
+        alike |= {r: _members(cell, r, n_models, {}, True, device) for r in compared if r != INITIAL}
+        parents += [member.key for members in alike.values() for member in members]
+        params |= {"n_models": n_models}
+    roots = [metrics_module, evidence_module, *registered, *([relearn_module] if "relearn" in needs else [])]
+    spec = Spec("scores", params, roots, parents)
+
+    def seen(model: Trained, cost: Mapping | None, role: str) -> Evidence:
+        found = evidence(model, features="features" in needs, cost=cost, device=device)[1]
+        if "ensemble" in needs and role in alike:
+            found = replace(found, margins=_margins(alike[role], device), _memo={})
+        if "relearn" in needs and not role:
+            found = replace(found, extra={"relearn_steps": relearn(model, device=device)}, _memo={})
+        return found
 
     def make(folder: Path) -> None:
-        taken = {
-            r: evidence(refs[r], cost=timed.artefact.info if r == "retrain" else None, device=device)[1]
-            for r in REFERENCES
-        }
-        table = metrics_module.score(evidence(model, cost=cost, device=device)[1], taken)
+        taken = {r: seen(refs[r], timed.artefact.info if r == "retrain" else None, r) for r in compared}
+        table = metrics_module.score(seen(model, cost, ""), taken, names)
         table.to_parquet(folder / "scores.parquet")
 
     artefact = Store().get(spec, make)

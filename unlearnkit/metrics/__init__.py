@@ -2,33 +2,75 @@
 
 direction: "lower" or "higher" is better, or "gap": only its distance to the reference's value says anything.
 references: the models it is computed against, each giving a row of its own; () for metrics of one model alone.
+best: what a reference scores against itself. needs: what beyond one pass of logits (unlearnkit.evidence.NEEDS); metrics
+that need something are computed only where they are asked for by name.
+A group for which a metric has no meaning is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 
 import pandas as pd
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.errors import BadValue
+from unlearnkit.evidence import NEEDS, Evidence
 from unlearnkit.registry import Registry
 
 metrics = Registry("metric", "unlearnkit.metrics")
 
 
-def metric(name: str, *, direction: str, unit: str, references: tuple[str, ...] = (), source: str = ""):
-    """Register `function(evidence, reference) -> {group: number}` under `name`."""
+def metric(
+    name: str,
+    *,
+    direction: str,
+    unit: str,
+    references: tuple[str, ...] = (),
+    best: float = 0.0,
+    needs: tuple[str, ...] = (),
+    source: str = "",
+):
+    """Register `function(evidence, reference) -> {group: number}` under `name`.
+
+    The registered metric raises BadValue where the evidence lacks what it needs; the plain function checks nothing.
+    """
     assert direction in ("lower", "higher", "gap"), direction
-    return metrics.register(name, direction=direction, unit=unit, references=references, source=source)
+    assert set(needs) <= set(NEEDS), needs
+
+    def add(function: Callable) -> Callable:
+        @wraps(function)
+        def checked(evidence: Evidence, reference: Evidence | None = None) -> dict[str, float]:
+            if references and reference is None:
+                raise BadValue(f"metric {name!r} compares with a reference: {' or '.join(references)}")
+            for need in needs:
+                for seen in (evidence, reference) if references else (evidence,):
+                    seen.require(need, name)
+            return function(evidence, reference)
+
+        info = {"direction": direction, "unit": unit, "references": references, "best": best, "needs": needs}
+        metrics.register(name, **info, source=source)(checked)
+        return function
+
+    return add
 
 
-def score(evidence: Evidence, references: Mapping[str, Evidence], names: list[str] | None = None) -> pd.DataFrame:
-    """All metrics (or those of `names`) of one model: columns metric, reference ("" for none), group, value.
+def cheap() -> list[str]:
+    """Names of the metrics that need one pass of logits and no more, sorted: those of every table."""
+    return sorted(name for name, entry in metrics.items() if not entry.info["needs"])
 
-    references: {"original": ..., "retrain": ..., "clean": ...}. A metric's exception is not caught.
+
+def score(evidence: Evidence, references: Mapping[str, Evidence], names: Sequence[str] | None = None) -> pd.DataFrame:
+    """The metrics of `names` (all cheap ones without it) of one model: columns metric, reference ("" for none), group,
+    value.
+
+    references: {"original": ..., "retrain": ..., "clean": ..., "initial": ...}, of which those are needed that the
+    metrics name. Raises BadValue for a reference or a need that is not there; a metric's own exception is not caught.
     """
     rows = []
-    for name in names or sorted(metrics):
+    for name in cheap() if names is None else names:
         entry = metrics[name]
         for reference in entry.info["references"] or ("",):
+            if reference and reference not in references:
+                raise BadValue(f"metric {name!r} needs the evidence of {reference!r} among the references")
             values = entry(evidence, references[reference] if reference else None)
             rows += [(name, reference, group, float(value)) for group, value in values.items()]
     return pd.DataFrame(rows, columns=["metric", "reference", "group", "value"])

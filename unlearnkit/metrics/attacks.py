@@ -16,12 +16,57 @@ def confidence_attack(evidence: Evidence) -> float:
     Fitted on as many retain (member) as test (non-member) samples. The targets are in neither, so what it is
     evaluated on is disjoint from what it is fitted on.
     """
-    confidence = (-evidence.losses).exp().numpy()
-    members, outsiders = _balanced(evidence.rows("retain").numpy(), evidence.rows("test").numpy())
-    x = confidence[np.concatenate([members, outsiders])][:, None]
-    y = np.repeat([1, 0], len(members))
-    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(x, y)
-    return float((attack.predict(confidence[evidence.rows("target").numpy()][:, None]) == 0).mean())
+    return _confidence_attack(evidence, "retain", ["target"])["target"]
+
+
+def filler_attack(evidence: Evidence) -> dict[str, float]:
+    """Share of targets, similar samples and decoys that an SVC on the confidence takes for non-members.
+
+    Fitted on as many filler (member) as test (non-member) samples, so that all it is evaluated on is disjoint from what
+    it is fitted on, the similar samples too. Filler is what every model is trained on: to `clean`, which saw no similar
+    sample, the retain set is not a set of members.
+    """
+    return _confidence_attack(evidence, "filler", ["target", "similar", "decoy"])
+
+
+def _confidence_attack(evidence: Evidence, members: str, groups: list[str]) -> dict[str, float]:
+    confidence = (-evidence.losses).exp().numpy()[:, None]
+    inside, outside = _balanced(evidence.rows(members).numpy(), evidence.rows("test").numpy())
+    y = np.repeat([1, 0], len(inside))
+    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(confidence[np.concatenate([inside, outside])], y)
+    rows = {group: evidence.rows(group).numpy() for group in groups}
+    return {g: float((attack.predict(confidence[r]) == 0).mean()) for g, r in rows.items() if len(r)}
+
+
+def entropy_attack(evidence: Evidence) -> float:
+    """Share of targets whose modified entropy is above a threshold, and which therefore count as non-members.
+
+    One threshold for each label: the one that best tells filler from test samples of that label, both sides weighted
+    alike. Where one side has no sample of the label, the threshold over all labels. The targets are in neither. Filler,
+    and not all of the retain set, since `clean` is trained on no similar sample.
+    """
+    value, labels = evidence.modified_entropy.numpy(), evidence.labels.numpy()
+    members, outsiders, targets = (evidence.rows(g).numpy() for g in ("filler", "test", "target"))
+    outside = np.empty(len(targets), dtype=bool)
+    for label in np.unique(labels[targets]):
+        inside, out = (rows[labels[rows] == label] for rows in (members, outsiders))
+        if not len(inside) or not len(out):
+            inside, out = members, outsiders
+        mine = labels[targets] == label
+        outside[mine] = value[targets[mine]] > best_threshold(value[inside], value[out])
+    return float(outside.mean())
+
+
+def best_threshold(low: np.ndarray, high: np.ndarray) -> float:
+    """The value t for which (share of `low` at most t + share of `high` above t) is largest; the least of several.
+
+    It lies half way between two of the given values. low, high: (n,), (m,), both with at least one.
+    """
+    values = np.unique(np.concatenate([low, high]))
+    below = np.searchsorted(np.sort(low), values, side="right") / len(low)
+    above = 1 - np.searchsorted(np.sort(high), values, side="right") / len(high)
+    best = int(np.argmax(below + above))
+    return float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
 
 
 def loss_attack(evidence: Evidence) -> float | None:
@@ -71,3 +116,17 @@ def mia_loss(evidence: Evidence, reference=None) -> dict[str, float]:
     """Accuracy of telling targets from test samples of the same labels by their loss; 0.5 = indistinguishable."""
     found = evidence.once(loss_attack)
     return {} if found is None else {"target": found}
+
+
+@metric("MIA-filler", direction="gap", unit="fraction", source="ours, after the MIA above")
+def mia_filler(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Share taken for non-members by an SVC fitted on filler against test: targets, similar samples and decoys, so that
+    a target can be told from a non-member that has members close by."""
+    return evidence.once(filler_attack)
+
+
+@metric("MIA-mentr", direction="gap", unit="fraction", source="Song and Mittal 2021, arXiv 2003.10595")
+def mia_modified_entropy(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Share of targets that thresholds on the modified entropy take for non-members; about the test set's share after
+    forgetting."""
+    return {"target": evidence.once(entropy_attack)}

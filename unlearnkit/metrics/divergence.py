@@ -1,6 +1,6 @@
 """How far two models' predictions are apart."""
 
-from unlearnkit.divergence import js
+from unlearnkit.divergence import js, kl
 from unlearnkit.evidence import Evidence
 from unlearnkit.metrics import metric
 
@@ -10,3 +10,24 @@ def js_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]
     """Mean Jensen-Shannon divergence to the reference's predictions, on each group."""
     value = js(evidence.log_probs, reference.log_probs)
     return {group: value[evidence.rows(group)].mean().item() for group in evidence.groups}
+
+
+@metric("KL", direction="lower", unit="nats", references=("retrain", "clean"))
+def kl_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """Mean KL(reference || model) of the predictions, on each group: large where the model rules out what it predicts."""
+    value = kl(reference.log_probs, evidence.log_probs)
+    return {group: value[evidence.rows(group)].mean().item() for group in evidence.groups}
+
+
+@metric(
+    "ZRF",
+    direction="gap",
+    unit="1 - nats, from 0.307 to 1",
+    references=("initial",),
+    best=1.0,
+    source="Chundawat et al. 2023, arXiv 2205.08096; their randomly initialised model is ours of the same architecture",
+)
+def zero_retrain_forgetting(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """1 - mean Jensen-Shannon divergence to a model that was never trained, on the targets; about 1 = knows nothing."""
+    rows = evidence.rows("target")
+    return {"target": 1 - js(evidence.log_probs[rows], reference.log_probs[rows]).mean().item()}

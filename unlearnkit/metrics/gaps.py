@@ -3,7 +3,7 @@
 from unlearnkit.evidence import Evidence
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy
-from unlearnkit.metrics.attacks import confidence_attack
+from unlearnkit.metrics.attacks import confidence_attack, filler_attack
 
 
 @metric("avg-gap", direction="lower", unit="fraction", references=("retrain", "clean"), source="Fan et al. 2024")
@@ -14,10 +14,23 @@ def average_gap(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     return {"all": sum(map(abs, differences)) / len(differences)}
 
 
-@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), source="RUM, arXiv 2406.01257")
+RUM = "Zhao et al. 2024 (RUM), arXiv 2406.01257"
+
+
+@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, source=RUM)
 def tug_of_war(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """Product over target, retain and test of 1 - |accuracy difference to the reference|; 1 is best."""
     product = 1.0
     for group in ("target", "retain", "test"):
+        product *= 1 - abs(accuracy(evidence, group) - accuracy(reference, group))
+    return {"all": product}
+
+
+@metric("ToW-MIA", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, source=RUM)
+def tug_of_war_by_attack(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """As ToW, with the share of targets that the filler attack takes for non-members in place of their accuracy; 1 is
+    best."""
+    product = 1 - abs(evidence.once(filler_attack)["target"] - reference.once(filler_attack)["target"])
+    for group in ("retain", "test"):
         product *= 1 - abs(accuracy(evidence, group) - accuracy(reference, group))
     return {"all": product}

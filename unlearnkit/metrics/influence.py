@@ -34,3 +34,15 @@ def neighbour_cost(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     if not len(evidence.rows("similar")):
         return {}
     return {"similar": accuracy(reference, "similar") - accuracy(evidence, "similar")}
+
+
+@metric(
+    "relearn",
+    direction="gap",
+    unit="optimiser steps, at most 200",
+    needs=("relearn",),
+    source="Golatkar et al. 2020, arXiv 1911.04933; steps in place of epochs are ours",
+)
+def relearn(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Steps on the targets until their loss is the original's again (unlearnkit.relearn); few = still known."""
+    return {"target": evidence.extra["relearn_steps"]}

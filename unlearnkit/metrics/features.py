@@ -1,0 +1,105 @@
+"""The geometry of the features that the head is fed: whose directions they lie in, and how far groups are apart.
+
+Of little meaning where a group has fewer samples than the features have directions: compare with the references.
+"""
+
+import torch
+from torch import Tensor
+
+from unlearnkit.alignment import ENERGY, alignment, moment, principal
+from unlearnkit.errors import NotApplicable
+from unlearnkit.evidence import Evidence
+from unlearnkit.metrics import metric
+
+
+def features(evidence: Evidence, group: str) -> Tensor:
+    """Features of a group, (n, width) float64, in the order of ids."""
+    return evidence.features[evidence.rows(group)].double()
+
+
+def dimensional_alignment(
+    evidence: Evidence,
+    group: str = "target",
+    *,
+    energy: float = ENERGY,
+    rank: int | None = None,
+    centred: bool = False,
+) -> float:
+    """DA(group | retain set), in [0, 1]; the options are those of unlearnkit.alignment.principal and .moment.
+
+    Raises NotApplicable if all features of the group or of the retain set are 0.
+    """
+    directions = principal(moment(features(evidence, "retain"), centred=centred), energy=energy, rank=rank)
+    return alignment(features(evidence, group), directions, centred=centred).item()
+
+
+@metric(
+    "DA",
+    direction="gap",
+    unit="fraction",
+    needs=("features",),
+    source="Seo et al. 2025 (MUDA), arXiv 2407.17710; features of the last hidden layer, 95% of the energy, uncentred: ours",
+)
+def da(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Share of the targets' second moment that lies in the main directions of the retain set; beside it that of decoys
+    and test samples. Read beside the original's, the retrained and the untrained model's."""
+    retain = moment(features(evidence, "retain"))
+    if retain.trace() == 0:
+        return {}
+    directions = principal(retain)
+    found = {g: features(evidence, g) for g in ("target", "decoy", "test") if len(evidence.rows(g))}
+    return {group: alignment(v, directions).item() for group, v in found.items() if v.any()}
+
+
+def linear_cka(a: Tensor, b: Tensor) -> float:
+    """Linear CKA of two sets of features of the same samples, (n, width) and (n, other width), in [0, 1]; 1 if they
+    differ by rotation and scale alone. Raises NotApplicable if all samples of a set have the same features.
+
+    Source: Kornblith et al. 2019, arXiv 1905.00414, Eq. 5, in the form that takes n width^2 operations.
+    """
+    a, b = a.double() - a.double().mean(0), b.double() - b.double().mean(0)
+    below = torch.linalg.matrix_norm(a.T @ a) * torch.linalg.matrix_norm(b.T @ b)
+    if below == 0:
+        raise NotApplicable("all samples have the same features: there is nothing to correlate")
+    return (torch.linalg.matrix_norm(a.T @ b) ** 2 / below).item()
+
+
+@metric(
+    "CKA",
+    direction="higher",
+    unit="fraction",
+    references=("retrain", "clean"),
+    best=1.0,
+    needs=("features",),
+    source="Kornblith et al. 2019, arXiv 1905.00414",
+)
+def cka_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+    """Linear CKA of the model's features with the reference's, on each group; 1 = the same up to rotation and scale."""
+    pairs = {g: (features(evidence, g), features(reference, g)) for g in evidence.groups}
+    return {g: linear_cka(a, b) for g, (a, b) in pairs.items() if _varies(a) and _varies(b)}
+
+
+def _varies(v: Tensor) -> bool:
+    return bool((v != v[0]).any())
+
+
+def entanglement(a: Tensor, b: Tensor) -> float:
+    """[mean |a - mean a|^2 + mean |b - mean b|^2] / [(|mean a - m|^2 + |mean b - m|^2) / 2], m the mean of all samples.
+
+    a, b: features, (n, width) and (m, width). At least 0; large where two sets lie in one another. Raises NotApplicable
+    if both have the same mean. Source: Zhao et al. 2024 (RUM), arXiv 2406.01257.
+    """
+    a, b = a.double(), b.double()
+    middle = torch.cat([a, b]).mean(0)
+    within = sum((v - v.mean(0)).square().sum(1).mean() for v in (a, b))
+    between = sum((v.mean(0) - middle).square().sum() for v in (a, b)) / 2
+    if between == 0:
+        raise NotApplicable("both sets have the same mean: how entangled they are has no number")
+    return (within / between).item()
+
+
+@metric("ES", direction="gap", unit="ratio", needs=("features",), source="Zhao et al. 2024 (RUM), arXiv 2406.01257")
+def entanglement_of_targets(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Entanglement of targets and retain set: spread within both to the distance between them; higher = closer."""
+    target, retain = features(evidence, "target"), features(evidence, "retain")
+    return {} if torch.equal(target.mean(0), retain.mean(0)) else {"target": entanglement(retain, target)}

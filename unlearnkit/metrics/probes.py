@@ -1,0 +1,143 @@
+"""What simple learners find in the features: a fresh linear head, the nearest neighbours, clusters.
+
+The labels are those the models were trained on. Probes learn from the retain set. Where none of it has a class of the
+targets, as when whole classes go, they learn from the targets too, since they can never name a class that they were not
+shown; the targets then have no score of their own, and "unseen" is what to read: test samples of the targets' labels.
+"""
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from unlearnkit.errors import NotApplicable
+from unlearnkit.evidence import Evidence
+from unlearnkit.metrics import metric
+
+RESTARTS = 10
+PER_CLUSTER = 5  # samples for each cluster at least: with one or two the clusters are noise; ours
+DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
+
+
+def split(evidence: Evidence) -> tuple[Tensor, dict[str, Tensor]]:
+    """Row numbers that probes learn from, and those of each group that they are scored on (see above)."""
+    labels, retain, target, test = evidence.labels, *(evidence.rows(g) for g in ("retain", "target", "test"))
+    groups = {"target": target, "test": test, "unseen": test[torch.isin(labels[test], labels[target])]}
+    if not torch.isin(labels[target], labels[retain]).all():
+        retain = torch.cat([retain, groups.pop("target")])
+    return retain, {group: rows for group, rows in groups.items() if len(rows)}
+
+
+def probe_hits(evidence: Evidence) -> dict[str, float]:
+    """Accuracy on each group of multinomial logistic regression on standardised features, whose mean cross-entropy has
+    |w|^2 / 2 added with weight DECAY. Empty if what it learns from is of one class."""
+    learn, groups = split(evidence)
+    x, y = evidence.features.double().numpy(), evidence.labels.numpy()
+    if len(np.unique(y[learn])) < 2:
+        return {}
+    mean, spread = x[learn].mean(0), x[learn].std(0)
+    x = (x - mean) / np.where(spread > 0, spread, 1.0)
+    head = LogisticRegression(C=1 / (DECAY * len(learn)), max_iter=1000)
+    with threadpool_limits(torch.get_num_threads()):
+        head.fit(x[learn], y[learn])
+        return {group: float(head.score(x[rows], y[rows])) for group, rows in groups.items()}
+
+
+@metric("LP", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
+def linear_probe(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Accuracy of a fresh linear head on the frozen features: what they still tell, whatever the model's own head says."""
+    return evidence.once(probe_hits)
+
+
+def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) -> Tensor:
+    """The label that most of the k rows of `bank` of largest cosine have, (queries,); in a tie, the nearest one's.
+
+    bank: (n, width); labels: (n,); queries: (m, width). Raises NotApplicable if the bank has fewer than k rows.
+    """
+    if len(bank) < k:
+        raise NotApplicable(f"{k} neighbours asked for among {len(bank)} samples")
+    classes, labels = labels.unique(return_inverse=True)
+    bank = torch.nn.functional.normalize(bank.float())
+    votes = 1 + 0.25 * 0.5 ** torch.arange(k, dtype=torch.float64)  # a near vote breaks ties and no more
+    found = []
+    for part in torch.nn.functional.normalize(queries.float()).split(1024):
+        near = labels[(part @ bank.T).topk(k).indices]
+        tally = torch.zeros(len(part), len(classes), dtype=torch.float64)
+        found.append(classes[tally.scatter_add_(1, near, votes.expand(len(part), k)).argmax(1)])
+    return torch.cat(found) if found else labels[:0]
+
+
+@metric("k-NN", direction="gap", unit="fraction", needs=("features",), source="ours; as in Wu et al. 2018, unweighted")
+def nearest_neighbours(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Accuracy of the vote of the 5 nearest samples by cosine of the features."""
+    learn, groups = split(evidence)
+    if len(learn) < 5:
+        return {}
+    v, y = evidence.features, evidence.labels
+    return {
+        group: (nearest_labels(v[learn], y[learn], v[rows]) == y[rows]).double().mean().item()
+        for group, rows in groups.items()
+    }
+
+
+def clusters(features: Tensor, k: int) -> np.ndarray:
+    """Cluster number of each sample, (n,): k-means from k-means++, the best of RESTARTS starts, of seed 0.
+
+    features: (n, width). Where fewer than k samples differ there are as many clusters as differ. Raises NotApplicable
+    for fewer samples than clusters.
+    """
+    if len(features) < k:
+        raise NotApplicable(f"{k} clusters asked for among {len(features)} samples")
+    x = features.numpy()
+    differ = len(np.unique(x, axis=0))
+    with threadpool_limits(torch.get_num_threads()):
+        return KMeans(min(k, differ), init="k-means++", n_init=RESTARTS, random_state=0).fit(x).labels_
+
+
+def _clustered(evidence: Evidence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Labels and cluster numbers of targets and test samples, where there are enough of them."""
+    k, rows = evidence.logits.shape[1], {g: evidence.rows(g) for g in ("target", "test")}
+    return {g: (evidence.labels[r].numpy(), clusters(evidence.features[r], k)) for g, r in rows.items() if len(r) >= k}
+
+
+def mutual_information(labels: np.ndarray, found: np.ndarray) -> float:
+    """Mutual information of labels and clusters, each (n,), to the mean of their entropies, in [0, 1].
+
+    Raises NotApplicable if all labels are the same: they hold no information to share.
+    """
+    if len(np.unique(labels)) < 2:
+        raise NotApplicable("all samples are of one class: NMI of labels and clusters is not defined")
+    return float(normalized_mutual_info_score(labels, found))
+
+
+def pairwise_f1(labels: np.ndarray, found: np.ndarray) -> float:
+    """F1 of "two samples are in one cluster" as a guess at "they are of one class", over all pairs, in [0, 1].
+
+    labels, found: (n,). Raises NotApplicable if no two samples are of one class.
+    """
+    table = contingency_matrix(labels, found).astype(np.int64)
+    pairs = lambda counts: (counts * (counts - 1) // 2).sum()  # noqa: E731
+    both, same_class, same_cluster = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    if not same_class:
+        raise NotApplicable("no two samples are of one class: there is no pair to find")
+    return float(2 * both / (same_class + same_cluster))
+
+
+@metric("NMI", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
+def nmi(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets and
+    of test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
+    found = evidence.once(_clustered)
+    return {g: mutual_information(*pair) for g, pair in found.items() if len(np.unique(pair[0])) > 1}
+
+
+@metric("F1", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
+def clustering_f1(evidence: Evidence, reference=None) -> dict[str, float]:
+    """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and of test
+    samples. Left out for targets fewer than 5 for each class."""
+    found = evidence.once(_clustered)
+    return {g: pairwise_f1(*pair) for g, pair in found.items()}
