@@ -4,6 +4,7 @@ import copy
 import dataclasses
 
 import pytest
+import torch
 from torch import nn
 
 from data_builders import datasets

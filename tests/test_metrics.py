@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contracts_metrics as contracts
+import metric_functions as contracts
 import mutants_metrics as mutants
-from contracts_metrics import CONTRACTS, evidence, population
+from metric_functions import population
+from unlearnkit.contracts_metrics import CONTRACTS, check, evidence
 from unlearnkit.divergence import js, kl
 from unlearnkit.errors import BadValue, UnknownName
 from unlearnkit.evidence import Evidence, take
@@ -34,6 +35,12 @@ def test_contract_fails_on_its_mutants(contract, evidences):
     for mutant in mutants.BY_CONTRACT[contract.__name__]:
         with pytest.raises(AssertionError):
             contract(mutant, evidences)
+
+
+def test_check_tells_what_holds(evidences):
+    assert set(check(metrics["JS"], evidences).values()) == {"holds"}
+    (broken,) = mutants.BY_CONTRACT["order_of_samples"][:1]
+    assert check(broken, evidences)["order_of_samples"] == "the order of samples changes the value"
 
 
 def of_filler(e: Evidence) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import same
-from contracts_metrics import evidence
+from unlearnkit.contracts_metrics import evidence
 from unlearnkit.errors import BadValue
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.ensembles import histogram_kl, lira, lira_accuracy, tpr_at

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts_metrics import evidence
 from unlearnkit.alignment import alignment, moment, principal
+from unlearnkit.contracts_metrics import evidence
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.features import dimensional_alignment, entanglement, linear_cka

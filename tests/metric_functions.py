@@ -1,0 +1,101 @@
+"""Contracts of single functions behind metrics; each is seen to fail on a broken copy (mutants_metrics.py)."""
+
+import math
+
+import pytest
+import torch
+
+from unlearnkit.contracts_metrics import evidence
+from unlearnkit.evidence import Evidence
+
+
+def log(*rows) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64).log()
+
+
+def kl_is_kl(kl):
+    """Arguments swapped; a mean over classes where a sum is meant."""
+    p, q = log([0.5, 0.5], [0.2, 0.8]), log([0.9, 0.1], [0.5, 0.5])
+    assert kl(p, p).tolist() == pytest.approx([0, 0])
+    expected = [0.5 * math.log(5 / 9) + 0.5 * math.log(5), 0.2 * math.log(0.4) + 0.8 * math.log(1.6)]
+    assert kl(p, q).tolist() == pytest.approx(expected)
+    assert kl(q, p).tolist() != pytest.approx(expected, abs=1e-3)
+
+
+def js_is_bounded(js):
+    """A divergence that is called Jensen-Shannon."""
+    p, q = log([1.0, 0.0], [0.5, 0.5], [0.25, 0.75]), log([0.0, 1.0], [0.5, 0.5], [0.75, 0.25])
+    middle = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
+    assert js(p, q).tolist() == pytest.approx([math.log(2), 0, middle])
+    assert js(q, p).tolist() == pytest.approx(js(p, q).tolist())
+
+
+def modified_entropy_is_right(mentr):
+    """log p where log(1 - p) is meant; an index over the whole batch instead of each sample's label."""
+    p = [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]
+    e = evidence(torch.tensor(p).log(), [0, 2], ["target", "target"])
+    expected = [
+        -0.3 * math.log(0.7) - 0.2 * math.log(0.8) - 0.1 * math.log(0.9),
+        -0.7 * math.log(0.3) - 0.1 * math.log(0.9) - 0.6 * math.log(0.4),
+    ]
+    assert mentr(e).tolist() == pytest.approx(expected, rel=1e-6)
+    certain = evidence([[90.0, 0.0], [90.0, 0.0]], [0, 1], ["target", "target"])  # p rounds to 1
+    assert mentr(certain).tolist() == pytest.approx([0, 180], abs=1e-9)
+
+
+def histogram_counts_all(histogram_kl):
+    """The largest sample falls out of the last bin; arguments swapped."""
+    column = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    other = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    p, q = ([(share + 1e-5) / (1 + 20e-5) for share in shares] for shares in ((0.75, 0.25), (0.5, 0.5)))
+    expected = sum(a * math.log(a / b) for a, b in zip(p, q))
+    assert histogram_kl(column[:, None], other[:, None]).tolist() == pytest.approx([expected])
+    assert histogram_kl(column[:, None], column[:, None]).item() == 0
+
+
+def zrf_is_bounded(zrf):
+    """ZRF without a bound, or a cosine in disguise."""
+    e, other = (evidence(z, [0, 0], ["target"] * 2) for z in ([[900.0, 0], [0, 0]], [[0, 900.0], [0, 0]]))
+    assert zrf(e, e) == {"target": pytest.approx(1)}
+    assert zrf(e, other) == {"target": pytest.approx(1 - math.log(2) / 2)}
+    mild, even = (evidence([[z, 0.0]], [0], ["target"]) for z in (math.log(3), 0.0))
+    js = 0.5 * (0.75 * math.log(1.2) + 0.25 * math.log(2 / 3)) + 0.5 * (0.5 * math.log(0.8) + 0.5 * math.log(4 / 3))
+    assert zrf(mild, even) == {"target": pytest.approx(1 - js)}
+
+
+def population(memorised: bool, n: int = 300, seed: int = 0) -> Evidence:
+    """Members are confident, others less so; the targets are like members if memorised, else like others."""
+    g = torch.Generator().manual_seed(seed)
+    roles = ["target"] * n + ["filler"] * n + ["test"] * n
+    margin = torch.randn(3 * n, generator=g)
+    margin[n : 2 * n] += 8
+    margin[:n] += 8 if memorised else 0
+    labels = torch.randint(2, (3 * n,), generator=g)
+    logits = torch.zeros(3 * n, 2).scatter_(1, labels[:, None], margin[:, None])
+    return evidence(logits, labels, roles)
+
+
+def attack_is_right(attack):
+    """A sign that is not what it says; an attack scored on samples that it was fitted on. attack(evidence) -> share of
+    targets taken for non-members."""
+    assert attack(population(True)) < 0.05, "a memorised sample is not caught"
+    assert attack(population(False)) > 0.95, "a sample never seen counts as a member"
+
+
+def stranger_is_at_chance(attack):
+    """An attack fitted and scored on the same samples tells apart what cannot be told. attack(evidence) -> accuracy."""
+    assert attack(population(True)) > 0.95, "a memorised sample is not caught"
+    assert abs(attack(population(False)) - 0.5) < 0.1, "the attack finds what is not there"
+
+
+def batches_do_not_matter(take, task):
+    """Evidence taken in training mode: a sample's output depends on which others are in its batch."""
+    layers = [torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, 10)]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(*layers)
+        for layer in layers[1::2]:
+            layer.reset_parameters()
+    a, b = (take(model, task, features=True, batch_size=size, device="cpu") for size in (64, 1000))
+    torch.testing.assert_close(a.logits, b.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(a.features, b.features, atol=1e-5, rtol=1e-4)
