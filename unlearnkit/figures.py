@@ -22,6 +22,8 @@ from unlearnkit.summary import CELL, rho
 from unlearnkit.tables import relations
 from unlearnkit.task import SimilarityTask, unit
 
+COLOURS = 7  # methods that a figure can tell apart, beside retrain
+
 sns.set_theme(style="whitegrid", context="notebook")
 plt.rcParams["savefig.bbox"] = "tight"
 
@@ -165,15 +167,16 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
     """Dose-response: residual influence against the number of copies (at `strength`) and against strength (at `copies`).
 
     One row of panels per data set, size and kind of targets, one line per method, 95% intervals over seeds; a masked rho
-    has no point.
+    has no point. Of many methods those have colours that end farthest from retrain at that dose, mean over the panels; the
+    others are grey and without intervals, and all are in the data.
     """
     data = rho(scores, metric).reset_index()
     data = data[~data.method.isin(study.BASELINES)]
     of = ["dataset", "train_size", "targets"]
     rank = {t: i for i, t in enumerate(("random", "spread", "hard", "canary"))}
     panels = sorted(data[of].drop_duplicates().itertuples(index=False), key=lambda p: (*p[:2], rank.get(p[2], 9)))
-    names = sorted(data.method.unique(), key=lambda m: (m != "retrain", m))  # retrain first, in black
-    colours = dict(zip(names, ["black", *sns.color_palette("colorblind", len(names))], strict=False))
+    names = _by_distance(data[(data.strength == strength) & (data.copies == copies)], data.method.unique())
+    colours = dict.fromkeys(names, "0.8") | dict(zip(names, ["black", *sns.color_palette("colorblind", COLOURS)]))
     shape = {"squeeze": False, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(len(panels), 2, figsize=(9.5, 2.9 * len(panels)), **shape)
     for row, panel in zip(axes, panels, strict=True):
@@ -187,6 +190,13 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
     axes[-1][1].set_xlabel("share of blocks masked, r")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     return _finished(figure), data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
+
+
+def _by_distance(data: pd.DataFrame, methods: Sequence[str]) -> list[str]:
+    """Methods, retrain first, then those farthest from its rho on average over the panels."""
+    wide = data.set_index([*CELL, "method"]).rho.unstack("method")
+    far = wide.sub(wide["retrain"], axis=0).abs().mean() if "retrain" in wide else pd.Series(dtype=float)
+    return sorted(methods, key=lambda m: (m != "retrain", -far.fillna(0).get(m, 0), m))
 
 
 def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
@@ -213,16 +223,13 @@ def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:
     places = {value: i for i, value in enumerate(sorted(data[x].unique()))}
     for offset, name in enumerate(names):
         line = data[(data.method == name) & data.rho.notna()].sort_values(x)
-        at = line[x].map(places) + 0.05 * (offset - len(names) / 2)
+        at = line[x].map(places) + 0.05 * (min(offset, COLOURS) - COLOURS / 2)
         spread = (line[["rho_low", "rho_high"]].sub(line.rho, axis=0)).abs().fillna(0).T.to_numpy()
-        style = {
-            "color": colours[name],
-            "lw": 2.2 if name == "retrain" else 1.3,
-            "ms": 4,
-            "capsize": 2,
-            "elinewidth": 1,
-        }
-        axis.errorbar(at, line.rho, spread, marker="o", label=name, **style)
+        if colours[name] == "0.8":
+            axis.plot(at, line.rho, color="0.8", lw=1, zorder=1, label="others" if offset == COLOURS + 1 else None)
+            continue
+        style = {"lw": 2.2 if name == "retrain" else 1.3, "ms": 4, "capsize": 2, "elinewidth": 1}
+        axis.errorbar(at, line.rho, spread, marker="o", label=name, color=colours[name], **style)
         for value, place in zip(line.rho, at):
             if not low <= value <= high:
                 marker = "^" if value > high else "v"

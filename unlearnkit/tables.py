@@ -29,6 +29,28 @@ T2_COLUMNS = {  # column: metric, group, reference
 }
 
 
+PROTOCOL_COLUMNS = {  # column: metric, group, reference
+    "gap": ("avg-gap", "all", "retrain"),
+    "UA": ("UA", "target", ""),
+    "RA": ("RA", "retain", ""),
+    "TA": ("TA", "test", ""),
+    "MIA": ("MIA", "target", ""),
+    "ToW": ("ToW", "all", "retrain"),
+    "ToW_MIA": ("ToW-MIA", "all", "retrain"),
+    "LP": ("LP", "target", ""),
+    "NMI": ("NMI", "test", ""),
+    "CKA": ("CKA", "test", "retrain"),
+    "DA": ("DA", "target", ""),
+    "k-NN": ("k-NN", "test", ""),
+    "ES": ("ES", "target", ""),
+    "ZRF": ("ZRF", "target", "initial"),
+    "KL": ("KL", "target", "retrain"),
+    "relearn": ("relearn", "target", ""),
+    "RTE": ("RTE", "all", "retrain"),
+    "steps": ("steps", "all", ""),
+}
+
+
 def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     """Dataset cards: one row per task condition, over its seeds; column `run` names the stored tasks.
 
@@ -72,8 +94,24 @@ def t2(scores: pd.DataFrame) -> pd.DataFrame:
         found = rho(scores, metric).drop(columns="n")
         table = table.join(found.rename(columns={c: c.replace("rho", name) for c in found}))
     first = [c for c in table if c.startswith(("gap_", "rho"))]
-    table = table[["n", *first, *(c for c in table if c not in first and c != "n")]]
-    order = {name: place for place, name in enumerate(("original", "retrain", "", "clean", "clean-again"))}
+    return _ordered(table[["n", *first, *(c for c in table if c not in first and c != "n")]])
+
+
+def t2_protocols(scores: pd.DataFrame) -> pd.DataFrame:
+    """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against retrain.
+
+    scores: the tidy table with a column `protocol`. Methods stand between original and retrain, and the noise floors.
+    """
+    parts = {}
+    for protocol, part in scores.groupby("protocol", sort=False):
+        table = summarise(part, PROTOCOL_COLUMNS)
+        parts[protocol] = _ordered(table[["n", *(c for c in table if c != "n")]]).drop(columns=CELL)
+    return pd.concat(parts, names=["protocol"]).reset_index(level=0)
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a cell together; methods between the references, original and retrain above them, clean and floors below."""
+    order = {name: place for place, name in enumerate(("original", "retrain", "", "clean", "clean-again", "initial"))}
     place = table.index.get_level_values("method").map(lambda m: order.get(m, order[""]))
     table = table.assign(place=place).reset_index().sort_values([*CELL, "place", "method"], ignore_index=True)
     return table.drop(columns="place")
