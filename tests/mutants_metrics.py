@@ -131,7 +131,7 @@ def zrf_as_a_cosine(e, reference):
 
 
 def share_of_members(e):
-    return 1 - confidence_attack(e)
+    return 1 - confidence_attack(e)["target"]
 
 
 def entropy_sign_flipped(e):

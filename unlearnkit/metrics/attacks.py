@@ -10,31 +10,18 @@ from unlearnkit.evidence import Evidence
 from unlearnkit.metrics import metric
 
 
-def confidence_attack(evidence: Evidence) -> float:
-    """Share of targets that an SVC on the confidence in the label takes for non-members.
-
-    Fitted on as many retain (member) as test (non-member) samples. The targets are in neither, so what it is
-    evaluated on is disjoint from what it is fitted on.
-    """
-    return _confidence_attack(evidence, "retain", ["target"])["target"]
-
-
-def filler_attack(evidence: Evidence) -> dict[str, float]:
-    """Share of targets, similar samples and decoys that an SVC on the confidence takes for non-members.
+def confidence_attack(evidence: Evidence) -> dict[str, float]:
+    """Share of targets, similar samples and decoys that an SVC on the confidence in the label takes for non-members.
 
     Fitted on as many filler (member) as test (non-member) samples, so that all it is evaluated on is disjoint from what
-    it is fitted on, the similar samples too. Filler is what every model is trained on: to `clean`, which saw no similar
-    sample, the retain set is not a set of members.
+    it is fitted on. The papers take all of the retain set for members; but `clean` was never trained on the similar
+    samples, and filler is what every model is trained on.
     """
-    return _confidence_attack(evidence, "filler", ["target", "similar", "decoy"])
-
-
-def _confidence_attack(evidence: Evidence, members: str, groups: list[str]) -> dict[str, float]:
     confidence = (-evidence.losses).exp().numpy()[:, None]
-    inside, outside = _balanced(evidence.rows(members).numpy(), evidence.rows("test").numpy())
-    y = np.repeat([1, 0], len(inside))
-    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(confidence[np.concatenate([inside, outside])], y)
-    rows = {group: evidence.rows(group).numpy() for group in groups}
+    members, outsiders = _balanced(evidence.rows("filler").numpy(), evidence.rows("test").numpy())
+    y = np.repeat([1, 0], len(members))
+    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(confidence[np.concatenate([members, outsiders])], y)
+    rows = {group: evidence.rows(group).numpy() for group in ("target", "similar", "decoy")}
     return {g: float((attack.predict(confidence[r]) == 0).mean()) for g, r in rows.items() if len(r)}
 
 
@@ -105,10 +92,11 @@ def _take(rng, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rng.permutation(a)[:n], rng.permutation(b)[:n]
 
 
-@metric("MIA", direction="gap", unit="fraction", source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024")
+@metric("MIA", direction="gap", unit="fraction", source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours")
 def mia_confidence(evidence: Evidence, reference=None) -> dict[str, float]:
-    """Share of targets that a confidence SVC takes for non-members; about the test set's share after forgetting."""
-    return {"target": evidence.once(confidence_attack)}
+    """Share that a confidence SVC takes for non-members: of the targets, about the test set's after forgetting; of similar
+    samples and decoys, which tell a target from a non-member that has members close by."""
+    return evidence.once(confidence_attack)
 
 
 @metric("MIA-loss", direction="gap", unit="accuracy", source="NeurIPS 2023 unlearning challenge, starting kit")
@@ -116,13 +104,6 @@ def mia_loss(evidence: Evidence, reference=None) -> dict[str, float]:
     """Accuracy of telling targets from test samples of the same labels by their loss; 0.5 = indistinguishable."""
     found = evidence.once(loss_attack)
     return {} if found is None else {"target": found}
-
-
-@metric("MIA-filler", direction="gap", unit="fraction", source="ours, after the MIA above")
-def mia_filler(evidence: Evidence, reference=None) -> dict[str, float]:
-    """Share taken for non-members by an SVC fitted on filler against test: targets, similar samples and decoys, so that
-    a target can be told from a non-member that has members close by."""
-    return evidence.once(filler_attack)
 
 
 @metric("MIA-mentr", direction="gap", unit="fraction", source="Song and Mittal 2021, arXiv 2003.10595")
