@@ -30,6 +30,7 @@ from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Request
 from unlearnkit.tasks import load_task, read_task, task_artefact
 from unlearnkit.train import fit, minimise
+from unlearnkit.tuned import resolve
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
 # rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
@@ -136,11 +137,16 @@ def measured_pairs(cell: Cell, by: str = "", device: str = "auto") -> pd.DataFra
 # --- methods -------------------------------------------------------------------------------------------------------
 
 
-def unlearn(cell: Cell, method: str, options: Mapping | None = None, *, device: str = "auto") -> Trained:
+def unlearn(
+    cell: Cell, method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+) -> Trained:
     """The cell's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
-    references', so that the method `retrain` against the reference `retrain` is the noise floor."""
+    references', so that the method `retrain` against the reference `retrain` is the noise floor.
+
+    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults.
+    """
     entry = methods[method]
-    resolved = entry.resolve(options or {})
+    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned)
     (refs,) = references([cell], ["original"], device=device)
     seed = derive(cell.seed, "method", method)
     params = {
@@ -221,15 +227,18 @@ def scores(
     names: Sequence[str],
     options: Mapping[str, Mapping] | None = None,
     *,
+    tuned: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows of BASELINES that are none. options: {method: options} that differ from the defaults.
+    names: methods, and the rows of BASELINES that are none. options: {method: options} that are to differ from those
+    that `unlearn` would take, which are the tuned ones unless `tuned` is False.
     """
-    for name in names:
-        if name not in BASELINES:
-            methods[name].resolve((options or {}).get(name, {}))  # fails now, not after an hour
+    for dataset, model in sorted({(cell.dataset, cell.model) for cell in cells}):
+        for name in names:
+            if name not in BASELINES:  # fails now, not after an hour
+                resolve(name, dataset, model, (options or {}).get(name), tuned=tuned)
     references(cells, device=device)
     if "clean-again" in names:
         references(cells, ["clean"], repeat="again", device=device)
@@ -237,20 +246,20 @@ def scores(
     with Progress("scores", len(cells) * len(names)) as bar:
         for cell in cells:
             for name in names:
-                frames.append(_scores(cell, name, (options or {}).get(name, {}), device))
+                frames.append(_scores(cell, name, (options or {}).get(name, {}), tuned, device))
                 bar.step()
     return pd.concat(frames, ignore_index=True)
 
 
-def _scores(cell: Cell, name: str, options: Mapping, device: str) -> pd.DataFrame:
+def _scores(cell: Cell, name: str, options: Mapping, tuned: bool, device: str) -> pd.DataFrame:
     (refs,) = references([cell], device=device)
-    timed = unlearn(cell, "retrain", device=device)
+    timed = unlearn(cell, "retrain", tuned=tuned, device=device)
     if name in REFERENCES and name in BASELINES:
         model, cost = refs[name], None
     elif name == "clean-again":
         model, cost = references([cell], ["clean"], repeat="again", device=device)[0]["clean"], None
     else:
-        model = timed if name == "retrain" and not options else unlearn(cell, name, options, device=device)
+        model = timed if name == "retrain" and not options else unlearn(cell, name, options, tuned=tuned, device=device)
         cost = model.artefact.info
     params = {"metrics": sorted(metrics), "name": name}
     parents = [model.key, timed.key, *(refs[r].key for r in REFERENCES), task_artefact(cell).key]
