@@ -19,9 +19,10 @@ RECIPE = Recipe(epochs=15, batch_size=32, lr=0.1)  # enough to fit the canaries
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
-    """No test reads or writes the user's cache or runs."""
+    """No test reads or writes the user's cache, runs or tuned values."""
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UNLEARNKIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("UNLEARNKIT_TUNED", str(tmp_path / "tuned"))
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,14 @@ def test_lists_for_people_and_for_programs(what, capsys):
     assert rows and all(row["name"] in plain and row["summary"] for row in rows)
 
 
-def test_options_are_listed_with_type_and_default(capsys):
+def test_options_are_listed_with_type_default_source_and_range(capsys):
     main(["list", "methods", "--json"])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["scrub"]["options"]["temperature"] == {"default": 4.0, "type": "float"}
+    source = "Kurmanji et al. 2023, official code"
+    assert rows["scrub"]["options"]["temperature"] == {"default": 4.0, "type": "float", "source": source}
+    assert rows["scrub"]["options"]["lr"]["search"] == {"low": 5e-4, "high": 0.05, "log": True}
+    assert rows["random_label"]["options"]["schedule"]["type"] == "Literal['alternate', 'union']"
+    assert "Annotated" not in json.dumps(rows)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_every_notebook_keeps_to_the_style(path):
     lines = "".join(tagged[0]["source"]).splitlines()
     assert lines and all(": " in line and " = " in line and "#" in line for line in lines), "annotated, with a reason"
     assert "check_parameters(globals())" in "".join(code[1]["source"])
-    assert all(len("".join(c["source"]).splitlines()) <= 14 for c in code), "cells stay short"
+    assert all(len("".join(c["source"]).splitlines()) <= 14 for c in code[1:]), "cells stay short"
     for cell in code:
         assert "raises-exception" not in cell["metadata"].get("tags", [])
         for output in cell["outputs"]:

@@ -46,10 +46,11 @@ def test_the_conda_environment_installs_the_project_and_declares_nothing_itself(
 
 def test_what_the_library_imports_is_declared():
     """The library itself works without the notebooks' packages."""
-    blocked = ["papermill", "distributed", "dask", "seaborn", "matplotlib", "yaml", "nbformat", "torchvision"]
+    blocked = ["papermill", "distributed", "dask", "seaborn", "matplotlib", "yaml", "nbformat", "torchvision", "optuna"]
     program = (
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
-        "import unlearnkit.study, unlearnkit.tables, unlearnkit.store\nfrom unlearnkit.methods import methods\n"
+        "import unlearnkit.study, unlearnkit.tables, unlearnkit.store, unlearnkit.tuning\n"
+        "from unlearnkit.methods import methods\n"
         "from unlearnkit.metrics import metrics\nprint(len(methods), len(metrics))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

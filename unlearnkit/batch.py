@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -36,9 +37,7 @@ def run(jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | Non
 def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
     from distributed import as_completed
 
-    environment = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_")}
-    environment |= {"UNLEARNKIT_HOME": str(paths.root()), "UNLEARNKIT_CACHE": str(paths.cache())}
-    environment |= {"UNLEARNKIT_DATA": str(paths.data()), "UNLEARNKIT_PLUGINS": ",".join(plugin_names())}
+    settings = environment()
     waiting, futures = list(todo), as_completed()
 
     def submit_ready() -> None:
@@ -51,7 +50,7 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
                 return submit_ready()
             if all(k in outcomes for k in j.after):
                 waiting.remove(j)
-                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, environment)
+                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings)
                 name = f"{j.notebook.stem}-{j.key}"
                 futures.add(client.submit(job.run, *arguments, key=name, pure=False, priority=-place[j.key]))
 
@@ -66,6 +65,14 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
         submit_ready()
 
 
+def environment() -> dict[str, str]:
+    """The project's settings for a worker, which may run in another folder."""
+    found = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_")}
+    found |= {"UNLEARNKIT_HOME": str(paths.root()), "UNLEARNKIT_CACHE": str(paths.cache())}
+    found |= {"UNLEARNKIT_DATA": str(paths.data()), "UNLEARNKIT_TUNED": str(paths.tuned())}
+    return found | {"UNLEARNKIT_PLUGINS": ",".join(plugin_names())}
+
+
 def _explain(error: BaseException) -> str:
     if type(error).__name__ == "KilledWorker":
         return "the workers that ran it were killed again and again; is there enough memory? Try --workers 1"
@@ -74,7 +81,7 @@ def _explain(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None):
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     for name in ("distributed", "papermill", "traitlets"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -89,9 +96,21 @@ def _client(workers: int, scheduler: str | None):
         with client:
             yield client
         return
-    cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
-    )
+    with local_cluster(workers) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def local_cluster(workers: int):
+    """A client of as many one-thread worker processes, which end with this one."""
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():  # a second cluster finds the usual port taken, and uses another
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
+        )
     with cluster, Client(cluster) as client:
         yield client
 

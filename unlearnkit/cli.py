@@ -1,4 +1,4 @@
-"""The command line: `unlearnkit study | list | export | verify`. Thin; everything it does is a function of the package."""
+"""The command line: `unlearnkit study | tune | list | export | verify`. Thin: the package does all the work."""
 
 import argparse
 import json
@@ -27,8 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, say tcp://host:8786")
     study.set_defaults(run=_study)
 
-    listing = commands.add_parser("list", help=f"what there is: {', '.join(LISTS)}", **exact)
-    listing.add_argument("what", choices=LISTS)
+    tune = commands.add_parser(
+        "tune",
+        help="search the options of methods, by the gap to retrain on forget sets that no table reports",
+        **exact,
+    )
+    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all`")
+    tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own (default: digits)")
+    tune.add_argument("--model", default="small_cnn", help="architecture (default: small_cnn)")
+    tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
+    tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
+    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per core)")
+    tune.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="of unlearnkit.cell.Cell: train_size 1000, pool, test_size, recipe",
+    )
+    tune.set_defaults(run=_tune)
+
+    listing = commands.add_parser("list", help=f"what there is: {', '.join(LISTS)}, tuned", **exact)
+    listing.add_argument("what", choices=[*LISTS, "tuned"])
     listing.add_argument("--json", action="store_true", help="for programs")
     listing.set_defaults(run=_list)
 
@@ -60,7 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unlearnkit: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("papermill", "distributed", "yaml", "nbformat", "dask"):
+        if error.name and error.name.split(".")[0] in (
+            "papermill",
+            "distributed",
+            "yaml",
+            "nbformat",
+            "dask",
+            "optuna",
+        ):
             print(f"unlearnkit: this command needs {error.name}: pip install 'unlearnkit[notebooks]'", file=sys.stderr)
             return 2
         raise
@@ -82,7 +110,20 @@ def _study(given) -> int:
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
+def _tune(given) -> int:
+    from unlearnkit import tuning
+    from unlearnkit.methods import methods
+
+    names = sorted(methods) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
+    chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
+    settings = {name: _value(text) for name, text in given.p}
+    tuning.run(names, given.dataset, given.model, workers=given.workers, **chosen, **settings)
+    return 0
+
+
 def _list(given) -> int:
+    if given.what == "tuned":
+        return _list_tuned(given.json)
     rows = _notebooks() if given.what == "notebooks" else _registered(given.what)
     if given.json:
         print(json.dumps(rows, indent=1, default=str))
@@ -90,6 +131,23 @@ def _list(given) -> int:
         width = max(len(row["name"]) for row in rows)
         for row in rows:
             print(f"{row['name']:<{width}}  {row['summary']}")
+    return 0
+
+
+def _list_tuned(as_json: bool) -> int:
+    from unlearnkit import tuned
+
+    rows = tuned.listing()
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    elif not rows:
+        print("nothing is tuned yet, all methods run with their published defaults; see `unlearnkit tune --help`")
+    for row in rows if not as_json else ():
+        chosen = ", ".join(f"{k}={v} (default {row['defaults'][k]})" for k, v in row["values"].items())
+        gaps = f"gap {row['gap_tuned']:.4f} (default {row['gap_default']:.4f}, n={row['n']})"
+        tail = f"{row['trials']} trials" + (f", {row['diverged']} diverged" if row["diverged"] else "")
+        stale = ", stale: the method's code changed since" if row["stale"] else ""
+        print(f"{row['method']}  {row['dataset']}  {row['model']}: {chosen}; {gaps}; {tail}{stale}")
     return 0
 
 
@@ -106,13 +164,15 @@ def _registered(what: str) -> list[dict]:
         from data_builders import datasets as registry
     return [
         {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
-        | {"options": {n: {"default": p.default, "type": _type(p.annotation)} for n, p in entry.options().items()}}
+        | {"options": {row.pop("name"): _option(row) for row in entry.described()}}
         for name, entry in sorted(registry.items())
     ]
 
 
-def _type(annotation) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+def _option(row: dict) -> dict:
+    """An option without what is not said of it."""
+    search = row.pop("search")
+    return {k: v for k, v in row.items() if v != "" or k == "default"} | ({"search": vars(search)} if search else {})
 
 
 def _notebooks() -> list[dict]:
@@ -151,9 +211,9 @@ def _value(text: str) -> object:
 
 
 def _verify(given) -> int:
-    from unlearnkit import results
+    from unlearnkit import results, tuned
 
-    found = results.verify()
+    found = results.verify() + tuned.states()
     for name, state, detail in found:
         print(f"{name:<20} {state:<8} {detail}")
     bad = {"damaged", "missing"} | ({"stale"} if given.strict else set())

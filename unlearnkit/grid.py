@@ -103,12 +103,16 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
     each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
     fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
     after = frozenset(job.key for name in entry.get("after", ()) for job in made[name])
+    from unlearnkit import tuned  # imports torch, which a wrong grid need not wait for
+
     plugins = [code.digests([module]) for module in load_plugins()]
     jobs = []
     for combination in product(*each.values()):
         parameters = fixed | dict(zip(each, combination, strict=True))
         notebook.check_arguments(path, parameters)
         parts = [path.stem, notebook.sources(path), parameters, code.everything(), plugins]
+        if values := tuned.digest({n: d for n, (_, d) in notebook.parameters(path).items()} | parameters):
+            parts.append(values)
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
         jobs.append(Job(path, parameters, tuple(entry.get("makes", ())), after, key))
     return jobs

@@ -44,7 +44,7 @@ def run(stem: str, path: str, parameters: dict, key: str, environment: dict | No
     """Execute the notebook with papermill in this process; another process at the same job is waited for."""
     start = time.monotonic()
     os.environ.update(environment or {})
-    _choose_gpu()
+    choose_gpu()
     parent = paths.runs() / stem
     (paths.runs() / "locks").mkdir(parents=True, exist_ok=True)
     parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def run(stem: str, path: str, parameters: dict, key: str, environment: dict | No
     return Outcome(key, "ran", seconds)
 
 
-def _choose_gpu() -> None:
+def choose_gpu() -> None:
     """Worker i of a local cluster keeps to GPU i, round and round; elsewhere whoever starts the workers decides."""
     from distributed import get_worker
 

@@ -40,6 +40,11 @@ def runs() -> Path:
     return Path(os.environ.get("UNLEARNKIT_RUNS") or root() / "results" / "runs").resolve()
 
 
+def tuned() -> Path:
+    """Tuned options of methods: `UNLEARNKIT_TUNED`, else in the results."""
+    return Path(os.environ.get("UNLEARNKIT_TUNED") or root() / "results" / "tuned").resolve()
+
+
 def note(what: str, value: str) -> None:
     """Inside a batch job, tell the batch runner what was read or written: a line in the file it named."""
     if log := os.environ.get("UNLEARNKIT_JOB_LOG"):

@@ -40,6 +40,20 @@ class Entry:
         found = inspect.signature(self.function).parameters.values()
         return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "device")}
 
+    def described(self) -> list[dict]:
+        """One row per option: name, type in plain words, default, source, and search, what tuning may try (or None)."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        rows = []
+        for name, option in self.options().items():
+            hint = hints.get(name, object)
+            annotated = typing.get_origin(hint) is typing.Annotated
+            plain, *extras = typing.get_args(hint) if annotated else [hint]
+            source = "; ".join(extra for extra in extras if isinstance(extra, str))
+            search = next((extra for extra in extras if not isinstance(extra, str)), None)
+            row = {"name": name, "type": _plainly(plain), "default": option.default}
+            rows.append(row | {"source": source, "search": search})
+        return rows
+
     def resolve(self, given: Mapping[str, object]) -> dict[str, object]:
         """All options, the given ones checked and the rest at their defaults.
 
@@ -59,8 +73,14 @@ class Entry:
 def check_type(what: str, value: object, hint: object) -> None:
     """Raises BadValue unless `value` is of the type `hint` (int passes for float, bool not for int)."""
     if not _fits(value, hint):
-        wanted = getattr(hint, "__name__", None) if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-        raise BadValue(f"{what} must be {wanted}, got {value!r} ({type(value).__name__})")
+        raise BadValue(f"{what} must be {_plainly(hint)}, got {value!r} ({type(value).__name__})")
+
+
+def _plainly(hint) -> str:
+    """`float`, `list[int]`, `Literal['a', 'b']`: a type as a person would write it."""
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return str(hint).replace("typing.", "")
 
 
 def _fits(value, hint) -> bool:

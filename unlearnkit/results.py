@@ -11,7 +11,7 @@ import pandas as pd
 from filelock import FileLock
 
 from unlearnkit import code, paths
-from unlearnkit.errors import StoreError
+from unlearnkit.errors import BadValue, StoreError
 from unlearnkit.store import provenance
 
 EXPECTED = ("T1", "T2", "F1", "F2", "F3", "F3-size", "T1-kinds", "F1-kinds", "F2-kinds", "T1-near-copies")
@@ -39,10 +39,14 @@ def publish(
     kind = "tables" if name.startswith("T") else "figures"
     (folder / kind).mkdir(parents=True, exist_ok=True)
     files = [f"{kind}/{name}.csv"]
-    _write(folder / files[0], lambda path: data.to_csv(path, index=False, float_format="%.6g", lineterminator="\n"))
+    write_whole(
+        folder / files[0], lambda path: data.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    )
     if figure is not None:
         files.append(f"{kind}/{name}.png")
-        _write(folder / files[1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None}))
+        write_whole(
+            folder / files[1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
+        )
     entry = {
         "notebook": notebook,
         "parameters": dict(parameters),
@@ -50,12 +54,13 @@ def publish(
         "rows": len(data),
         "runs": sorted({key for keys in runs for key in keys.split()}),
         "sources": code.digests(roots),
+        "tuned": _tuned(parameters),
         "made": provenance(),
     }
     with FileLock(folder / ".manifest.lock"):
         manifest = _manifest(folder)
         manifest[name] = entry
-        _write(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
+        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
     for f in files:
         paths.note("output", str((folder / f).relative_to(paths.root())))
     return files
@@ -77,7 +82,7 @@ def _json(manifest: Mapping) -> str:
     return text + "\n"
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Beside it, then in its place: a reader never sees half a file."""
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
@@ -129,7 +134,21 @@ def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
     changed = [m for m, digest in entry["sources"].items() if code.current(m) != digest]
     if changed:
         return "stale", f"changed since: {', '.join(changed)}; run `make study`"
+    if entry.get("tuned", "") != _tuned(entry["parameters"]):
+        return "stale", "made with other tuned values than those of results/tuned; run `make study`"
     return "ok", f"{entry['rows']} rows from {len(entry['runs'])} runs, {entry['made']['date'][:10]}"
+
+
+def _tuned(parameters: Mapping) -> str:
+    """Which tuned values a result with these parameters takes; a file that cannot be read has a row of its own."""
+    if not parameters.get("tuned"):
+        return ""
+    from unlearnkit import tuned
+
+    try:
+        return tuned.digest(parameters)
+    except BadValue:
+        return "unreadable"
 
 
 def _sha256(path: Path) -> str:

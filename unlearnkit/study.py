@@ -32,6 +32,7 @@ from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Request
 from unlearnkit.tasks import load_task, read_task, task_artefact
 from unlearnkit.train import fit, minimise
+from unlearnkit.tuned import resolve
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
 # rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
@@ -160,14 +161,22 @@ def measured_pairs(cell: Cell, by: str = "", device: str = "auto") -> pd.DataFra
 
 
 def unlearn(
-    cell: Cell, method: str, options: Mapping | None = None, *, repeat: str = "", device: str = "auto"
+    cell: Cell,
+    method: str,
+    options: Mapping | None = None,
+    *,
+    tuned: bool = True,
+    repeat: str = "",
+    device: str = "auto",
 ) -> Trained:
     """The cell's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
     references', so that the method `retrain` against the reference `retrain` is the noise floor.
 
-    repeat: another draw of the seeds of both the original and the method, as in `references`."""
+    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
+    another draw of the seeds of both the original and the method, as in `references`.
+    """
     entry = methods[method]
-    resolved = entry.resolve(options or {})
+    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned)
     (refs,) = references([cell], ["original"], repeat=repeat, device=device)
     seed = derive(cell.seed, "method", method, *([repeat] if repeat else []))
     params = {
@@ -244,7 +253,7 @@ def _read_evidence(folders: tuple[str, ...], task_folder: str, cost: tuple) -> E
     return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"))
 
 
-def _rows(cell: Cell, name: str, options: Mapping, repeats: Sequence[str], device: str) -> list[Trained]:
+def _rows(cell: Cell, name: str, options: Mapping, tuned: bool, repeats: Sequence[str], device: str) -> list[Trained]:
     """The models of a row from several draws of the seeds; `name` is a method, one of BASELINES, or INITIAL."""
     if name == INITIAL:
         return [initial(cell, repeat=repeat) for repeat in repeats]
@@ -252,7 +261,7 @@ def _rows(cell: Cell, name: str, options: Mapping, repeats: Sequence[str], devic
         again = "again" if name == "clean-again" else ""
         return _references([(cell, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
     _references([(cell, "original", repeat) for repeat in repeats], device)  # together
-    return [unlearn(cell, name, options, repeat=repeat, device=device) for repeat in repeats]
+    return [unlearn(cell, name, options, tuned=tuned, repeat=repeat, device=device) for repeat in repeats]
 
 
 def _repeats(n: int) -> list[str]:
@@ -268,6 +277,7 @@ def ensemble(
     n: int,
     options: Mapping | None = None,
     *,
+    tuned: bool = True,
     reference: bool = False,
     device: str = "auto",
 ) -> Tensor:
@@ -276,13 +286,9 @@ def ensemble(
     name: a method, one of BASELINES, or "initial"; with reference=True one of the reference models. A method's k-th
     model comes from the k-th original. Raises BadValue for less than one model.
     """
-    return _margins(_members(cell, name, n, options or {}, reference, device), device)
-
-
-def _members(cell: Cell, name: str, n: int, options: Mapping, reference: bool, device: str) -> list[Trained]:
     if reference:
-        return _references([(cell, name, repeat) for repeat in _repeats(n)], device)
-    return _rows(cell, name, options, _repeats(n), device)
+        return _margins(_references([(cell, name, repeat) for repeat in _repeats(n)], device), device)
+    return _margins(_rows(cell, name, options or {}, tuned, _repeats(n), device), device)
 
 
 def _margins(members: Sequence[Trained], device: str) -> Tensor:
@@ -327,6 +333,7 @@ def scores(
     names: Sequence[str],
     options: Mapping[str, Mapping] | None = None,
     *,
+    tuned: bool = True,
     metrics: Sequence[str] | None = None,
     n_models: int = 16,
     device: str = "auto",
@@ -334,15 +341,17 @@ def scores(
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
     names: methods, and the rows of BASELINES that are none, and "initial"; a method is left out of cells for which it
-    has no meaning (unlearnkit.methods.applies). options: {method: options} that differ from the defaults. metrics: all
-    that need no more than one pass of each model, if not given; any others by name. n_models: how many of each kind are
-    made for the metrics that compare ensembles. Raises NotApplicable if no method has a meaning.
+    has no meaning (unlearnkit.methods.applies). options: {method: options} that are to differ from those that `unlearn`
+    would take, which are the tuned ones unless `tuned` is False. metrics: all that need no more than one pass of each
+    model, if not given; any others by name. n_models: how many of each kind are made for the metrics that compare
+    ensembles. Raises NotApplicable if no method has a meaning.
     """
     metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
     needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
-    for name in names:
-        if name not in (*BASELINES, INITIAL):
-            methods[name].resolve((options or {}).get(name, {}))  # ... and not after an hour
+    for dataset, model in sorted({(cell.dataset, cell.model) for cell in cells}):
+        for name in names:
+            if name not in (*BASELINES, INITIAL):  # ... and not after an hour
+                resolve(name, dataset, model, (options or {}).get(name), tuned=tuned)
     references(cells, device=device)
     if "clean-again" in names:
         references(cells, ["clean"], repeat="again", device=device)
@@ -355,28 +364,29 @@ def scores(
     frames = []
     with Progress("scores", len(wanted)) as bar:
         for cell, name in wanted:
-            frames.append(_scores(cell, name, (options or {}).get(name, {}), metrics, needs, n_models, device))
+            given = (options or {}).get(name, {})
+            frames.append(_scores(cell, name, given, tuned, metrics, needs, n_models, device))
             bar.step()
     return pd.concat(frames, ignore_index=True)
 
 
 def _scores(
-    cell: Cell, name: str, options: Mapping, names: Sequence[str], needs: set[str], n_models: int, device: str
+    cell: Cell, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], needs: set[str], n: int, device: str
 ) -> pd.DataFrame:
-    registered = [metrics_module.metrics[m] for m in names]
+    registered = [metrics_module.metrics[m] for m in metrics]
     (refs,) = references([cell], device=device)
     refs |= {INITIAL: initial(cell)}
     timed = unlearn(cell, "retrain", device=device)
-    (model,) = _rows(cell, name, options, [""], device)
+    (model,) = _rows(cell, name, options, tuned, [""], device)
     cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
     parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(cell).key]
-    params = {"metrics": list(names), "name": name}
+    params = {"metrics": list(metrics), "name": name}
     if "ensemble" in needs:
-        alike = {"": _members(cell, name, n_models, options, False, device)}
-        alike |= {r: _members(cell, r, n_models, {}, True, device) for r in compared if r != INITIAL}
+        alike = {"": _rows(cell, name, options, tuned, _repeats(n), device)}
+        alike |= {r: _references([(cell, r, k) for k in _repeats(n)], device) for r in compared if r != INITIAL}
         parents += [member.key for members in alike.values() for member in members]
-        params |= {"n_models": n_models}
+        params |= {"n_models": n}
     roots = [metrics_module, evidence_module, *registered, *([relearn_module] if "relearn" in needs else [])]
     spec = Spec("scores", params, roots, parents)
 
@@ -390,7 +400,7 @@ def _scores(
 
     def make(folder: Path) -> None:
         taken = {r: seen(refs[r], timed.artefact.info if r == "retrain" else None, r) for r in compared}
-        table = metrics_module.score(seen(model, cost, ""), taken, names)
+        table = metrics_module.score(seen(model, cost, ""), taken, metrics)
         table.to_parquet(folder / "scores.parquet")
 
     artefact = Store().get(spec, make)

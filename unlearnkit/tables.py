@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from unlearnkit import study
+from unlearnkit import tuned as tuned_values
 from unlearnkit.cell import Cell
 from unlearnkit.similarity import MEASURES
 from unlearnkit.summary import CELL, rho, summarise
@@ -115,6 +116,12 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     place = table.index.get_level_values("method").map(lambda m: order.get(m, order[""]))
     table = table.assign(place=place).reset_index().sort_values([*CELL, "place", "method"], ignore_index=True)
     return table.drop(columns="place")
+
+
+def tuned() -> pd.DataFrame:
+    """One row per method, dataset and model that was tuned: values, defaults, the gap that was minimised at both (mean
+    over n forget sets; the lower for having been selected), trials, and whether the method changed since."""
+    return pd.DataFrame(tuned_values.listing())
 
 
 def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:

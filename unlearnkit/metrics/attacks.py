@@ -92,7 +92,9 @@ def _take(rng, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rng.permutation(a)[:n], rng.permutation(b)[:n]
 
 
-@metric("MIA", direction="gap", unit="fraction", source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours")
+@metric(
+    "MIA", direction="gap", unit="fraction", source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours"
+)
 def mia_confidence(evidence: Evidence, reference=None) -> dict[str, float]:
     """Share that a confidence SVC takes for non-members: of the targets, about the test set's after forgetting; of similar
     samples and decoys, which tell a target from a non-member that has members close by."""
