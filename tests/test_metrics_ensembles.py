@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import same
+from unlearnkit.contracts import same
 from unlearnkit.contracts_metrics import evidence
 from unlearnkit.errors import BadValue
 from unlearnkit.metrics import metrics
