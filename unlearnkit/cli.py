@@ -107,7 +107,7 @@ def _registered(what: str) -> list[dict]:
     return [
         {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
         | {"options": {n: {"default": p.default, "type": _type(p.annotation)} for n, p in entry.options().items()}}
-        for name, entry in sorted(registry.items())
+        for name, entry in sorted({**registry, **getattr(registry, "families", {})}.items())
     ]
 
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import resolve_device
-from unlearnkit.task import ROLES, SimilarityTask, unit
+from unlearnkit.inference import predict
+from unlearnkit.task import ROLES, SimilarityTask
 
 # the groups that scores are reported for
 GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}
@@ -72,11 +72,14 @@ class Evidence:
         return self._memo[name]
 
 
-@torch.inference_mode()
-def take(model: nn.Module, task: SimilarityTask, *, cost: Mapping | None = None, device: str = "auto") -> Evidence:
-    """Forward every sample of `task` once, in eval mode; returns tensors on the CPU."""
-    device = resolve_device(device)
-    was_training, model = model.training, model.to(device).eval()
-    parts = [model(unit(x.to(device))).float().cpu() for x in task.x.split(1024)]
-    model.cpu().train(was_training)
-    return Evidence(torch.cat(parts), task.y, task.role, torch.arange(len(task.y)), dict(cost or {}))
+def take(
+    model: nn.Module,
+    task: SimilarityTask,
+    *,
+    cost: Mapping | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> Evidence:
+    """Forward every sample of `task` once, in eval mode; returns tensors on the CPU. precision: as of the recipe."""
+    logits, _ = predict(model, task.x, device=device, precision=precision)
+    return Evidence(logits, task.y, task.role, torch.arange(len(task.y)), dict(cost or {}))

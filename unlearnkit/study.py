@@ -19,12 +19,12 @@ from unlearnkit import metrics as metrics_module
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, measured, resolve_device, threads
 from unlearnkit.evidence import Evidence
+from unlearnkit.inference import predict
 from unlearnkit.methods import methods
 from unlearnkit.metrics import metrics
 from unlearnkit.models import build, models
 from unlearnkit.pretrained import pretrained
 from unlearnkit.progress import Progress
-from unlearnkit.similarity import features
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Request
@@ -112,10 +112,11 @@ def _train(recipe, group, which, seeds, publish, bar, device) -> None:
 def task_features(cell: Cell, by: str = "original", device: str = "auto") -> Tensor:
     """Features of each sample of the cell's task, (n, width): those of its original model, or of the torchvision
     classifier that `by` names."""
-    model = (
-        references([cell], ["original"], device=device)[0]["original"].load() if by == "original" else pretrained(by)
-    )
-    return features(model, load_task(cell).x, device=device)
+    if by == "original":
+        model, precision = references([cell], ["original"], device=device)[0]["original"].load(), cell.recipe.precision
+    else:
+        model, precision = pretrained(by), "fp32"
+    return predict(model, load_task(cell).x, device=device, precision=precision)[1]
 
 
 def feature_cosine(cell: Cell, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
@@ -187,7 +188,9 @@ def evidence(trained: Trained, *, cost: Mapping | None = None, device: str = "au
 
     def make(folder: Path) -> None:
         with threads(1):
-            taken = evidence_module.take(trained.load(), load_task(cell), device=device)
+            taken = evidence_module.take(
+                trained.load(), load_task(cell), device=device, precision=cell.recipe.precision
+            )
         save_file({"logits": taken.logits}, folder / "evidence.safetensors")
 
     artefact = Store().get(spec, make)
