@@ -93,14 +93,19 @@ def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, device
 def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
     """Half of the images mirrored, each moved by up to 2 pixels both ways with its border mirrored in. x: (n, c, h, w)."""
     g = generator(seed, "augment", *labels)
-    n, _, height, width = x.shape
-    mirrored = (torch.rand(n, generator=g) < 0.5).to(x.device)
-    down, right = torch.randint(0, 5, (2, n), generator=g).to(x.device)
-    x = F.pad(torch.where(mirrored[:, None, None, None], x.flip(3), x), (2, 2, 2, 2), mode="reflect")
-    rows = down[:, None] + torch.arange(height, device=x.device)
-    columns = right[:, None] + torch.arange(width, device=x.device)
-    image = torch.arange(n, device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    n, channels, height, width = x.shape
+    mirrored = torch.rand(n, 1, generator=g) < 0.5
+    down, right = torch.randint(0, 5, (2, n), generator=g)
+    rows, columns = _moved(down, height), _moved(right, width)
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).expand(-1, channels, -1)
+    return x.flatten(2).gather(2, pixels.to(x.device)).view_as(x)
+
+
+def _moved(shift: Tensor, size: int) -> Tensor:
+    """Which of `size` pixels is seen at each place after padding by two, mirrored, and cutting at `shift`: (n, size)."""
+    at = (shift[:, None] + torch.arange(-2, size - 2)).abs()
+    return torch.where(at < size, at, 2 * (size - 1) - at)
 
 
 @contextlib.contextmanager
