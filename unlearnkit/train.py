@@ -94,17 +94,17 @@ def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
     """Half of the images mirrored, each moved by up to 2 pixels both ways with its border mirrored in. x: (n, c, h, w)."""
     g = generator(seed, "augment", *labels)
     n, channels, height, width = x.shape
-    mirrored = torch.rand(n, 1, generator=g) < 0.5
-    down, right = torch.randint(0, 5, (2, n), generator=g)
+    mirrored = torch.rand(n, 1, generator=g).to(x.device) < 0.5
+    down, right = torch.randint(0, 5, (2, n), generator=g).to(x.device)
     rows, columns = _moved(down, height), _moved(right, width)
     columns = torch.where(mirrored, width - 1 - columns, columns)
     pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).expand(-1, channels, -1)
-    return x.flatten(2).gather(2, pixels.to(x.device)).view_as(x)
+    return x.flatten(2).gather(2, pixels).view_as(x)
 
 
 def _moved(shift: Tensor, size: int) -> Tensor:
     """Which of `size` pixels is seen at each place after padding by two, mirrored, and cutting at `shift`: (n, size)."""
-    at = (shift[:, None] + torch.arange(-2, size - 2)).abs()
+    at = (shift[:, None] + torch.arange(-2, size - 2, device=shift.device)).abs()
     return torch.where(at < size, at, 2 * (size - 1) - at)
 
 
