@@ -7,8 +7,9 @@ import torch
 from unlearnkit import figures, study, tables, tasks
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.inference import predict
+from unlearnkit.models import outputs
 from unlearnkit.pretrained import Ruler, pretrained
-from unlearnkit.similarity import features
 from unlearnkit.task import unit
 
 SMALL = {"n_targets": 4, "train_size": 80, "copies": 3, "recipe": {"epochs": 2, "batch_size": 32}}
@@ -79,14 +80,14 @@ def test_features_are_compared_pair_by_pair():
 
 
 def test_any_classifier_with_a_linear_head_is_a_ruler():
-    found = features(pretrained("resnet18", weights=None, side=32), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    assert found.shape == (2, 512)
+    ruler = pretrained("resnet18", weights=None, side=32)
+    assert predict(ruler, torch.zeros(2, 1, 8, 8, dtype=torch.uint8))[1].shape == (2, 512)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
     ruler = Ruler(net, side=4)
     x = torch.rand(3, 3, 8, 8)
     inside = net[:3](torch.nn.functional.interpolate(x, (4, 4), mode="bilinear", antialias=True))
-    assert ruler.features(x).shape == inside.shape
-    with pytest.raises(BadValue, match="no linear layer"):
+    assert outputs(ruler, x)[1].shape == inside.shape
+    with pytest.raises(BadValue, match="no linear head"):
         Ruler(torch.nn.Sequential(torch.nn.Flatten()), 8)
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
         pretrained("resnet81")

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -7,8 +9,8 @@ from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.models import build
 from unlearnkit.stack import fit_many
-from unlearnkit.task import Samples
-from unlearnkit.train import Recipe, fit, flip_shift, minimise
+from unlearnkit.task import Request, Samples
+from unlearnkit.train import Recipe, fit, flip_shift, lone_values, minimise
 
 
 def test_same_seed_same_model_and_the_input_is_left_alone(task, models):
@@ -152,3 +154,27 @@ def test_however_few_steps_there_are_the_schedule_fits_them(steps):
     data = Samples(torch.rand(32, 1, 8, 8), torch.arange(32) % 10)
     net = build("mlp", (1, 8, 8), 10, seed=0)
     assert not same(fit(net, data, Recipe(epochs=steps, batch_size=32), seed=0), net)
+
+
+def test_a_last_batch_of_one_sample_whose_maps_are_points():
+    x, y = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(5)
+    net, recipe = build("resnet9", (1, 16, 16), 10, 0), Recipe(epochs=2, batch_size=4, lr=0.01)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        copy.deepcopy(net).train()(x[:1])
+    trained = fit(net, Samples(x, y), recipe, seed=0)
+    assert not same(trained, net) and all(p.isfinite().all() for p in trained.state_dict().values())
+    norms = [m for m in trained.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in norms)
+    points, wide = norms[-1], norms[0]  # 1x1 and 15x15 maps
+    assert wide.num_batches_tracked == 4 and points.num_batches_tracked == 2
+    one = Request(Samples(x[:1], y[:1]), Samples(x[1:], y[1:]), 10)
+    after = minimise(trained, lambda net: iter([one.losses(net, one.forget).mean()]), lr=0.1)
+    assert not same(after, trained)
+
+
+def test_batch_norm_is_otherwise_as_torch_has_it():
+    net, x = build("resnet9", (1, 20, 20), 10, 0).train(), torch.rand(4, 1, 20, 20)
+    plain = copy.deepcopy(net)
+    with lone_values(net):
+        assert torch.equal(net(x), plain(x))
+    assert same(net, plain)

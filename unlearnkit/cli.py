@@ -165,7 +165,7 @@ def _registered(what: str) -> list[dict]:
     return [
         {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
         | {"options": {row.pop("name"): _option(row) for row in entry.described()}}
-        for name, entry in sorted(registry.items())
+        for name, entry in sorted({**registry, **getattr(registry, "families", {})}.items())
     ]
 
 

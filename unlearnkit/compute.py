@@ -48,6 +48,11 @@ def threads(n: int):
         torch.set_num_threads(before)
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which nets compute in "fp32", or in "bf16" with float32 weights."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 @dataclass
 class Cost:
     """What a computation took: wall seconds, optimiser steps, and the process's peak memory in MiB."""

@@ -7,10 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import resolve_device
 from unlearnkit.errors import BadValue
-from unlearnkit.models import outputs
-from unlearnkit.task import ROLES, SimilarityTask, unit
+from unlearnkit.inference import BATCH, predict
+from unlearnkit.task import ROLES, SimilarityTask
 
 # the groups that scores are reported for
 GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}
@@ -111,7 +110,6 @@ class Evidence:
         return self._memo[name]
 
 
-@torch.inference_mode()
 def take(
     model: nn.Module,
     task: SimilarityTask,
@@ -119,20 +117,14 @@ def take(
     features: bool = False,
     cost: Mapping | None = None,
     device: str = "auto",
-    batch_size: int = 1024,
+    precision: str = "fp32",
+    batch_size: int = BATCH,
 ) -> Evidence:
     """Forward every sample of `task` once, in eval mode; returns tensors on the CPU.
 
-    features: keep what the head is fed, too, from the same pass. Raises BadValue if the model then has no linear head.
+    features: keep what the head is fed, too, from the same pass. precision: as of the recipe. Raises BadValue if the model
+    has no linear head.
     """
-    device = resolve_device(device)
-    was_training, model = model.training, model.to(device).eval()
-    parts = []
-    for batch in task.x.split(batch_size):
-        x = unit(batch.to(device))
-        found = outputs(model, x) if features else (model(x),)
-        parts.append([v.float().cpu() for v in found])
-    model.cpu().train(was_training)
-    logits, *rest = (torch.cat(v) for v in zip(*parts, strict=True))
+    logits, found = predict(model, task.x, device=device, precision=precision, batch_size=batch_size)
     ids = torch.arange(len(task.y))
-    return Evidence(logits, task.y, task.role, ids, dict(cost or {}), rest[0] if features else None)
+    return Evidence(logits, task.y, task.role, ids, dict(cost or {}), found if features else None)

@@ -1,11 +1,13 @@
-"""Small image classifiers, each a body that ends in features and a linear head.
+"""Image classifiers: small ones of our own, and any of torchvision's, each with features that a linear head reads.
 
-No layer keeps running statistics, so that several seeds can be trained as one stacked program (unlearnkit.stack).
+The layers of small_cnn and mlp keep no running statistics, so that several seeds can be trained as one stacked program
+(unlearnkit.stack).
 """
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial, update_wrapper
 from math import prod
 
 import torch
@@ -13,10 +15,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.compute import derive
-from unlearnkit.errors import BadValue
-from unlearnkit.registry import Registry
+from unlearnkit.errors import BadValue, unknown
+from unlearnkit.registry import Entry, Registry
 
-models = Registry("model")
+TORCHVISION = "torchvision:"
+
+
+class Models(Registry):
+    """The registered classifiers, and torchvision's: "torchvision:" and the name that it has there.
+
+    The prefix tells torchvision's resnet18, made for large photographs, from ours. Raises UnknownName with the nearest
+    name.
+    """
+
+    @property
+    def families(self) -> dict[str, Entry]:
+        """What is listed for names that are not registered one by one."""
+        return {f"{TORCHVISION}NAME": Entry(self.kind, f"{TORCHVISION}NAME", torchvision_classifier, TORCHVISION_INFO)}
+
+    def __getitem__(self, name: str) -> Entry:
+        if name.startswith(TORCHVISION):
+            return _of_torchvision(name.removeprefix(TORCHVISION))
+        return super().__getitem__(name)
+
+    __contains__ = Mapping.__contains__
+
+
+models = Models("model", hint=f"Those of torchvision are called '{TORCHVISION}NAME'.")
 
 
 class Classifier(nn.Module):
@@ -34,33 +59,64 @@ class Classifier(nn.Module):
 
 
 def build(name: str, in_shape: tuple[int, int, int], n_classes: int, seed: int) -> nn.Module:
-    """A model by its registered name, initialised from `seed` alone.
+    """A model by its name, initialised from `seed` alone.
 
-    in_shape: (channels, height, width). Raises UnknownName for a name that is not registered.
+    in_shape: (channels, height, width). Raises UnknownName for a name that there is not, BadValue for images that the
+    model cannot take and for a model whose last layer is not linear with one output per class.
     """
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator as they are made
         net = models[name](in_shape, n_classes)
+    try:
+        width = head(net).out_features
+    except BadValue as error:
+        raise BadValue(f"model {name!r}: {error}") from None
+    if width != n_classes:
+        raise BadValue(f"model {name!r}: its last linear layer, {head_name(net)}, is no head for {n_classes} classes")
     return fresh(net, seed)
 
 
 def fresh(model: nn.Module, seed: int) -> nn.Module:
     """A copy of `model` with *every* parameter drawn anew from `seed`; the model itself is left as it is.
 
-    Raises BadValue if some parameter belongs to no layer that knows how to reset itself: a retrained model must not
+    A net that knows how it was made (`Made`: torchvision's) is made anew, with its own initialisation; of any other each
+    layer resets itself. Raises BadValue if some parameter belongs to no layer that can: a retrained model must not
     inherit a single weight (the public defect this guards against: only the last layer was drawn anew).
     """
     model = copy.deepcopy(model)
-    covered = set()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
-        for layer in model.modules():
-            if hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
-                covered |= {id(p) for p in layer.parameters(recurse=False)}
+        covered = _reset(model)
     missed = [name for name, p in model.named_parameters() if id(p) not in covered]
     if missed:
         raise BadValue(f"cannot draw {', '.join(missed)} anew: give the layer that owns it a reset_parameters()")
     return model
+
+
+def _reset(layer: nn.Module) -> set[int]:
+    """Draws anew what can be; returns the ids of those parameters."""
+    if isinstance(layer, Made):
+        layer.net.load_state_dict(layer.make().state_dict())
+        return {id(p) for p in layer.parameters()}
+    covered = set().union(*map(_reset, layer.children()))
+    if hasattr(layer, "reset_parameters"):
+        layer.reset_parameters()
+        covered |= {id(p) for p in layer.parameters(recurse=False)}
+    return covered
+
+
+class Made(nn.Module):
+    """A net made by `make()`, which is all that it takes to draw one anew; with `grey`, one channel is repeated to three.
+
+    x: (n, channels, height, width), what the net takes, or (n, 1, height, width) with `grey`; logits: (n, classes).
+    """
+
+    def __init__(self, make: Callable[[], nn.Module], grey: bool = False):
+        super().__init__()
+        self.make, self.grey = make, grey
+        self.net = make()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.expand(-1, 3, -1, -1) if self.grey else x)
 
 
 def head_name(model: nn.Module) -> str:
@@ -74,6 +130,11 @@ def head_name(model: nn.Module) -> str:
 def head(model: nn.Module) -> nn.Linear:
     """The last linear layer of any classifier. Raises BadValue if it has none."""
     return model.get_submodule(head_name(model))
+
+
+def heads(model: nn.Module) -> list[nn.Linear]:
+    """The head of a classifier, or those of an ensemble's members. Raises BadValue if one has none."""
+    return [head(member) for member in model.members] if isinstance(model, Ensemble) else [head(model)]
 
 
 def with_head(model: nn.Module, new: nn.Linear) -> nn.Module:
@@ -101,6 +162,8 @@ def blocks(model: nn.Module) -> list[list[nn.Module]]:
     Nothing but nn.Sequential is taken apart: a residual block is one layer.
     """
     layers = list(model.children())
+    while len(layers) == 1:  # a wrapper
+        layers = list(layers[0].children())
     while any(isinstance(layer, nn.Sequential) for layer in layers):
         layers = [found for layer in layers for found in (layer if isinstance(layer, nn.Sequential) else [layer])]
     groups: list[list[nn.Module]] = []
@@ -187,3 +250,60 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + F.gelu(self.norm(self.conv(x)))
+
+
+@models.register("resnet18", source="He et al. 2016, arXiv 1512.03385; torchvision's, with the stem usual for CIFAR")
+def resnet18(in_shape: tuple[int, int, int], n_classes: int) -> Made:
+    """Residual net of 18 layers, with a 3x3 convolution and no pooling as its stem: 11.2 M parameters."""
+    return Made(partial(_resnet18, in_shape[0], n_classes))
+
+
+def _resnet18(channels: int, n_classes: int) -> nn.Module:
+    from torchvision.models.resnet import BasicBlock, ResNet  # here and below: slow to import
+
+    net = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=n_classes)
+    net.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as all of its convolutions
+    net.maxpool = nn.Identity()
+    return net
+
+
+TORCHVISION_INFO = {"source": "torchvision, as by the paper that its documentation names for the model"}
+
+
+def torchvision_names() -> list[str]:
+    """The classifiers that torchvision has."""
+    from torchvision import models as theirs
+
+    return theirs.list_models(module=theirs)
+
+
+@cache
+def _of_torchvision(name: str) -> Entry:
+    if name not in torchvision_names():
+        raise unknown("torchvision classifier", name, torchvision_names())
+    make = update_wrapper(partial(torchvision_classifier, name=name), torchvision_classifier)
+    return Entry("model", TORCHVISION + name, make, TORCHVISION_INFO)
+
+
+def torchvision_classifier(in_shape: tuple[int, int, int], n_classes: int, name: str) -> Made:
+    """Any classifier of torchvision's, initialised as it is there and not pretrained; grey images in three channels."""
+    channels, height, width = in_shape
+    if channels not in (1, 3):
+        raise BadValue(f"torchvision's {name} takes images of 1 or 3 channels, got {channels}")
+    net = Made(partial(_torchvision, name, n_classes, height), grey=channels == 1)
+    try:
+        with torch.inference_mode():
+            net.eval()(torch.zeros(1, *in_shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise BadValue(f"torchvision's {name} cannot take images of {height}x{width} pixels: {error}") from error
+    return net.train()
+
+
+def _torchvision(name: str, n_classes: int, side: int) -> nn.Module:
+    from torchvision import models as theirs
+
+    options = {"image_size": side} if name.startswith("vit_") else {}  # its number of weights depends on it
+    if name in ("googlenet", "inception_v3"):  # without the heads that only training would use
+        options = {"aux_logits": False, "init_weights": True}
+    return theirs.get_model(name, weights=None, num_classes=n_classes, **options)

@@ -5,33 +5,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.errors import BadValue, unknown
+from unlearnkit.models import head_name, torchvision_names
 
 # of ImageNet, which all of torchvision's weights were trained with
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Ruler(nn.Module):
-    """features(x): what the last linear layer of `model` is fed. x: (n, 1 or 3, height, width) in [0, 1]; (n, width)."""
+    """A classifier fed as torchvision's weights want it; `unlearnkit.models.outputs` gives its features.
+
+    x: (n, 1 or 3, height, width) in [0, 1], enlarged to side x side pixels. Raises BadValue if it has no linear head.
+    """
 
     def __init__(self, model: nn.Module, side: int):
         super().__init__()
-        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        if not linear:
-            raise BadValue(
-                f"{type(model).__name__} has no linear layer: which of its outputs are features is not clear"
-            )
-        self.model, self.head, self.side = model, linear[-1], side
+        head_name(model)
+        self.model, self.side = model, side
 
-    def features(self, x: Tensor) -> Tensor:
-        caught = []
-        hook = self.head.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0]))
-        try:
-            x = F.interpolate(x.expand(-1, 3, -1, -1), (self.side, self.side), mode="bilinear", antialias=True)
-            mean, deviation = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, DEVIATION))
-            self.model((x - mean) / deviation)
-        finally:
-            hook.remove()
-        return caught[-1].flatten(1)
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(x.expand(-1, 3, -1, -1), (self.side, self.side), mode="bilinear", antialias=True)
+        mean, deviation = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, DEVIATION))
+        return self.model((x - mean) / deviation)
 
 
 def pretrained(name: str, *, weights: str | None = "DEFAULT", side: int = 224) -> Ruler:
@@ -41,8 +35,8 @@ def pretrained(name: str, *, weights: str | None = "DEFAULT", side: int = 224) -
     """
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        raise unknown("torchvision classifier", name, models.list_models(module=models))
+    if name not in torchvision_names():
+        raise unknown("torchvision classifier", name, torchvision_names())
     try:
         return Ruler(models.get_model(name, weights=weights), side).eval()
     except OSError as error:

@@ -5,9 +5,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnkit.compute import derive
+from unlearnkit.inference import predict
 from unlearnkit.models import build
 from unlearnkit.stack import fit_many
-from unlearnkit.task import Samples, unit
+from unlearnkit.task import Samples
 from unlearnkit.train import Recipe
 
 FOLDS = 5
@@ -24,9 +25,7 @@ def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Reci
     nets = [build(model, tuple(x.shape[1:]), n_classes, seed) for seed in seeds]
     trained = fit_many(nets, parts, recipe, seeds=seeds)
     loss = torch.empty(len(x))
-    with torch.inference_mode():
-        for f, net in enumerate(trained):
-            rows = (fold == f).nonzero().squeeze(1)
-            for part in rows.split(1024):
-                loss[part] = cross_entropy(net(unit(x[part])), y[part], reduction="none")
+    for f, net in enumerate(trained):
+        logits, _ = predict(net, x[fold == f], precision=recipe.precision)
+        loss[fold == f] = cross_entropy(logits, y[fold == f], reduction="none")
     return loss

@@ -101,10 +101,10 @@ def _fits(value, hint) -> bool:
 
 
 class Registry(Mapping):
-    """Name -> Entry. `package` is searched for files that register themselves when imported."""
+    """Name -> Entry. `package` is searched for files that register themselves when imported; hint: said of unknown names."""
 
-    def __init__(self, kind: str, package: str | None = None):
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, package: str | None = None, hint: str = ""):
+        self.kind, self.package, self.hint = kind, package, hint
         self._entries: dict[str, Entry] = {}
         self._loaded = False
 
@@ -128,7 +128,8 @@ class Registry(Mapping):
     def __getitem__(self, name: str) -> Entry:
         self._load()
         if name not in self._entries:
-            raise unknown(self.kind, name, self._entries, f"To add one, see the README: Add a {self.kind}.")
+            hint = f"{self.hint} To add one, see the README: Add a {self.kind}."
+            raise unknown(self.kind, name, self._entries, hint.strip())
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from unlearnkit.compute import resolve_device
 from unlearnkit.task import unit
 
 AT_ONCE = 2**18  # pixels, so that all maps of a chunk stay in the processor's cache
@@ -81,18 +80,3 @@ class Measure:
 
 
 MEASURES = {"ssim": Measure(ssim, 0.02), "psnr": Measure(psnr, 0.5), "pixel_cosine": Measure(pixel_cosine, 0.02)}
-
-
-@torch.inference_mode()
-def features(model: nn.Module, x: Tensor, *, device: str = "auto") -> Tensor:
-    """What `model` makes of images before its head, (n, width) float32 on the CPU, in eval mode.
-
-    x: (n, channels, height, width), uint8 or float. model: any with `.features(x)`, such as those of
-    unlearnkit.models and unlearnkit.pretrained.
-    """
-    device = resolve_device(device)
-    was_training, model = model.training, model.to(device).eval()
-    size = max(2**22 // x[0].numel(), 1) if len(x) else 1
-    parts = [model.features(unit(part.to(device))).float().cpu() for part in x.split(size)]
-    model.cpu().train(was_training)
-    return torch.cat(parts)

@@ -22,11 +22,11 @@ from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, measured, resolve_device, threads
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
+from unlearnkit.inference import predict
 from unlearnkit.methods import applies, methods
 from unlearnkit.models import Ensemble, build, models
 from unlearnkit.pretrained import pretrained
 from unlearnkit.progress import Progress
-from unlearnkit.similarity import features
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Request
@@ -136,10 +136,11 @@ def _train(recipe, group, which, seeds, publish, bar, device) -> None:
 def task_features(cell: Cell, by: str = "original", device: str = "auto") -> Tensor:
     """Features of each sample of the cell's task, (n, width): those of its original model, or of the torchvision
     classifier that `by` names."""
-    model = (
-        references([cell], ["original"], device=device)[0]["original"].load() if by == "original" else pretrained(by)
-    )
-    return features(model, load_task(cell).x, device=device)
+    if by == "original":
+        model, precision = references([cell], ["original"], device=device)[0]["original"].load(), cell.recipe.precision
+    else:
+        model, precision = pretrained(by), "fp32"
+    return predict(model, load_task(cell).x, device=device, precision=precision)[1]
 
 
 def feature_cosine(cell: Cell, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
@@ -231,7 +232,8 @@ def evidence(
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         wanted = any(kinds[i] == "features" for i, _ in missing)
         with threads(1):
-            taken = evidence_module.take(trained.load(), load_task(cell), features=wanted, device=device)
+            how = {"features": wanted, "precision": cell.recipe.precision, "device": device}
+            taken = evidence_module.take(trained.load(), load_task(cell), **how)
         for i, folder in missing:
             content = {"logits": taken.logits} if kinds[i] == "evidence" else {"features": taken.features}
             save_file(content, folder / f"{kinds[i]}.safetensors")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator, resolve_device
+from unlearnkit.compute import autocast, generator, resolve_device
 from unlearnkit.errors import BadValue
 
 ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation")
@@ -107,7 +107,7 @@ class Request:
 
     def run(self, model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """model(x) as float32, computed in the recipe's precision."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=getattr(self.recipe, "precision", "") == "bf16"):
+        with autocast(x.device, getattr(self.recipe, "precision", "fp32")):
             return model(x.contiguous(memory_format=torch.channels_last)).float()
 
     def losses(self, model: nn.Module, batch: Samples) -> Tensor:

@@ -13,9 +13,9 @@ from data_builders.kinds import kinds
 from unlearnkit import paths
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive
+from unlearnkit.inference import predict
 from unlearnkit.models import build, models
 from unlearnkit.ranking import held_out_loss
-from unlearnkit.similarity import features
 from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON, Samples, SimilarityTask
@@ -132,11 +132,13 @@ def features_artefact(cell: Cell) -> Artefact:
         seed = derive(0, "pool features")
         net = build(cell.model, tuple(raw.x.shape[1:]), raw.n_classes, seed)
         (net,) = fit_many([net], [Samples(raw.x, raw.y)], cell.recipe, seeds=[seed])
-        save_file({"features": features(net, raw.x).contiguous()}, folder / "features.safetensors")
+        save_file(
+            {"features": predict(net, raw.x, precision=cell.recipe.precision)[1]}, folder / "features.safetensors"
+        )
 
     return Store().get(_of_pool("features", cell, fit_many), make)
 
 
 def _of_pool(kind: str, cell: Cell, function) -> Spec:
     params = {"model": cell.model, "recipe": cell.recipe.as_dict()}
-    return Spec(kind, params, (models[cell.model], function, features), [pool_artefact(cell).info["digest"]])
+    return Spec(kind, params, (models[cell.model], function, predict), [pool_artefact(cell).info["digest"]])

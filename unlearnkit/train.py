@@ -1,5 +1,6 @@
 """Train one model, plainly. Many at once: unlearnkit.stack. Both follow the same recipe and the same batch order."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator, resolve_device
+from unlearnkit.compute import autocast, generator, resolve_device
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.registry import check_type
 from unlearnkit.task import Samples
@@ -71,34 +72,68 @@ def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, device
     model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
     samples = samples.to(device)
     sgd, schedule = recipe.optimiser(model.parameters(), len(samples))
-    for epoch in range(recipe.epochs):
-        losses = []
-        for number, batch in enumerate(samples.batches(recipe.batch_size, seed, epoch)):
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                x = flip_shift(batch.x, seed, epoch, number) if recipe.augment == "flip_shift" else batch.x
-                loss = F.cross_entropy(
-                    model(x.contiguous(memory_format=torch.channels_last)), batch.y, label_smoothing=recipe.smoothing
-                )
-            sgd.zero_grad()
-            loss.backward()
-            sgd.step()
-            schedule.step()
-            losses.append(loss.detach())
-        check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
+    with lone_values(model):
+        for epoch in range(recipe.epochs):
+            losses = []
+            for number, batch in enumerate(samples.batches(recipe.batch_size, seed, epoch)):
+                with autocast(device, recipe.precision):
+                    x = flip_shift(batch.x, seed, epoch, number) if recipe.augment == "flip_shift" else batch.x
+                    loss = F.cross_entropy(
+                        model(x.contiguous(memory_format=torch.channels_last)),
+                        batch.y,
+                        label_smoothing=recipe.smoothing,
+                    )
+                sgd.zero_grad()
+                loss.backward()
+                sgd.step()
+                schedule.step()
+                losses.append(loss.detach())
+            check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
     return at_rest(model)
 
 
 def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
     """Half of the images mirrored, each moved by up to 2 pixels both ways with its border mirrored in. x: (n, c, h, w)."""
     g = generator(seed, "augment", *labels)
-    n, _, height, width = x.shape
-    mirrored = (torch.rand(n, generator=g) < 0.5).to(x.device)
+    n, channels, height, width = x.shape
+    mirrored = torch.rand(n, 1, generator=g).to(x.device) < 0.5
     down, right = torch.randint(0, 5, (2, n), generator=g).to(x.device)
-    x = F.pad(torch.where(mirrored[:, None, None, None], x.flip(3), x), (2, 2, 2, 2), mode="reflect")
-    rows = down[:, None] + torch.arange(height, device=x.device)
-    columns = right[:, None] + torch.arange(width, device=x.device)
-    image = torch.arange(n, device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    rows, columns = _moved(down, height), _moved(right, width)
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).expand(-1, channels, -1)
+    return x.flatten(2).gather(2, pixels).view_as(x)
+
+
+def _moved(shift: Tensor, size: int) -> Tensor:
+    """Which of `size` pixels is seen at each place after padding by two, mirrored, and cutting at `shift`: (n, size)."""
+    at = (shift[:, None] + torch.arange(-2, size - 2, device=shift.device)).abs()
+    return torch.where(at < size, at, 2 * (size - 1) - at)
+
+
+@contextlib.contextmanager
+def lone_values(net: nn.Module):
+    """Batch norm that is given one value per channel, which has no variance, uses its running statistics.
+
+    torch would raise, for a last batch or a forget set of one sample whose maps have shrunk to a point.
+    """
+
+    def pause(layer, inputs):
+        if layer.training and inputs[0].numel() == inputs[0].shape[1]:
+            layer.eval()
+            paused.add(layer)
+
+    def resume(layer, inputs, output):
+        if layer in paused:
+            paused.remove(layer)
+            layer.train()
+
+    paused: set[nn.Module] = set()
+    with contextlib.ExitStack() as hooks:
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                hooks.callback(layer.register_forward_pre_hook(pause).remove)
+                hooks.callback(layer.register_forward_hook(resume).remove)
+        yield
 
 
 def at_rest(model: nn.Module) -> nn.Module:
@@ -155,13 +190,14 @@ def minimise(
     else:
         steps = torch.optim.Adam(moving, lr, weight_decay=weight_decay, fused=True)
     taken = []
-    for loss in losses(net):
-        steps.zero_grad()
-        loss.backward()
-        steps.step()
-        if after_step:
-            after_step(net)
-        taken.append(loss.detach())
+    with lone_values(net):
+        for loss in losses(net):
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+            if after_step:
+                after_step(net)
+            taken.append(loss.detach())
     if taken:
         check_finite(torch.stack(taken), f"the {len(taken)} of unlearning")
     return at_rest(net.requires_grad_(True))

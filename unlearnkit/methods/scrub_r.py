@@ -31,8 +31,10 @@ def scrub_r(
     """Of the models after each epoch of `scrub`, the one whose error on F is nearest the last one's error on validation
     samples of the classes of F; of equals the latest.
 
-    Raises BadValue without such validation samples.
+    Raises BadValue without such validation samples, or without an epoch.
     """
+    if epochs < 1:
+        raise BadValue(f"scrub_r needs an epoch to rewind to, got epochs={epochs}")
     task = task.to(device)
     held = task.validation
     if held is not None:
@@ -46,16 +48,30 @@ def scrub_r(
     kept = []
 
     def keep(student):
-        kept.append(copy.deepcopy(student).eval())
+        kept.append({name: value.clone() for name, value in student.state_dict().items()})
 
-    options = {"epochs": epochs, "max_epochs": max_epochs, "alpha": alpha, "gamma": gamma, "temperature": temperature}
+    options = {
+        "epochs": epochs,
+        "max_epochs": max_epochs,
+        "alpha": alpha,
+        "gamma": gamma,
+        "temperature": temperature,
+        "batch_size": batch_size,
+    }
 
     def losses(student):
-        return scrub_losses(student, teacher, task, seed=seed, batch_size=batch_size, after_epoch=keep, **options)
+        return scrub_losses(student, teacher, task, seed=seed, after_epoch=keep, **options)
 
     minimise(model, losses, lr=lr, device=device)
-    wanted = _error(task, kept[-1], held)
-    return at_rest(min(reversed(kept), key=lambda student: abs(_error(task, student, task.forget) - wanted)))
+    net = copy.deepcopy(teacher)
+
+    def error(state, samples):
+        net.load_state_dict(state)
+        return _error(task, net, samples)
+
+    wanted = error(kept[-1], held)
+    net.load_state_dict(min(reversed(kept), key=lambda state: abs(error(state, task.forget) - wanted)))
+    return at_rest(net)
 
 
 @torch.no_grad()
