@@ -332,7 +332,7 @@ def known(cells: Sequence[Cell], *, device: str = "auto") -> pd.DataFrame:
 
 def scores(
     cells: Sequence[Cell],
-    names: Sequence[str],
+    names: Sequence[str] | Mapping[Cell, Sequence[str]],
     options: Mapping[str, Mapping] | None = None,
     *,
     tuned: bool = True,
@@ -342,27 +342,25 @@ def scores(
 ) -> pd.DataFrame:
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows of BASELINES that are none, and "initial"; a method is left out of cells for which it
-    has no meaning (unlearnkit.methods.applies). options: {method: options} that are to differ from those that `unlearn`
-    would take, which are the tuned ones unless `tuned` is False. metrics: all that need no more than one pass of each
-    model, if not given; any others by name. n_models: how many of each kind are made for the metrics that compare
-    ensembles. Raises NotApplicable if no method has a meaning.
+    names: methods, and the rows of BASELINES that are none, and "initial", for all cells or for each; a method is left
+    out of cells for which it has no meaning (unlearnkit.methods.applies). options: {method: options} that are to differ
+    from those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no more
+    than one pass of each model, if not given; any others by name. n_models: how many of each kind are made for the
+    metrics that compare ensembles. Raises NotApplicable if no method has a meaning.
     """
     metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
     needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
-    for dataset, model in sorted({(cell.dataset, cell.model) for cell in cells}):
-        for name in names:
-            if name not in (*BASELINES, INITIAL):  # ... and not after an hour
-                resolve(name, dataset, model, (options or {}).get(name), tuned=tuned)
+    rows = [(c, n) for c in cells for n in (names[c] if isinstance(names, Mapping) else names)]
+    wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets)]
+    if not wanted:
+        raise NotApplicable(f"no meaning for these targets: {', '.join(sorted({n for _, n in rows}))}")
+    for name, dataset, model in sorted({(n, c.dataset, c.model) for c, n in wanted if n in methods}):
+        resolve(name, dataset, model, (options or {}).get(name), tuned=tuned)  # ... and not after an hour
     references(cells, device=device)
-    if "clean-again" in names:
-        references(cells, ["clean"], repeat="again", device=device)
+    references([c for c, n in wanted if n == "clean-again"], ["clean"], repeat="again", device=device)
     if "ensemble" in needs:  # all that is compared or unlearned from, together
         draws = [(name, repeat) for name in REFERENCES for repeat in _repeats(n_models)]
         _references([(cell, *draw) for cell in cells for draw in draws], device)
-    wanted = [(c, n) for c in cells for n in names if n in (*BASELINES, INITIAL) or applies(n, c.targets)]
-    if not wanted:
-        raise NotApplicable(f"{', '.join(names)}: no meaning for targets {sorted({c.targets for c in cells})}")
     frames = []
     with Progress("scores", len(wanted)) as bar:
         for cell, name in wanted:
