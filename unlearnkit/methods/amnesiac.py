@@ -17,7 +17,7 @@ def amnesiac(
     *,
     seed: int,
     device: str = "auto",
-    epochs: Annotated[int, "Chundawat et al. 2023, official code"] = 3,
+    epochs: Annotated[int, "as in public code"] = 3,
     lr: Annotated[float, Search(1e-3, 0.1, log=True), "as random_label's"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:

@@ -42,7 +42,7 @@ def unsir(
     impair_epochs: Annotated[int, SOURCE] = 1,
     repair_epochs: Annotated[int, SOURCE] = 1,
     lr: Annotated[
-        float, Search(1e-4, 2e-2, log=True), "Foster et al. 2024, official code; Tarun et al.: 0.02, 0.01"
+        float, Search(1e-4, 2e-2, log=True), "as in public benchmarks; the authors: 0.02, then 0.01"
     ] = 1e-4,
     noise_steps: Annotated[int, SOURCE] = 40,
     noise_lr: Annotated[float, SOURCE] = 0.1,
