@@ -305,6 +305,52 @@ def test_per_sample_gradients_are_those_of_one_sample_at_a_time(models, request_
             torch.testing.assert_close(found[name][i], g, atol=1e-5, rtol=1e-3)
 
 
+class Twice(nn.Module):
+    """One layer used twice, and works in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.shared = nn.Conv2d(1, 3, 3, stride=2), nn.BatchNorm2d(3), nn.Linear(27, 27)
+        self.head = nn.Linear(27, 10)
+
+    def forward(self, x):
+        x = torch.relu_(self.norm(self.first(x))).flatten(1)
+        return self.head(self.shared(torch.relu_(self.shared(x))))
+
+
+class Scale(nn.Module):
+    """A layer that no rule knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.by, self.head = nn.Parameter(torch.ones(64)), nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(x.flatten(1) * self.by)
+
+
+@pytest.mark.parametrize(
+    "make", [Twice, Scale, *("small_cnn", "mlp", "resnet9", "resnet18", "torchvision:mobilenet_v2")]
+)
+def test_squared_gradients_are_those_of_one_sample_at_a_time(make):
+    g = torch.Generator().manual_seed(0)
+    side = 8 if make in (Twice, Scale) else 32
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = make() if isinstance(make, type) else build(make, (1, side, side), 10, seed=0)
+    net.eval()
+    few = Samples(torch.rand(3, 1, side, side, generator=g), torch.tensor([1, 2, 3]))
+    expected = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+    for i in range(3):
+        loss = nn.functional.cross_entropy(net(few.x[i : i + 1]), few.y[i : i + 1])
+        for name, gradient in zip(expected, torch.autograd.grad(loss, list(net.parameters())), strict=True):
+            expected[name] += gradient.square() / 3
+    found = squared(net, few)
+    assert found.keys() == expected.keys()
+    for name in found:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-7 * float(expected[name].max() + 1))
+
+
 def test_ssd_importances_do_not_depend_on_the_batch(models, request_):
     def close(function, tolerance):
         one, many = (function(models["original"], request_.retain[:40], chunk) for chunk in (1, 64))

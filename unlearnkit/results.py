@@ -14,7 +14,19 @@ from unlearnkit import code, paths
 from unlearnkit.errors import BadValue, StoreError
 from unlearnkit.store import provenance
 
-EXPECTED = ("T1", "T2", "T2-protocols", "F1", "F2", "F3", "F3-size", "T1-kinds", "F1-kinds", "F2-kinds", "T1-near-copies")
+EXPECTED = (
+    "T1",
+    "T2",
+    "T2-protocols",
+    "F1",
+    "F2",
+    "F3",
+    "F3-size",
+    "T1-kinds",
+    "F1-kinds",
+    "F2-kinds",
+    "T1-near-copies",
+)
 
 
 def publish(

@@ -38,7 +38,7 @@ PROTOCOL_COLUMNS = {  # column: metric, group, reference
     "MIA": ("MIA", "target", ""),
     "ToW": ("ToW", "all", "retrain"),
     "ToW_MIA": ("ToW-MIA", "all", "retrain"),
-    "LP": ("LP", "target", ""),
+    "LP": ("LP", "unseen", ""),
     "NMI": ("NMI", "test", ""),
     "CKA": ("CKA", "test", "retrain"),
     "DA": ("DA", "target", ""),
@@ -121,7 +121,8 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 def tuned() -> pd.DataFrame:
     """One row per method, dataset and model that was tuned: values, defaults, the gap that was minimised at both (mean
     over n forget sets; the lower for having been selected), trials, and whether the method changed since."""
-    return pd.DataFrame(tuned_values.listing())
+    found = tuned_values.listing()
+    return pd.DataFrame(found, columns=None if found else ["method", "dataset", "model", "values", "defaults"])
 
 
 def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:

@@ -4,13 +4,11 @@ import copy
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
 
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
-from unlearnkit.gradients import FLOATS, squared
+from unlearnkit.gradients import squared
 from unlearnkit.methods import OURS, Search, method
 from unlearnkit.task import Request, Samples
 from unlearnkit.train import at_rest
@@ -21,20 +19,13 @@ SOURCE = "Golatkar et al. 2020, official code"
 def fisher_diagonal(model: nn.Module, samples: Samples) -> dict[str, Tensor]:
     """Parameter name -> diagonal of the Fisher matrix: squared gradients, weighted by how likely the model finds each
     label. The model must be in eval mode."""
-    parameters = {name: p.detach() for name, p in model.named_parameters()}
-    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    return squared(model, samples, losses=every_label)
 
-    def log_p(given, x):
-        return F.log_softmax(functional_call(model, given, (x[None],))[0], -1)
 
-    each = vmap(lambda x: (jacrev(log_p)(parameters, x), log_p(parameters, x)))
-    classes = functional_call(model, parameters, (samples[:1].x,)).shape[1]
-    size = max(min(FLOATS // (classes * sum(p.numel() for p in parameters.values())), 64), 1)
-    for index in torch.arange(len(samples), device=samples.y.device).split(size):
-        jacobian, said = each(samples[index].x)
-        for name, j in jacobian.items():  # (chunk, classes, *shape)
-            total[name] += torch.einsum("nk,nk...->...", said.exp(), j.square())
-    return {name: t / len(samples) for name, t in total.items()}
+def every_label(logits: Tensor, y: Tensor) -> list[Tensor]:
+    """The log-probability of each label, times a root of that probability, whose square is the weight."""
+    log_p = logits.log_softmax(-1)
+    return list((log_p * (log_p.detach() / 2).exp()).unbind(-1))
 
 
 @method(

@@ -41,9 +41,7 @@ def unsir(
     device: str = "auto",
     impair_epochs: Annotated[int, SOURCE] = 1,
     repair_epochs: Annotated[int, SOURCE] = 1,
-    lr: Annotated[
-        float, Search(1e-4, 2e-2, log=True), "as in public benchmarks; the authors: 0.02, then 0.01"
-    ] = 1e-4,
+    lr: Annotated[float, Search(1e-4, 2e-2, log=True), "as in public benchmarks; the authors: 0.02, then 0.01"] = 1e-4,
     noise_steps: Annotated[int, SOURCE] = 40,
     noise_lr: Annotated[float, SOURCE] = 0.1,
     noise_size: Annotated[float, SOURCE] = 0.1,

@@ -26,7 +26,10 @@ DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
 def split(evidence: Evidence) -> tuple[Tensor, dict[str, Tensor]]:
     """Row numbers that probes learn from, and those of each group that they are scored on (see above)."""
     labels, retain, target, test = evidence.labels, *(evidence.rows(g) for g in ("retain", "target", "test"))
-    groups = {"target": target, "test": test, "unseen": test[torch.isin(labels[test], labels[target])]}
+    unseen = test[torch.isin(labels[test], labels[target])]
+    if not len(unseen):  # whole classes are forgotten: their test images are the decoys
+        unseen = evidence.rows("decoy")
+    groups = {"target": target, "test": test, "unseen": unseen}
     if not torch.isin(labels[target], labels[retain]).all():
         retain = torch.cat([retain, groups.pop("target")])
     return retain, {group: rows for group, rows in groups.items() if len(rows)}
