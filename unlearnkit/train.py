@@ -54,8 +54,10 @@ class Recipe:
             parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=True, fused=True
         )
         steps = self.steps(n_samples)
+        # OneCycleLR divides by the length of the rise, which is 0 where the peak is at the very first step
+        rise = self.warmup - 1e-9 if self.warmup * steps == 1 else self.warmup
         return sgd, torch.optim.lr_scheduler.OneCycleLR(
-            sgd, self.lr, total_steps=steps, pct_start=self.warmup, cycle_momentum=False
+            sgd, self.lr, total_steps=steps, pct_start=rise, cycle_momentum=False
         )
 
 
