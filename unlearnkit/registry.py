@@ -33,7 +33,9 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        return (inspect.getdoc(self.function) or "").split("\n")[0]
+        """The first sentence of what the function says of itself."""
+        first = " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
+        return first.split(". ")[0].rstrip(".") + "." if first else ""
 
     def options(self) -> dict[str, inspect.Parameter]:
         """Its keyword options with type and default: all keyword-only parameters but seed and device."""

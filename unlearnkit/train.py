@@ -57,7 +57,7 @@ class Recipe:
         if steps < 8:  # no cycle fits, and torch's divides by zero where its rise is one step long
             return sgd, torch.optim.lr_scheduler.ConstantLR(sgd, factor=1.0)
         return sgd, torch.optim.lr_scheduler.OneCycleLR(
-            sgd, self.lr, total_steps=steps, pct_start=rise, cycle_momentum=False
+            sgd, self.lr, total_steps=steps, pct_start=self.warmup, cycle_momentum=False
         )
 
 
