@@ -3,7 +3,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from unlearnkit.figures import f3
 from unlearnkit.summary import CELL, mean_interval, ratio_interval, rho, shown, summarise
+from unlearnkit.tables import t2_protocols
 
 
 def scores(values, metric="phi", seeds=4):
@@ -60,3 +62,53 @@ def test_rho_is_one_for_original_and_zero_for_clean():
 def test_intervals_are_over_seeds_not_rows():
     table = summarise(scores({"a": [0.0, 1.0, 0.0, 1.0]}), {"s": ("phi", "target", "")})
     assert table.n.tolist() == [4] and table.s.tolist() == [0.5]
+
+
+def tidy(methods, metrics, seeds=3, **more) -> pd.DataFrame:
+    """A tidy score table of made-up numbers: every method, metric and seed."""
+    cell = {
+        "dataset": "d",
+        "train_size": 9,
+        "targets": "tenth",
+        "copies": 0,
+        "kind": "k",
+        "strength": 0.0,
+        "degree": "",
+    }
+    rows = [
+        cell
+        | {"architecture": "a", "seed": s, "method": m, "metric": n, "group": g, "reference": r, "value": v + s}
+        | more
+        for s in range(seeds)
+        for m in methods
+        for n, g, r, v in metrics
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_table_of_protocols_puts_methods_between_the_references():
+    scores = pd.concat(
+        tidy(["scrub", "initial", "retrain", "original", "clean", "finetune"], [("UA", "target", "", v)], protocol=p)
+        for p, v in (("tenth", 1.0), ("class", 2.0))
+    )
+    table = t2_protocols(scores)
+    order = ["original", "retrain", "finetune", "scrub", "clean", "initial"]
+    assert table.protocol.tolist() == ["tenth"] * 6 + ["class"] * 6 and table.method.tolist() == order * 2
+    assert table.UA.tolist() == [2.0] * 6 + [3.0] * 6 and (table.n == 3).all()
+    assert table.UA_high.iloc[0] - table.UA.iloc[0] == pytest.approx(4.302653 / 3**0.5)  # t of 2 degrees of freedom
+
+
+def test_of_many_methods_the_figure_colours_those_far_from_retrain():
+    names = ["original", "retrain", "clean", *(f"m{i:02d}" for i in range(12))]
+    parts = []
+    for i, name in enumerate(names):
+        for copies in (0, 25):
+            value = {"original": 10.0, "clean": 0.0, "retrain": 5.0}.get(name, 5.0 + i / 10)
+            part = tidy([name], [("phi", "target", "", value)]).assign(copies=copies, strength=0.3 if copies else 0.0)
+            part["value"] += 0.1 * part.seed * (name == "original")
+            parts.append(part)
+    figure, data = f3(pd.concat(parts), strength=0.3, copies=25)
+    shown = {t.get_text() for t in figure.legends[0].get_texts()}
+    assert shown == {"retrain", "others", *(f"m{i:02d}" for i in range(5, 12))}
+    assert data.method.nunique() == 13 and len(figure.axes) == 2
+    assert [a.get_visible() for a in figure.axes] == [True, False]  # one strength is no dose

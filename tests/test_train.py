@@ -1,10 +1,11 @@
 import copy
+import time
 
 import pytest
 import torch
 
 from conftest import RECIPE
-from unlearnkit.compute import measured, resolve_device, threads
+from unlearnkit.compute import measured, resolve_device, threads, uncounted
 from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.models import build
@@ -178,3 +179,22 @@ def test_batch_norm_is_otherwise_as_torch_has_it():
     with lone_values(net):
         assert torch.equal(net(x), plain(x))
     assert same(net, plain)
+
+
+def test_work_that_is_not_counted_is_taken_off_every_measurement_around_it():
+    def steps(n):
+        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        for _ in range(n):
+            sgd.step()
+
+    steps(1)  # torch loads much at its first
+    with measured() as outer:
+        steps(1)
+        with measured() as inner:
+            steps(2)
+            with uncounted():
+                steps(4)
+                time.sleep(0.2)
+        steps(8)
+    assert (outer.steps, inner.steps) == (11, 2)
+    assert inner.seconds < 0.2 > outer.seconds > 0
