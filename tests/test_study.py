@@ -1,15 +1,19 @@
 """The whole way, on tasks of a hundred digits: what is cached, shared and paired."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from unlearnkit import study
 from unlearnkit.cell import cells
-from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.methods import methods
 from unlearnkit.metrics import cheap
 from unlearnkit.summary import rho
 from unlearnkit.tables import T2_COLUMNS, relations, t1, t2
 from unlearnkit.tasks import difficulty_artefact, load_pool
+from unlearnkit.train import minimise
 
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 
@@ -189,3 +193,24 @@ def test_diverging_training_is_not_cached(tmp_path):
     with pytest.raises(ArithmeticError, match="not finite from step"):
         study.references([cell])
     assert not list((study.Store().root / "model").glob("*/manifest.json"))
+
+
+def test_a_method_that_diverges_on_a_seed_is_counted_and_stops_nothing(monkeypatch):
+    calls = []
+
+    def diverges(model, task, *, seed, device="auto"):
+        calls.append(seed)
+        return minimise(model, lambda net: iter([task.losses(net, task.forget).mean() * lr[len(calls) - 1]]), lr=1.0)
+
+    lr = [0.01, float("nan"), 0.01]
+    monkeypatch.setitem(methods._entries, "diverges", replace(methods["finetune"], function=diverges))
+    grid = cells(train_size=100, n_targets=4, copies=1, seeds=3, recipe={"epochs": 2})
+    scores = study.scores(grid, [*study.BASELINES, "diverges"])
+    table = t2(scores).set_index("method")
+    assert table.diverged.to_dict() == {"original": 0, "clean": 0, "clean-again": 0, "diverges": 1}
+    assert table.n.to_dict() == {"original": 3, "clean": 3, "clean-again": 3, "diverges": 2}
+    study.scores(grid, ["diverges"])
+    assert len(calls) == 3  # nothing is tried again
+    lost = study.unlearn(grid[1], "diverges")
+    with pytest.raises(NonFiniteLoss, match="diverges: the loss is not finite"):
+        lost.load()

@@ -20,7 +20,7 @@ from unlearnkit import metrics as metrics_module
 from unlearnkit import relearn as relearn_module
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, measured, resolve_device, threads
-from unlearnkit.errors import BadValue, NotApplicable
+from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.inference import predict
 from unlearnkit.methods import applies, methods
@@ -42,13 +42,16 @@ INITIAL = "initial"  # the cell's architecture before any training: a reference 
 
 @dataclass(frozen=True)
 class Trained:
-    """A stored model: its key, and how to load it."""
+    """A stored model: its key, and how to load it; or the record that it diverged, in `artefact.info["diverged"]`."""
 
     key: str
     cell: Cell
     artefact: Artefact
 
     def load(self) -> nn.Module:
+        """Raises NonFiniteLoss if there is no model, since its method diverged."""
+        if "diverged" in self.artefact.info:
+            raise NonFiniteLoss(self.artefact.info["diverged"])
         task, state = load_task(self.cell), load_file(self.artefact.folder / "model.safetensors")
         model = build(self.cell.model, tuple(task.x.shape[1:]), task.n_classes, seed=0)
         if members := {name.split(".")[1] for name in state if name.startswith("members.")}:
@@ -193,8 +196,11 @@ def unlearn(
         model, request = refs["original"].load(), load_task(cell).request(cell.recipe)
         with threads(1):
             _warm_up(model, request, device)
-            with measured() as cost:
-                unlearned = entry(model, request, seed=seed, device=device, **resolved)
+            try:
+                with measured() as cost:
+                    unlearned = entry(model, request, seed=seed, device=device, **resolved)
+            except NonFiniteLoss as error:  # a result, too: it is counted in the tables, and not tried again
+                return cost.as_dict() | {"diverged": f"{method}: {error}"}
         save_file(unlearned.state_dict(), folder / "model.safetensors")
         return cost.as_dict()
 
@@ -346,7 +352,8 @@ def scores(
     out of cells for which it has no meaning (unlearnkit.methods.applies). options: {method: options} that are to differ
     from those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no more
     than one pass of each model, if not given; any others by name. n_models: how many of each kind are made for the
-    metrics that compare ensembles. Raises NotApplicable if no method has a meaning.
+    metrics that compare ensembles. A method that diverged has one row, of metric "diverged". Raises NotApplicable if no
+    method has a meaning.
     """
     metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
     needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
@@ -378,6 +385,10 @@ def _scores(
     refs |= {INITIAL: initial(cell)}
     timed = unlearn(cell, "retrain", device=device)
     (model,) = _rows(cell, name, options, tuned, [""], device)
+    label = name if not options else f"{name}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
+    if "diverged" in model.artefact.info:
+        found = pd.DataFrame([("diverged", "", "all", 1.0)], columns=["metric", "reference", "group", "value"])
+        return found.assign(**cell.columns(), method=label, run=model.key)
     cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
     parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(cell).key]
@@ -405,5 +416,4 @@ def _scores(
 
     artefact = Store().get(spec, make)
     table = pd.read_parquet(artefact.folder / "scores.parquet")
-    label = name if not options else f"{name}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
     return table.assign(**cell.columns(), method=label, run=artefact.key)

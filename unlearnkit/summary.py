@@ -47,7 +47,8 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, 
 
 
 def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    """One row per cell and method; per column its mean over seeds, `<column>_low` and `_high`, and n seeds.
+    """One row per cell and method; per column its mean over seeds, `<column>_low` and `_high`; n seeds that have a value,
+    and on how many more the method diverged.
 
     scores: the tidy table; columns: {name: (metric, group, reference)}.
     """
@@ -55,9 +56,11 @@ def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]])
     for name, key in columns.items():
         groups = _pick(scores, *key).groupby(level=[*CELL, "method"])
         found[name] = pd.Series({index: mean_interval(values) for index, values in groups})
-    table = pd.DataFrame(found)
+    lost = _pick(scores, "diverged", "all", "").groupby(level=[*CELL, "method"]).size()
+    table = pd.DataFrame(found).reindex(scores.set_index([*CELL, "method"]).index.unique().sort_values())
     table.index.names = [*CELL, "method"]
-    return _spread(table)
+    table = _spread(table)
+    return table.assign(n=table.n.fillna(0), diverged=lost.reindex(table.index).fillna(0).astype(int))
 
 
 def rho(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:

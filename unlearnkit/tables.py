@@ -95,7 +95,7 @@ def t2(scores: pd.DataFrame) -> pd.DataFrame:
         found = rho(scores, metric).drop(columns="n")
         table = table.join(found.rename(columns={c: c.replace("rho", name) for c in found}))
     first = [c for c in table if c.startswith(("gap_", "rho"))]
-    return _ordered(table[["n", *first, *(c for c in table if c not in first and c != "n")]])
+    return _ordered(table[["n", "diverged", *first, *(c for c in table if c not in (*first, "n", "diverged"))]])
 
 
 def t2_protocols(scores: pd.DataFrame) -> pd.DataFrame:
@@ -106,8 +106,8 @@ def t2_protocols(scores: pd.DataFrame) -> pd.DataFrame:
     parts = {}
     for protocol, part in scores.groupby("protocol", sort=False):
         table = summarise(part, PROTOCOL_COLUMNS)
-        parts[protocol] = _ordered(table[["n", *(c for c in table if c != "n")]]).drop(columns=CELL)
-    return pd.concat(parts, names=["protocol"]).reset_index(level=0)
+        parts[protocol] = _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
+    return pd.concat(parts, names=["protocol"]).reset_index(level=0).drop(columns=CELL).reset_index(drop=True)
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
