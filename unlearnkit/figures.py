@@ -174,17 +174,29 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
     panels = sorted(data[of].drop_duplicates().itertuples(index=False), key=lambda p: (*p[:2], rank.get(p[2], 9)))
     names = sorted(data.method.unique(), key=lambda m: (m != "retrain", m))  # retrain first, in black
     colours = dict(zip(names, ["black", *sns.color_palette("colorblind", len(names))], strict=False))
-    shape = {"squeeze": False, "sharey": True, "layout": "constrained"}
-    figure, axes = plt.subplots(len(panels), 2, figsize=(9.5, 2.9 * len(panels)), **shape)
-    for row, panel in zip(axes, panels, strict=True):
+    doses = 1 + (data.strength[data.copies > 0].nunique() > 1)  # one strength alone is no dose
+    across = 2 // doses  # data sets side by side, then
+    shape = {
+        "squeeze": False,
+        "sharey": True,
+        "layout": "constrained",
+        "figsize": (9.5, 2.9 * -(-len(panels) // across)),
+    }
+    figure, axes = plt.subplots(-(-len(panels) // across), 2, **shape)
+    rows = axes.reshape(-1, doses)
+    for row, panel in zip(rows, panels):
         part = data[(data[of] == list(panel)).all(axis=1)]
-        by_copies = part[(part.strength == strength) | (part.copies == 0)]
         label = f"{panel.dataset} ({panel.train_size:,}), {panel.targets} targets"
+        by_copies = part[(part.strength == strength) | (part.copies == 0)]
         _dose(row[0], by_copies, "copies", names, colours, f"{label}, r = {strength:g}")
-        _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{label}, m = {copies}")
-        row[0].set_ylabel("residual influence rho")
-    axes[-1][0].set_xlabel("similar copies per target, m")
-    axes[-1][1].set_xlabel("share of blocks masked, r")
+        row[0].set_xlabel("similar copies per target, m")
+        if doses == 2:
+            _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{label}, m = {copies}")
+            row[1].set_xlabel("share of blocks masked, r")
+    for axis in rows[len(panels) :].flatten():
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("residual influence rho")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     return _finished(figure), data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
 
@@ -230,5 +242,6 @@ def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:
     for level in (0, 1):
         axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
     axis.set_ylim(low, high)
+    axis.set_xlim(-0.5, len(places) - 0.5)
     axis.set_xticks([*places.values()], [f"{v:g}" for v in places])
     axis.set_title(title, fontsize=10)
