@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_builders import RawImages
 from data_builders.compose import compose
-from data_builders.draw import HARD_SHARE, Targets, draw
+from data_builders.draw import HARD_SHARE, WHOLE, Targets, draw
 from data_builders.kinds import kinds
 from data_builders.natural import neighbours
 from unlearnkit.compute import generator
@@ -72,11 +72,11 @@ def composed(targets, n=3, copies=1, train_size=80, seed=0, which=(), raw=RAW, *
     st.integers(0, 10**6),
 )
 def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size, seed):
-    copies = min(copies, 1) if targets == "class" else copies
+    copies = min(copies, 1) if targets in WHOLE else copies
     task = composed(targets, n, copies, train_size, seed)
     assert len(task.training_set("original")) == train_size
     found = {role: sources(task, role) for role in ("target", "filler", "decoy", "test")}
-    if targets == "class":
+    if targets in WHOLE:
         n, n_decoys = len(found["target"]), TEST // CLASSES
     else:
         n = n_decoys = train_size // 10 if targets == "tenth" else n
@@ -93,13 +93,13 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
             assert torch.equal(task.x[row], x[at])
             assert (int(task.y[row]) == int(y[at])) != (targets == "canary" and role in ("target", "decoy"))
     assert set(found["test"]) <= set(TEST_ROW)
-    if targets != "class":
+    if targets not in WHOLE:
         assert len(found["test"]) == TEST and set(found["decoy"]) <= set(ROW)
 
 
 @pytest.mark.parametrize("targets", Targets.__args__)
 def test_a_seed_draws_the_same_whatever_is_copied(targets):
-    none, some = composed(targets, copies=0), composed(targets, copies=2 if targets != "class" else 1)
+    none, some = composed(targets, copies=0), composed(targets, copies=2 if targets not in WHOLE else 1)
     for role in ("target", "decoy", "test"):
         assert sources(none, role) == sources(some, role)
     assert sources(none, "filler")[: len(sources(some, "filler"))] == sources(some, "filler")
@@ -185,7 +185,7 @@ def test_to_forget_every_class_is_an_error(which):
 
 @pytest.mark.parametrize("label", [-1, 4, 99])
 def test_a_class_that_is_not_there_is_named(label):
-    with pytest.raises(BadValue, match=f"no class {label}; classes go from 0 to 3"):
+    with pytest.raises(BadValue, match=f"no class {label}; class names go from 0 to 3"):
         composed("class", which=[0, label])
 
 
@@ -260,7 +260,7 @@ def test_ids_that_cannot_be_targets_are_named(which, message):
 
 @pytest.mark.parametrize("targets", ["random", "spread", "hard", "canary", "tenth"])
 def test_which_goes_with_ids_and_class_only(targets):
-    with pytest.raises(BadValue, match=f"targets='ids' or 'class', not '{targets}'"):
+    with pytest.raises(BadValue, match=f"targets='ids', 'class' or 'subclass', not '{targets}'"):
         composed(targets, which=[1])
 
 

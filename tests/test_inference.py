@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from conftest import same
 from unlearnkit.compute import threads
+from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue
 from unlearnkit.inference import BATCH, predict
 from unlearnkit.models import Ensemble, build, head, outputs
