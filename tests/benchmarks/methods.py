@@ -162,7 +162,7 @@ def main(rounds: int) -> None:
     print(f"small_cnn on 1,000 digits, one thread, best of {rounds} interleaved rounds; wanted: at most {WANTED}")
     worst = 0.0
     for name in sorted(methods):
-        which = int(methods[name].info.get("whole_classes", False))
+        which = int(methods[name].info["whole_classes"] is True)
         model, request = models[which], tasks[which].request(recipe)
         options = {"epochs": 1} if "epochs" in methods[name].options() else {}
         run = lambda: methods[name](model, request, seed=0, device="cpu", **options)  # noqa: E731
