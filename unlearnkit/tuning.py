@@ -4,7 +4,6 @@ Values are searched for where similar samples play no part (random targets, no c
 reported with similar samples was not tuned for them. Everything that was tried is written down (unlearnkit.tuned).
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,11 @@ from unlearnkit.evidence import Evidence
 from unlearnkit.methods import Search, methods
 from unlearnkit.progress import Progress, duration
 from unlearnkit.registry import check_type
-from unlearnkit.results import write_whole
 from unlearnkit.store import Spec, Store, provenance
 from unlearnkit.task import SimilarityTask
 from unlearnkit.tasks import load_task, task_artefact
 from unlearnkit.train import Recipe
+from unlearnkit.tuning_record import write
 
 TRIALS, SEEDS = 20, 5  # of each method: as many settings, each on as many forget sets
 FORGOTTEN = 5  # a fifth of the training set; see `protocol`
@@ -196,35 +195,6 @@ def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
         "sources": code.digests([methods[method]]),
         "made": provenance() | {"optuna": optuna.__version__},
     }
-
-
-def write(record: Mapping) -> Path:
-    """Put a record in its place, whole or not at all. A file that says the same already keeps its date."""
-    file = tuned_values.place(*(record[k] for k in ("method", "dataset", "model")))
-    if not file.is_file() or _lasting(json.loads(file.read_text())) != _lasting(json.loads(json.dumps(record))):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda path: path.write_text(_by_line(record)))
-    return file
-
-
-def _lasting(record: Mapping) -> dict:
-    """All that the same code finds again: not when, and on which machine."""
-    return {k: v for k, v in record.items() if k != "made"}
-
-
-def _by_line(record: Mapping) -> str:
-    """JSON with one line per entry, and in lists and tables of more than one per item: a change is seen in a diff."""
-    lines = []
-    for key, value in record.items():
-        if isinstance(value, dict) and len(value) > 1:
-            inner = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()]
-            text = "{\n  " + ",\n  ".join(inner) + "\n }"
-        elif isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
-        else:
-            text = json.dumps(value)
-        lines.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 # --- many methods --------------------------------------------------------------------------------------------------
