@@ -7,10 +7,10 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from unlearnkit.divergence import js, kl
+from unlearnkit.heads import outputs
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.attacks import confidence_attack, entropy_attack
 from unlearnkit.metrics.ensembles import BINS, EPS, histogram_kl
-from unlearnkit.models import outputs
 from unlearnkit.registry import Entry
 from unlearnkit.task import unit
 

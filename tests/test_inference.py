@@ -6,8 +6,9 @@ import torch
 from unlearnkit.compute import threads
 from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue
+from unlearnkit.heads import Ensemble, head, outputs
 from unlearnkit.inference import BATCH, predict
-from unlearnkit.models import Ensemble, build, head, outputs
+from unlearnkit.models import build
 
 SHAPE = (3, 28, 28)
 

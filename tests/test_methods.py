@@ -13,6 +13,7 @@ from unlearnkit.contracts import CONTRACTS, check, input_is_untouched, output_ke
 from unlearnkit.divergence import kl
 from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.gradients import per_sample, squared
+from unlearnkit.heads import Ensemble, head, outputs
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods.boundary_shrink import nearest_labels
 from unlearnkit.methods.cf_k import last_blocks
@@ -22,7 +23,7 @@ from unlearnkit.methods.random_label import draw_labels, relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
 from unlearnkit.methods.scrub import scrub
 from unlearnkit.methods.unsir import error_maximising
-from unlearnkit.models import Classifier, Ensemble, build, head, outputs
+from unlearnkit.models import Classifier, build
 from unlearnkit.task import Request, Samples
 from unlearnkit.train import fit
 

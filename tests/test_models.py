@@ -6,7 +6,8 @@ from torch import nn
 
 from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.models import Classifier, Ensemble, blocks, build, fresh, head, head_name, models, outputs, with_head
+from unlearnkit.heads import Ensemble, blocks, head, head_name, outputs, with_head
+from unlearnkit.models import Classifier, build, fresh, models
 
 SHAPE = (1, 28, 28)  # one that every model takes
 NAMES = [*sorted(models), "torchvision:mobilenet_v3_small"]

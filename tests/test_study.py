@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unlearnkit import study
+from unlearnkit import references, study
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
 from unlearnkit.methods import methods
@@ -32,7 +32,7 @@ def test_without_copies_retrain_is_clean_and_with_them_it_is_not(grid):
 def test_nothing_is_trained_twice(grid, monkeypatch):
     study.references(grid)
     study.unlearn(grid[0], "finetune")
-    monkeypatch.setattr(study, "_train", None)
+    monkeypatch.setattr(references, "_train", None)
     monkeypatch.setattr(study, "_warm_up", None)
     study.references(grid)
     study.unlearn(grid[0], "finetune")
@@ -161,15 +161,15 @@ def test_metrics_asked_for_by_name_get_what_they_need(grid, monkeypatch):
     assert found["KLoM", "clean", "clean", "target"] == 0 < found["KLoM", "original", "clean", "target"]
     assert found["U-LiRA", "clean", "clean", "target"] == 0.5
     assert found["CKA", "clean", "clean", "test"] == pytest.approx(1)
-    for part in ("_train", "_warm_up"):
-        monkeypatch.setattr(study, part, None)
+    monkeypatch.setattr(references, "_train", None)
+    monkeypatch.setattr(study, "_warm_up", None)
     assert study.scores([cell], rows, metrics=asked, n_models=4).equals(table)
     more = study.scores([cell], ["clean"], metrics=["DA"])
     assert set(more.metric) == {"DA"} and more.run[0] not in set(table.run)
 
 
 def test_an_unknown_metric_fails_before_any_training(grid, monkeypatch):
-    monkeypatch.setattr(study, "_train", None)
+    monkeypatch.setattr(references, "_train", None)
     with pytest.raises(UnknownName, match="Did you mean 'KLoM'"):
         study.scores(grid, ["clean"], metrics=["KLoMM"])
 
@@ -183,7 +183,7 @@ def test_an_unknown_metric_fails_before_any_training(grid, monkeypatch):
     ],
 )
 def test_wrong_names_fail_before_any_training(grid, names, options, error, message, monkeypatch):
-    monkeypatch.setattr(study, "_train", None)
+    monkeypatch.setattr(references, "_train", None)
     with pytest.raises(error, match=message):
         study.scores(grid, names, options)
 

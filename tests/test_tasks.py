@@ -7,9 +7,10 @@ import torch
 from unlearnkit import figures, study, tables, tasks
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.heads import outputs
 from unlearnkit.inference import predict
-from unlearnkit.models import outputs
 from unlearnkit.pretrained import Ruler, pretrained
+from unlearnkit.references import measured_pairs
 from unlearnkit.task import unit
 
 SMALL = {"n_targets": 4, "train_size": 80, "copies": 3, "recipe": {"epochs": 2, "batch_size": 32}}
@@ -66,13 +67,13 @@ def test_natural_neighbours_by_the_features_of_a_model():
 
 def test_features_are_compared_pair_by_pair():
     (cell,) = cells(seeds=1, **SMALL)
-    task, pairs = study.load_task(cell), study.measured_pairs(cell, "original")
+    task, pairs = study.load_task(cell), measured_pairs(cell, "original")
     model = study.references([cell])[0]["original"].load()
     with torch.no_grad():
         vectors = model.features(unit(task.x))
     a, b = (vectors[torch.tensor(pairs[c].to_numpy())] for c in ("anchor", "similar"))
     assert pairs.feature_cosine.tolist() == pytest.approx(torch.cosine_similarity(a, b).tolist(), abs=1e-5)
-    assert "feature_cosine" not in study.measured_pairs(cell)
+    assert "feature_cosine" not in measured_pairs(cell)
     card = tables.t1([cell], by="original")
     assert (
         0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1 and tables.t1([cell]).feature_cosine.isna().all()

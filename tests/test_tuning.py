@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import grid, objective, paths, results, study, tables, tuned, tuning
+from unlearnkit import grid, objective, paths, references, results, study, tables, tuned, tuning
 from unlearnkit.cell import Cell
 from unlearnkit.cli import main
 from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
@@ -158,6 +158,7 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr(tuning, "load_task", noisy)
     monkeypatch.setattr(study, "load_task", noisy)
+    monkeypatch.setattr(references, "load_task", noisy)
     tuning._reference.cache_clear()
     after = tuning.trial(cell, NAME, options)
     tuning._reference.cache_clear()
@@ -296,7 +297,7 @@ def test_scores_are_of_tuned_values_unless_told_otherwise():
 )
 def test_a_file_that_is_out_of_place_or_wrong_is_refused_before_any_training(changes, error, message, monkeypatch):
     write(**changes)
-    monkeypatch.setattr(study, "_train", None)
+    monkeypatch.setattr(references, "_train", None)
     with pytest.raises(error, match=message):
         study.scores([CELL], [NAME])
     ((_, state, detail),) = tuned.states()

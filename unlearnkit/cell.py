@@ -61,11 +61,14 @@ class Cell:
         }
 
 
-def cells(seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None, **values) -> list[Cell]:
+def cells(
+    seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None, also: Iterable[Mapping] = (), **values
+) -> list[Cell]:
     """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
-    seeds: how many (0, 1, ...), or which. The list `which` is one value. Raises UnknownName for a name that a cell does
-    not have, and BadValue for a value that it cannot have.
+    seeds: how many (0, 1, ...), or which. also: further grids, each by what differs from this one, say
+    {"copies": 25, "strength": [0.1, 0.7]}; a cell of both stands once. The list `which` is one value. Raises UnknownName
+    for a name that a cell does not have, and BadValue for a value that it cannot have.
     """
     known = {f.name for f in fields(Cell)}
     for name in values:
@@ -83,4 +86,6 @@ def cells(seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None
     lists = {k: v if isinstance(v, list | tuple | range) and k != "which" else [v] for k, v in values.items()}
     made = [Cell(recipe=recipe or Recipe(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in which]  # fmt: skip
+    for extra in also:
+        made += cells(**{"seeds": seeds, "recipe": recipe, **values, **extra})
     return list(dict.fromkeys(made))

@@ -190,14 +190,15 @@ def _notebooks() -> list[dict]:
 
 def _export(given) -> int:
     from data_builders.export import export
-    from unlearnkit import study
     from unlearnkit.cell import cells
+    from unlearnkit.references import measured_pairs
+    from unlearnkit.tasks import load_task
 
     values = {"seed": 0} | {name: _value(text) for name, text in given.p}
     (cell, *more) = cells(seeds=[values.pop("seed")], **values)
     if more:
         raise BadValue(f"one task is exported at a time, and these values make {len(more) + 1}: give no lists")
-    task = replace(study.load_task(cell), pairs=study.measured_pairs(cell, given.features))
+    task = replace(load_task(cell), pairs=measured_pairs(cell, given.features))
     folder = export(task, Path(given.folder), made=cell.task_params() | {"feature_cosine": given.features or "none"})
     print(f"{folder.name}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0

@@ -22,7 +22,7 @@ def digests(roots: Iterable[Callable | ModuleType]) -> dict[str, str]:
     Comments, docstrings and layout do not count. A function from elsewhere (a notebook, a plugin) counts by its own
     source and that of the project modules its file imports.
     """
-    return _digests(tuple(getattr(thing, "function", thing) for thing in roots))  # a registry entry is its function
+    return _digests(tuple(f for thing in roots for f in getattr(thing, "functions", (thing,))))  # of registry entries
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.compute import autocast, resolve_device
-from unlearnkit.models import heads, outputs
+from unlearnkit.heads import heads, outputs
 from unlearnkit.task import unit
 
 BATCH = 128  # images at once: what a layer makes of them stays in a processor's cache

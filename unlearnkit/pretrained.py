@@ -5,14 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.errors import BadValue, unknown
-from unlearnkit.models import head_name, torchvision_names
+from unlearnkit.heads import head_name
+from unlearnkit.models import torchvision_names
 
 # of ImageNet, which all of torchvision's weights were trained with
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Ruler(nn.Module):
-    """A classifier fed as torchvision's weights want it; `unlearnkit.models.outputs` gives its features.
+    """A classifier fed as torchvision's weights want it; `unlearnkit.heads.outputs` gives its features.
 
     x: (n, 1 or 3, height, width) in [0, 1], enlarged to side x side pixels. Raises BadValue if it has no linear head.
     """

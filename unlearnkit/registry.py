@@ -4,6 +4,7 @@ A file dropped into the registry's package is found; so is a module or `.py` fil
 (comma-separated), which is how code of your own gets into every notebook, papermill run and table.
 """
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -37,6 +38,15 @@ class Entry:
         first = " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
         return first.split(". ")[0].rstrip(".") + "." if first else ""
 
+    @property
+    def functions(self) -> tuple[Callable, ...]:
+        """All functions whose code its results depend on."""
+        return (self.function,)
+
+    def hints(self) -> dict[str, object]:
+        """Its annotations by name, with what stands beside the types."""
+        return typing.get_type_hints(self.function, include_extras=True)
+
     def options(self) -> dict[str, inspect.Parameter]:
         """Its keyword options with type and default: all keyword-only parameters but seed and device."""
         found = inspect.signature(self.function).parameters.values()
@@ -44,7 +54,7 @@ class Entry:
 
     def described(self) -> list[dict]:
         """One row per option: name, type in plain words, default, source, and search, what tuning may try (or None)."""
-        hints = typing.get_type_hints(self.function, include_extras=True)
+        hints = self.hints()
         rows = []
         for name, option in self.options().items():
             hint = hints.get(name, object)
@@ -61,7 +71,7 @@ class Entry:
 
         Raises UnknownName for an option it does not have and BadValue for one of the wrong type.
         """
-        options, hints = self.options(), typing.get_type_hints(self.function)
+        options, hints = self.options(), self.hints()
         for name, value in given.items():
             if name not in options:
                 raise unknown(f"option of {self.kind} {self.name!r}", name, options)
@@ -72,6 +82,36 @@ class Entry:
         return {n: given.get(n, p.default) for n, p in options.items()}
 
 
+@dataclass(frozen=True)
+class Wrapped(Entry):
+    """A function around another entry, called with that one first; its options are those of both.
+
+    Raises BadValue if both have an option of the same name.
+    """
+
+    base: Entry = None
+
+    def __post_init__(self):
+        if shared := set(Entry.options(self)) & set(self.base.options()):
+            raise BadValue(
+                f"{self.kind} {self.name!r}: both the wrapper and {self.base.name} have an option {', '.join(shared)}"
+            )
+
+    def __call__(self, *args, **kwargs):
+        inner = {name: kwargs.pop(name) for name in self.base.options() if name in kwargs}
+        return self.function(functools.partial(self.base, **inner), *args, **kwargs)
+
+    @property
+    def functions(self) -> tuple[Callable, ...]:
+        return (self.function, *self.base.functions)
+
+    def hints(self) -> dict[str, object]:
+        return self.base.hints() | Entry.hints(self)
+
+    def options(self) -> dict[str, inspect.Parameter]:
+        return Entry.options(self) | self.base.options()
+
+
 def check_type(what: str, value: object, hint: object) -> None:
     """Raises BadValue unless `value` is of the type `hint` (int passes for float, bool not for int)."""
     if not _fits(value, hint):
@@ -80,6 +120,8 @@ def check_type(what: str, value: object, hint: object) -> None:
 
 def _plainly(hint) -> str:
     """`float`, `list[int]`, `Literal['a', 'b']`: a type as a person would write it."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return _plainly(typing.get_args(hint)[0])
     if isinstance(hint, type) and not typing.get_args(hint):
         return hint.__name__
     return str(hint).replace("typing.", "")
@@ -87,6 +129,8 @@ def _plainly(hint) -> str:
 
 def _fits(value, hint) -> bool:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _fits(value, args[0])
     if hint in (object, typing.Any):
         return True
     if origin in (typing.Union, types.UnionType):

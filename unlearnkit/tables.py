@@ -8,6 +8,7 @@ import torch
 from unlearnkit import study
 from unlearnkit import tuned as tuned_values
 from unlearnkit.cell import Cell
+from unlearnkit.references import feature_cosine, measured_pairs, references
 from unlearnkit.similarity import MEASURES
 from unlearnkit.summary import CELL, rho, summarise
 from unlearnkit.task import ROLES
@@ -59,7 +60,7 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     features are compared, too: "original", a torchvision classifier, or "" for none (no model is then trained).
     """
     if by == "original":
-        study.references(cells, ["original"])  # the missing ones are trained together
+        references(cells, ["original"])  # the missing ones are trained together
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(tuple(v for k, v in cell.columns().items() if k != "seed"), []).append(cell)
@@ -139,7 +140,7 @@ def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
         a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
         values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
         if by:
-            values["feature_cosine"] = study.feature_cosine(cell, a.numpy(), b.numpy(), by)
+            values["feature_cosine"] = feature_cosine(cell, a.numpy(), b.numpy(), by)
         parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
     table = pd.concat(parts, ignore_index=True)
     return table[["relation", "target", *(["strength"] if "strength" in table else []), *_measures(table)]]
@@ -150,5 +151,5 @@ def _measures(table: pd.DataFrame) -> list[str]:
 
 
 def _target_pairs(cell: Cell, by: str) -> pd.DataFrame:
-    pairs = study.measured_pairs(cell, by)
+    pairs = measured_pairs(cell, by)
     return pairs[pairs.anchor.isin(study.load_task(cell).index("target").tolist())]

@@ -43,13 +43,14 @@ def read(file: Path) -> dict:
 
 
 def values(method: str, dataset: str, model: str) -> dict:
-    """The tuned options of a method, {} where nobody has tuned it.
+    """The tuned options of a method, {} where nobody has tuned it; one in a wrapper has its own, or else those without.
 
     Raises what `read` does, UnknownName for an option that the method does not have, BadValue for one of a wrong type.
     """
     file = place(method, dataset, model)
     if not file.is_file():
-        return {}
+        base = getattr(methods[method], "base", None)
+        return values(base.name, dataset, model) if base else {}
     found = read(file)["values"]
     try:
         methods[method].resolve(found)

@@ -7,13 +7,34 @@ Each option is `name: Annotated[type, where its default comes from] = default`, 
 `unlearnkit tune` may choose its value.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from unlearnkit.errors import NotApplicable
-from unlearnkit.registry import Registry
+from unlearnkit.registry import Entry, Registry, Wrapped
 from unlearnkit.task import Request
+from unlearnkit.wrappers import wrappers
 
-methods = Registry("method", "unlearnkit.methods")
+
+class Methods(Registry):
+    """The registered methods, and any of them in a wrapper: "expand(finetune)". See unlearnkit.wrappers."""
+
+    @property
+    def families(self) -> dict[str, Entry]:
+        """What is listed for names that are not registered one by one."""
+        return {f"{name}(METHOD)": replace(entry, name=f"{name}(METHOD)") for name, entry in wrappers.items()}
+
+    def __getitem__(self, name: str) -> Entry:
+        if not (parts := re.fullmatch(r"(\w+)\((.+)\)", name)):
+            return super().__getitem__(name)
+        wrapper, base = wrappers[parts[1]], self[parts[2]]
+        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info, base)
+
+    __contains__ = Mapping.__contains__
+
+
+methods = Methods("method", "unlearnkit.methods")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from unlearnkit.compute import generator
+from unlearnkit.heads import head, with_head
 from unlearnkit.methods import BATCH, Search, method
-from unlearnkit.models import head, with_head
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.errors import BadValue
+from unlearnkit.heads import blocks
 from unlearnkit.methods import BATCH, OURS, Search, method
-from unlearnkit.models import blocks
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 
@@ -31,7 +31,7 @@ def cf_k(
     lr: Annotated[float, Search(1e-3, 0.2, log=True), "Goel et al. 2022"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise the loss on R over the weights of the last k blocks (unlearnkit.models.blocks); all others stay.
+    """Minimise the loss on R over the weights of the last k blocks (unlearnkit.heads.blocks); all others stay.
 
     Raises BadValue for a k that the model does not have.
     """

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from torch import nn
 
+from unlearnkit.heads import head
 from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
-from unlearnkit.models import head
 from unlearnkit.task import Request
 from unlearnkit.train import minimise
 

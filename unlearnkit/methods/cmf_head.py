@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from unlearnkit.errors import NotApplicable
+from unlearnkit.heads import head, outputs, with_head
 from unlearnkit.methods import method
-from unlearnkit.models import head, outputs, with_head
 from unlearnkit.task import Request
 from unlearnkit.train import at_rest
 

@@ -6,10 +6,9 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.methods import BATCH, OURS, Search, method
-from unlearnkit.methods.cf_k import last_blocks
+from unlearnkit.methods.cf_k import cf_k, last_blocks
 from unlearnkit.models import fresh
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
 @method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False)
@@ -24,18 +23,11 @@ def eu_k(
     lr: Annotated[float, Search(1e-3, 0.2, log=True), "Goel et al. 2022"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Draw the last k blocks (unlearnkit.models.blocks) anew and train them on R; all other weights stay.
+    """Draw the last k blocks (unlearnkit.heads.blocks) anew and train them on R; all other weights stay.
 
     Raises BadValue for a k that the model does not have.
     """
-    task = task.to(device)
     start = copy.deepcopy(model)
     for layer, new in zip(last_blocks(start, k), last_blocks(fresh(model, seed), k), strict=True):
         layer.load_state_dict(new.state_dict())
-
-    def losses(net):
-        for epoch in range(epochs):
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
-
-    return minimise(start, losses, lr=lr, device=device, only=lambda net: last_blocks(net, k))
+    return cf_k(start, task, seed=seed, device=device, k=k, epochs=epochs, lr=lr, batch_size=batch_size)

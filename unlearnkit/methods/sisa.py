@@ -8,8 +8,9 @@ from torch import nn
 
 from unlearnkit.compute import derive, generator, uncounted
 from unlearnkit.errors import BadValue
+from unlearnkit.heads import Ensemble
 from unlearnkit.methods import method
-from unlearnkit.models import Ensemble, fresh
+from unlearnkit.models import fresh
 from unlearnkit.task import Request, Samples, joined
 from unlearnkit.train import Recipe, fit
 

@@ -1,4 +1,4 @@
-"""The figures of the study: each one function that returns the figure and the data behind it."""
+"""What similar samples look like, and how similar they measure: F1, F2."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,15 +17,11 @@ from unlearnkit import study
 from unlearnkit.cell import Cell
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
+from unlearnkit.figures.style import finished
+from unlearnkit.references import references
 from unlearnkit.similarity import MEASURES
-from unlearnkit.summary import CELL, rho
 from unlearnkit.tables import relations
 from unlearnkit.task import SimilarityTask, unit
-
-COLOURS = 7  # methods that a figure can tell apart, beside retrain
-
-sns.set_theme(style="whitegrid", context="notebook")
-plt.rcParams["savefig.bbox"] = "tight"
 
 
 def f1(
@@ -54,7 +50,7 @@ def f1(
             _picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
             of = {"dataset": cell.columns()["dataset"], "target": target, "label": int(task.y[target])}
             rows.append({**of, "b": block, "r": strength, **measures})
-    return _finished(figure), pd.DataFrame(rows)
+    return finished(figure), pd.DataFrame(rows)
 
 
 def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
@@ -86,7 +82,7 @@ def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.
             _picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
             asked = "" if kind in natural else degree
             rows.append({"dataset": cell.columns()["dataset"], "kind": kind, "degree": asked, **measures})
-    return _finished(figure), pd.DataFrame(rows)
+    return finished(figure), pd.DataFrame(rows)
 
 
 def _of_degree(cell: Cell, kind: str, image: Tensor, fillers: Tensor, degree: str) -> Tensor | None:
@@ -102,12 +98,6 @@ def _of_degree(cell: Cell, kind: str, image: Tensor, fillers: Tensor, degree: st
 
 def _sheet(rows: int, columns: int):
     return plt.subplots(rows, columns, figsize=(1.2 * columns, 1.4 * rows), squeeze=False, layout="constrained")
-
-
-def _finished(figure: Figure) -> Figure:
-    """Out of pyplot's hands, or a notebook would show it twice."""
-    plt.close(figure)
-    return figure
 
 
 def _ink(task: SimilarityTask) -> str:
@@ -130,7 +120,7 @@ def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
     One row of panels per data set, one column per measure; by: whose features are compared, see `tables.t1`.
     """
     if by == "original":
-        study.references(cells, ["original"])  # the missing ones are trained together
+        references(cells, ["original"])  # the missing ones are trained together
     seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(cells)])}  # fillers and decoys once per seed
     parts = []
     for i, cell in enumerate(cells):
@@ -160,95 +150,4 @@ def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
     labels = [text.get_text() for text in legend.get_texts()]
     legend.remove()
     figure.legend(legend.legend_handles, labels, loc="outside right center", fontsize=9, frameon=False)
-    return _finished(figure), data.drop(columns="pair")
-
-
-def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
-    """Dose-response: residual influence against the number of copies (at `strength`) and against strength (at `copies`).
-
-    One row of panels per data set, size and kind of targets, one line per method, 95% intervals over seeds; a masked rho
-    has no point. Of many methods those have colours that end farthest from retrain at that dose, mean over the panels; the
-    others are grey and without intervals, and all are in the data.
-    """
-    data = rho(scores, metric).reset_index()
-    data = data[~data.method.isin(study.BASELINES)]
-    of = ["dataset", "train_size", "targets"]
-    rank = {t: i for i, t in enumerate(("random", "spread", "hard", "canary"))}
-    panels = sorted(data[of].drop_duplicates().itertuples(index=False), key=lambda p: (*p[:2], rank.get(p[2], 9)))
-    names = _by_distance(data[(data.strength == strength) & (data.copies == copies)], data.method.unique())
-    colours = dict.fromkeys(names, "0.8") | dict(zip(names, ["black", *sns.color_palette("colorblind", COLOURS)]))
-    doses = 1 + (data.strength[data.copies > 0].nunique() > 1)  # one strength alone is no dose
-    across = 2 // doses  # data sets side by side, then
-    shape = {
-        "squeeze": False,
-        "sharey": True,
-        "layout": "constrained",
-        "figsize": (9.5, 2.9 * -(-len(panels) // across)),
-    }
-    figure, axes = plt.subplots(-(-len(panels) // across), 2, **shape)
-    rows = axes.reshape(-1, doses)
-    for row, panel in zip(rows, panels):
-        part = data[(data[of] == list(panel)).all(axis=1)]
-        label = f"{panel.dataset} ({panel.train_size:,}), {panel.targets} targets"
-        by_copies = part[(part.strength == strength) | (part.copies == 0)]
-        _dose(row[0], by_copies, "copies", names, colours, f"{label}, r = {strength:g}")
-        row[0].set_xlabel("similar copies per target, m")
-        if doses == 2:
-            _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{label}, m = {copies}")
-            row[1].set_xlabel("share of blocks masked, r")
-    for axis in rows[len(panels) :].flatten():
-        axis.set_visible(False)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("residual influence rho")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
-    return _finished(figure), data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
-
-
-def _by_distance(data: pd.DataFrame, methods: Sequence[str]) -> list[str]:
-    """Methods, retrain first, then those farthest from its rho on average over the panels."""
-    wide = data.set_index([*CELL, "method"]).rho.unstack("method")
-    far = wide.sub(wide["retrain"], axis=0).abs().mean() if "retrain" in wide else pd.Series(dtype=float)
-    return sorted(methods, key=lambda m: (m != "retrain", -far.fillna(0).get(m, 0), m))
-
-
-def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
-    """Residual influence of retraining against the size of the training set, one line per data set; 95% intervals."""
-    data = rho(scores, metric).reset_index()
-    data = data[data.method == "retrain"].sort_values("train_size")
-    figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
-    sizes = {size: place for place, size in enumerate(sorted(data.train_size.unique()))}
-    for offset, (name, line) in enumerate(data.dropna(subset="rho").groupby("dataset")):
-        spread = line[["rho_low", "rho_high"]].sub(line.rho, axis=0).abs().fillna(0).T.to_numpy()
-        axis.errorbar(line.train_size.map(sizes) + 0.06 * offset, line.rho, spread, marker="o", capsize=2, label=name)
-    for level in (0, 1):
-        axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
-    axis.set_xticks([*sizes.values()], [f"{size:,}" for size in sizes])
-    axis.set(xlabel="size of the training set", ylabel="residual influence rho of retrain")
-    if axis.get_legend_handles_labels()[0]:  # none where all are masked
-        axis.legend(fontsize=9)
-    return _finished(figure), data[[*CELL, "rho", "rho_low", "rho_high", "n"]]
-
-
-def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:
-    """Lines with intervals; what lies outside the panel is marked at its edge."""
-    low, high = -0.6, 1.6
-    places = {value: i for i, value in enumerate(sorted(data[x].unique()))}
-    for offset, name in enumerate(names):
-        line = data[(data.method == name) & data.rho.notna()].sort_values(x)
-        at = line[x].map(places) + 0.05 * (min(offset, COLOURS) - COLOURS / 2)
-        spread = (line[["rho_low", "rho_high"]].sub(line.rho, axis=0)).abs().fillna(0).T.to_numpy()
-        if colours[name] == "0.8":
-            axis.plot(at, line.rho, color="0.8", lw=1, zorder=1, label="others" if offset == COLOURS + 1 else None)
-            continue
-        style = {"lw": 2.2 if name == "retrain" else 1.3, "ms": 4, "capsize": 2, "elinewidth": 1}
-        axis.errorbar(at, line.rho, spread, marker="o", label=name, color=colours[name], **style)
-        for value, place in zip(line.rho, at):
-            if not low <= value <= high:
-                marker = "^" if value > high else "v"
-                axis.plot(place, high - 0.05 if value > high else low + 0.05, marker, color=colours[name], ms=6)
-    for level in (0, 1):
-        axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
-    axis.set_ylim(low, high)
-    axis.set_xlim(-0.5, len(places) - 0.5)
-    axis.set_xticks([*places.values()], [f"{v:g}" for v in places])
-    axis.set_title(title, fontsize=10)
+    return finished(figure), data.drop(columns="pair")

@@ -1,0 +1,149 @@
+"""The reference models of a cell - original, retrain, clean - trained together, stored once; and what their features say
+of which samples are alike."""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unlearnkit.cell import Cell
+from unlearnkit.compute import derive, resolve_device
+from unlearnkit.errors import NonFiniteLoss
+from unlearnkit.heads import Ensemble
+from unlearnkit.inference import predict
+from unlearnkit.models import build, models
+from unlearnkit.pretrained import pretrained
+from unlearnkit.progress import Progress
+from unlearnkit.stack import fit_many
+from unlearnkit.store import Artefact, Spec, Store
+from unlearnkit.task import TRAINED_ON
+from unlearnkit.tasks import load_task, task_artefact
+from unlearnkit.train import fit
+
+REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
+INITIAL = "initial"  # the cell's architecture before any training: a reference of metrics, and a row where asked for
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A stored model: its key, and how to load it; or the record that it diverged, in `artefact.info["diverged"]`."""
+
+    key: str
+    cell: Cell
+    artefact: Artefact
+
+    def load(self) -> nn.Module:
+        """Raises NonFiniteLoss if there is no model, since its method diverged."""
+        if "diverged" in self.artefact.info:
+            raise NonFiniteLoss(self.artefact.info["diverged"])
+        task, state = load_task(self.cell), load_file(self.artefact.folder / "model.safetensors")
+        model = build(self.cell.model, tuple(task.x.shape[1:]), task.n_classes, seed=0)
+        if members := {name.split(".")[1] for name in state if name.startswith("members.")}:
+            model = Ensemble(copy.deepcopy(model) for _ in members)
+        model.load_state_dict(state)
+        return model.eval()
+
+
+def references(
+    cells: Sequence[Cell], names: Iterable[str] = REFERENCES, *, repeat: str = "", device: str = "auto"
+) -> list[dict[str, Trained]]:
+    """{reference name: model} for each cell; the missing ones are trained together.
+
+    retrain and clean start from one seed and differ in their data alone, so without copies they are one model.
+    `repeat` names another draw of the seeds, for a noise floor.
+    """
+    names = list(names)
+    made = trained([(cell, name, repeat) for cell in cells for name in names], device)
+    return [dict(zip(names, made[i : i + len(names)], strict=True)) for i in range(0, len(made), len(names))]
+
+
+def trained(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained]:
+    """One model for each (cell, reference name, repeat); the missing ones are trained together."""
+    wanted = [(cell, name, task_artefact(cell).info) for cell, name, _ in asked]
+    seeds = [derive(c.seed, "original" if name == "original" else "retrain", repeat) for c, name, repeat in asked]
+    on = resolve_device(device).type
+    specs = [
+        Spec(
+            "model",
+            {"model": cell.model, "recipe": cell.recipe.as_dict(), "seed": seed, "device": on},
+            (models[cell.model], build, fit_many, fit),
+            [info[name]],
+        )
+        for (cell, name, info), seed in zip(wanted, seeds, strict=True)
+    ]
+
+    def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
+        by_recipe: dict = {}
+        for i, folder in missing:
+            by_recipe.setdefault(wanted[i][0].recipe, []).append((i, folder))
+        with Progress("reference models", len(missing)) as bar:
+            for recipe, group in by_recipe.items():
+                _train(
+                    recipe, group, [wanted[i][:2] for i, _ in group], [seeds[i] for i, _ in group], publish, bar, device
+                )
+
+    found = Store().get_many(specs, make)
+    return [Trained(a.key, cell, a) for a, (cell, _, _) in zip(found, wanted, strict=True)]
+
+
+def initial(cell: Cell, *, repeat: str = "") -> Trained:
+    """The cell's architecture as it is drawn before training, from a seed that no other model has."""
+    seed, task = derive(cell.seed, INITIAL, repeat), task_artefact(cell)
+    spec = Spec(INITIAL, {"model": cell.model, "seed": seed}, (models[cell.model], build), [task.key])
+
+    def make(folder: Path) -> None:
+        x, classes = load_task(cell).x, load_task(cell).n_classes
+        save_file(build(cell.model, tuple(x.shape[1:]), classes, seed).state_dict(), folder / "model.safetensors")
+
+    artefact = Store().get(spec, make)
+    return Trained(artefact.key, cell, artefact)
+
+
+def _train(recipe, group, which, seeds, publish, bar, device) -> None:
+    tasks = [load_task(cell) for cell, _ in which]
+    nets = [
+        build(cell.model, tuple(t.x.shape[1:]), t.n_classes, s)
+        for (cell, _), t, s in zip(which, tasks, seeds, strict=True)
+    ]
+    data = [task.training_set(name) for task, (_, name) in zip(tasks, which, strict=True)]
+
+    def done(j: int, model: nn.Module) -> None:
+        i, folder = group[j]
+        save_file(model.state_dict(), folder / "model.safetensors")
+        publish(i, {"samples": len(data[j]), "steps": recipe.steps(len(data[j]))})
+        bar.step()
+
+    fit_many(nets, data, recipe, seeds=seeds, device=device, done=done)
+
+
+@lru_cache(maxsize=16)
+def task_features(cell: Cell, by: str = "original", device: str = "auto") -> Tensor:
+    """Features of each sample of the cell's task, (n, width): those of its original model, or of the torchvision
+    classifier that `by` names."""
+    if by == "original":
+        model, precision = references([cell], ["original"], device=device)[0]["original"].load(), cell.recipe.precision
+    else:
+        model, precision = pretrained(by), "fp32"
+    return predict(model, load_task(cell).x, device=device, precision=precision)[1]
+
+
+def feature_cosine(cell: Cell, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
+    """Cosine of the features of the task's samples a and b, row numbers, pair by pair; by: see `task_features`."""
+    vectors = task_features(cell, by, device)
+    return torch.cosine_similarity(*(vectors[torch.from_numpy(np.array(rows))] for rows in (a, b)), dim=1).numpy()
+
+
+def measured_pairs(cell: Cell, by: str = "", device: str = "auto") -> pd.DataFrame:
+    """The task's pair table; if `by` says whose features to compare (see `task_features`), with `feature_cosine`."""
+    pairs = load_task(cell).pairs
+    if not by or not len(pairs):
+        return pairs
+    cosine = feature_cosine(cell, pairs.anchor.to_numpy(), pairs.similar.to_numpy(), by, device)
+    return pairs.assign(feature_cosine=cosine)

@@ -1,0 +1,15 @@
+"""Methods around methods: `(base, model, task, *, seed, device, **options) -> model`, one file each.
+
+`base(model, task, seed=..., device=...)` is any unlearning method, its own options already given. A wrapper changes what
+the base is asked for, or goes on from what it returns; as the base, it never learns which retain samples are similar.
+"expand(finetune)" names the wrapper `expand` around finetune wherever a method is named; its options are those of both.
+"""
+
+from unlearnkit.registry import Registry
+
+wrappers = Registry("wrapper", "unlearnkit.wrappers")
+
+
+def wrapper(name: str, *, source: str):
+    """Register a wrapper. `source`: the paper or code that its definition comes from."""
+    return wrappers.register(name, source=source, reads_forget_set=True)
