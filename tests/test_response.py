@@ -23,10 +23,10 @@ def test_what_a_ruler_tells():
 
 
 def test_a_condition_that_cannot_be_built_is_listed_and_the_others_stay():
-    grid = cells(**TINY, kind=["noise", "colour"], degree=["ssim~0.4"], seeds=2)
+    grid = cells(**TINY, kind=["noise", "pixel_neighbours"], degree=["ssim~0.6"], seeds=2)
     kept, lost = buildable(grid)
     assert {c.kind for c in kept} == {"noise"} and len(kept) == 2
-    assert lost.kind.tolist() == ["colour"] and "cannot be met" in lost.why[0]
+    assert lost.kind.tolist() == ["pixel_neighbours"] and "leave degree empty" in lost.why[0]
 
 
 def scores_of(rho: dict, seeds: int = 4) -> tuple[pd.DataFrame, pd.DataFrame]:

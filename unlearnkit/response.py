@@ -14,7 +14,7 @@ from unlearnkit.references import measured_pairs
 from unlearnkit.summary import CELL, LEVEL, rho
 
 RULERS = ("ssim", "pixel_cosine", "feature_cosine")
-DRAWS = 1000  # of seeds, for bootstrap intervals
+DRAWS = 300  # of seeds, for bootstrap intervals
 
 
 def buildable(cells: Sequence[Cell]) -> tuple[list[Cell], pd.DataFrame]:
@@ -102,8 +102,5 @@ def _told(x: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> tuple[float, float
         mine = kinds == kind
         curve = IsotonicRegression(out_of_bounds="clip").fit(x[~mine], y[~mine])
         other[mine], mean[mine] = curve.predict(x[mine]), y[~mine].mean()
-    return (
-        spearmanr(x, y).statistic,
-        1 - ((y - alone) ** 2).sum() / spread,
-        1 - ((y - other) ** 2).sum() / ((y - mean) ** 2).sum(),
-    )
+    squares = [((y - at) ** 2).sum() for at in (alone, y.mean(), other, mean)]
+    return spearmanr(x, y).statistic, 1 - squares[0] / squares[1], 1 - squares[2] / squares[3]
