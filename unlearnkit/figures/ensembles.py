@@ -14,12 +14,8 @@ from unlearnkit.figures.style import finished
 from unlearnkit.summary import CELL
 
 POPULATIONS = ("target", "similar", "decoy", "test")
-COLOURS = dict(
-    zip(
-        ("original", "retrain", "clean"),
-        (sns.color_palette("colorblind")[1], "black", sns.color_palette("colorblind")[0]),
-    )
-)
+BLUE, ORANGE = sns.color_palette("colorblind")[:2]
+COLOURS = {"original": ORANGE, "retrain": "black", "clean": BLUE}
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FLOORS = {"retrain": "retrain", "clean-again": "clean"}  # row: the reference whose noise floor it is
 
@@ -86,8 +82,9 @@ def _lines(axis, data: pd.DataFrame, methods: Sequence[str]) -> None:
 def f15_margins(margins: Mapping[str, Tensor], worlds: Mapping[str, Tensor]) -> tuple[Figure, pd.DataFrame]:
     """One sample's margin in many models: the three worlds filled, the models of each method as an outline, a panel each.
 
-    margins, worlds: {name: (models,)}.
+    margins, worlds: {name: (models,)}, NaN for a model that diverged.
     """
+    margins, worlds = ({k: v[v.isfinite()] for k, v in kinds.items()} for kinds in (margins, worlds))
     rows = [(name, value) for kinds in (worlds, margins) for name, v in kinds.items() for value in v.tolist()]
     data = pd.DataFrame(rows, columns=["kind", "margin"])
     lowest, highest = data.margin.quantile([0.005, 0.995])
