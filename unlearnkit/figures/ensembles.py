@@ -88,7 +88,7 @@ def f15_margins(margins: Mapping[str, Tensor], worlds: Mapping[str, Tensor]) -> 
     rows = [(name, value) for kinds in (worlds, margins) for name, v in kinds.items() for value in v.tolist()]
     data = pd.DataFrame(rows, columns=["kind", "margin"])
     lowest, highest = data.margin.quantile([0.005, 0.995])
-    bins = np.linspace(lowest - 0.5, highest + 0.5, 41)
+    bins = np.linspace(lowest - 0.5, highest + 0.5, 29)
     columns = min(3, len(margins))
     shape = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
     down = -(-len(margins) // columns)
