@@ -58,10 +58,12 @@ def test_worlds_that_are_one_share_a_model():
 
 def test_no_model_is_judged_by_the_draw_that_it_was_made_from():
     """An original that stands alone in its world, and the model made from it: fitted on it, the world would take it."""
-    found = worlds(n=40, samples=1, at=(0.0, 20.0, -20.0))
-    models = normal(9, 40, 1)
-    models[4] = found["original"][4] = 8.0
-    assert assigned(models, found)["none"].item() >= 1 / 40
+    original = torch.tensor([1.0, 1, -1, -1, 8, 1, 1, -1])[:, None]
+    found = {"original": original, "retrain": normal(0, 8, 1) + 40, "clean": normal(1, 8, 1) - 40}
+    models = torch.zeros(8, 1)
+    models[4] = 8
+    share = assigned(models, found)
+    assert share["none"].item() == pytest.approx(1 / 8) and share["original"].item() == pytest.approx(7 / 8)
 
 
 @settings(max_examples=25, deadline=None)
