@@ -4,7 +4,7 @@ from unlearnkit.reconstruction.difference import images_of_difference, inputs_of
 from unlearnkit.reconstruction.kkt import Candidates, Search, look, reconstruct
 from unlearnkit.reconstruction.model import margin_mlp, margin_mlp_1000
 from unlearnkit.reconstruction.runs import reconstructions
-from unlearnkit.reconstruction.stationarity import Stationarity, stationarity, training_loss
+from unlearnkit.reconstruction.stationary import Stationarity, stationarity, training_loss
 from unlearnkit.reconstruction.table import summary
 
 __all__ = [

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unlearnkit.compute import generator, resolve_device
 from unlearnkit.errors import BadValue
 from unlearnkit.reconstruction.layers import Layers, gradient_sum, logits, stacked
-from unlearnkit.reconstruction.stationarity import KKT, LOSS, coefficients, stationarity, training_loss
+from unlearnkit.reconstruction.stationary import KKT, LOSS, coefficients, stationarity, training_loss
 from unlearnkit.registry import check_type
 from unlearnkit.task import Samples
 

@@ -15,7 +15,7 @@ from unlearnkit.progress import Progress
 from unlearnkit.reconstruction.difference import images_of_difference
 from unlearnkit.reconstruction.kkt import Search, look
 from unlearnkit.reconstruction.layers import stacked
-from unlearnkit.reconstruction.stationarity import KKT, LOSS, stationarity, training_loss
+from unlearnkit.reconstruction.stationary import KKT, LOSS, stationarity, training_loss
 from unlearnkit.references import Trained, references
 from unlearnkit.similarity import ssim
 from unlearnkit.store import Spec, Store
@@ -99,7 +99,8 @@ def reconstructions(
     candidate; candidate: which; kept: of the nearest image that stays in training. residual: at the candidates (kkt), or of
     the difference at the targets (difference); kkt, loss: see `searched`; converged: whether these two are low enough for a
     reconstruction to mean anything; multiplier: of the sample among all known ones, relative to the mean of those trained
-    on; correct: whether the model gives its label. A method that diverged has no rows. Raises BadValue for architectures that are not understood.
+    on; correct: whether the model gives its label. A method that diverged has no rows. Raises BadValue for architectures
+    that are not understood.
     """
     search, options = search or Search(), options or {}
     rows: list[tuple[Cell, str, Trained]] = []

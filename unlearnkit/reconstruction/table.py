@@ -22,8 +22,9 @@ def summary(data: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, attack and model, in the order of `data`: means over seeds with 95% t intervals, and n seeds.
 
     data: of `reconstructions`. ssim, ssim_decoy: of the best candidate, mean over targets, over decoys; above_decoy: their
-    difference, paired by seed; kept: of the image nearest to a target that stays in training; FA: accuracy on
-    targets; residual, kkt, loss, multiplier: see there; converged: in how many seeds the KKT conditions hold, without which the rest says little.
+    difference, paired by seed; kept: of the image nearest to a target that stays in training; FA: accuracy on targets;
+    residual, kkt, loss, multiplier: see there; converged: in how many seeds the KKT conditions hold, without which the rest
+    says little.
     """
     of = [*CELL, "attack", "model"]
     rows = []
