@@ -50,7 +50,7 @@ def stationarity(
 
     pairs: "all", the KKT conditions of several classes: one multiplier for each class that a sample is kept from; "best":
     one for the nearest, as published reconstructions have it. explain: asked in place of the weights, say their difference
-    to those after unlearning. Where a unit is fed exactly 0, which is where training leaves one in ten, KKT admits every
+    to those after unlearning. Where a unit is fed exactly 0, to which training drives one input in ten, KKT admits every
     slope from 0 to 1 and we take 0 or 1 as rounding has it, so that the residual is an upper bound.
     Source: Haim et al. 2022 (two classes), Buzaglo et al. 2023, arXiv 2305.03350 (several); asking it of known samples is
     ours. Raises BadValue for a net that is not understood (`stacked`), and without samples.
