@@ -164,6 +164,16 @@ def test_a_single_image_is_read_exactly():
     assert (found.x - x).abs().max() < 0.05
 
 
+def test_one_output_is_searched_for_both_labels():
+    samples = images(2, 2)
+    x = samples.x.flatten(1)
+    net = linear(2 * (x[1:] - x[:1]), torch.zeros(1))
+    (found,) = look(stacked([net]), 2, Search(steps=600), [0])
+    assert found.y.tolist() == [0, 1] and found.residual < 1e-3
+    torch.testing.assert_close(found.multipliers[1] * found.x[1] - found.multipliers[0] * found.x[0],
+                               net[1].weight[0].detach(), atol=0.05, rtol=0)  # fmt: skip
+
+
 def test_training_images_come_closer_than_others(trained):
     net, samples = trained
     found = reconstruct(net, samples, seed=0, search=Search(steps=600))
