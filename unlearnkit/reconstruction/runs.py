@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, resolve_device, threads
@@ -15,12 +15,12 @@ from unlearnkit.progress import Progress
 from unlearnkit.reconstruction.difference import images_of_difference
 from unlearnkit.reconstruction.kkt import Search, look
 from unlearnkit.reconstruction.layers import stacked
-from unlearnkit.reconstruction.stationary import KKT, LOSS, stationarity, training_loss
+from unlearnkit.reconstruction.stationary import KKT, LOSS, known_samples, stationarity
 from unlearnkit.references import Trained, references
 from unlearnkit.similarity import ssim
 from unlearnkit.store import Spec, Store
 from unlearnkit.study import unlearn
-from unlearnkit.task import TRAINED_ON, Samples, joined, unit
+from unlearnkit.task import TRAINED_ON, Samples, unit
 from unlearnkit.tasks import load_task, task_artefact
 
 STACK = 16  # nets searched at once
@@ -40,7 +40,7 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
         m, seed = round(search.per_sample * model.cell.train_size), derive(model.cell.seed, "reconstruction")
         params = {"search": search.as_dict(), "m": m, "seed": seed, "device": resolve_device(device).type}
         parents = [model.key, task_artefact(model.cell).key]
-        specs.append(Spec("reconstruction", params | {"of": _of(model)}, (look, stationarity), parents))
+        specs.append(Spec("reconstruction", params | {"of": _of(model, device)}, (look, stationarity), parents))
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         groups: dict[tuple, list[tuple[int, Path]]] = {}
@@ -54,7 +54,9 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                 m = specs[stack[0][0]].params["m"]
                 found = look(stacked(nets), m, search, seeds, device=device, step=bar.step)
                 for (i, folder), net, candidates in zip(stack, nets, found, strict=True):
-                    known, info = _known(models[i], net)
+                    task = load_task(models[i].cell)
+                    sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
+                    known, info = known_samples(net, *sets, task.of("decoy"))
                     save_file(known | {"x": candidates.x, "y": candidates.y}, folder / "candidates.safetensors")
                     publish(i, info | {"residual": candidates.residual})
 
@@ -62,25 +64,15 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
     return [load_file(a.folder / "candidates.safetensors") | dict(a.info) | {"run": a.key} for a in found]
 
 
-def _of(model: Trained) -> str:
+def _of(model: Trained, device: str) -> str:
     """Which training set a stored model should have had: its own, if it is a reference model, else the retain set."""
-    found = [name for name, other in references([model.cell])[0].items() if other.key == model.key]
+    found = [name for name, other in references([model.cell], device=device)[0].items() if other.key == model.key]
     return found[0] if found else "retrain"
 
 
 def _shape(model: Trained) -> tuple:
     task = load_task(model.cell)
     return (*task.x.shape[1:], task.n_classes)
-
-
-def _known(model: Trained, net: nn.Module) -> tuple[dict[str, Tensor], dict[str, float]]:
-    task = load_task(model.cell)
-    everything = task.training_set("original")
-    info = {"kkt": stationarity(net, everything).residual, "loss": training_loss(net, task.training_set(_of(model)))}
-    known = joined(everything, task.of("decoy"))
-    with torch.no_grad():
-        correct = net(known.x).argmax(1) == known.y
-    return {"known": stationarity(net, known).multipliers, "correct": correct}, info
 
 
 def reconstructions(
@@ -113,15 +105,15 @@ def reconstructions(
     frames = []
     for (cell, name, model), seen in zip(rows, found, strict=True):
         frames.append(_scored(cell, name, "kkt", seen, seen))
-        if name not in ("original", "clean") and (moved := difference(model)):
+        if name not in ("original", "clean") and (moved := difference(model, device=device)):
             frames.append(_scored(cell, name, "difference", seen, moved))
     return pd.concat(frames, ignore_index=True)
 
 
-def difference(model: Trained) -> dict | None:
+def difference(model: Trained, *, device: str = "auto") -> dict | None:
     """What a model's difference to its cell's original gives away, stored: {x (m, pixels), residual, run}; None where no
     bias of the first layer has moved. residual: of the difference, at the targets."""
-    (refs,) = references([model.cell], ["original"])
+    (refs,) = references([model.cell], ["original"], device=device)
     parents = [model.key, refs["original"].key, task_artefact(model.cell).key]
     spec = Spec("difference", {}, (images_of_difference, stationarity), parents)
 

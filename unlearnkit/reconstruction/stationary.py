@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unlearnkit.errors import BadValue
 from unlearnkit.reconstruction.layers import Layers, gram, logits, stacked
-from unlearnkit.task import Samples
+from unlearnkit.task import Samples, joined
 
 KKT = 0.1  # residual up to which weights count as stationary; digits nets that are trained to the end have 0.01 to 0.05
 LOSS = 0.05  # mean training loss in nats up to which a net counts as having fitted its training set
@@ -88,3 +88,15 @@ def training_loss(model: nn.Module, samples: Samples) -> float:
     if z.shape[1] == 1:
         return F.softplus(-margins(z, samples.y)).mean().item()
     return F.cross_entropy(z, samples.y).item()
+
+
+def known_samples(
+    model: nn.Module, trained_on: Samples, own: Samples, others: Samples
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether the
+    model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have seen."""
+    info = {"kkt": stationarity(model, trained_on).residual, "loss": training_loss(model, own)}
+    known = joined(trained_on, others)
+    with torch.no_grad():
+        correct = model(known.x).argmax(1) == known.y
+    return {"known": stationarity(model, known).multipliers, "correct": correct}, info
