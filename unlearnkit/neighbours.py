@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import resolve_device
 from unlearnkit.errors import BadValue, NonFiniteLoss, unknown
 from unlearnkit.inference import predict
 from unlearnkit.task import Request, Samples, unit
@@ -139,7 +138,7 @@ class Placed:
 def _tables(a: Placed, b: Placed) -> Iterator[Tensor]:
     """Similarities of a few rows of a at a time to all of b; -inf where the labels differ."""
     rows = max(CHUNK // max(len(b), 1), 1)
-    for i in range(0, len(a), rows):
+    for i in range(0, max(len(a), 1), rows):
         table = (a.vectors[i : i + rows] @ b.vectors.T).round(decimals=DIGITS)
         if a.y is not None and b.y is not None:
             table.masked_fill_(a.y[i : i + rows, None] != b.y, -torch.inf)
@@ -152,8 +151,8 @@ def closest(a: Placed, b: Placed) -> Tensor:
 
 
 def nearest(a: Placed, b: Placed, k: int) -> Tensor:
-    """The rows of the k nearest of b to each of a, (len(a), k), the nearest first, of equals the first; -1 where none is left
-    that has its label. Raises BadValue for more than there are."""
+    """The rows of the k nearest of b to each of a, (len(a), k), the nearest first, of equals the first; -1 where none of its
+    label is left. Raises BadValue for more than there are."""
     if not 1 <= k <= len(b):
         raise BadValue(f"neighbours: {k} of {len(b)} samples: at least 1 and at most {len(b)} are possible")
     parts = []

@@ -70,8 +70,8 @@ def _linked(task) -> torch.Tensor:
 
 
 def judged(found: torch.Tensor, linked: torch.Tensor) -> dict[str, float]:
-    """{precision, recall, found, chance} of rows `found`, where `linked`, (n,) bool, says which are right; NaN for a share of
-    nothing."""
+    """{precision, recall, found, chance} of rows `found`, where `linked`, (n,) bool, says which are right; NaN for a share
+    of nothing."""
     hits = int(linked[found].sum())
     return {
         "precision": hits / len(found) if len(found) else float("nan"),
@@ -184,8 +184,8 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def front(values: np.ndarray) -> np.ndarray:
-    """Which rows are not dominated, (n,) bool; larger is better. values: (n, goals). A row is dominated if another is at least
-    as good in all and better in one; one with a value that is not a number is neither on the front nor dominates."""
+    """Which rows are not dominated, (n,) bool; larger is better. values: (n, goals). A row is dominated if another is at
+    least as good in all and better in one; one with a NaN is neither on the front nor dominates."""
     v = np.asarray(values, dtype=float)
     better = (v[:, None] >= v[None]).all(2) & (v[:, None] > v[None]).any(2)  # (a, b): a dominates b
     return ~better.any(0) & ~np.isnan(v).any(1)

@@ -39,10 +39,11 @@ def align(
     align_weight: Annotated[float, "arXiv 2407.17710 by a digest: one of 0.1, 1, 10"] = 1.0,
     align_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = 128,
 ) -> nn.Module:
-    """Go on from what the base returns: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the retain
-    set without the neighbours. The main directions of the rest are taken anew before each pass, and have no gradient.
+    """Go on from what the base returns: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
+    retain set without the neighbours. Its main directions are taken anew before each pass, and have no gradient.
 
-    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features of nothing but 0.
+    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features of nothing
+    but 0.
     """
     close, rest = parted(task.retain, find(model, task, near, device=device).index)
     after = base(model, task, seed=seed, device=device)

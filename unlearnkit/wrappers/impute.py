@@ -13,11 +13,9 @@ from unlearnkit.wrappers import wrapper
 
 
 def vote(asked: Placed, voters: Placed, labels: Tensor, k: int) -> Tensor:
-    """The commonest of the labels of the k voters nearest to each that is asked about, (len(asked),) int64; of equally common
-    ones that of the nearest voter. labels: (len(voters),). Raises BadValue for more voters than there are."""
+    """The commonest of the labels of the k voters nearest to each that is asked about, (len(asked),) int64; of equally
+    common ones that of the nearest voter. labels: (len(voters),). Raises BadValue for more voters than there are."""
     given = labels[nearest(asked, voters, k)]  # (asked, k), the nearest first
-    if not len(given):
-        return labels[:0]
     counts = (given[:, :, None] == given[:, None, :]).sum(2)  # of each voter's label
     return given.gather(1, _first(counts == counts.amax(1, keepdim=True))).squeeze(1)
 
@@ -41,8 +39,8 @@ def impute(
 ) -> nn.Module:
     """The neighbours of the forget set stay in the retain set, relabelled by a vote of what is retained and no neighbour.
 
-    Then the base runs: what it retains no longer says a target's label, unless all others say it, too. votes_by: the space in
-    which voters are near. A model that has learnt a wrong label by heart has features that go with it.
+    Then the base runs: what it retains no longer says a target's label, unless all others say it, too. votes_by: the
+    space in which voters are near. A model that has learnt a wrong label by heart has features that go with it.
     Raises BadValue for more voters than samples that are no neighbours.
     """
     index = find(model, task, near, device=device).index

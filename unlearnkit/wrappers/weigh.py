@@ -33,9 +33,9 @@ def weigh(
 ) -> nn.Module:
     """Neighbours weigh similarity^power in the forget set and the rest of 1 in the retain set.
 
-    No base method takes weights. They are realised by a draw, once: with that probability a neighbour joins the forget set and
-    leaves the retain set, otherwise it stays as it is; over seeds the weights are right. power 0 is `expand`, and a large
-    one forgets exact duplicates alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
+    No base method takes weights. They are realised by a draw, once: with that probability a neighbour joins the forget set
+    and leaves the retain set, otherwise it stays as it is; over seeds the weights are right. power 0 is `expand`, and a
+    large one forgets exact duplicates alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
     """
     if not 0 <= power < float("inf"):
         raise BadValue(f"weigh: power is 0 or more, got {power}")
