@@ -278,7 +278,7 @@ def table(tmp_path_factory):
         patch.setenv("UNLEARNKIT_CACHE", str(folder / "cache"))
         patch.setenv("UNLEARNKIT_TUNED", str(folder / "tuned"))
         also = [{"wrapper": "expand", "near": "feature+label top 8"}]
-        scores = solutions.measured(cells(seeds=2, **SMALL), solutions.rows(["finetune"], ["expand", "impute"], also))
+        scores = solutions.measured(cells(seeds=3, **SMALL), solutions.rows(["finetune"], ["expand", "impute"], also))
     return scores, solutions.t4(scores)
 
 
@@ -288,7 +288,7 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
     assert t4.method.tolist() == ["original", *named, "clean", "clean-again"]
     assert t4.base.tolist()[1:5] == ["finetune"] * 4
     assert t4.wrapper.tolist()[1:5] == ["", "expand", "expand", "impute"]
-    assert t4.options.tolist()[3] == "near=feature+label top 8" and set(t4.n) == {2}
+    assert t4.options.tolist()[3] == "near=feature+label top 8" and set(t4.n) == {3}
     rows = t4.set_index("method")
     assert rows.removed["original"] == 0 and rows.removed["clean"] == 1 and rows.neighbour_cost["original"] == 0
     assert not rows.front[["original", "clean", "clean-again"]].any() and rows.front[named].any()

@@ -102,11 +102,13 @@ def measured(
     cells: Sequence[Cell], rows: Sequence[tuple[str, Mapping]], *, tuned: bool = True, device: str = "auto"
 ) -> pd.DataFrame:
     """The tidy score table that T4 is made from: the baselines and each of `rows` on each cell, and `true-accuracy`."""
-    plain = [*study.BASELINES, *(name for name, options in rows if not options)]
+    rounds: list[dict] = [dict.fromkeys(study.BASELINES, {})]  # a method has one set of options in each
+    for name, options in rows:
+        if all(name in taken for taken in rounds):
+            rounds.append({})
+        next(taken for taken in rounds if name not in taken)[name] = options
     how = {"tuned": tuned, "metrics": METRICS, "device": device}
-    frames = [study.scores(cells, plain, **how)]
-    frames += [study.scores(cells, [name], {name: options}, **how) for name, options in rows if options]
-    scores = pd.concat(frames, ignore_index=True)
+    scores = pd.concat([study.scores(cells, list(taken), taken, **how) for taken in rounds], ignore_index=True)
     asked = {label(name, options): (name, options) for name, options in [*((b, {}) for b in study.BASELINES), *rows]}
     seen = scores[(scores.metric == "phi") & (scores.group == "target")].groupby(["method", *CELL, "seed"]).size()
     truth = []
@@ -151,7 +153,8 @@ def t4(scores: pd.DataFrame) -> pd.DataFrame:
     removed = 1 - rho, with Fieller's interval; neighbour_cost: accuracy lost on the similar samples, by the labels they were
     trained with; similar_true: accuracy on them by the labels of the raw images. front: no other method of the cell, bare or
     wrapped, is at least as good in all of three means and better in one: |rho| and neighbour cost low, test accuracy high.
-    |rho|, since to avoid a label more than `clean` does is a trace, too. scores: `measured`.
+    |rho|, since to avoid a label more than `clean` does is a trace, too; a method that diverged on a seed is not on it.
+    scores: `measured`.
     """
     found = rho(scores).drop(columns="n")
     table = summarise(scores, COLUMNS).join(found)
@@ -161,7 +164,8 @@ def t4(scores: pd.DataFrame) -> pd.DataFrame:
     table["front"] = False
     for _, part in table[~table.method.isin(study.BASELINES)].groupby(CELL):
         goals = pd.DataFrame({"removed": 1 - (1 - part.removed).abs(), "cost": -part.neighbour_cost, "test": part.TA})
-        table.loc[part.index, "front"] = front(goals.fillna({"cost": 0.0}).to_numpy())
+        goals = goals.fillna({"cost": 0.0}).where(part.diverged == 0)  # the mean over what is left is no fair one
+        table.loc[part.index, "front"] = front(goals.to_numpy())
     first = [*CELL, "method", "base", "wrapper", "options", "n", "diverged", "front"]
     named = ["removed", *COLUMNS]
     return _ordered(table)[[*first, *(c for name in named for c in (name, f"{name}_low", f"{name}_high"))]]

@@ -12,7 +12,8 @@ from unlearnkit.summary import CELL
 
 LOW, HIGH = -0.3, 1.5  # of influence removed; what lies outside is marked at the edge
 HUES = (0, 2, 4, 1, 3, 5, 7, 8, 9)  # of seaborn's colour-blind palette, the best to tell apart first
-BROKEN = 0.1  # test accuracy lost, from which on a point says how much is left
+BROKEN = 0.1  # test accuracy lost, from which on a point has a ring
+RING = {"marker": "o", "ls": "", "ms": 13, "mfc": "none", "mec": "red", "mew": 0.8, "zorder": 3}
 POINT = ["removed", "removed_low", "removed_high", "neighbour_cost", "neighbour_cost_low", "neighbour_cost_high", "TA"]
 
 
@@ -21,8 +22,8 @@ def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     per base, bare in black and in each wrapper in a colour, 95% intervals over seeds; the other bases are grey.
 
     Filled points are on the condition's Pareto front (see `solutions.t4`); a triangle at the edge stands for a value
-    outside, and a test accuracy beside a point for one that lost BROKEN of it. x: the original; star: clean. A masked rho
-    has no point.
+    outside, a red ring for a test accuracy that is BROKEN below the original's. x: the original; star: clean. A masked
+    rho has no point.
     """
     names = t4[["wrapper", "options"]].drop_duplicates().sort_values(["wrapper", "options"])
     hues = dict(zip(names.wrapper.unique(), ["black", *(sns.color_palette("colorblind")[i] for i in HUES)]))
@@ -40,7 +41,7 @@ def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         first = part.iloc[0]
         for axis, base in zip(row, bases, strict=True):
             _panel(axis, part, base, looks)
-            axis.set_title(f"{base}\n{first.dataset}, {first.targets} targets, m = {first.copies}", fontsize=9)
+            axis.set_title(f"{base}\n{first.dataset}, {first.targets}, m = {first.copies}", fontsize=9)
         row[0].set_ylabel("influence removed, 1 - rho")
     for axis in axes[-1]:
         axis.set_xlabel("neighbour cost")
@@ -62,7 +63,7 @@ def _panel(axis, part: pd.DataFrame, base: str, looks: dict) -> None:
             at = references.loc[name]
             axis.plot(at.neighbour_cost, at.removed, marker, color="0.35", ms=10 if marker == "*" else 6, zorder=2)
     whole = references.TA.get("original", float("nan"))
-    for number, row in enumerate(wrapped[wrapped.base == base].itertuples()):
+    for row in wrapped[wrapped.base == base].itertuples():
         colour, marker = looks[_label(row)]
         inside = min(max(row.removed, LOW), HIGH)
         marker = marker if inside == row.removed else "^" if row.removed > HIGH else "v"
@@ -71,17 +72,15 @@ def _panel(axis, part: pd.DataFrame, base: str, looks: dict) -> None:
         style = {"mfc": colour if row.front else "white", "ms": 6, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
         axis.errorbar(row.neighbour_cost, inside, **spread, fmt=marker, color=colour, **style)
         if whole - row.TA > BROKEN:
-            beside = {"xytext": (0, -14 if number % 2 else 9), "ha": "center"}
-            text = {"textcoords": "offset points", "fontsize": 7, "color": colour, **beside}
-            axis.annotate(f"TA {row.TA:.2f}", (row.neighbour_cost, inside), **text)
+            axis.plot(row.neighbour_cost, inside, **RING)
     if not len(wrapped):
         axis.text(0.5, 0.5, "rho is masked", transform=axis.transAxes, ha="center", color="0.4", fontsize=9)
     for level in (0, 1):
         axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
     axis.set_ylim(LOW - 0.05, HIGH + 0.05)
-    axis.set_xscale("symlog", linthresh=0.03)  # most cost little: they would hide each other
-    axis.set_xlim(-0.03, 1.6)
-    axis.set_xticks([0, 0.03, 0.1, 0.3, 1], ["0", "0.03", "0.1", "0.3", "1"], minor=False)
+    axis.set_xscale("symlog", linthresh=0.03, linscale=0.4)  # most cost little: they would hide each other
+    axis.set_xlim(-0.02, 1.6)
+    axis.set_xticks([0, 0.03, 0.1, 0.3, 1], ["0", "0.03", "0.1", "0.3", "1"], fontsize=9)
     axis.minorticks_off()
 
 
@@ -95,5 +94,6 @@ def _key(looks: dict) -> list[Line2D]:
     found.append(Line2D([], [], marker="o", ls="", color="0.85", label="another base"))
     found.append(Line2D([], [], marker="o", ls="", color="0.35", label="on the front"))
     found.append(Line2D([], [], marker="o", ls="", color="0.35", mfc="white", label="not on it"))
+    found.append(Line2D([], [], **RING, label=f"lost {BROKEN:g} of TA or more"))
     found.append(Line2D([], [], marker="x", ls="", color="0.35", label="original"))
     return [*found, Line2D([], [], marker="*", ls="", ms=10, color="0.35", label="clean")]

@@ -25,6 +25,19 @@ def _first(holds: Tensor) -> Tensor:
     return torch.arange(holds.shape[1], 0, -1).mul(holds).argmax(1, keepdim=True)
 
 
+def imputed(
+    model: nn.Module, task: Request, near: str, voters: int, votes_by: str, device: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """(rows of the retain set that are neighbours, the label that the vote gives each), both (m,); see `impute`."""
+    index = find(model, task, near, device=device).index
+    close, rest = parted(task.retain, index)
+    if not len(close):
+        return index, index
+    way = Way(votes_by, "top", voters)
+    asked, others = (Placed.of(samples, way, model, task, device) for samples in (close, rest))
+    return index, vote(asked, others, rest.y.cpu(), voters)
+
+
 @wrapper("impute", source="ours")
 def impute(
     base: Callable[..., nn.Module],
@@ -43,11 +56,7 @@ def impute(
     space in which voters are near. A model that has learnt a wrong label by heart has features that go with it.
     Raises BadValue for more voters than samples that are no neighbours.
     """
-    index = find(model, task, near, device=device).index
-    close, rest = parted(task.retain, index)
+    index, labels = imputed(model, task, near, voters, votes_by, device)
     y = task.retain.y.clone()
-    if len(close):
-        way = Way(votes_by, "top", voters)
-        asked, others = (Placed.of(samples, way, model, task, device) for samples in (close, rest))
-        y[index.to(y.device)] = vote(asked, others, rest.y.cpu(), voters).to(y.device)
+    y[index.to(y.device)] = labels.to(y.device)
     return base(model, replace(task, retain=task.retain.relabelled(y)), seed=seed, device=device)
