@@ -99,17 +99,18 @@ def rows(bases: Sequence[str], around: Sequence[str], also: Sequence[Mapping] = 
 
 
 def measured(
-    cells: Sequence[Cell], rows: Sequence[tuple[str, Mapping]], *, tuned: bool = True, device: str = "auto"
+    cells: Sequence[Cell], wanted: Sequence[tuple[str, Mapping]], *, tuned: bool = True, device: str = "auto"
 ) -> pd.DataFrame:
-    """The tidy score table that T4 is made from: the baselines and each of `rows` on each cell, and `true-accuracy`."""
-    rounds: list[dict] = [dict.fromkeys(study.BASELINES, {})]  # a method has one set of options in each
-    for name, options in rows:
+    """The tidy score table that T4 is made from: the baselines and all that is wanted (see `rows`) on each
+    cell, with `true-accuracy` beside the registered metrics."""
+    rounds: list[dict] = [{name: {} for name in study.BASELINES}]  # a method has one set of options in each
+    for name, options in wanted:
         if all(name in taken for taken in rounds):
             rounds.append({})
         next(taken for taken in rounds if name not in taken)[name] = options
     how = {"tuned": tuned, "metrics": METRICS, "device": device}
     scores = pd.concat([study.scores(cells, list(taken), taken, **how) for taken in rounds], ignore_index=True)
-    asked = {label(name, options): (name, options) for name, options in [*((b, {}) for b in study.BASELINES), *rows]}
+    asked = {label(name, options): (name, options) for name, options in [*((b, {}) for b in study.BASELINES), *wanted]}
     seen = scores[(scores.metric == "phi") & (scores.group == "target")].groupby(["method", *CELL, "seed"]).size()
     truth = []
     for cell in cells:
