@@ -5,6 +5,7 @@ from functools import partial
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -300,9 +301,21 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
 def test_f6_draws_what_it_returns(table):
     figure, data = figures.f6(table[1])
     assert len(figure.axes) == 1 and len(data) == 7 and {"removed", "neighbour_cost", "front"} <= set(data)
+    renamed = [table[1].assign(wrapper=table[1].wrapper.replace("impute", f"w{i}"), targets=f"t{i}") for i in range(12)]
+    figure, _ = figures.f6(pd.concat(renamed))  # more wrappers than colours, a row of panels each
+    assert len(figure.axes) == 12
     masked = table[1].assign(removed=np.nan, removed_low=np.nan, removed_high=np.nan)
     figure, _ = figures.f6(masked)
     assert "rho is masked" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_method_that_diverged_on_a_seed_is_not_on_the_front(table):
+    scores, t4 = table
+    (name, *_) = t4.method[t4.front]
+    lost = (scores.method == name) & (scores.seed == 0)
+    extra = scores[lost].iloc[:1].assign(metric="diverged", group="all", reference="", value=1.0)
+    again = solutions.t4(pd.concat([scores[~lost], extra])).set_index("method")
+    assert again.diverged[name] == 1 and again.n[name] == 2 and not again.front[name] and again.front.any()
 
 
 def test_true_labels_are_those_of_the_raw_images():

@@ -17,7 +17,7 @@ from unlearnkit.summary import CELL, mean_interval, rho, summarise
 from unlearnkit.tasks import load_pool, load_task
 from unlearnkit.wrappers import wrappers
 
-METRICS = ("phi", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
+METRICS = ("phi", "phi-decoy", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
 TRUE = "true-accuracy"  # accuracy on the labels that the raw images came with: a canary was trained on another one
 COLUMNS = {  # column: metric, group, reference
     "neighbour_cost": ("neighbour-cost", "similar", "original"),
@@ -151,16 +151,19 @@ def true_labels(cell: Cell) -> torch.Tensor:
 def t4(scores: pd.DataFrame) -> pd.DataFrame:
     """Potential solutions: one row per cell, base and wrapper, means over seeds with 95% intervals.
 
-    removed = 1 - rho, with Fieller's interval; neighbour_cost: accuracy lost on the similar samples, by the labels they were
+    removed = 1 - rho, with Fieller's interval; removed_net: the same net of what the model knows of decoys, which tells less
+    influence from less confidence in all; neighbour_cost: accuracy lost on the similar samples, by the labels they were
     trained with; similar_true: accuracy on them by the labels of the raw images. front: no other method of the cell, bare or
     wrapped, is at least as good in all of three means and better in one: |rho| and neighbour cost low, test accuracy high.
     |rho|, since to avoid a label more than `clean` does is a trace, too; a method that diverged on a seed is not on it.
     scores: `measured`.
     """
-    found = rho(scores).drop(columns="n")
-    table = summarise(scores, COLUMNS).join(found)
-    table = table.assign(removed=1 - table.rho, removed_low=1 - table.rho_high, removed_high=1 - table.rho_low)
-    table = table.drop(columns=list(found)).reset_index()
+    table = summarise(scores, COLUMNS)
+    for name, metric in (("removed", "phi"), ("removed_net", "phi-decoy")):
+        found = rho(scores, metric)
+        ends = {name: 1 - found.rho, f"{name}_low": 1 - found.rho_high, f"{name}_high": 1 - found.rho_low}
+        table = table.join(pd.DataFrame(ends))
+    table = table.reset_index()
     table = pd.concat([table, table.method.map(split).apply(pd.Series)], axis=1)
     table["front"] = False
     for _, part in table[~table.method.isin(study.BASELINES)].groupby(CELL):
@@ -168,7 +171,7 @@ def t4(scores: pd.DataFrame) -> pd.DataFrame:
         goals = goals.fillna({"cost": 0.0}).where(part.diverged == 0)  # the mean over what is left is no fair one
         table.loc[part.index, "front"] = front(goals.to_numpy())
     first = [*CELL, "method", "base", "wrapper", "options", "n", "diverged", "front"]
-    named = ["removed", *COLUMNS]
+    named = ["removed", "removed_net", *COLUMNS]
     return _ordered(table)[[*first, *(c for name in named for c in (name, f"{name}_low", f"{name}_high"))]]
 
 

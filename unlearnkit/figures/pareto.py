@@ -26,7 +26,9 @@ def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     rho has no point.
     """
     names = t4[["wrapper", "options"]].drop_duplicates().sort_values(["wrapper", "options"])
-    hues = dict(zip(names.wrapper.unique(), ["black", *(sns.color_palette("colorblind")[i] for i in HUES)]))
+    hues = dict(
+        zip(names.wrapper.unique(), ["black", *(sns.color_palette("colorblind")[i] for i in HUES * len(names))])
+    )
     looks = {}
     for row in names.itertuples():
         variant = sum(look[0] == hues[row.wrapper] for look in looks.values())
