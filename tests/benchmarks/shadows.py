@@ -1,0 +1,54 @@
+"""64 shadow models of `mlp` on a pool of 1,000 images: all at once, and one by one by the ordinary loop; then KLoM, U-LiRA
+and the likeliest world of these samples, from margins that are there.
+
+    python tests/benchmarks/shadows.py [rounds]
+
+On digits, and on MNIST and Fashion-MNIST where UNLEARNKIT_DATA has them. Each model is trained on the whole pool, from
+other seeds; shadow subsets of half of it take half of that. Wanted: training under 60 s on 2 cores, scores under 2 s. Of the
+ordinary loop, on one thread, 4 models are timed in the same rounds, and the ratio is per model.
+"""
+
+import os
+import statistics
+import sys
+
+import torch
+from stacked import plain, timed
+
+from data_builders import datasets
+from unlearnkit.compute import generator, threads
+from unlearnkit.models import build
+from unlearnkit.stack import fit_many
+from unlearnkit.task import Samples
+from unlearnkit.train import Recipe
+from unlearnkit.worlds import WORLDS, compare
+
+K, POOL, SINGLE = 64, 1000, 4
+
+
+def main(rounds: int) -> None:
+    recipe = Recipe()
+    print(
+        f"{K} mlp, pool of {POOL}, {recipe.epochs} epochs, {torch.get_num_threads()} threads, median of {rounds} rounds"
+    )
+    for name in ("digits", *(("mnist", "fashion_mnist") if os.environ.get("UNLEARNKIT_DATA") else ())):
+        raw = datasets[name]()
+        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "pool"))[:POOL]]
+        nets = [build("mlp", tuple(data.stored.shape[1:]), 10, seed=i) for i in range(K)]
+        fit_many(nets[:8], [data] * 8, Recipe(epochs=1), seeds=range(8))  # torch's one-off costs
+        times = []
+        for _ in range(rounds):
+            together = timed(lambda: fit_many(nets, [data] * K, recipe, seeds=range(K)))
+            with threads(1):  # as fast for such small nets, and no slower beside other processes
+                single = timed(lambda: [plain(net, data, recipe, i) for i, net in enumerate(nets[:SINGLE])])
+            times.append((together, (together / K) / (single / SINGLE)))
+        seconds, ratio = (statistics.median(t[i] for t in times) for i in (0, 1))
+        print(f"{name}: together {seconds:.1f} s (wanted: under 60); ratio to the ordinary loop {ratio:.2f}")
+    margins = {w: torch.randn(K, POOL, generator=generator(0, w)) for w in (*WORLDS, "method")}
+    models = margins.pop("method")
+    seconds = statistics.median(timed(lambda: compare(models, margins)) for _ in range(max(rounds, 3)))
+    print(f"KLoM, U-LiRA and world of {POOL} samples, {K} models against 3 x {K}: {seconds:.2f} s (wanted: under 2)")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
