@@ -2,8 +2,9 @@
 
 from unlearnkit.figures.dose import f3, f3_size
 from unlearnkit.figures.ensembles import f15, f15_margins
+from unlearnkit.figures.pareto import f6
 from unlearnkit.figures.reconstructions import f4
 from unlearnkit.figures.response import f3_similarity
 from unlearnkit.figures.sheets import f1, f1_kinds, f2
 
-__all__ = ["f1", "f1_kinds", "f2", "f3", "f3_similarity", "f3_size", "f4", "f15", "f15_margins"]
+__all__ = ["f1", "f1_kinds", "f2", "f3", "f3_similarity", "f3_size", "f4", "f6", "f15", "f15_margins"]

@@ -1,0 +1,378 @@
+"""Wrappers over methods: what they ask of the base, that nothing found is the base alone, and the table they end in."""
+
+import copy
+from functools import partial
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mutants
+from conftest import RECIPE
+from data_builders.compose import compose
+from unlearnkit import figures, solutions, study
+from unlearnkit.alignment import alignment, moment, principal
+from unlearnkit.cell import cells
+from unlearnkit.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
+from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
+from unlearnkit.inference import predict
+from unlearnkit.methods import methods
+from unlearnkit.neighbours import Found, Placed, find
+from unlearnkit.registry import Entry, Wrapped
+from unlearnkit.task import joined
+from unlearnkit.tasks import load_task
+from unlearnkit.wrappers import wrappers
+from unlearnkit.wrappers.impute import vote
+from unlearnkit.wrappers.weigh import drawn
+
+NOTHING, ALL = "pixel above 1", "pixel above -1"
+
+
+@pytest.fixture(scope="module")
+def duplicated(raw):
+    """A task whose similar samples are found exactly, by pixels."""
+    return compose(
+        raw, targets="canary", n_targets=10, copies=4, kind="exact_duplicate", strength=0.0, train_size=250, seed=1
+    )
+
+
+def asks(name: str, model, request, **options):
+    """What a wrapper asks of its base: the Request, and the seed."""
+    seen = []
+
+    def base(model, task, *, seed, device="auto"):
+        seen.append((task, seed))
+        return copy.deepcopy(model)
+
+    wrappers[name](base, model, request, seed=3, device="cpu", **options)
+    (found,) = seen
+    return found
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_contract(name, contract, models, request_):
+    contract(methods[f"{name}(finetune)"], models["original"], request_)
+
+
+@pytest.mark.parametrize("contract", [input_is_untouched, output_keeps_its_shape], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_contract_with_running_statistics(name, contract, normed, request_):
+    contract(methods[f"{name}(finetune)"], normed, request_)
+
+
+@pytest.mark.parametrize("base", ["random_label", "scrub", "neggrad_plus"])
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_seeds_decide_around_other_methods(name, base, models, request_):
+    seed_decides(methods[f"{name}({base})"], models["original"], request_)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
+def test_a_wrapper_does_not_hide_a_broken_base(contract, models, request_):
+    if contract.__name__ in ("forget_set_stays_unread", "divergence_is_an_error"):
+        pytest.skip("every wrapper reads the forget set, and refuses what is not finite before its base can hide it")
+    broken, wrapper = mutants.BY_CONTRACT[contract.__name__], wrappers["expand"]
+    with pytest.raises(AssertionError):
+        contract(Wrapped("method", "expand(broken)", wrapper.function, {}, broken), models["original"], request_)
+
+
+@pytest.mark.parametrize("base", sorted(methods))
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_a_wrapper_goes_around_every_method(name, base):
+    """No option of one has the name of another's."""
+    entry = methods[f"{name}({base})"]
+    assert set(entry.options()) == {*wrappers[name].options(), *methods[base].options()}
+    assert entry.resolve({})["near"]
+
+
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_every_wrapper_says_where_it_comes_from(name):
+    assert wrappers[name].info["source"] and wrappers[name].summary
+    hints = wrappers[name].hints()
+    for option in wrappers[name].options().values():
+        said = [extra for extra in get_args(hints[option.name])[1:] if isinstance(extra, str)]
+        assert option.default is not option.empty and said, f"{option.name}: no default, or no source of it"
+
+
+def nothing_found_is_the_base_alone(entry, base, model, request):
+    assert not len(find(model, request, NOTHING))
+    after = entry(model, request, seed=5, device="cpu", near=NOTHING)
+    assert same(after, base(model, request, seed=5, device="cpu"))
+
+
+@pytest.mark.parametrize("base", ["finetune", "random_label"])
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_nothing_found_is_the_base_alone(name, base, models, request_):
+    nothing_found_is_the_base_alone(methods[f"{name}({base})"], methods[base], models["original"], request_)
+
+
+def test_a_wrapper_that_steps_all_the_same_is_caught(models, request_):
+    def steps(base, model, task, *, seed, device="auto", near: str = NOTHING):
+        return base(base(model, task, seed=seed, device=device), task, seed=seed, device=device)
+
+    entry = Wrapped("method", "steps(finetune)", steps, {}, methods["finetune"])
+    with pytest.raises(AssertionError):
+        nothing_found_is_the_base_alone(entry, methods["finetune"], models["original"], request_)
+
+
+@pytest.mark.parametrize("name", sorted(wrappers))
+def test_to_take_all_is_refused(name, models, request_):
+    options = {"power": 0.0} if name == "weigh" else {}
+    with pytest.raises(BadValue, match="all 240 retained samples were found to be neighbours"):
+        asks(name, models["original"], request_, near=ALL, **options)
+    with pytest.raises(BadValue, match="at most 240 are possible"):
+        asks(name, models["original"], request_, near="feature top 241")
+
+
+# --- expand ---
+
+
+def test_expand_around_retrain_trains_on_what_clean_does_where_neighbours_are_found(duplicated, models):
+    request = duplicated.request(RECIPE)
+    asked, seed = asks("expand", models["original"], request, near="pixel above 1")
+    assert asked.retain.digest() == duplicated.training_set("clean").digest() and seed == 3
+    assert asked.forget.digest() == duplicated.of("target", "similar").digest()
+    assert asked.validation is request.validation and asked.recipe is request.recipe
+
+
+def test_expand_moves_and_neither_loses_nor_relabels(models, request_):
+    asked, _ = asks("expand", models["original"], request_)
+    found = find(models["original"], request_)
+    assert 0 < len(found) == len(asked.forget) - len(request_.forget)
+    whole, before = (joined(r.forget, r.retain) for r in (asked, request_))
+
+    def sorted_rows(samples):
+        return sorted(map(tuple, torch.cat([samples.x.flatten(1), samples.y[:, None]], 1).tolist()))
+
+    assert sorted_rows(whole) == sorted_rows(before)
+
+
+# --- weigh ---
+
+
+def test_weigh_without_a_power_is_expand_and_with_a_large_one_the_base(models, request_):
+    for power, other in ((0.0, partial(asks, "expand")), (1e6, lambda model, request: (request, 3))):
+        asked, expected = (
+            asks("weigh", models["original"], request_, power=power)[0],
+            other(models["original"], request_)[0],
+        )
+        for name in ("forget", "retain"):
+            assert getattr(asked, name).digest() == getattr(expected, name).digest()
+
+
+def draws_by_the_power_of_similarity(draw):
+    n = 20_000
+    for similarity, power, chance in ((0.5, 2.0, 0.25), (0.9, 4.0, 0.6561), (1.0, 9.0, 1.0), (-0.5, 1.0, 0.0)):
+        found = Found(torch.arange(n), torch.full((n,), similarity, dtype=torch.float64))
+        kept = draw(found, power, seed=0)
+        spread = (n * chance * (1 - chance)) ** 0.5
+        assert abs(len(kept) - n * chance) <= 5 * spread  # five standard deviations
+        assert kept.tolist() == sorted(set(kept.tolist()))
+    half = Found(torch.arange(50), torch.full((50,), 0.5, dtype=torch.float64))
+    assert torch.equal(draw(half, 1.0, seed=1), draw(half, 1.0, seed=1))
+    assert not torch.equal(draw(half, 1.0, seed=1), draw(half, 1.0, seed=2))
+
+
+def test_weigh_draws_by_the_power_of_similarity():
+    draws_by_the_power_of_similarity(drawn)
+
+
+def test_a_draw_that_ignores_the_power_is_caught():
+    with pytest.raises(AssertionError):
+        draws_by_the_power_of_similarity(lambda found, power, seed: drawn(found, 1.0, seed))
+
+
+@pytest.mark.parametrize("power", [-1.0, float("nan"), float("inf")])
+def test_weigh_refuses_a_power_that_is_none(power, models, request_):
+    with pytest.raises(BadValue, match="power is 0 or more"):
+        asks("weigh", models["original"], request_, power=power)
+
+
+# --- impute ---
+
+
+def test_a_vote_by_hand():
+    """Of 4 voters on a line: those nearest, by angle, to the first axis are 0, 1, 2."""
+    voters = Placed(torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1, 0.1], [1, 0.2], [0, 1]]).double()))
+    asked, labels = Placed(torch.tensor([[1.0, 0.0], [0, 1]]).double()), torch.tensor([7, 5, 5, 1])
+    assert vote(asked, voters, labels, 1).tolist() == [7, 1]
+    assert vote(asked, voters, labels, 2).tolist() == [7, 1]  # a tie: the nearest
+    assert vote(asked, voters, labels, 3).tolist() == [5, 5]
+    assert vote(Placed(asked.vectors[:0]), voters, labels, 3).tolist() == []
+    with pytest.raises(BadValue, match="at most 4 are possible"):
+        vote(asked, voters, labels, 5)
+
+
+def test_impute_gives_canaries_copies_their_true_label_by_pixels_and_keeps_all_else(duplicated, models):
+    request = duplicated.request(RECIPE)
+    options = {"near": "pixel above 1", "votes_by": "pixel"}
+    asked, _ = asks("impute", models["original"], request, **options)
+    assert asked.forget.digest() == request.forget.digest()
+    assert torch.equal(asked.retain.stored, request.retain.stored)
+    changed, similar = asked.retain.y != request.retain.y, torch.arange(240) < 40
+    assert not changed[~similar].any() and changed[similar].double().mean() > 0.9
+    again, _ = asks("impute", models["clean"], request, **options)
+    assert torch.equal(again.retain.y, asked.retain.y)  # the model has no say
+
+
+def test_impute_needs_as_many_voters_as_it_asks_for(models, request_):
+    with pytest.raises(BadValue, match="at least 1 and at most"):
+        asks("impute", models["original"], request_, voters=239)
+    with pytest.raises(BadValue, match="got 0"):
+        asks("impute", models["original"], request_, voters=0)
+
+
+# --- align ---
+
+
+def aligned_share(model, request):
+    """DA of targets and neighbours in the main directions of the others, by the features of `model`."""
+    found = find(model, request)
+    others = torch.ones(len(request.retain), dtype=torch.bool)
+    others[found.index] = False
+    push = joined(request.forget, request.retain[found.index])
+    push, rest = (predict(model, s.stored)[1] for s in (push, request.retain[others]))
+    return alignment(push, principal(moment(rest))).item()
+
+
+def test_align_aligns(models, request_):
+    original = models["original"]
+    stays = Entry("method", "stays", lambda model, task, *, seed, device="auto": copy.deepcopy(model))
+    entry = Wrapped("method", "align(stays)", wrappers["align"].function, {}, stays)
+    before, after = aligned_share(original, request_), []
+    for weight in (0.0, 10.0):
+        after.append(aligned_share(entry(original, request_, seed=0, align_weight=weight), request_))
+    assert after[1] > max(after[0], before)
+
+
+def test_align_says_that_its_base_left_nothing_to_align(models, request_):
+    def dead(model, task, *, seed, device="auto"):
+        model = copy.deepcopy(model)
+        with torch.no_grad():
+            for p in model.body[-2].parameters():
+                p.zero_()
+        return model
+
+    with pytest.raises(NonFiniteLoss, match="all features are 0"):
+        wrappers["align"](dead, models["original"], request_, seed=0)
+
+
+def test_a_wrapper_of_two_with_the_same_option_is_refused():
+    with pytest.raises(BadValue, match="have an option near"):
+        methods["expand(align(finetune))"]
+
+
+# --- the table ---
+
+SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "copies": 8, "recipe": {"epochs": 8, "lr": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Scores and T4 of a tiny study."""
+    folder = tmp_path_factory.mktemp("solutions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_CACHE", str(folder / "cache"))
+        patch.setenv("UNLEARNKIT_TUNED", str(folder / "tuned"))
+        also = [{"wrapper": "expand", "near": "feature+label top 8"}]
+        scores = solutions.measured(cells(seeds=3, **SMALL), solutions.rows(["finetune"], ["expand", "impute"], also))
+    return scores, solutions.t4(scores)
+
+
+def test_t4_has_a_row_for_each_base_and_wrapper(table):
+    scores, t4 = table
+    named = ["finetune", "expand(finetune)", "expand(finetune)(near=feature+label top 8)", "impute(finetune)"]
+    assert t4.method.tolist() == ["original", *named, "clean", "clean-again"]
+    assert t4.base.tolist()[1:5] == ["finetune"] * 4
+    assert t4.wrapper.tolist()[1:5] == ["", "expand", "expand", "impute"]
+    assert t4.options.tolist()[3] == "near=feature+label top 8" and set(t4.n) == {3}
+    rows = t4.set_index("method")
+    assert rows.removed["original"] == 0 and rows.removed["clean"] == 1 and rows.neighbour_cost["original"] == 0
+    assert not rows.front[["original", "clean", "clean-again"]].any() and rows.front[named].any()
+    assert (t4.removed_low.dropna() <= t4.removed[t4.removed_low.notna()]).all()
+    truth = scores[scores.metric == solutions.TRUE]
+    assert set(truth.method) == set(t4.method) and truth.run.str.len().eq(20).all()
+
+
+def test_f6_draws_what_it_returns(table):
+    figure, data = figures.f6(table[1])
+    assert len(figure.axes) == 1 and len(data) == 7 and {"removed", "neighbour_cost", "front"} <= set(data)
+    renamed = [table[1].assign(wrapper=table[1].wrapper.replace("impute", f"w{i}"), targets=f"t{i}") for i in range(12)]
+    figure, _ = figures.f6(pd.concat(renamed))  # more wrappers than colours, a row of panels each
+    assert len(figure.axes) == 12
+    masked = table[1].assign(removed=np.nan, removed_low=np.nan, removed_high=np.nan)
+    figure, _ = figures.f6(masked)
+    assert "rho is masked" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_method_that_diverged_on_a_seed_is_not_on_the_front(table):
+    scores, t4 = table
+    (name, *_) = t4.method[t4.front]
+    lost = (scores.method == name) & (scores.seed == 0)
+    extra = scores[lost].iloc[:1].assign(metric="diverged", group="all", reference="", value=1.0)
+    again = solutions.t4(pd.concat([scores[~lost], extra])).set_index("method")
+    assert again.diverged[name] == 1 and again.n[name] == 2 and not again.front[name] and again.front.any()
+
+
+def test_true_labels_are_those_of_the_raw_images():
+    (cell,) = cells(seeds=1, **SMALL)
+    task, true = load_task(cell), solutions.true_labels(cell)
+    wrong = task.index("target", "similar", "decoy")
+    assert (true[wrong] != task.y[wrong]).all()
+    right = task.index("filler", "test", "validation")
+    assert torch.equal(true[right], task.y[right])
+
+
+def test_rows_are_checked_before_anything_runs():
+    assert solutions.rows(["retrain"], ["weigh"], [{"wrapper": "expand", "near": "pixel top 1"}]) == [
+        ("retrain", {}),
+        ("weigh(retrain)", {}),
+        ("expand(retrain)", {"near": "pixel top 1"}),
+    ]
+    for bases, around, also, error, message in (
+        (["retrian"], [], [], UnknownName, "Did you mean 'retrain'"),
+        (["retrain"], ["expnd"], [], UnknownName, "Did you mean 'expand'"),
+        (["retrain"], [], [{"wrapper": "expand", "nr": "x"}], UnknownName, "Did you mean 'near'"),
+        (["retrain"], [], [{"wrapper": "expand", "near": "pixel tap 1"}], UnknownName, "Did you mean 'top'"),
+        (["retrain"], [], [{"wrapper": "weigh", "power": "1"}], BadValue, "must be float"),
+    ):
+        with pytest.raises(error, match=message):
+            solutions.rows(bases, around, also)
+
+
+@pytest.mark.parametrize("method", ["finetune", "clean-again", "expand(scrub)", "finetune(lr=0.1)"])
+@pytest.mark.parametrize("options", [{}, {"near": "pixel top 3", "power": 2.0}])
+def test_a_label_is_taken_apart_as_it_was_made(method, options):
+    found = solutions.split(solutions.label(method, options) if "=" not in method else method)
+    assert found["base"] == {"expand(scrub)": "scrub", "finetune(lr=0.1)": "finetune"}.get(method, method)
+    assert found["wrapper"] == ("expand" if "expand" in method else "")
+    assert found["options"] == ("lr=0.1" if "=" in method else "near=pixel top 3, power=2.0" if options else "")
+
+
+def test_the_front_by_hand():
+    v = np.array([[1, 0], [0, 1], [0.5, 0.5], [0.4, 0.5], [1, 0], [np.nan, 2]])
+    assert solutions.front(v).tolist() == [True, True, True, False, True, False]  # equals do not dominate each other
+    assert solutions.front(np.array([[3.0]])).tolist() == [True]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=12))
+def test_the_front_is_what_nothing_dominates(points):
+    expected = [
+        not any(all(b >= a for a, b in zip(p, q)) and q != p for q in points) for p in points
+    ]  # at least as good in all, and not the same
+    assert solutions.front(np.array(points)).tolist() == expected
+
+
+def test_a_wrapped_method_runs_with_the_bases_tuned_values(tmp_path, monkeypatch):
+    (cell,) = cells(seeds=1, **SMALL)
+    monkeypatch.setattr("unlearnkit.tuned.values", lambda *a: {"epochs": 1})
+    made = study.unlearn(cell, "expand(finetune)")
+    assert made.artefact.manifest["params"]["options"]["epochs"] == 1
+    assert made.key != study.unlearn(cell, "finetune").key
+    with pytest.raises(NotApplicable, match="whole classes"):
+        study.unlearn(cell, "expand(unsir)", tuned=False)

@@ -1,0 +1,68 @@
+"""After a method, the features of the forget set and its neighbours are pushed where those of all others lie."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from unlearnkit.alignment import alignment, moment, principal
+from unlearnkit.compute import autocast, resolve_device
+from unlearnkit.errors import NonFiniteLoss, NotApplicable
+from unlearnkit.heads import outputs
+from unlearnkit.inference import predict
+from unlearnkit.neighbours import NEAR, Near, find, parted
+from unlearnkit.task import Request, Samples, joined
+from unlearnkit.train import minimise
+from unlearnkit.wrappers import wrapper
+
+DA = "DA and -DA^2: Seo et al. 2024, arXiv 2407.17710; their use on neighbours is ours"
+
+
+def features(net: nn.Module, task: Request, batch: Samples) -> Tensor:
+    """What the head is fed, (n, width), with its gradient."""
+    with autocast(batch.stored.device, getattr(task.recipe, "precision", "fp32")):
+        return outputs(net, batch.x)[1].float()
+
+
+@wrapper("align", source=DA)
+def align(
+    base: Callable[..., nn.Module],
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    near: Near = NEAR,
+    align_epochs: Annotated[int, "ours"] = 5,
+    align_lr: Annotated[float, "ours: that of fine-tuning"] = 0.01,
+    align_weight: Annotated[float, "arXiv 2407.17710 by a digest: one of 0.1, 1, 10"] = 1.0,
+    align_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = 128,
+) -> nn.Module:
+    """Go on from what the base returns: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
+    retain set without the neighbours. Its main directions are taken anew before each pass, and have no gradient.
+
+    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features of nothing
+    but 0.
+    """
+    close, rest = parted(task.retain, find(model, task, near, device=device).index)
+    after = base(model, task, seed=seed, device=device)
+    if not len(close):
+        return after
+    task, on = task.to(device), resolve_device(device)
+    pushed, rest = joined(task.forget, close.to(on)), rest.to(on)
+    precision = getattr(task.recipe, "precision", "fp32")
+
+    def losses(net):
+        push = (batch for lap in count() for batch in pushed.batches(align_batch, seed, "pushed", lap))
+        for epoch in range(align_epochs):
+            held = predict(net, rest.stored, device=device, precision=precision)[1].to(on)
+            directions = principal(moment(held))
+            for batch in rest.batches(align_batch, seed, "align", epoch):
+                share = alignment(features(net, task, next(push)), directions)
+                yield task.losses(net, batch).mean() - align_weight * share.square().float()
+
+    try:
+        return minimise(after, losses, lr=align_lr, device=device)
+    except NotApplicable as error:
+        raise NonFiniteLoss(f"align: {error}") from error

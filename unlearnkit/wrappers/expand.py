@@ -1,0 +1,28 @@
+"""A forget set that takes its neighbours along."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import nn
+
+from unlearnkit.neighbours import NEAR, Near, find, parted
+from unlearnkit.task import Request, joined
+from unlearnkit.wrappers import wrapper
+
+
+@wrapper("expand", source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know")
+def expand(
+    base: Callable[..., nn.Module],
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    near: Near = NEAR,
+) -> nn.Module:
+    """The retained neighbours of the forget set are forgotten with it.
+
+    Raises BadValue if nothing would be left to retain.
+    """
+    close, rest = parted(task.retain, find(model, task, near, device=device).index)
+    return base(model, replace(task, forget=joined(task.forget, close), retain=rest), seed=seed, device=device)
