@@ -28,15 +28,11 @@ class Search:
     steps: int = 1000
     lr_x: float = 0.05
     lr_multipliers: float = 0.05
-    alpha: float = (
-        50.0  # of the smooth ReLU: small blurs which units a candidate switches on, large hides how to change
-    )
+    alpha: float = 50.0  # of the smooth ReLU: small blurs which units are on, large hides how to change
     floor: float = 0.0  # of multipliers, in units of their scale at the start
     box: float = 1.0  # weight of the penalty on pixels outside 0 to 1
     start: float = 0.25  # standard deviation of the first candidates around grey
-    pairs: Literal["all", "best"] = (
-        "all"  # a multiplier for each other class, as KKT has it; or the best's, as published
-    )
+    pairs: Literal["all", "best"] = "all"  # multipliers per sample: of each other class, or of the best
 
     def __post_init__(self):
         for name, hint in get_type_hints(Search).items():
