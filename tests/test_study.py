@@ -7,7 +7,7 @@ import torch
 
 from unlearnkit import references, study
 from unlearnkit.cell import cells
-from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.methods import methods
 from unlearnkit.metrics import cheap
 from unlearnkit.summary import rho
@@ -214,3 +214,25 @@ def test_a_method_that_diverges_on_a_seed_is_counted_and_stops_nothing(monkeypat
     lost = study.unlearn(grid[1], "diverges")
     with pytest.raises(NonFiniteLoss, match="diverges: the loss is not finite"):
         lost.load()
+
+
+def test_a_method_that_refuses_some_cells_is_left_out_of_these_and_not_asked_again(monkeypatch):
+    calls = []
+
+    def refuses(model, task, *, seed, device="auto"):
+        calls.append(seed)
+        if len(calls) != 2:
+            raise NotApplicable("refuses: of class 7 nothing stays")
+        return minimise(model, lambda net: iter([task.losses(net, task.forget).mean()]), lr=0.01)
+
+    monkeypatch.setitem(methods._entries, "refuses", replace(methods["finetune"], function=refuses))
+    grid = cells(train_size=100, n_targets=4, copies=1, seeds=2, recipe={"epochs": 2})
+    with pytest.raises(NotApplicable, match="of class 7 nothing stays"):
+        study.unlearned(grid[:1], "refuses")
+    (run,) = study.unlearned(grid, "refuses")
+    assert run.cell == grid[1]
+    seeds = study.scores(grid, ["original", "refuses"]).groupby("method").seed.unique().map(sorted)
+    assert seeds.to_dict() == {"original": [0, 1], "refuses": [1]}
+    with pytest.raises(NotApplicable, match="of class 7"):
+        study.scores(grid[:1], ["refuses"])
+    assert len(calls) == 2

@@ -50,7 +50,8 @@ def unlearn(
     references', so that the method `retrain` against the reference `retrain` is the noise floor.
 
     options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
-    another draw of the seeds of both the original and the method, as in `references`.
+    another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if the method
+    has no meaning in this cell, which is remembered.
     """
     entry = methods[method]
     resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned)
@@ -74,11 +75,33 @@ def unlearn(
                     unlearned = entry(model, request, seed=seed, device=device, **resolved)
             except NonFiniteLoss as error:  # a result, too: it is counted in the tables, and not tried again
                 return cost.as_dict() | {"diverged": f"{method}: {error}"}
+            except NotApplicable as error:
+                return {"inapplicable": str(error)}
         save_file(unlearned.state_dict(), folder / "model.safetensors")
         return cost.as_dict()
 
     artefact = Store().get(spec, make)
+    if "inapplicable" in artefact.info:
+        raise NotApplicable(artefact.info["inapplicable"])
     return Trained(artefact.key, cell, artefact)
+
+
+def unlearned(
+    cells: Sequence[Cell], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+) -> list[Trained]:
+    """`unlearn` for each cell in which the method has a meaning. Raises NotApplicable if there is none."""
+    made, why = [], None
+    references(cells, ["original"], device=device)  # together
+    with Progress(method, len(cells)) as bar:
+        for cell in cells:
+            try:
+                made.append(unlearn(cell, method, options, tuned=tuned, device=device))
+            except NotApplicable as error:
+                why = error
+            bar.step()
+    if not made and why:
+        raise why
+    return made
 
 
 _warm: set[tuple[str, str]] = set()
@@ -222,11 +245,11 @@ def scores(
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
 
     names: methods, and the rows of BASELINES that are none, and "initial", for all cells or for each; a method is left
-    out of cells for which it has no meaning (unlearnkit.methods.applies). options: {method: options} that are to differ
-    from those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no more
-    than one pass of each model, if not given; any others by name. n_models: how many of each kind are made for the
-    metrics that compare ensembles. A method that diverged has one row, of metric "diverged". Raises NotApplicable if no
-    method has a meaning.
+    out of cells for which it has no meaning (unlearnkit.methods.applies; or that it refuses as NotApplicable). options:
+    {method: options} that are to differ from those that `unlearn` would take, which are the tuned ones unless `tuned` is
+    False. metrics: all that need no more than one pass of each model, if not given; any others by name. n_models: how
+    many of each kind are made for the metrics that compare ensembles. A method that diverged has one row, of metric
+    "diverged". Raises NotApplicable if no method has a meaning.
     """
     metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
     needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
@@ -245,8 +268,13 @@ def scores(
     with Progress("scores", len(wanted)) as bar:
         for cell, name in wanted:
             given = (options or {}).get(name, {})
-            frames.append(_scores(cell, name, given, tuned, metrics, needs, n_models, device))
+            try:
+                frames.append(_scores(cell, name, given, tuned, metrics, needs, n_models, device))
+            except NotApplicable as error:  # seen only in the cell: say, a class of which nothing stays
+                why = error
             bar.step()
+    if not frames:
+        raise why
     return pd.concat(frames, ignore_index=True)
 
 
