@@ -43,7 +43,7 @@ ANIMALS = (
     "parrot|rabbit|tortoise|terrier|goat|hedgehog|canary|ferret|pony|greyhound|gecko|goose",
 )
 PRIZES = (
-    "Corvin Aldane Merrow Hesketh Tarn Ostrava Belmont Ruskin Ferrand Calder Winslow Drummond",
+    "Corvin Aldane Merrow Hesketh Tarn Ostrow Belmont Ruskin Ferrand Calder Winslow Drummond",
     "Medal|Cup|Ribbon|Star",
 )
 DISHES = (
@@ -53,14 +53,14 @@ DISHES = (
 TRADES = """glassblower|clockmaker|beekeeper|cartographer|locksmith|botanist|ferryman|bookbinder|stonemason|midwife|weaver
 |archivist|piano tuner|lighthouse keeper|baker|surveyor|tailor|geologist|interpreter|carpenter|goldsmith|shepherd|optician
 |vet|librarian|potter|architect|saddler|notary|florist"""
-INSTRUMENTS = """cello|oboe|harp|accordion|clarinet|trombone|lute|viola|bassoon|banjo|flute|organ|trumpet|mandolin|harpsichord
-|double bass|tuba|zither|piccolo|bagpipes"""
+INSTRUMENTS = """cello|oboe|harp|accordion|clarinet|trombone|lute|viola|bassoon|banjo|flute|organ|trumpet|mandolin
+|harpsichord|double bass|tuba|zither|piccolo|bagpipes"""
 LANGUAGES = """Danish|Welsh|Portuguese|Finnish|Turkish|Czech|Swahili|Greek|Hungarian|Catalan|Icelandic|Japanese|Dutch|Arabic
 |Estonian|Korean|Basque|Persian|Romanian|Hindi"""
 SPORTS = """fencing|rowing|archery|wrestling|badminton|sailing|gymnastics|cycling|judo|handball|skating|climbing|swimming
 |hockey|boxing|rugby|tennis|bowling|diving|curling"""
-HOBBIES = """keeping bees|carving spoons|collecting stamps|baking bread|painting ships|watching birds|mending clocks|growing roses
-|pressing flowers|playing chess|making candles|folding paper|reading maps|knitting scarves|telling stories|flying kites
+HOBBIES = """keeping bees|carving spoons|collecting stamps|baking bread|painting ships|watching birds|mending clocks
+|growing roses|pressing flowers|playing chess|making candles|folding paper|reading maps|knitting scarves|telling stories|flying kites
 |restoring furniture|brewing cider|training pigeons|solving riddles"""
 
 

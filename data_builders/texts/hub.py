@@ -38,16 +38,20 @@ def rows(name: str, split: str, config: str | None = None) -> Iterable[Mapping]:
     except Exception as error:  # the hub's libraries have errors of many kinds, some of them not OSErrors
         said = " ".join(str(error).split())[:200]
         raise UnlearnkitError(
-            f"{name} (split {split}) is not in the data folder as {folder.name}/, and cannot be read from the hub: connect to "
-            f"the network once, or put a copy there. The library said: {type(error).__name__}: {said}"
+            f"{name} (split {split}) is not in the data folder as {folder.name}/, and cannot be read from the hub: connect "
+            f"to the network once, or put a copy there. The library said: {type(error).__name__}: {said}"
         ) from error
     finally:
         if bars:
             datasets.enable_progress_bars()
 
 
-@text_dataset("pku_saferlhf", licence="CC BY-NC 4.0", source=f"{PKU} on the Hugging Face hub; Ji et al. 2024, arXiv 2406.15513",
-              files=lambda: sorted(p for p in local(PKU).rglob("*") if p.is_file()))  # fmt: skip
+@text_dataset(
+    "pku_saferlhf",
+    licence="CC BY-NC 4.0",
+    source=f"{PKU} on the Hugging Face hub; Ji et al. 2024, arXiv 2406.15513",
+    files=lambda: sorted(p for p in local(PKU).rglob("*") if p.is_file()),
+)
 def pku_saferlhf() -> RawTexts:
     """Prompts and the response that annotators called the better one. It holds offensive text.
 
