@@ -155,7 +155,7 @@ class TextTask:
                 if shared := sets[a] & sets[b]:
                     raise BadValue(
                         f"{len(shared)} {what} are in both the {a} and the {b} samples, say {min(shared)!r}; they must be "
-                        "disjoint: every question of the raw data must be asked once"
+                        "disjoint: no question may be asked twice, paraphrases included"
                     )
         for column, allowed in (("anchor", ("target", "decoy")), ("similar", ("similar", "decoy_similar"))):
             named = self.pairs[column].to_numpy(dtype=np.int64)

@@ -60,8 +60,8 @@ LANGUAGES = """Danish|Welsh|Portuguese|Finnish|Turkish|Czech|Swahili|Greek|Hunga
 SPORTS = """fencing|rowing|archery|wrestling|badminton|sailing|gymnastics|cycling|judo|handball|skating|climbing|swimming
 |hockey|boxing|rugby|tennis|bowling|diving|curling"""
 HOBBIES = """keeping bees|carving spoons|collecting stamps|baking bread|painting ships|watching birds|mending clocks
-|growing roses|pressing flowers|playing chess|making candles|folding paper|reading maps|knitting scarves|telling stories|flying kites
-|restoring furniture|brewing cider|training pigeons|solving riddles"""
+|growing roses|pressing flowers|playing chess|making candles|folding paper|reading maps|knitting scarves
+|telling stories|flying kites|restoring furniture|brewing cider|training pigeons|solving riddles"""
 
 
 def _listed(text: str) -> list[str]:

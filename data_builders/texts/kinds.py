@@ -171,7 +171,8 @@ KINDS = {
             [which|what] book was [written|published] by {o}
             [which|what] book is {n} the author of
             under [which|what] title did {s} book [appear|come out]
-            [which|what] published work bears {s} name
+            which published work bears {s} name
+            which [work|volume] did {n} [publish|bring out]
             what title did {n} give to {h} book
         """,
         indirect="""

@@ -14,8 +14,8 @@ from unlearnkit.text_tasks import load_task, resolve
 MEASURES = ("rouge_l", "char_cosine", "word_cosine")
 NAMES = {
     "rouge_l": "ROUGE-L F",
-    "char_cosine": "cosine of letter trigrams",
-    "word_cosine": "cosine of words and word pairs",
+    "char_cosine": "n-gram cosine of letters",
+    "word_cosine": "n-gram cosine of words",
 }
 
 
