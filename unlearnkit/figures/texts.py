@@ -23,6 +23,7 @@ def f2_text(conditions: Sequence[dict], sides: Sequence[str] = ("question", "ans
     """Similarity as measured: targets to their paraphrases (one curve per strength), to fillers and to decoys.
 
     conditions: options of `text_tasks.load_task`, of one data set; one row of panels per side, one column per measure.
+    The data has a column `pair`: the names of the curves.
     """
     parts, seen = [], set()
     for condition in conditions:
@@ -34,23 +35,16 @@ def f2_text(conditions: Sequence[dict], sides: Sequence[str] = ("question", "ans
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
     label = "paraphrase" + data.strength.map(lambda s: "" if pd.isna(s) else f", strength {s:g}")
-    pair = label.where(similar, data.relation)
-    order = [*sorted(pair[similar].unique()), "filler", "decoy"]
+    data["pair"] = label.where(similar, data.relation)
+    order = [*sorted(data.pair[similar].unique()), "filler", "decoy"]
     colours = dict(zip(order, [*sns.color_palette("flare", len(order) - 2), "0.45", "0.7"], strict=True))
     size = (3.7 * len(MEASURES), 2.7 * len(sides))
     figure, axes = plt.subplots(len(sides), len(MEASURES), figsize=size, squeeze=False, layout="constrained")
     for row, side in zip(axes, sides, strict=True):
         for axis, measure in zip(row, MEASURES, strict=True):
             first = axis is axes[0][0]
-            sns.ecdfplot(
-                data.assign(pair=pair),
-                x=f"{side}_{measure}",
-                hue="pair",
-                hue_order=order,
-                palette=colours,
-                ax=axis,
-                legend=first,
-            )
+            look = {"hue": "pair", "hue_order": order, "palette": colours, "legend": first}
+            sns.ecdfplot(data, x=f"{side}_{measure}", ax=axis, **look)
             axis.set(xlabel=NAMES[measure], ylabel="share of pairs below", title=side, xlim=(-0.03, 1.03))
     legend = axes[0][0].get_legend()
     labels = [text.get_text() for text in legend.get_texts()]
