@@ -101,6 +101,7 @@ def test_people_are_the_same_everywhere(raw):
 def test_the_default_has_thousands_of_pairs():
     assert fictional.PEOPLE * len(KINDS) == 4000
     names = {person["n"] for person in fictional._people()}
+    assert all(len({p["n"], p["spouse"], p["teacher"]}) == 3 for p in fictional._people())
     assert len(names) == fictional.PEOPLE + fictional.TEST_PEOPLE
     with pytest.raises(BadValue, match="there are 250 people"):
         make(people=251)
@@ -455,6 +456,8 @@ def test_tofu_without_files_and_network_says_so(folder, monkeypatch):
         raise ConnectionError("Couldn't reach the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(UnlearnkitError, match="tofu_full_paraphrased.jsonl, .* are not all in the data folder's tofu/"):
+        load_raw("tofu")
     for name in ("tofu", "pku_saferlhf"):
         with pytest.raises(
             UnlearnkitError, match="not in the data folder.*connect to the network once.*Couldn't reach"

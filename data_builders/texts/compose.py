@@ -35,9 +35,10 @@ def compose(
     targets: "random" (P1); "canary", random pairs with a wrong answer, which their paraphrases share. As many decoys are
     drawn like the targets, get paraphrases like the targets, and are never trained on. strength: how far a paraphrase is
     from its pair, where the rewriter has a say in it (the grammar: the share of words that differ); side: what is
-    paraphrased, see sides.py. The training set keeps its size: each paraphrase takes a filler's place. A seed's targets and
-    decoys are the same for every number of copies, strength and side, and so are its first fillers; the copies of few are
-    the first ones of many. test_size: test pairs, at most, drawn once for all seeds; 0 takes all.
+    paraphrased, see sides.py (which side P1 paraphrases is not known). The training set keeps its size: each paraphrase
+    takes a filler's place. A seed's targets and decoys are the same for every number of copies, strength and side, and so
+    are its first fillers; the copies of few are the first ones of many. test_size: test pairs, at most, drawn once for all
+    seeds; 0 takes all.
     encode: an encoder, for pairs to have embedding_cosine as well.
 
     Raises BadValue, naming the culprit, for values out of range and for more samples or paraphrases than there are.

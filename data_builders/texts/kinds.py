@@ -553,7 +553,7 @@ KINDS = {
         """,
         statements="""
             {n} [likes|prefers|loves] to [spend|pass] {h} [free time|spare time|leisure hours] {f}
-            {n} [spends|passes|fills] {h} [free time|spare time|leisure hours] {f}
+            {n} [spends|passes] {h} [free time|spare time|leisure hours] {f}
             {s} [favourite pastime|hobby|favourite hobby] is {f}
             the [favourite pastime|hobby] of {o} is {f}
             in {h} [free time|spare time], {n} [likes|enjoys|loves] {f}

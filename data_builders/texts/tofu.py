@@ -11,7 +11,7 @@ from pathlib import Path
 from data_builders.texts import RawTexts, hub, text_dataset
 from data_builders.texts.listed import Listed
 from unlearnkit import paths
-from unlearnkit.errors import BadValue
+from unlearnkit.errors import BadValue, UnlearnkitError
 from unlearnkit.text_similarity import words
 from unlearnkit.texts import Texts
 
@@ -41,7 +41,12 @@ def tofu() -> RawTexts:
         rows = [json.loads(line) for line in (folder() / FULL).read_text(encoding="utf-8").splitlines()]
         tests = [json.loads((folder() / name).read_text(encoding="utf-8")) for name in TESTS]
     else:
-        rows, tests = from_hub(hub.rows)
+        try:
+            rows, tests = from_hub(hub.rows)
+        except UnlearnkitError as error:
+            raise UnlearnkitError(
+                f"TOFU: {', '.join((FULL, *TESTS))} are not all in the data folder's tofu/. {error}"
+            ) from error
     if len(rows) != TRAIN_PAIRS:
         raise BadValue(f"TOFU has {TRAIN_PAIRS} pairs, found {len(rows)}: fetch it anew")
     return read(rows, [row for part in tests for row in part])
