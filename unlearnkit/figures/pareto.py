@@ -36,7 +36,7 @@ def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     methods = t4[~t4.method.isin(study.BASELINES)]
     bases = list(dict.fromkeys(methods.base))
     conditions = list(t4.groupby(CELL, sort=False))
-    size = (1.2 + 2.7 * len(bases), 0.8 + 2.7 * len(conditions))
+    size = (3.9 + 2.4 * len(bases), 0.8 + 2.7 * len(conditions))  # a legend as wide as a panel and a half
     shape = {"squeeze": False, "sharex": "row", "sharey": True, "layout": "constrained", "figsize": size}
     figure, axes = plt.subplots(len(conditions), len(bases), **shape)
     for row, (_, part) in zip(axes, conditions, strict=True):
