@@ -7,7 +7,7 @@ import torch
 from sklearn.svm import SVC
 from torch import nn
 
-from unlearnkit import figures, study
+from unlearnkit import figures, unlearned
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue
 from unlearnkit.heads import Ensemble
@@ -318,7 +318,7 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
     figure, shown = figures.f4(data, grid, n_targets=1)
     assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2 + 2)
     monkeypatch.setattr(runs, "stacked", None)  # which every search begins with
-    monkeypatch.setattr(study, "_warm_up", None)
+    monkeypatch.setattr(unlearned, "_warm_up", None)
     assert reconstructions(grid, **ask).equals(data)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit import figures, references, study
+from unlearnkit import figures, references, study, unlearned
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.methods import methods
@@ -134,7 +134,7 @@ def test_tables_hold_what_the_metrics_say_and_nothing_is_made_twice(grid, monkey
     assert per[per.group == "target"].klom.mean() == pytest.approx(of["finetune", "KLoM", "clean", "target"])
 
     monkeypatch.setattr(references, "_train", None)
-    monkeypatch.setattr(study, "_warm_up", None)
+    monkeypatch.setattr(unlearned, "_warm_up", None)
     again = attacks(grid, ["finetune"], 4, fpr=0.05)
     assert again[0].equals(samples) and again[1].equals(scores)
     table = t2_attacks(scores)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unlearnkit import references, study
+from unlearnkit import observed, references, study, unlearned
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.methods import methods
@@ -33,7 +33,7 @@ def test_nothing_is_trained_twice(grid, monkeypatch):
     study.references(grid)
     study.unlearn(grid[0], "finetune")
     monkeypatch.setattr(references, "_train", None)
-    monkeypatch.setattr(study, "_warm_up", None)
+    monkeypatch.setattr(unlearned, "_warm_up", None)
     study.references(grid)
     study.unlearn(grid[0], "finetune")
 
@@ -55,7 +55,7 @@ def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
     real = study.evidence_module.take
     monkeypatch.setattr(study.evidence_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
     study.scores(grid[:1], ["original", "retrain", "clean"])
-    study._read_evidence.cache_clear()
+    observed._read_evidence.cache_clear()
     study.scores(grid[:1], ["original", "retrain", "clean"])
     # the untrained model, original, the clean that is also the reference retrain, and the method retrain
     assert len(taken) == 4
@@ -115,7 +115,7 @@ def test_features_cost_one_pass_and_leave_what_was_stored(grid, monkeypatch):
     assert study.evidence(refs["clean"])[1].features is None and len(taken) == 2
     again = study.evidence(refs["clean"], features=True)
     assert again[0] == before and again[1].features.dtype == torch.float32 and len(taken) == 3
-    study._read_evidence.cache_clear()
+    observed._read_evidence.cache_clear()
     read = study.evidence(refs["original"], features=True)[1]
     assert len(taken) == 3 and torch.equal(read.features, with_both.features)
     model = refs["original"].load()
@@ -162,7 +162,7 @@ def test_metrics_asked_for_by_name_get_what_they_need(grid, monkeypatch):
     assert found["U-LiRA", "clean", "clean", "target"] == 0.5
     assert found["CKA", "clean", "clean", "test"] == pytest.approx(1)
     monkeypatch.setattr(references, "_train", None)
-    monkeypatch.setattr(study, "_warm_up", None)
+    monkeypatch.setattr(unlearned, "_warm_up", None)
     assert study.scores([cell], rows, metrics=asked, n_models=4).equals(table)
     more = study.scores([cell], ["clean"], metrics=["DA"])
     assert set(more.metric) == {"DA"} and more.run[0] not in set(table.run)

@@ -3,158 +3,49 @@
 Notebooks, batch jobs and tests all call these functions; whoever comes first computes, the others read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlearnkit import evidence as evidence_module
 from unlearnkit import metrics as metrics_module
 from unlearnkit import relearn as relearn_module
 from unlearnkit.cell import Cell
-from unlearnkit.compute import derive, measured, resolve_device, threads
-from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable
+from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.methods import applies, methods
-from unlearnkit.models import models
+from unlearnkit.observed import evidence, relearn
 from unlearnkit.progress import Progress
 from unlearnkit.references import INITIAL, REFERENCES, Trained, initial, references, trained
 from unlearnkit.store import Spec, Store
-from unlearnkit.task import Request
-from unlearnkit.tasks import load_task, read_task, task_artefact
-from unlearnkit.train import minimise
+from unlearnkit.tasks import load_task, task_artefact
 from unlearnkit.tuned import resolve
+from unlearnkit.unlearned import unlearn, unlearned
+
+__all__ = [
+    "BASELINES",
+    "INITIAL",
+    "REFERENCES",
+    "Trained",
+    "ensemble",
+    "evidence",
+    "initial",
+    "known",
+    "load_task",
+    "references",
+    "relearn",
+    "scores",
+    "task_artefact",
+    "unlearn",
+    "unlearned",
+]
 
 # rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
 BASELINES = ("original", "clean", "clean-again")
-
-
-# --- methods -------------------------------------------------------------------------------------------------------
-
-
-def unlearn(
-    cell: Cell,
-    method: str,
-    options: Mapping | None = None,
-    *,
-    tuned: bool = True,
-    repeat: str = "",
-    device: str = "auto",
-) -> Trained:
-    """The cell's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
-    references', so that the method `retrain` against the reference `retrain` is the noise floor.
-
-    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
-    another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if the method
-    has no meaning in this cell, which is remembered.
-    """
-    entry = methods[method]
-    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned)
-    (refs,) = references([cell], ["original"], repeat=repeat, device=device)
-    seed = derive(cell.seed, "method", method, *([repeat] if repeat else []))
-    params = {
-        "method": method,
-        "options": resolved,
-        "recipe": cell.recipe.as_dict(),
-        "seed": seed,
-        "device": resolve_device(device).type,
-    }
-    spec = Spec("unlearned", params, (entry,), [refs["original"].key, task_artefact(cell).key])
-
-    def make(folder: Path) -> dict:
-        model, request = refs["original"].load(), load_task(cell).request(cell.recipe)
-        with threads(1):
-            _warm_up(model, request, device)
-            try:
-                with measured() as cost:
-                    unlearned = entry(model, request, seed=seed, device=device, **resolved)
-            except NonFiniteLoss as error:  # a result, too: it is counted in the tables, and not tried again
-                return cost.as_dict() | {"diverged": f"{method}: {error}"}
-            except NotApplicable as error:
-                return {"inapplicable": str(error)}
-        save_file(unlearned.state_dict(), folder / "model.safetensors")
-        return cost.as_dict()
-
-    artefact = Store().get(spec, make)
-    if "inapplicable" in artefact.info:
-        raise NotApplicable(artefact.info["inapplicable"])
-    return Trained(artefact.key, cell, artefact)
-
-
-def unlearned(
-    cells: Sequence[Cell], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
-) -> list[Trained]:
-    """`unlearn` for each cell in which the method has a meaning. Raises NotApplicable if there is none."""
-    made, why = [], None
-    references(cells, ["original"], device=device)  # together
-    with Progress(method, len(cells)) as bar:
-        for cell in cells:
-            try:
-                made.append(unlearn(cell, method, options, tuned=tuned, device=device))
-            except NotApplicable as error:
-                why = error
-            bar.step()
-    if not made and why:
-        raise why
-    return made
-
-
-_warm: set[tuple[str, str]] = set()
-
-
-def _warm_up(model: nn.Module, request: Request, device: str) -> None:
-    """Spend torch's one-off costs before the clock starts, once per process and architecture."""
-    if (str(model), device) not in _warm:
-        _warm.add((str(model), device))
-        batch = request.retain[:8].to(resolve_device(device))
-        minimise(model, lambda net: iter([request.losses(net, batch).mean()]), lr=0.0, device=device)
-
-
-# --- evidence and scores -------------------------------------------------------------------------------------------
-
-
-def evidence(
-    trained: Trained, *, features: bool = False, cost: Mapping | None = None, device: str = "auto"
-) -> tuple[str, Evidence]:
-    """(key, evidence) of a stored model on its cell's task; the model is run once, ever.
-
-    features: with those, which are stored beside the logits; only a model whose logits were stored before anyone asked
-    for its features is run a second time.
-    """
-    cell = trained.cell
-    parents = [trained.key, task_artefact(cell).key]
-    kinds = ["evidence", "features"] if features else ["evidence"]
-    specs = [Spec(kind, {}, (evidence_module, models[cell.model]), parents) for kind in kinds]
-
-    def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
-        wanted = any(kinds[i] == "features" for i, _ in missing)
-        with threads(1):
-            how = {"features": wanted, "precision": cell.recipe.precision, "device": device}
-            taken = evidence_module.take(trained.load(), load_task(cell), **how)
-        for i, folder in missing:
-            content = {"logits": taken.logits} if kinds[i] == "evidence" else {"features": taken.features}
-            save_file(content, folder / f"{kinds[i]}.safetensors")
-            publish(i, {})
-
-    found = Store().get_many(specs, make)
-    folders = tuple(str(artefact.folder) for artefact in found)
-    return found[0].key, _read_evidence(folders, task_artefact(cell).folder.as_posix(), tuple((cost or {}).items()))
-
-
-@lru_cache(maxsize=64)
-def _read_evidence(folders: tuple[str, ...], task_folder: str, cost: tuple) -> Evidence:
-    task = read_task(task_folder)
-    read = {}
-    for folder in folders:
-        (file,) = Path(folder).glob("*.safetensors")
-        read |= load_file(file)
-    ids = torch.arange(len(task.y))
-    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"))
 
 
 def _rows(cell: Cell, name: str, options: Mapping, tuned: bool, repeats: Sequence[str], device: str) -> list[Trained]:
@@ -197,26 +88,6 @@ def ensemble(
 
 def _margins(members: Sequence[Trained], device: str) -> Tensor:
     return torch.stack([evidence(model, device=device)[1].phi for model in members])
-
-
-def relearn(trained: Trained, *, device: str = "auto") -> int:
-    """Steps until a stored model knows the targets as well as its cell's original again: see unlearnkit.relearn."""
-    cell = trained.cell
-    (refs,) = references([cell], ["original"], device=device)
-    params = {"seed": derive(cell.seed, "relearn"), "device": resolve_device(device).type}
-    parents = [trained.key, refs["original"].key, task_artefact(cell).key]
-    spec = Spec("relearn", params, (relearn_module, models[cell.model]), parents)
-
-    def make(folder: Path) -> dict:
-        request = load_task(cell).request(cell.recipe)
-        with threads(1):
-            on = resolve_device(device)
-            goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))
-            return {
-                "steps": relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
-            }
-
-    return Store().get(spec, make).info["steps"]
 
 
 def known(cells: Sequence[Cell], *, device: str = "auto") -> pd.DataFrame:

@@ -1,0 +1,97 @@
+"""Methods run on cells, each once, ever: a stored model, what it cost, or the record that there is none."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import nn
+
+from unlearnkit.cell import Cell
+from unlearnkit.compute import derive, measured, resolve_device, threads
+from unlearnkit.errors import NonFiniteLoss, NotApplicable
+from unlearnkit.methods import methods
+from unlearnkit.progress import Progress
+from unlearnkit.references import Trained, references
+from unlearnkit.store import Spec, Store
+from unlearnkit.task import Request
+from unlearnkit.tasks import load_task, task_artefact
+from unlearnkit.train import minimise
+from unlearnkit.tuned import resolve
+
+
+def unlearn(
+    cell: Cell,
+    method: str,
+    options: Mapping | None = None,
+    *,
+    tuned: bool = True,
+    repeat: str = "",
+    device: str = "auto",
+) -> Trained:
+    """The cell's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
+    references', so that the method `retrain` against the reference `retrain` is the noise floor.
+
+    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
+    another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if the method
+    has no meaning in this cell, which is remembered.
+    """
+    entry = methods[method]
+    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned)
+    (refs,) = references([cell], ["original"], repeat=repeat, device=device)
+    seed = derive(cell.seed, "method", method, *([repeat] if repeat else []))
+    params = {
+        "method": method,
+        "options": resolved,
+        "recipe": cell.recipe.as_dict(),
+        "seed": seed,
+        "device": resolve_device(device).type,
+    }
+    spec = Spec("unlearned", params, (entry,), [refs["original"].key, task_artefact(cell).key])
+
+    def make(folder: Path) -> dict:
+        model, request = refs["original"].load(), load_task(cell).request(cell.recipe)
+        with threads(1):
+            _warm_up(model, request, device)
+            try:
+                with measured() as cost:
+                    unlearned = entry(model, request, seed=seed, device=device, **resolved)
+            except NonFiniteLoss as error:  # a result, too: it is counted in the tables, and not tried again
+                return cost.as_dict() | {"diverged": f"{method}: {error}"}
+            except NotApplicable as error:
+                return {"inapplicable": str(error)}
+        save_file(unlearned.state_dict(), folder / "model.safetensors")
+        return cost.as_dict()
+
+    artefact = Store().get(spec, make)
+    if "inapplicable" in artefact.info:
+        raise NotApplicable(artefact.info["inapplicable"])
+    return Trained(artefact.key, cell, artefact)
+
+
+def unlearned(
+    cells: Sequence[Cell], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+) -> list[Trained]:
+    """`unlearn` for each cell in which the method has a meaning. Raises NotApplicable if there is none."""
+    made, why = [], None
+    references(cells, ["original"], device=device)  # together
+    with Progress(method, len(cells)) as bar:
+        for cell in cells:
+            try:
+                made.append(unlearn(cell, method, options, tuned=tuned, device=device))
+            except NotApplicable as error:
+                why = error
+            bar.step()
+    if not made and why:
+        raise why
+    return made
+
+
+_warm: set[tuple[str, str]] = set()
+
+
+def _warm_up(model: nn.Module, request: Request, device: str) -> None:
+    """Spend torch's one-off costs before the clock starts, once per process and architecture."""
+    if (str(model), device) not in _warm:
+        _warm.add((str(model), device))
+        batch = request.retain[:8].to(resolve_device(device))
+        minimise(model, lambda net: iter([request.losses(net, batch).mean()]), lr=0.0, device=device)
