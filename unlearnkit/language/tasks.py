@@ -8,10 +8,10 @@ from pathlib import Path
 from data_builders.texts import RawTexts, TextSource, find
 from data_builders.texts.compose import compose
 from unlearnkit.errors import BadValue, unknown
+from unlearnkit.language.task import TextTask, load
 from unlearnkit.registry import check_type
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON
-from unlearnkit.texts import TextTask, load
 
 OPTIONS = {
     name: p
