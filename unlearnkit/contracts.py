@@ -82,9 +82,10 @@ def divergence_is_an_error(method: Entry, model: nn.Module, request: Request) ->
     with torch.no_grad():
         broken = copy.deepcopy(model)
         next(broken.parameters()).fill_(float("nan"))
-    marked = {}
-    if isinstance(request.retain, Samples):  # of texts there is nothing between the model and its loss
+    if isinstance(request.retain, Samples):
         marked = {name: _marked(getattr(request, name)) for name in ("forget", "retain")}
+    else:  # a token is never NaN; a method that starts from new weights must diverge on its own
+        marked = {"recipe": replace(request.recipe, lr=float("inf"))}
     try:
         method(broken, replace(request, **marked), seed=0, device="cpu")
     except NonFiniteLoss:
