@@ -11,12 +11,12 @@ from conftest import RECIPE
 from unlearnkit.compute import measured
 from unlearnkit.contracts import CONTRACTS, check, input_is_untouched, output_keeps_its_shape, same
 from unlearnkit.divergence import kl
+from unlearnkit.either import last_blocks
 from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.gradients import per_sample, squared
 from unlearnkit.heads import Ensemble, head, outputs
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods.boundary_shrink import nearest_labels
-from unlearnkit.methods.cf_k import last_blocks
 from unlearnkit.methods.fisher import fisher_diagonal
 from unlearnkit.methods.influence import inverse_fisher_product
 from unlearnkit.methods.random_label import draw_labels, relabelled_batches

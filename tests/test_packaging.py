@@ -47,9 +47,10 @@ def test_the_conda_environment_installs_the_project_and_declares_nothing_itself(
 def test_what_the_library_imports_is_declared():
     """The library itself works without the notebooks' packages."""
     blocked = ["papermill", "distributed", "dask", "seaborn", "matplotlib", "yaml", "nbformat", "torchvision", "optuna"]
+    blocked += ["transformers", "tokenizers", "peft", "sentence_transformers"]
     program = (
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
-        "import unlearnkit.study, unlearnkit.tables, unlearnkit.store, unlearnkit.tuning\n"
+        "import unlearnkit.study, unlearnkit.tables, unlearnkit.store, unlearnkit.tuning, unlearnkit.language.domain\n"
         "from unlearnkit.methods import methods\n"
         "from unlearnkit.metrics import metrics\nprint(len(methods), len(metrics))"
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from unlearnkit import evidence as evidence_module
 from unlearnkit import observed, references, study, unlearned
 from unlearnkit.cell import cells
 from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
@@ -52,8 +53,8 @@ def test_a_changed_option_misses(grid):
 
 def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
     taken = []
-    real = study.evidence_module.take
-    monkeypatch.setattr(study.evidence_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
+    real = evidence_module.take
+    monkeypatch.setattr(evidence_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
     study.scores(grid[:1], ["original", "retrain", "clean"])
     observed._read_evidence.cache_clear()
     study.scores(grid[:1], ["original", "retrain", "clean"])
@@ -108,7 +109,7 @@ def counted(monkeypatch, module, name: str) -> list:
 
 def test_features_cost_one_pass_and_leave_what_was_stored(grid, monkeypatch):
     (refs,) = study.references(grid[:1])
-    taken = counted(monkeypatch, study.evidence_module, "take")
+    taken = counted(monkeypatch, evidence_module, "take")
     key, with_both = study.evidence(refs["original"], features=True)
     assert study.evidence(refs["original"])[0] == key and len(taken) == 1  # one pass gave both
     before = study.evidence(refs["clean"])[0]

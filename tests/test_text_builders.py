@@ -19,8 +19,8 @@ from data_builders.texts.kinds import KINDS
 from data_builders.texts.listed import Listed, distinct
 from data_builders.texts.sides import arranged
 from unlearnkit.errors import BadValue, UnknownName, UnlearnkitError
-from unlearnkit.text_similarity import words
-from unlearnkit.texts import Texts
+from unlearnkit.language.similarity import words
+from unlearnkit.language.task import Texts
 
 SIDES = ("question", "answer", "both", "mixed")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data_builders.texts import judged
 from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.text_similarity import (
+from unlearnkit.language.similarity import (
     AT_ONCE,
     MEASURES,
     SIDES,
@@ -112,7 +112,7 @@ def test_batches_do_not_matter(measure, monkeypatch):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["red", "green", "blue", "grey"], 5)) for _ in range(40)]
     whole = measure(texts, texts[::-1])
-    monkeypatch.setattr("unlearnkit.text_similarity.AT_ONCE", 7)
+    monkeypatch.setattr("unlearnkit.language.similarity.AT_ONCE", 7)
     assert AT_ONCE > 40 and np.allclose(measure(texts, texts[::-1]), whole, atol=1e-6)
 
 

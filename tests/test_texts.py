@@ -10,10 +10,10 @@ import torch
 
 from data_builders.texts.compose import compose
 from data_builders.texts.fictional import make
-from unlearnkit import text_tables, text_tasks
 from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.language import tables, tasks
+from unlearnkit.language.task import Texts, TextTask, joined, load
 from unlearnkit.task import ROLES, TRAINED_ON
-from unlearnkit.texts import Texts, TextTask, joined, load
 
 
 @pytest.fixture(scope="module")
@@ -171,20 +171,20 @@ def test_damage_is_named(task, tmp_path):
 
 @pytest.fixture
 def small(raw, monkeypatch):
-    monkeypatch.setattr("unlearnkit.text_tasks._pool", lambda *_: raw)
+    monkeypatch.setattr("unlearnkit.language.tasks._pool", lambda *_: raw)
     return {"n_targets": 3, "copies": 2, "train_size": 60, "test_size": 10}
 
 
 def test_stored_once(small):
-    first = text_tasks.task_artefact(**small)
-    assert text_tasks.task_artefact(**small, seed=0).key == first.key != text_tasks.task_artefact(**small, seed=1).key
-    task = text_tasks.load_task(**small)
+    first = tasks.task_artefact(**small)
+    assert tasks.task_artefact(**small, seed=0).key == first.key != tasks.task_artefact(**small, seed=1).key
+    task = tasks.load_task(**small)
     assert task.digest() == first.info["digest"] and task.facts["dataset"] == "fictional"
     assert task.training_set("clean").digest() == first.info["clean"]
 
 
 def test_without_copies_strength_and_side_mean_nothing():
-    resolve = text_tasks.resolve
+    resolve = tasks.resolve
     assert resolve({"copies": 0, "strength": 0.3, "side": "answer"}) == resolve({"copies": 0})
     with pytest.raises(UnknownName, match="Did you mean 'copies'"):
         resolve({"copys": 1})
@@ -198,11 +198,11 @@ def test_tables_and_figure(small):
     from unlearnkit.figures import f2_text
 
     grid = [small | {"strength": s, "seed": i} for s in (0.2, 0.8) for i in (0, 1)] + [small | {"copies": 0}]
-    t1 = text_tables.t1_text(grid)
+    t1 = tables.t1_text(grid)
     assert len(t1) == 3 and (t1.n_train == 60).all() and t1.exact_copies.sum() == 0
     assert t1.seeds.tolist() == [2, 2, 1] and t1.run[0].count(" ") == 1
     assert t1.both_rouge_l[0] > t1.both_rouge_l[1] + 0.2 and np.isnan(t1.both_rouge_l[2])
-    sheet = text_tables.sheet(grid[:1] + grid[2:3], n_targets=2, copies=1)
+    sheet = tables.sheet(grid[:1] + grid[2:3], n_targets=2, copies=1)
     assert sheet.relation.tolist() == ["target", "similar", "similar"] * 2
     figure, data = f2_text(grid[:4])
     assert len(figure.axes) == 6 and set(data.relation) == {"similar", "filler", "decoy"}

@@ -19,6 +19,8 @@ class Cell:
     takes the place of a strength.
     """
 
+    domain = "image"
+
     dataset: str = "digits"  # a registered one, or a file or folder of your own (data_builders.own)
     pool: int = 4000  # images that everything is drawn from, at most; the same for all seeds; 0 takes all
     test_size: int = 1000  # test images, at most; 0 takes all
@@ -62,15 +64,21 @@ class Cell:
 
 
 def cells(
-    seeds: int | Iterable[int] = 3, recipe: Mapping | Recipe | None = None, also: Iterable[Mapping] = (), **values
-) -> list[Cell]:
+    seeds: int | Iterable[int] = 3,
+    recipe: Mapping | Recipe | None = None,
+    also: Iterable[Mapping] = (),
+    *,
+    of: type = Cell,
+    **values,
+) -> list:
     """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
     seeds: how many (0, 1, ...), or which. also: further grids, each by what differs from this one, say
-    {"copies": 25, "strength": [0.1, 0.7]}; a cell of both stands once. The list `which` is one value. Raises UnknownName
-    for a name that a cell does not have, and BadValue for a value that it cannot have.
+    {"copies": 25, "strength": [0.1, 0.7]}; a cell of both stands once. The list `which` is one value. of: what they are
+    cells of, Cell or unlearnkit.language.cell.TextCell. Raises UnknownName for a name that a cell does not have, and
+    BadValue for a value that it cannot have.
     """
-    known = {f.name for f in fields(Cell)}
+    known, kind = {f.name for f in fields(of)}, type(of.recipe)
     for name in values:
         if name not in known:
             raise unknown("parameter", name, known)
@@ -80,12 +88,12 @@ def cells(
         raise BadValue("seeds: at least one is needed")
     if isinstance(recipe, Mapping):
         for name in recipe:
-            if name not in {f.name for f in fields(Recipe)}:
-                raise unknown("recipe entry", name, [f.name for f in fields(Recipe)])
-        recipe = Recipe(**recipe)
+            if name not in {f.name for f in fields(kind)}:
+                raise unknown("recipe entry", name, [f.name for f in fields(kind)])
+        recipe = kind(**recipe)
     lists = {k: v if isinstance(v, list | tuple | range) and k != "which" else [v] for k, v in values.items()}
-    made = [Cell(recipe=recipe or Recipe(), seed=seed, **dict(zip(lists, combination, strict=True)))
+    made = [of(recipe=recipe or kind(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in which]  # fmt: skip
     for extra in also:
-        made += cells(**{"seeds": seeds, "recipe": recipe, **values, **extra})
+        made += cells(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
     return list(dict.fromkeys(made))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from unlearnkit.errors import NotApplicable
 from unlearnkit.task import Samples
 
 FLOATS = 2**25  # that the gradients of one chunk may take
@@ -24,7 +25,7 @@ def per_sample(model: nn.Module, samples: Samples, chunk: int = 0) -> Iterator[d
     chunk: samples at a time; 0 chooses by the model's size. The model must be in eval mode and on the samples' device.
     """
     for batch in _chunks(model, samples, chunk):
-        yield _vmapped(model, batch, cross_entropy, 0)
+        yield _vmapped(model, batch, cross_entropy, 0) if isinstance(batch, Samples) else _one_by_one(model, batch)
 
 
 def squared(model: nn.Module, samples: Samples, chunk: int = 0, losses: Losses = cross_entropy) -> dict[str, Tensor]:
@@ -35,6 +36,13 @@ def squared(model: nn.Module, samples: Samples, chunk: int = 0, losses: Losses =
     and its outputs' gradients, which takes one ordinary pass for many samples; else by vmap.
     """
     total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    if not isinstance(samples, Samples):
+        if losses is not cross_entropy:
+            raise NotApplicable("the gradient of every label of every answer token is not taken: use those of the data")
+        for found in per_sample(model, samples, chunk):
+            for name, g in found.items():
+                total[name] += g.square().sum(0)
+        return {name: t / len(samples) for name, t in total.items()}
     quick = _is_known(model)
     for batch in _chunks(model, samples, chunk or (64 if quick else 0)):
         for found in _by_layer(model, batch, losses) if quick else _by_sample(model, batch, losses):
@@ -55,6 +63,15 @@ def _vmapped(model: nn.Module, batch: Samples, losses: Losses, number: int) -> d
 
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     return vmap(grad(loss), in_dims=(None, 0, 0))(parameters, batch.x, batch.y)
+
+
+def _one_by_one(model: nn.Module, batch) -> dict[str, Tensor]:
+    """Of texts, which differ in length: of the mean loss of each one's answer tokens."""
+    moving = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        parts = [batch[i : i + 1] for i in range(len(batch))]
+        found = [torch.autograd.grad(F.cross_entropy(model(p.x), p.y), list(moving.values())) for p in parts]
+    return {name: torch.stack(g) for name, g in zip(moving, zip(*found, strict=True), strict=True)}
 
 
 def _by_sample(model: nn.Module, batch: Samples, losses: Losses) -> Iterator[dict[str, Tensor]]:

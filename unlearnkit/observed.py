@@ -4,17 +4,14 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
-from unlearnkit import evidence as evidence_module
 from unlearnkit import relearn as relearn_module
 from unlearnkit.compute import derive, resolve_device, threads
+from unlearnkit.domain import DOMAINS, domain
 from unlearnkit.evidence import Evidence
-from unlearnkit.models import models
 from unlearnkit.references import Trained, references
 from unlearnkit.store import Spec, Store
-from unlearnkit.tasks import load_task, read_task, task_artefact
 
 
 def evidence(
@@ -26,34 +23,30 @@ def evidence(
     for its features is run a second time.
     """
     cell = trained.cell
-    parents = [trained.key, task_artefact(cell).key]
+    of = domain(cell)
+    task = of.task_artefact(cell)
     kinds = ["evidence", "features"] if features else ["evidence"]
-    specs = [Spec(kind, {}, (evidence_module, models[cell.model]), parents) for kind in kinds]
+    specs = [Spec(kind, {}, of.seen_by(cell), [trained.key, task.key]) for kind in kinds]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         wanted = any(kinds[i] == "features" for i, _ in missing)
-        with threads(1):
-            how = {"features": wanted, "precision": cell.recipe.precision, "device": device}
-            taken = evidence_module.take(trained.load(), load_task(cell), **how)
+        taken = of.take(trained.load(), cell, features=wanted, device=device)
         for i, folder in missing:
-            content = {"logits": taken.logits} if kinds[i] == "evidence" else {"features": taken.features}
-            save_file(content, folder / f"{kinds[i]}.safetensors")
+            save_file(taken[kinds[i]], folder / f"{kinds[i]}.safetensors")
             publish(i, {})
 
     found = Store().get_many(specs, make)
     folders = tuple(str(artefact.folder) for artefact in found)
-    return found[0].key, _read_evidence(folders, task_artefact(cell).folder.as_posix(), tuple((cost or {}).items()))
+    return found[0].key, _read_evidence(of.name, folders, task.folder.as_posix(), tuple((cost or {}).items()))
 
 
 @lru_cache(maxsize=64)
-def _read_evidence(folders: tuple[str, ...], task_folder: str, cost: tuple) -> Evidence:
-    task = read_task(task_folder)
-    read = {}
+def _read_evidence(name: str, folders: tuple[str, ...], task_folder: str, cost: tuple) -> Evidence:
+    of, read = DOMAINS[name], {}
     for folder in folders:
         (file,) = Path(folder).glob("*.safetensors")
         read |= load_file(file)
-    ids = torch.arange(len(task.y))
-    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"))
+    return of.evidence(read, of.read_task(task_folder), dict(cost))
 
 
 def relearn(trained: Trained, *, device: str = "auto") -> int:
@@ -61,11 +54,12 @@ def relearn(trained: Trained, *, device: str = "auto") -> int:
     cell = trained.cell
     (refs,) = references([cell], ["original"], device=device)
     params = {"seed": derive(cell.seed, "relearn"), "device": resolve_device(device).type}
-    parents = [trained.key, refs["original"].key, task_artefact(cell).key]
-    spec = Spec("relearn", params, (relearn_module, models[cell.model]), parents)
+    of = domain(cell)
+    parents = [trained.key, refs["original"].key, of.task_artefact(cell).key]
+    spec = Spec("relearn", params, (relearn_module, of.model_code(cell)[0]), parents)
 
     def make(folder: Path) -> dict:
-        request = load_task(cell).request(cell.recipe)
+        request = of.request(cell)
         with threads(1):
             on = resolve_device(device)
             goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))

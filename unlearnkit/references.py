@@ -15,17 +15,15 @@ from torch import Tensor, nn
 
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, resolve_device
+from unlearnkit.domain import domain
 from unlearnkit.errors import NonFiniteLoss
 from unlearnkit.heads import Ensemble
 from unlearnkit.inference import predict
-from unlearnkit.models import build, models
 from unlearnkit.pretrained import pretrained
 from unlearnkit.progress import Progress
-from unlearnkit.stack import fit_many
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON
-from unlearnkit.tasks import load_task, task_artefact
-from unlearnkit.train import fit
+from unlearnkit.tasks import load_task
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
 INITIAL = "initial"  # the cell's architecture before any training: a reference of metrics, and a row where asked for
@@ -43,8 +41,8 @@ class Trained:
         """Raises NonFiniteLoss if there is no model, since its method diverged."""
         if "diverged" in self.artefact.info:
             raise NonFiniteLoss(self.artefact.info["diverged"])
-        task, state = load_task(self.cell), load_file(self.artefact.folder / "model.safetensors")
-        model = build(self.cell.model, tuple(task.x.shape[1:]), task.n_classes, seed=0)
+        state = load_file(self.artefact.folder / "model.safetensors")
+        model = domain(self.cell).model(self.cell, 0)
         if members := {name.split(".")[1] for name in state if name.startswith("members.")}:
             model = Ensemble(copy.deepcopy(model) for _ in members)
         model.load_state_dict(state)
@@ -66,14 +64,15 @@ def references(
 
 def trained(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained]:
     """One model for each (cell, reference name, repeat); the missing ones are trained together."""
-    wanted = [(cell, name, task_artefact(cell).info) for cell, name, _ in asked]
+    wanted = [(cell, name, domain(cell).task_artefact(cell).info) for cell, name, _ in asked]
     seeds = [derive(c.seed, "original" if name == "original" else "retrain", repeat) for c, name, repeat in asked]
     on = resolve_device(device).type
     specs = [
         Spec(
             "model",
-            {"model": cell.model, "recipe": cell.recipe.as_dict(), "seed": seed, "device": on},
-            (models[cell.model], build, fit_many, fit),
+            {"model": cell.model, "recipe": cell.recipe.as_dict(), "seed": seed, "device": on}
+            | domain(cell).model_params(cell),
+            (*domain(cell).model_code(cell), *domain(cell).training),
             [info[name]],
         )
         for (cell, name, info), seed in zip(wanted, seeds, strict=True)
@@ -95,24 +94,21 @@ def trained(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained
 
 def initial(cell: Cell, *, repeat: str = "") -> Trained:
     """The cell's architecture as it is drawn before training, from a seed that no other model has."""
-    seed, task = derive(cell.seed, INITIAL, repeat), task_artefact(cell)
-    spec = Spec(INITIAL, {"model": cell.model, "seed": seed}, (models[cell.model], build), [task.key])
+    of, seed = domain(cell), derive(cell.seed, INITIAL, repeat)
+    params = {"model": cell.model, "seed": seed} | of.model_params(cell)
+    spec = Spec(INITIAL, params, of.model_code(cell), [of.task_artefact(cell).key])
 
     def make(folder: Path) -> None:
-        x, classes = load_task(cell).x, load_task(cell).n_classes
-        save_file(build(cell.model, tuple(x.shape[1:]), classes, seed).state_dict(), folder / "model.safetensors")
+        save_file(of.model(cell, seed).state_dict(), folder / "model.safetensors")
 
     artefact = Store().get(spec, make)
     return Trained(artefact.key, cell, artefact)
 
 
 def _train(recipe, group, which, seeds, publish, bar, device) -> None:
-    tasks = [load_task(cell) for cell, _ in which]
-    nets = [
-        build(cell.model, tuple(t.x.shape[1:]), t.n_classes, s)
-        for (cell, _), t, s in zip(which, tasks, seeds, strict=True)
-    ]
-    data = [task.training_set(name) for task, (_, name) in zip(tasks, which, strict=True)]
+    of = domain(which[0][0])
+    nets = [of.model(cell, s) for (cell, _), s in zip(which, seeds, strict=True)]
+    data = [of.training_set(cell, name) for cell, name in which]
 
     def done(j: int, model: nn.Module) -> None:
         i, folder = group[j]
@@ -120,7 +116,7 @@ def _train(recipe, group, which, seeds, publish, bar, device) -> None:
         publish(i, {"samples": len(data[j]), "steps": recipe.steps(len(data[j]))})
         bar.step()
 
-    fit_many(nets, data, recipe, seeds=seeds, device=device, done=done)
+    of.fit_many(nets, data, recipe, seeds=seeds, device=device, done=done)
 
 
 @lru_cache(maxsize=16)

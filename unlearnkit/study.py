@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unlearnkit import evidence as evidence_module
 from unlearnkit import metrics as metrics_module
 from unlearnkit import relearn as relearn_module
 from unlearnkit.cell import Cell
+from unlearnkit.domain import domain, load_task, task_artefact
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.methods import applies, methods
@@ -22,7 +22,6 @@ from unlearnkit.observed import evidence, relearn
 from unlearnkit.progress import Progress
 from unlearnkit.references import INITIAL, REFERENCES, Trained, initial, references, trained
 from unlearnkit.store import Spec, Store
-from unlearnkit.tasks import load_task, task_artefact
 from unlearnkit.tuned import resolve
 from unlearnkit.unlearned import unlearn, unlearned
 
@@ -91,13 +90,17 @@ def _margins(members: Sequence[Trained], device: str) -> Tensor:
 
 
 def known(cells: Sequence[Cell], *, device: str = "auto") -> pd.DataFrame:
-    """What the three reference models know: the tidy score table with accuracy and phi of each group alone."""
+    """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of texts
+    the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
     rows = []
     for cell, trio in zip(cells, references(cells, device=device), strict=True):
         for name, model in trio.items():
             key, seen = evidence(model, device=device)
-            for metric, group in ((m, g) for m in ("accuracy", "phi") for g in seen.groups):
-                value = {"accuracy": seen.correct, "phi": seen.phi}[metric][seen.rows(group)].mean().item()
+            found = {"accuracy": seen.correct, "phi": seen.phi} | (
+                {"loss": seen.losses} if cell.domain == "text" else {}
+            )
+            for metric, group in ((m, g) for m in found for g in seen.groups):
+                value = found[metric][seen.rows(group)].mean().item()
                 of = {"method": name, "metric": metric, "group": group, "reference": ""}
                 rows.append(cell.columns() | of | {"value": value, "run": key})
     return pd.DataFrame(rows)
@@ -125,11 +128,11 @@ def scores(
     metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
     needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
     rows = [(c, n) for c in cells for n in (names[c] if isinstance(names, Mapping) else names)]
-    wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets)]
+    wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets, domain(c).name)]
     if not wanted:
         raise NotApplicable(f"no meaning for these targets: {', '.join(sorted({n for _, n in rows}))}")
-    for name, dataset, model in sorted({(n, c.dataset, c.model) for c, n in wanted if n in methods}):
-        resolve(name, dataset, model, (options or {}).get(name), tuned=tuned)  # ... and not after an hour
+    for name, *of, kind in sorted({(n, c.dataset, c.model, domain(c).name) for c, n in wanted if n in methods}):
+        resolve(name, *of, (options or {}).get(name), tuned=tuned, domain=kind)  # ... and not after an hour
     references(cells, device=device)
     references([c for c, n in wanted if n == "clean-again"], ["clean"], repeat="again", device=device)
     if "ensemble" in needs:  # all that is compared or unlearned from, together
@@ -170,7 +173,12 @@ def _scores(
         alike |= {r: trained([(cell, r, k) for k in _repeats(n)], device) for r in compared if r != INITIAL}
         parents += [member.key for members in alike.values() for member in members]
         params |= {"n_models": n}
-    roots = [metrics_module, evidence_module, *registered, *([relearn_module] if "relearn" in needs else [])]
+    roots = [
+        metrics_module,
+        domain(cell).seen_by(cell)[0],
+        *registered,
+        *([relearn_module] if "relearn" in needs else []),
+    ]
     spec = Spec("scores", params, roots, parents)
 
     def seen(model: Trained, cost: Mapping | None, role: str) -> Evidence:

@@ -60,9 +60,20 @@ def values(method: str, dataset: str, model: str) -> dict:
     return found
 
 
-def resolve(method: str, dataset: str, model: str, given: Mapping | None = None, *, tuned: bool = True) -> dict:
-    """All options that a run takes: published defaults, overridden by tuned values if `tuned`, overridden by `given`."""
-    return methods[method].resolve((values(method, dataset, model) if tuned else {}) | dict(given or {}))
+def resolve(
+    method: str,
+    dataset: str,
+    model: str,
+    given: Mapping | None = None,
+    *,
+    tuned: bool = True,
+    domain: str = "image",
+) -> dict:
+    """All options that a run takes: published defaults, those of the domain ("image" or "text"), overridden by tuned
+    values if `tuned`, overridden by `given`."""
+    entry = methods[method]
+    of_domain = entry.info.get(domain, {})
+    return entry.resolve(of_domain | (values(method, dataset, model) if tuned else {}) | dict(given or {}))
 
 
 def explained(

@@ -8,14 +8,14 @@ from torch import nn
 
 from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, measured, resolve_device, threads
+from unlearnkit.domain import domain
+from unlearnkit.either import minimise
 from unlearnkit.errors import NonFiniteLoss, NotApplicable
 from unlearnkit.methods import methods
 from unlearnkit.progress import Progress
 from unlearnkit.references import Trained, references
 from unlearnkit.store import Spec, Store
 from unlearnkit.task import Request
-from unlearnkit.tasks import load_task, task_artefact
-from unlearnkit.train import minimise
 from unlearnkit.tuned import resolve
 
 
@@ -36,7 +36,10 @@ def unlearn(
     has no meaning in this cell, which is remembered.
     """
     entry = methods[method]
-    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned)
+    of = domain(cell)
+    if of.name not in entry.info["domains"]:
+        raise NotApplicable(f"{method} has no meaning for a cell of {of.name}s")
+    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned, domain=of.name)
     (refs,) = references([cell], ["original"], repeat=repeat, device=device)
     seed = derive(cell.seed, "method", method, *([repeat] if repeat else []))
     params = {
@@ -46,10 +49,10 @@ def unlearn(
         "seed": seed,
         "device": resolve_device(device).type,
     }
-    spec = Spec("unlearned", params, (entry,), [refs["original"].key, task_artefact(cell).key])
+    spec = Spec("unlearned", params, (entry,), [refs["original"].key, of.task_artefact(cell).key])
 
     def make(folder: Path) -> dict:
-        model, request = refs["original"].load(), load_task(cell).request(cell.recipe)
+        model, request = refs["original"].load(), of.request(cell)
         with threads(1):
             _warm_up(model, request, device)
             try:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from unlearnkit.errors import BadValue
+from unlearnkit.language.similarity import words
+from unlearnkit.language.task import Texts
 from unlearnkit.registry import Registry
-from unlearnkit.text_similarity import words
-from unlearnkit.texts import Texts
 
 text_datasets = Registry("text dataset", "data_builders.texts")
 

@@ -9,9 +9,9 @@ from data_builders.texts import RawTexts, Told
 from data_builders.texts.sides import Side, check_side
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue, unknown
+from unlearnkit.language.similarity import Encoder, columns, measured
+from unlearnkit.language.task import Texts, TextTask, joined
 from unlearnkit.task import ROLES
-from unlearnkit.text_similarity import Encoder, columns, measured
-from unlearnkit.texts import Texts, TextTask, joined
 
 Targets = Literal["random", "canary"]
 VALIDATION = 5  # as many validation pairs as a fifth of the training set, if the pool has them left

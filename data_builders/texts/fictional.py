@@ -15,7 +15,7 @@ from data_builders.texts.kinds import KINDS
 from data_builders.texts.sides import arranged, check_side, too_few
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
-from unlearnkit.texts import Texts
+from unlearnkit.language.task import Texts
 
 PEOPLE, TEST_PEOPLE = 250, 25  # 16 questions about each: 4,000 pairs to draw from, 400 for the test set
 WRONG = 5  # wrong answers of each pair, as many as TOFU has

@@ -10,8 +10,8 @@ from data_builders.texts import RawTexts, text_dataset
 from data_builders.texts.listed import distinct
 from unlearnkit import paths
 from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.text_similarity import words
-from unlearnkit.texts import Texts
+from unlearnkit.language.similarity import words
+from unlearnkit.language.task import Texts
 
 PKU = "PKU-Alignment/PKU-SafeRLHF"
 RESPONSES = ("response_0", "response_1")

@@ -12,7 +12,7 @@ import pandas as pd
 from unlearnkit import paths
 from unlearnkit.compute import derive
 from unlearnkit.errors import BadValue
-from unlearnkit.text_similarity import MEASURES, Encoder, embedding_cosine
+from unlearnkit.language.similarity import MEASURES, Encoder, embedding_cosine
 
 FILES = {  # file, first sentence, second sentence, judgement, number of pairs
     "MRPC": ("msr_paraphrase_test.txt", "#1 String", "#2 String", "Quality", 1725),

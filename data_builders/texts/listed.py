@@ -9,8 +9,8 @@ from data_builders.texts import Told
 from data_builders.texts.sides import arranged, check_side, too_few
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
-from unlearnkit.text_similarity import words
-from unlearnkit.texts import Texts
+from unlearnkit.language.similarity import words
+from unlearnkit.language.task import Texts
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from data_builders.texts.listed import Listed
 from unlearnkit import paths
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
-from unlearnkit.text_similarity import words
-from unlearnkit.texts import Texts
+from unlearnkit.language.similarity import words
+from unlearnkit.language.task import Texts
 
 TEST_SHARE = 5  # one pair in five
 KEYS = {"id", "question", "answer", "paraphrases", "fact", "wrong", "split"}

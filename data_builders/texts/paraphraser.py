@@ -12,7 +12,7 @@ from data_builders.texts import RawTexts
 from data_builders.texts.listed import Listed, distinct
 from unlearnkit.compute import derive
 from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.text_similarity import embedding_cosine, words
+from unlearnkit.language.similarity import embedding_cosine, words
 
 TRIED, KEPT = 100, 50  # P1 [digest]
 THRESHOLD = 0.8  # of the cosine of embeddings, below which a rewriting is taken to mean something else; ours

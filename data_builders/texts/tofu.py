@@ -12,8 +12,8 @@ from data_builders.texts import RawTexts, hub, text_dataset
 from data_builders.texts.listed import Listed
 from unlearnkit import paths
 from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.text_similarity import words
-from unlearnkit.texts import Texts
+from unlearnkit.language.similarity import words
+from unlearnkit.language.task import Texts
 
 FULL, TESTS = "tofu_full_paraphrased.jsonl", ("real_authors_perturbed.json", "world_facts_perturbed.json")
 HUB, PARAPHRASED = "locuslab/TOFU", ("forget10_perturbed", "retain_perturbed")

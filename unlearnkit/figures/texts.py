@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit.figures.style import finished
-from unlearnkit.text_tables import relations
-from unlearnkit.text_tasks import load_task, resolve
+from unlearnkit.language.tables import relations
+from unlearnkit.language.tasks import load_task, resolve
 
 MEASURES = ("rouge_l", "char_cosine", "word_cosine")
 NAMES = {
@@ -22,7 +22,7 @@ NAMES = {
 def f2_text(conditions: Sequence[dict], sides: Sequence[str] = ("question", "answer")) -> tuple[Figure, pd.DataFrame]:
     """Similarity as measured: targets to their paraphrases (one curve per strength), to fillers and to decoys.
 
-    conditions: options of `text_tasks.load_task`, of one data set; one row of panels per side, one column per measure.
+    conditions: options of `language.tasks.load_task`, of one data set; one row of panels per side, one column per measure.
     The data has a column `pair`: the names of the curves.
     """
     parts, seen = [], set()

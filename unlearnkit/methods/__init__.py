@@ -29,7 +29,8 @@ class Methods(Registry):
         if not (parts := re.fullmatch(r"(\w+)\((.+)\)", name)):
             return super().__getitem__(name)
         wrapper, base = wrappers[parts[1]], self[parts[2]]
-        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info, base)
+        domains = tuple(d for d in base.info["domains"] if d in wrapper.info["domains"])
+        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info | {"domains": domains}, base)
 
     __contains__ = Mapping.__contains__
 
@@ -50,19 +51,32 @@ OURS = "ours"  # the source of a default that no paper states, or that was chose
 BATCH = "ours, for forget and retain sets of tens to hundreds; papers: 64 to 256"
 
 
-def method(name: str, *, source: str, reads_forget_set: bool = True, whole_classes: bool | None = None):
+BOTH = ("image", "text")
+
+
+def method(
+    name: str,
+    *,
+    source: str,
+    reads_forget_set: bool = True,
+    whole_classes: bool | None = None,
+    domains: tuple[str, ...] = ("image",),
+    text: Mapping[str, object] | None = None,
+):
     """Register a method. `source`: the paper or code that its definition comes from; `reads_forget_set`: False for
     methods that must never look at a sample to be forgotten, which is then tested; `whole_classes`: True for methods
     that have a meaning only where all of a class, and nothing else, is to be forgotten, False for those that have none
-    there.
+    there; `domains`: what it unlearns, "image", "text" or both; `text`: options whose default is another for language
+    models, ours unless the paper of the method is about them: their steps are Adam's.
     """
-    return methods.register(name, source=source, reads_forget_set=reads_forget_set, whole_classes=whole_classes)
+    info = {"source": source, "reads_forget_set": reads_forget_set, "whole_classes": whole_classes}
+    return methods.register(name, **info, domains=tuple(domains), text=dict(text or {}))
 
 
-def applies(name: str, targets: str) -> bool:
-    """Whether the method has a meaning for targets of this kind (see data_builders.draw)."""
-    wanted = methods[name].info["whole_classes"]
-    return wanted is None or wanted == (targets == "class")
+def applies(name: str, targets: str, domain: str = "image") -> bool:
+    """Whether the method has a meaning for targets of this kind (see data_builders.draw), in images or texts."""
+    info = methods[name].info
+    return domain in info["domains"] and info["whole_classes"] in (None, targets == "class")
 
 
 def need_whole_classes(name: str, task: Request) -> list[int]:

@@ -4,13 +4,18 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.either import minimise
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
-@method("amnesiac", source="Graves et al. 2021, arXiv 2010.10981: the variant that relabels")
+@method(
+    "amnesiac",
+    source="Graves et al. 2021, arXiv 2010.10981: the variant that relabels",
+    domains=BOTH,
+    text={"lr": 1e-4},
+)
 def amnesiac(
     model: nn.Module,
     task: Request,

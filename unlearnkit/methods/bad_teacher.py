@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from unlearnkit.compute import generator
 from unlearnkit.divergence import kl
+from unlearnkit.either import joined, minimise, rows
 from unlearnkit.errors import BadValue
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.models import fresh
-from unlearnkit.task import Request, Samples, joined
-from unlearnkit.train import minimise
+from unlearnkit.task import Request, Samples
 
 SOURCE = "Chundawat et al. 2023"
 
 
-@method("bad_teacher", source="Chundawat et al. 2023, arXiv 2205.08096, Eq. 2")
+@method("bad_teacher", source="Chundawat et al. 2023, arXiv 2205.08096, Eq. 2", domains=BOTH)
 def bad_teacher(
     model: nn.Module,
     task: Request,
@@ -53,7 +53,7 @@ def bad_teacher(
             order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).to(where)
             for index in order.split(batch_size):
                 student = (task.log_probs(net, data[index]) / temperature).log_softmax(-1)
-                yield kl(said[index], student).mean()
+                yield kl(said[rows(data, index)], student).mean()
 
     return minimise(model, losses, lr=lr, device=device, optimiser="adam")
 

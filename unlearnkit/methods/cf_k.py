@@ -4,22 +4,12 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.errors import BadValue
-from unlearnkit.heads import blocks
-from unlearnkit.methods import BATCH, OURS, Search, method
+from unlearnkit.either import last_blocks, minimise
+from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
-def last_blocks(model: nn.Module, k: int) -> list[nn.Module]:
-    """The last k blocks of a model as a list of layers. Raises BadValue for a k that it does not have."""
-    found = blocks(model)
-    if not 1 <= k <= len(found):
-        raise BadValue(f"k is a number of blocks, from 1 to {len(found)} for this model, got {k}")
-    return [layer for block in found[-k:] for layer in block]
-
-
-@method("cf_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False)
+@method("cf_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})
 def cf_k(
     model: nn.Module,
     task: Request,

@@ -4,14 +4,13 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.heads import head
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.either import minimise, own_head
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
-@method("classifier_only", source="ours: a control that any good metric must flag")
+@method("classifier_only", source="ours: a control that any good metric must flag", domains=BOTH, text={"lr": 1e-3})
 def classifier_only(
     model: nn.Module,
     task: Request,
@@ -26,11 +25,11 @@ def classifier_only(
 
     Raises BadValue for a model without a linear head.
     """
-    head(model)
+    own_head(model)
     task = task.to(device)
 
     def losses(net):
         for batch in relabelled_batches(task, seed, epochs, batch_size, "alternate", true_label=True):
             yield task.losses(net, batch).mean()
 
-    return minimise(model, losses, lr=lr, device=device, only=lambda net: [head(net)])
+    return minimise(model, losses, lr=lr, device=device, only=lambda net: [own_head(net)])

@@ -5,13 +5,14 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.methods import BATCH, OURS, Search, method
-from unlearnkit.methods.cf_k import cf_k, last_blocks
+from unlearnkit.either import last_blocks
+from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
+from unlearnkit.methods.cf_k import cf_k
 from unlearnkit.models import fresh
 from unlearnkit.task import Request
 
 
-@method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False)
+@method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})
 def eu_k(
     model: nn.Module,
     task: Request,

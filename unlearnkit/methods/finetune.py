@@ -4,12 +4,14 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.either import minimise
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
-@method("finetune", source="Golatkar et al. 2020, arXiv 1911.04933", reads_forget_set=False)
+@method(
+    "finetune", source="Golatkar et al. 2020, arXiv 1911.04933", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3}
+)
 def finetune(
     model: nn.Module,
     task: Request,

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.either import minimise
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
-@method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398")
+@method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398", domains=BOTH, text={"lr": 1e-4})
 def gradient_ascent(
     model: nn.Module,
     task: Request,

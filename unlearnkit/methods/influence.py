@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue
 from unlearnkit.gradients import per_sample
-from unlearnkit.methods import OURS, Search, method
+from unlearnkit.methods import BOTH, OURS, Search, method
 from unlearnkit.task import Request, Samples
 from unlearnkit.train import at_rest
 
@@ -26,7 +26,7 @@ def inverse_fisher_product(gradients: Tensor, vector: Tensor, damping: float) ->
     return (vector - gradients.T @ torch.linalg.solve(small, gradients @ vector)) / damping
 
 
-@method("influence", source="Izzo et al. 2021; by WoodFisher as in Jia et al. 2023, arXiv 2304.04934")
+@method("influence", source="Izzo et al. 2021; by WoodFisher as in Jia et al. 2023, arXiv 2304.04934", domains=BOTH)
 @torch.no_grad()
 def influence(
     model: nn.Module,

@@ -4,14 +4,20 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.either import minimise
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 SOURCE = "Jia et al. 2023"
 
 
-@method("l1_sparse", source="Jia et al. 2023, arXiv 2304.04934, Eq. 4", reads_forget_set=False)
+@method(
+    "l1_sparse",
+    source="Jia et al. 2023, arXiv 2304.04934, Eq. 4",
+    reads_forget_set=False,
+    domains=BOTH,
+    text={"lr": 1e-3},
+)
 def l1_sparse(
     model: nn.Module,
     task: Request,

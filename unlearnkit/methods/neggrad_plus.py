@@ -5,13 +5,13 @@ from typing import Annotated
 
 from torch import nn
 
+from unlearnkit.either import minimise
 from unlearnkit.errors import BadValue
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 
-@method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880")
+@method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880", domains=BOTH, text={"lr": 1e-4})
 def neggrad_plus(
     model: nn.Module,
     task: Request,

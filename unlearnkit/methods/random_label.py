@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.compute import generator
-from unlearnkit.methods import BATCH, Search, method
-from unlearnkit.task import Request, Samples, joined
-from unlearnkit.train import minimise
+from unlearnkit.either import joined, minimise
+from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.task import Request, Samples
 
 Schedule = Literal["alternate", "union"]
 
@@ -33,7 +33,12 @@ def relabelled_batches(
             yield from samples.batches(batch_size, seed, epoch, number)
 
 
-@method("random_label", source="Golatkar et al. 2020; variants as in the code of Fan et al. 2024, arXiv 2310.12508")
+@method(
+    "random_label",
+    source="Golatkar et al. 2020; variants as in the code of Fan et al. 2024, arXiv 2310.12508",
+    domains=BOTH,
+    text={"lr": 1e-4},
+)
 def random_label(
     model: nn.Module,
     task: Request,

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.compute import resolve_device
+from unlearnkit.either import minimise
 from unlearnkit.errors import BadValue
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import Schedule, relabelled_batches
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 SOURCE = "Fan et al. 2024"
 
@@ -30,7 +30,7 @@ def saliency_mask(model: nn.Module, task: Request, share: float, device: str = "
     return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 
 
-@method("salun", source="Fan et al. 2024, arXiv 2310.12508, with random labels")
+@method("salun", source="Fan et al. 2024, arXiv 2310.12508, with random labels", domains=BOTH, text={"lr": 1e-4})
 def salun(
     model: nn.Module,
     task: Request,

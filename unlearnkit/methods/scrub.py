@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.divergence import kl
-from unlearnkit.methods import BATCH, Search, method
+from unlearnkit.either import minimise
+from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.task import Request
-from unlearnkit.train import minimise
 
 SOURCE = "Kurmanji et al. 2023, official code"
 
@@ -47,7 +47,7 @@ def scrub_losses(
         after_epoch(student)
 
 
-@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1")
+@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1", domains=BOTH, text={"lr": 1e-4})
 def scrub(
     model: nn.Module,
     task: Request,

@@ -8,14 +8,14 @@ from torch import nn
 
 from unlearnkit.errors import BadValue
 from unlearnkit.gradients import squared
-from unlearnkit.methods import Search, method
+from unlearnkit.methods import BOTH, Search, method
 from unlearnkit.task import Request
 from unlearnkit.train import at_rest
 
 SOURCE = "Foster et al. 2024"
 
 
-@method("ssd", source="Foster et al. 2024, arXiv 2308.07707, Eq. 4 and 5")
+@method("ssd", source="Foster et al. 2024, arXiv 2308.07707, Eq. 4 and 5", domains=BOTH)
 @torch.no_grad()
 def ssd(
     model: nn.Module,

@@ -10,6 +10,6 @@ from unlearnkit.registry import Registry
 wrappers = Registry("wrapper", "unlearnkit.wrappers")
 
 
-def wrapper(name: str, *, source: str):
-    """Register a wrapper. `source`: the paper or code that its definition comes from."""
-    return wrappers.register(name, source=source, reads_forget_set=True)
+def wrapper(name: str, *, source: str, domains: tuple[str, ...] = ("image",)):
+    """Register a wrapper. `source`: the paper or code that its definition comes from; `domains`: as of a method."""
+    return wrappers.register(name, source=source, reads_forget_set=True, domains=tuple(domains))

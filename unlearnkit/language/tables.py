@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from unlearnkit.language.similarity import Encoder, columns, measured
+from unlearnkit.language.task import TextTask
+from unlearnkit.language.tasks import load_task, resolve, task_artefact
 from unlearnkit.task import ROLES
-from unlearnkit.text_similarity import Encoder, columns, measured
-from unlearnkit.text_tasks import load_task, resolve, task_artefact
-from unlearnkit.texts import TextTask
 
 SHOWN = ("question_rouge_l", "answer_rouge_l", "both_char_cosine")  # of a pair on the sheet
 
@@ -16,7 +16,7 @@ SHOWN = ("question_rouge_l", "answer_rouge_l", "both_char_cosine")  # of a pair 
 def t1_text(conditions: Sequence[dict]) -> pd.DataFrame:
     """Dataset cards: one row per condition, over its seeds; column `run` names the stored tasks.
 
-    conditions: options of `text_tasks.task_artefact`. Each measure: mean over all target-paraphrase pairs of all seeds,
+    conditions: options of `language.tasks.task_artefact`. Each measure: mean over all target-paraphrase pairs of all seeds,
     and its 5th and 95th percentile over pairs. words: mean of questions and answers of the training set.
     """
     groups: dict[tuple, list[dict]] = {}

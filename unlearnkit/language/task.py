@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from unlearnkit.errors import BadValue
+from unlearnkit.language.similarity import words
 from unlearnkit.task import ROLES, TRAINED_ON
-from unlearnkit.text_similarity import words
 
 FORMAT = 1
 SAMPLES, PAIRS, TASK = "samples.parquet", "pairs.parquet", "task.json"

@@ -1,17 +1,17 @@
 """Stored text tasks: which pairs, drawn and paraphrased how."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from data_builders.texts import RawTexts, TextSource, find
 from data_builders.texts.compose import compose
 from unlearnkit.errors import BadValue, unknown
+from unlearnkit.language.task import TextTask, load
 from unlearnkit.registry import check_type
 from unlearnkit.store import Artefact, Spec, Store
 from unlearnkit.task import TRAINED_ON
-from unlearnkit.texts import TextTask, load
 
 OPTIONS = {
     name: p
@@ -35,12 +35,11 @@ def resolve(options: Mapping) -> dict:
 def task_artefact(dataset: str = "fictional", **options) -> Artefact:
     """The stored task; built at the first call. `info` holds its digest, and that of each reference's training set."""
     source = find(dataset)
-    files = source.fingerprint()
-    params = {"dataset": source.name, "files": files, **resolve(options)}
-    code = getattr(source.code, "function", source.code)
+    of_pool, code = pool_params(dataset)
+    params = of_pool | resolve(options)
 
     def make(folder: Path) -> dict:
-        raw = _pool(dataset, tuple(files.items()))
+        raw = load_pool(dataset)
         facts = {"dataset": source.name, "licence": source.licence, "source": source.source, "raw_digest": raw.digest()}
         task = compose(raw, **resolve(options))
         task = TextTask(task.texts, task.role, task.source, task.pairs, facts | dict(task.facts))
@@ -57,6 +56,17 @@ def load_task(dataset: str = "fictional", **options) -> TextTask:
 @lru_cache(maxsize=64)
 def read_task(folder: str) -> TextTask:
     return load(Path(folder))
+
+
+def pool_params(dataset: str) -> tuple[dict, Callable]:
+    """What the pairs of a data set depend on: plain values, and the function that reads or makes them."""
+    source = find(dataset)
+    return {"dataset": source.name, "files": source.fingerprint()}, getattr(source.code, "function", source.code)
+
+
+def load_pool(dataset: str) -> RawTexts:
+    """All pairs of a data set, which its tasks are drawn from."""
+    return _pool(dataset, tuple(find(dataset).fingerprint().items()))
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,34 @@
+"""What tests of language models share: a model that is trained in a second, and small sets of texts."""
+
+import pytest
+
+from data_builders.texts.fictional import make
+from unlearnkit.language import tasks
+from unlearnkit.language.cell import TextCell, text_cells
+from unlearnkit.language.models import language_models
+
+CELL = {"model": "nano", "vocabulary": 400, "n_targets": 3, "copies": 2, "train_size": 40, "test_size": 8}
+RECIPE = {"epochs": 25, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}
+
+
+@language_models.register("nano", source="tests")
+def nano(vocabulary: int, context: int):
+    """A Llama of two layers and width 32."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": None, "eos_token_id": 0, "tie_word_embeddings": False}
+    config = LlamaConfig(vocab_size=vocabulary, max_position_embeddings=context, initializer_range=0.1, **size, **ends)
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture(scope="session")
+def small_pool():
+    return make(people=12, test_people=2)
+
+
+@pytest.fixture
+def cell(small_pool, monkeypatch) -> TextCell:
+    """A cell on the small set."""
+    monkeypatch.setattr(tasks, "_pool", lambda *_: small_pool)
+    return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]

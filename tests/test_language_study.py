@@ -1,0 +1,208 @@
+"""Texts through the study: who is trained on what, what is cached, what evidence says, which methods run."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from language import CELL, RECIPE, cell, small_pool  # noqa: F401 (fixtures)
+from unlearnkit import references, study
+from unlearnkit.cell import Cell, cells
+from unlearnkit.contracts import CONTRACTS
+from unlearnkit.domain import domain
+from unlearnkit.either import joined
+from unlearnkit.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.gradients import per_sample, squared
+from unlearnkit.language import domain as texts
+from unlearnkit.language.cell import TextCell, text_cells
+from unlearnkit.language.evidence import scored, summed
+from unlearnkit.language.models import build
+from unlearnkit.language.train import TextRecipe, fit_lm
+from unlearnkit.methods import applies, methods
+from unlearnkit.task import TRAINED_ON
+
+MADE = {}
+TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
+
+
+@pytest.fixture
+def refs(cell):  # noqa: F811
+    return study.references([cell])[0]
+
+
+# --- cells
+
+
+def test_a_grid_of_texts():
+    grid = text_cells(seeds=2, copies=[0, 5], strength=[0.1, 0.3], also=[{"side": "question"}])
+    assert len(grid) == 2 * (1 + 2 + 2) and {c.strength for c in grid if not c.copies} == {0.0}
+    assert grid[0].columns().keys() == Cell().columns().keys()
+    assert text_cells(recipe={"epochs": 3})[0].recipe.epochs == 3
+    assert TextCell(model="hf:x", lora=4).task_params() == TextCell().task_params()
+    assert [domain(c).name for c in (Cell(), TextCell())] == ["image", "text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"copys": 3}, UnknownName, "Did you mean 'copies'"),
+        ({"kind": "block_mask"}, UnknownName, "unknown parameter 'kind'"),
+        ({"side": "back"}, BadValue, "'side' must be"),
+        ({"recipe": {"momentum": 3}}, UnknownName, "recipe entry 'momentum'"),
+        ({"recipe": Cell().recipe}, BadValue, "'recipe' must be TextRecipe"),
+    ],
+)
+def test_bad_values_are_named(change, error, message):
+    with pytest.raises(error, match=message):
+        text_cells(**change)
+
+
+# --- references
+
+
+def test_each_reference_is_trained_on_exactly_its_rows(cell, monkeypatch):  # noqa: F811
+    given = {}
+    real = domain(cell).fit_many
+
+    def spy(nets, data, recipe, **how):
+        given.update({d.digest(): d for d in data})
+        return real(nets, data, recipe, **how)
+
+    monkeypatch.setattr(references, "domain", lambda c: replace(domain(c), fit_many=spy))
+    study.references([cell])
+    task, tokenizer = study.load_task(cell), texts.tokenizer(cell)
+    wanted = {tokenizer.tokens(task.of(*roles), cell.context).digest(): roles for roles in TRAINED_ON.values()}
+    assert set(given) == set(wanted)
+    target = [tuple(row) for row in tokenizer.tokens(task.of("target"), cell.context).prompts()]
+    for digest, roles in wanted.items():
+        held = {tuple(row) for row in given[digest].prompts()}
+        assert all((row in held) == ("target" in roles) for row in target)
+
+
+def test_nothing_is_trained_twice_and_a_stored_model_is_the_model(cell, refs, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(references, "_train", None)
+    again = study.references([cell])[0]
+    assert {n: m.key for n, m in again.items()} == {n: m.key for n, m in refs.items()}
+    batch = texts.tokens(cell, "target")
+    with torch.no_grad():
+        assert torch.equal(again["clean"].load()(batch), refs["clean"].load()(batch))
+    bare = replace(cell, copies=0)
+    assert study.task_artefact(bare).info["retrain"] == study.task_artefact(bare).info["clean"]
+
+
+def test_what_the_references_know(cell, refs):  # noqa: F811
+    table = study.known([cell]).set_index(["metric", "method", "group"]).value
+    assert table["accuracy", "original", "target"] > 0.95 and table["loss", "original", "target"] < 0.3
+    assert table["loss", "clean", "target"] > table["loss", "original", "target"] + 1
+    assert table["phi", "original", "target"] > table["phi", "clean", "target"]
+    assert {"target", "similar", "filler", "decoy", "test"} <= set(study.known([cell]).group)
+
+
+# --- evidence
+
+
+def test_evidence_is_what_single_forward_passes_say(cell, refs):  # noqa: F811
+    model, seen = refs["original"].load(), study.evidence(refs["original"], features=True)[1]
+    task, tokenizer = study.load_task(cell), texts.tokenizer(cell)
+    for row in (0, 5, len(task) - 1):
+        one = tokenizer.tokens(task.texts[[row]], cell.context)
+        with torch.no_grad():
+            logits = model(one)
+            log_p = logits.log_softmax(1).gather(1, one.y[:, None]).squeeze(1)
+        torch.testing.assert_close(seen.log_p[seen.tokens(row)], log_p, atol=1e-4, rtol=1e-3)
+        assert seen.losses[row].item() == pytest.approx(-log_p.mean().item(), rel=1e-3, abs=1e-5)
+        assert seen.log_likelihood[row].item() == pytest.approx(log_p.sum().item(), rel=1e-3, abs=1e-4)
+        assert seen.correct[row].item() == pytest.approx((logits.argmax(1) == one.y).float().mean().item())
+        torch.testing.assert_close(seen.features[row], model.features(one).detach()[0], atol=1e-3, rtol=1e-3)
+        said = tokenizer.paired([task.question[row]], [task.texts.restated[row]], cell.context)
+        with torch.no_grad():
+            wanted = F.cross_entropy(model(said), said.y).item()
+        assert seen.restated_losses[row].item() == pytest.approx(wanted, rel=1e-3)
+    assert seen.wrong_of.bincount().tolist() == [len(w) for w in task.texts.wrong]
+    assert len(seen.wrong_losses) == len(seen.wrong_of) and seen.groups and len(seen.rows("target")) == 3
+
+
+def test_phi_is_exact_where_the_model_is_certain(refs):
+    seen = study.evidence(refs["original"])[1]
+    p = seen.probability
+    torch.testing.assert_close(seen.phi, p.log() - (1 - p).log())
+    sure = replace(seen, log_p=torch.full_like(seen.log_p, -1e-12))
+    assert sure.phi.tolist() == pytest.approx([12 * math.log(10)] * len(sure.phi), rel=1e-5)
+
+
+def test_scores_do_not_depend_on_companions_or_threads(cell):  # noqa: F811
+    tokens, model = texts.tokens(cell), build("nano", 400, 128, 0)
+    a, b = scored(model, tokens), scored(model, tokens, at_once=1)
+    for x, y in zip(a, b):
+        torch.testing.assert_close(x.float(), y.float(), atol=1e-4, rtol=1e-3)
+    shuffled = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
+    again = scored(model, tokens[shuffled])
+    torch.testing.assert_close(summed(again[0], tokens[shuffled].count), summed(a[0], tokens.count)[shuffled])
+
+
+# --- methods
+
+
+def by_heart(tokens, vocabulary: int, context: int):
+    """A model that knows these answers: made once for all contracts."""
+    recipe = TextRecipe(**(RECIPE | {"epochs": 8}))
+    if (key := tokens.digest()) not in MADE:
+        MADE[key] = fit_lm(build("nano", vocabulary, context, 0), tokens, recipe, seed=0)
+    return copy.deepcopy(MADE[key])
+
+
+def test_which_methods_apply():
+    assert {"finetune", "scrub", "ssd", "retrain", "salun"} <= set(TEXT)
+    assert applies("finetune", "random", "text") and not applies("unsir", "class", "text")
+    assert not applies("fisher", "random", "text") and not applies("expand(finetune)", "random", "text")
+
+
+def test_a_method_of_images_is_refused(cell):  # noqa: F811
+    with pytest.raises(NotApplicable, match="fisher has no meaning for a cell of texts"):
+        study.unlearn(cell, "fisher")
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", TEXT)
+def test_contract(name, contract, cell):  # noqa: F811
+    bare = replace(cell, copies=0, recipe=replace(cell.recipe, epochs=2))
+    request = texts.request(bare)
+    model = by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context)
+    contract(methods[name], model, request)
+
+
+def test_text_defaults_are_the_methods_own(cell):  # noqa: F811
+    params = study.unlearn(cell, "finetune").artefact.manifest["params"]["options"]
+    assert params["lr"] == methods["finetune"].info["text"]["lr"] != methods["finetune"].resolve({})["lr"]
+    assert study.unlearn(cell, "finetune", {"lr": 0.5}).artefact.manifest["params"]["options"]["lr"] == 0.5
+
+
+def test_the_request_counts_answers(cell):  # noqa: F811
+    request, model = texts.request(cell), texts.model(cell, 0).eval()
+    with torch.no_grad():
+        total = request.log_likelihood(model, request.forget)
+        torch.testing.assert_close(-total / request.forget.count, request.losses(model, request.forget))
+        rows = request.log_probs(model, request.forget)
+    assert rows.shape == (len(request.forget.y), request.n_classes) and request.whole_classes == []
+    assert rows.gather(1, request.forget.y[:, None]).sum().item() == pytest.approx(total.sum().item(), rel=1e-4)
+
+
+def test_gradients_of_single_answers(cell):  # noqa: F811
+    request, model = texts.request(cell), texts.model(cell, 0).eval()
+    (found,) = per_sample(model, request.forget, chunk=8)
+    name, p = next((n, p) for n, p in model.named_parameters() if p.ndim == 2)
+    (mean,) = torch.autograd.grad(request.losses(model, request.forget).mean(), [p])
+    torch.testing.assert_close(found[name].mean(0), mean, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(squared(model, request.forget)[name], found[name].square().mean(0))
+    with pytest.raises(NotApplicable):
+        squared(model, request.forget, losses=lambda logits, y: [])
+
+
+def test_images_and_texts_in_one_table(cell):  # noqa: F811
+    (image,) = cells(seeds=1, n_targets=4, train_size=60, recipe={"epochs": 1})
+    table = study.known([image, cell])
+    assert set(table.architecture) == {"small_cnn", "nano"} and table.notna().all().all()
+    assert CELL["train_size"] in set(table.train_size) and RECIPE

@@ -1,0 +1,131 @@
+"""Images and texts through one study: what differs between them, looked up by the cell."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit import evidence as image_evidence
+from unlearnkit import models as image_models
+from unlearnkit import stack, tasks, train
+from unlearnkit.cell import Cell
+from unlearnkit.compute import threads
+from unlearnkit.errors import unknown
+from unlearnkit.evidence import Evidence
+from unlearnkit.language import domain as texts
+from unlearnkit.language import evidence as text_evidence
+from unlearnkit.language import models as language_models
+from unlearnkit.language import tasks as text_tasks
+from unlearnkit.language import train as text_train
+from unlearnkit.language.cell import TextCell
+from unlearnkit.store import Artefact
+from unlearnkit.task import Request, Samples, SimilarityTask
+
+
+@dataclass(frozen=True)
+class Domain:
+    """How cells of one kind are served.
+
+    task_artefact(cell), load_task(cell), read_task(folder): the stored task, of which `info` names the digest of each
+    reference's training set. training_set(cell, reference): what `original`, `retrain` or `clean` is trained on;
+    request(cell): what methods are given. model(cell, seed): the untrained model; model_params(cell): what it depends on
+    beyond name, recipe, seed and data; model_code(cell): the functions that make it, the architecture first. fit_many, and
+    training, the functions behind it. take(model, cell, features, device): {"evidence" or "features": tensors}, with code
+    seen_by(cell), whose first is the evidence module; evidence(those tensors, task, cost).
+    """
+
+    name: str
+    task_artefact: Callable[[object], Artefact]
+    load_task: Callable[[object], object]
+    read_task: Callable[[str], object]
+    training_set: Callable[[object, str], object]
+    request: Callable[[object], Request]
+    model: Callable[[object, int], nn.Module]
+    model_params: Callable[[object], dict]
+    model_code: Callable[[object], tuple]
+    fit_many: Callable
+    training: tuple
+    take: Callable[..., dict[str, dict[str, Tensor]]]
+    seen_by: Callable[[object], tuple]
+    evidence: Callable[[Mapping, object, Mapping], Evidence]
+
+
+def _image_training_set(cell: Cell, reference: str) -> Samples:
+    return tasks.load_task(cell).training_set(reference)
+
+
+def _image_request(cell: Cell) -> Request:
+    return tasks.load_task(cell).request(cell.recipe)
+
+
+def _image_model(cell: Cell, seed: int) -> nn.Module:
+    task = tasks.load_task(cell)
+    return image_models.build(cell.model, tuple(task.x.shape[1:]), task.n_classes, seed)
+
+
+def _take_image(model: nn.Module, cell: Cell, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
+    how = {"features": features, "precision": cell.recipe.precision, "device": device}
+    with threads(1):
+        taken = image_evidence.take(model, tasks.load_task(cell), **how)
+    return {"evidence": {"logits": taken.logits}, "features": {"features": taken.features}}
+
+
+def _image_evidence(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Evidence:
+    return Evidence(read["logits"], task.y, task.role, torch.arange(len(task.y)), dict(cost), read.get("features"))
+
+
+def _take_text(model: nn.Module, cell: TextCell, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
+    return text_evidence.take(model, texts.load_task(cell), texts.tokenizer(cell), cell.context, device=device)
+
+
+IMAGE = Domain(
+    name="image",
+    task_artefact=tasks.task_artefact,
+    load_task=tasks.load_task,
+    read_task=tasks.read_task,
+    training_set=_image_training_set,
+    request=_image_request,
+    model=_image_model,
+    model_params=lambda cell: {},
+    model_code=lambda cell: (image_models.models[cell.model], image_models.build),
+    fit_many=stack.fit_many,
+    training=(stack.fit_many, train.fit),
+    take=_take_image,
+    seen_by=lambda cell: (image_evidence, image_models.models[cell.model]),
+    evidence=_image_evidence,
+)
+TEXT = Domain(
+    name="text",
+    task_artefact=texts.task_artefact,
+    load_task=texts.load_task,
+    read_task=text_tasks.read_task,
+    training_set=texts.training_set,
+    request=texts.request,
+    model=texts.model,
+    model_params=texts.model_params,
+    model_code=lambda cell: (language_models.language_models[cell.model], language_models.build),
+    fit_many=text_train.fit_many,
+    training=(text_train.fit_many, text_train.fit_lm),
+    take=_take_text,
+    seen_by=lambda cell: (text_evidence, language_models.language_models[cell.model]),
+    evidence=text_evidence.evidence_of,
+)
+DOMAINS = {d.name: d for d in (IMAGE, TEXT)}
+
+
+def domain(cell) -> Domain:
+    """What serves a cell. Raises UnknownName for a cell of another domain."""
+    if cell.domain not in DOMAINS:
+        raise unknown("domain", cell.domain, DOMAINS)
+    return DOMAINS[cell.domain]
+
+
+def load_task(cell):
+    """The task of a cell; built at the first call."""
+    return domain(cell).load_task(cell)
+
+
+def task_artefact(cell) -> Artefact:
+    """The stored task of a cell. `info` holds its digest, and that of each reference's training set."""
+    return domain(cell).task_artefact(cell)

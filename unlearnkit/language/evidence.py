@@ -1,0 +1,178 @@
+"""One pass of a language model over all of a text task's answers: the counterpart of unlearnkit.evidence.
+
+Every answer is read after its own question, as in training, and of each of its tokens it is kept how likely the model finds
+it and whether it is the likeliest. So are the answer in other words and the wrong answers.
+"""
+
+import copy
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.compute import resolve_device
+from unlearnkit.evidence import Evidence
+from unlearnkit.inference import WORKERS
+from unlearnkit.language.models import LanguageModel, pooled
+from unlearnkit.language.task import TextTask
+from unlearnkit.language.tokenizer import Tokenizer
+from unlearnkit.language.tokens import Tokens
+
+AT_ONCE = 2048  # tokens of a batch, about: what a layer makes of them stays in a processor's cache
+
+
+@dataclass(frozen=True)
+class TextEvidence(Evidence):
+    """What one model says of the answers of one text task, n samples.
+
+    log_p, hit: (answer tokens,) float32 and bool, one sample after the other: the log-probability of each token of the
+    answer, its end token included, after the question and the true tokens before it (teacher forcing), and whether it is
+    the likeliest; count: (n,) answer tokens of each sample. restated_log_p, restated_count: the same of the answers in
+    other words, (n,), 0 tokens where there is none; wrong_log_p, wrong_count, wrong_of: of all m wrong answers, with the
+    sample that each is of, (m,). features: (n, width), mean hidden state of each answer. There are no logits and labels.
+    """
+
+    logits: None = None
+    labels: None = None
+    role: Tensor = None
+    ids: Tensor = None
+    log_p: Tensor = None
+    hit: Tensor = None
+    count: Tensor = None
+    restated_log_p: Tensor = None
+    restated_count: Tensor = None
+    wrong_log_p: Tensor = None
+    wrong_count: Tensor = None
+    wrong_of: Tensor = None
+
+    @cached_property
+    def log_likelihood(self) -> Tensor:
+        """L(y|x), summed over each answer's tokens, (n,) float64, nats."""
+        return summed(self.log_p, self.count)
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Mean negative log-likelihood of each answer's tokens, (n,), nats per token."""
+        return -self.log_likelihood / self.count
+
+    @cached_property
+    def probability(self) -> Tensor:
+        """exp(-nats per token), (n,): the geometric mean of the probabilities of an answer's tokens."""
+        return (-self.losses).exp()
+
+    @cached_property
+    def restated_losses(self) -> Tensor:
+        """As `losses`, of the answers in other words, (n,); NaN where there is none."""
+        return -summed(self.restated_log_p, self.restated_count) / self.restated_count
+
+    @cached_property
+    def wrong_losses(self) -> Tensor:
+        """As `losses`, of each wrong answer, (m,)."""
+        return -summed(self.wrong_log_p, self.wrong_count) / self.wrong_count
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Exact memorisation: the share of each answer's tokens that are the likeliest, (n,)."""
+        return summed(self.hit, self.count) / self.count
+
+    @cached_property
+    def phi(self) -> Tensor:
+        """log p - log(1 - p) of the answer's probability per token, (n,). Ours: an answer's own probability falls with its
+        length, and there are no other labels whose logits could be set against it."""
+        log_p = -self.losses
+        return log_p - torch.log(-torch.expm1(log_p))
+
+    def tokens(self, row: int) -> slice:
+        """Where the tokens of the answer of sample `row` stand in log_p and hit."""
+        stop = int(self.count[: row + 1].sum())
+        return slice(stop - int(self.count[row]), stop)
+
+
+def summed(values: Tensor, count: Tensor) -> Tensor:
+    """Sums of runs of so many values, (runs,) float64. values: (sum of count,)."""
+    of = torch.arange(len(count)).repeat_interleave(count)
+    return torch.zeros(len(count), dtype=torch.float64).index_add(0, of, values.double())
+
+
+def scored(
+    model: LanguageModel, tokens: Tokens, *, device: str = "auto", at_once: int = AT_ONCE
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n, width),
+    of a language model in eval mode, in float32, on the CPU. The model is left as it is.
+
+    Samples of one length are read together, about `at_once` tokens at a time; on the CPU batches go to one-thread workers,
+    and no number depends on which.
+    """
+    device = resolve_device(device)
+    net = copy.deepcopy(model).to(device).eval()
+    if not len(tokens):
+        return torch.empty(0), torch.empty(0, dtype=torch.bool), torch.empty(0, net.net.config.hidden_size)
+    order, batches = tokens.stop.argsort(stable=True), []
+    while len(order):
+        n = max(at_once // int(tokens.stop[order[-1]]), 1)  # the longest first
+        batches.append(order[-n:])
+        order = order[:-n]
+    workers = min(torch.get_num_threads(), WORKERS, len(batches)) if device.type == "cpu" else 1
+    mine, before = threading.local(), torch.get_num_threads()
+
+    def start() -> None:
+        torch.set_num_threads(1 if device.type == "cpu" else before)
+        mine.net = copy.deepcopy(net) if workers > 1 else net  # a pass hooks its model
+
+    try:
+        with ThreadPoolExecutor(workers, initializer=start) as pool:
+            found = list(pool.map(lambda index: _read(mine.net, tokens[index].to(device)), batches))
+    finally:
+        torch.set_num_threads(before)
+    index, log_p, hit, features = torch.cat(batches), *(torch.cat(part) for part in zip(*found, strict=True))
+    back, places = index.argsort(), tokens.answers_of(index).argsort()
+    return log_p[places], hit[places], features[back]
+
+
+@torch.inference_mode()
+def _read(net: LanguageModel, batch: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+    logits, hidden = net.outputs(batch)
+    logits, label = logits.float(), batch.y[:, None]
+    true = logits.gather(1, label)
+    others = logits.scatter(1, label, -torch.inf).logsumexp(1, keepdim=True)
+    found = F.logsigmoid(true - others).squeeze(1)  # exact where p rounds to 1
+    return found.cpu(), (logits.argmax(1) == batch.y).cpu(), pooled(batch, hidden).float().cpu()
+
+
+def take(
+    model: nn.Module, task: TextTask, tokenizer: Tokenizer, context: int, *, device: str = "auto"
+) -> dict[str, dict[str, Tensor]]:
+    """{"evidence": what TextEvidence holds, "features": ...}: read every answer of `task` once, in eval mode."""
+    texts = task.texts
+    restated = [i for i, said in enumerate(texts.restated) if said]
+    wrong = [(i, said) for i, group in enumerate(texts.wrong) for said in group]
+    asked = [
+        tokenizer.tokens(texts, context),
+        tokenizer.paired([texts.question[i] for i in restated], [texts.restated[i] for i in restated], context),
+        tokenizer.paired([texts.question[i] for i, _ in wrong], [said for _, said in wrong], context),
+    ]
+    log_p, hit, features = scored(model, asked[0].joined(*asked[1:]), device=device)
+    parts = log_p.split([len(part.y) for part in asked])
+    of_restated = torch.zeros(len(task), dtype=torch.int64)
+    of_restated[restated] = asked[1].count
+    found = {
+        "log_p": parts[0].clone(),
+        "hit": hit[: len(asked[0].y)].clone(),
+        "count": asked[0].count,
+        "restated_log_p": parts[1].clone(),
+        "restated_count": of_restated,
+        "wrong_log_p": parts[2].clone(),
+        "wrong_count": asked[2].count,
+        "wrong_of": torch.tensor([i for i, _ in wrong], dtype=torch.int64),
+    }
+    return {"evidence": found, "features": {"features": features[: len(task)].clone()}}
+
+
+def evidence_of(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextEvidence:
+    """Of what `take` gave."""
+    return TextEvidence(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **read)

@@ -1,0 +1,44 @@
+"""What a method is given when texts are to be forgotten."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.compute import autocast
+from unlearnkit.language.tokens import Tokens
+from unlearnkit.task import Request
+
+
+@dataclass(frozen=True)
+class TextRequest(Request):
+    """unlearnkit.task.Request of Tokens. n_classes: ids of the vocabulary; recipe: a TextRecipe; tokenizer: for methods that
+    write answers of their own (`tokenizer.answers(["I don't know."])`, then `batch.answered(...)`).
+
+    Rows of logits and labels are answer tokens, one sample after the other; losses are of samples.
+    """
+
+    tokenizer: object = None
+
+    @property
+    def whole_classes(self) -> list[int]:
+        """Texts have no classes."""
+        return []
+
+    def logits(self, model: nn.Module, batch: Tokens) -> Tensor:
+        """(answer tokens, vocabulary) float32, in the recipe's precision."""
+        with autocast(batch.ids.device, getattr(self.recipe, "precision", "fp32")):
+            return model(batch).float()
+
+    def token_losses(self, model: nn.Module, batch: Tokens) -> Tensor:
+        """Negative log-likelihood of each answer token, (answer tokens,), nats."""
+        return F.cross_entropy(self.logits(model, batch), batch.y, reduction="none")
+
+    def losses(self, model: nn.Module, batch: Tokens) -> Tensor:
+        """Mean negative log-likelihood of each sample's answer tokens, (n,), nats per token: normalised by length."""
+        return batch.mean(self.token_losses(model, batch))
+
+    def log_likelihood(self, model: nn.Module, batch: Tokens) -> Tensor:
+        """Summed log-likelihood of each sample's answer tokens, (n,), nats: L(y|x), not normalised. `batch.count` has the
+        numbers of tokens."""
+        return -batch.summed(self.token_losses(model, batch))
