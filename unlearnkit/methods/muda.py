@@ -1,6 +1,7 @@
 """MUDA: what is to be forgotten is moved to where the features of all else lie, in turns with repair."""
 
 import copy
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Annotated, Literal
 
@@ -71,11 +72,14 @@ def muda(
 
     U, the main directions of R, is taken anew at the start of each round from the same `held` retained samples; rank,
     energy and centred are its. F is passed over in batches of `forget_batch` or a little more, or whole where it is smaller,
-    in eval mode: the statistics of a batch of F alone are not those that features are judged by.
+    in eval mode: the statistics of a batch of F alone are not those that features are judged by. Each phase has an optimiser
+    of its own: momentum gathered in forgetting would go on in recovery.
 
-    Raises BadValue for a forget_batch below 128, a share outside 0 to 1, a rank beyond the features or the held samples,
-    and a loss without either part; NonFiniteLoss if the retain set's features have become 0.
+    Raises BadValue for less than one round, a forget_batch below 128, a share outside 0 to 1, a rank beyond the features or
+    the held samples, and a loss without either part; NonFiniteLoss if the retain set's features have become 0.
     """
+    if rounds < 1:
+        raise BadValue(f"muda: at least one round is needed, got {rounds}")
     if forget_batch < LEAST:
         raise BadValue(
             f"muda: forget_batch is at least {LEAST}, since a moment of fewer samples is mostly noise, got {forget_batch}; "
@@ -90,42 +94,48 @@ def muda(
     task = task.to(device)
     where, n = task.forget.y.device, len(task.forget)
     if centred and n == 1:
-        raise BadValue("muda: a single forget sample has no covariance: use centred=False, or at least 2 forget samples")
+        raise BadValue(
+            "muda: a single forget sample has no covariance: use centred=False, or at least 2 forget samples"
+        )
     some = torch.randperm(len(task.retain), generator=generator(seed, "retain"))
     kept = task.retain[some[: max(round(retain_share * len(some)), 1)].to(where)]
     said = distilled(copy.deepcopy(model).to(where).eval(), task, distillation, temperature)
-
-    def laps(*labels: object):
-        """The row numbers of the forget set in batches, pass after pass."""
-        for lap in count():
-            order = torch.randperm(n, generator=generator(seed, "forget", *labels, lap)).to(where)
-            yield order.tensor_split(max(n // forget_batch, 1))
 
     def forgetting(net: nn.Module, rows: Tensor, main: Tensor | None) -> Tensor:
         net.eval()
         logits, features = task.outputs(net, task.forget[rows])
         net.train()
-        apart = 0.0 if said is None else kl(said[rows], logits.log_softmax(-1)).mean()
-        return apart if main is None else apart + weight * alignment_loss(features, main, centred=centred).float()
+        # without distillation a gradient of 0 for the head: torch's fused SGD wants the momentum of all weights at once
+        loss = 0.0 * logits.sum() if said is None else kl(said[rows], logits.log_softmax(-1)).mean()
+        return loss if main is None else loss + weight * alignment_loss(features, main, centred=centred).float()
 
-    def losses(net: nn.Module):
-        for turn in range(rounds):
-            main = None
-            if weight:
-                seen = task.features(net, kept[:held])
-                main = directions(seen, energy=energy, rank=rank, centred=centred)
-            lap = laps(turn)
-            if alternate:
-                for _, batches in zip(range(forget_epochs), lap):
-                    for rows in batches:
-                        yield forgetting(net, rows, main)
-            push = (rows for batches in lap for rows in batches)
-            for epoch in range(recover_epochs):
-                for batch in kept.batches(batch_size, seed, "recover", turn, epoch):
-                    loss = task.losses(net, batch).mean()  # first: its pass moves the running statistics
-                    yield loss if alternate else loss + forgetting(net, next(push), main)
+    def forget(net: nn.Module, turn: int, laps: Iterable[int]) -> Iterator[Tensor]:
+        main = None
+        if weight:
+            seen = task.features(net, kept[:held])
+            main = directions(seen, energy=energy, rank=rank, centred=centred)
+        for lap in laps:
+            order = torch.randperm(n, generator=generator(seed, "forget", turn, lap)).to(where)
+            for rows in order.tensor_split(max(n // forget_batch, 1)):
+                yield forgetting(net, rows, main)
+
+    def recover(net: nn.Module, turn: int) -> Iterator[Tensor]:
+        for epoch in range(recover_epochs):
+            for batch in kept.batches(batch_size, seed, "recover", turn, epoch):
+                yield task.losses(net, batch).mean()
+
+    def both(net: nn.Module, turn: int) -> Iterator[Tensor]:
+        for loss, away in zip(recover(net, turn), forget(net, turn, count())):
+            yield loss + away
+
+    def phases(turn: int) -> list[Callable[[nn.Module], Iterator[Tensor]]]:
+        if not alternate:
+            return [lambda net: both(net, turn)]
+        return [lambda net: forget(net, turn, range(forget_epochs)), lambda net: recover(net, turn)]
 
     try:
-        return minimise(model, losses, lr=lr, device=device)
+        for phase in (phase for turn in range(rounds) for phase in phases(turn)):
+            model = minimise(model, phase, lr=lr, device=device)
     except NotApplicable as error:
         raise NonFiniteLoss(f"muda: {error}") from error
+    return model

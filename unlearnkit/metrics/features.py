@@ -61,7 +61,9 @@ def da(evidence: Evidence, reference=None) -> dict[str, float]:
 def directions_in_use(evidence: Evidence, reference=None) -> dict[str, float]:
     """In how many directions the features of a group lie. Targets that were collapsed onto one of the retain set's have a
     DA of 1 and an effective rank of 1; 0 where all features are 0."""
-    return {g: effective_rank(moment(features(evidence, g))) for g in ("target", "retain", "test") if len(evidence.rows(g))}
+    return {
+        g: effective_rank(moment(features(evidence, g))) for g in ("target", "retain", "test") if len(evidence.rows(g))
+    }
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:
