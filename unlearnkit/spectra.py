@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from unlearnkit import study
 from unlearnkit.alignment import alignment, directions, effective_rank, moment, spectrum
@@ -104,3 +106,24 @@ def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
                 row |= {name: values["mean"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
         rows.append(row | {"run": " ".join(part.run)})
     return pd.DataFrame(rows)
+
+
+def plane(models: Mapping[str, Evidence], onto: str = "original") -> dict[str, tuple[Tensor, float]]:
+    """{name: (coordinates (n, 2) of all samples, share of the model's centred second moment in the plane)}, the same
+    plane for all: the first two principal components of the retained samples' features by `onto`.
+
+    A basis of features is arbitrary, so each model's features, centred on its own mean over the retained samples, are
+    first turned onto those of `onto`: the rotation that brings retained samples closest (orthogonal Procrustes), which
+    changes no distance and none of the metrics here. Widths must be equal.
+    """
+    kept = models[onto].rows("retain")
+    centred = {name: seen.features.double() - seen.features[kept].double().mean(0) for name, seen in models.items()}
+    axes = directions(centred[onto][kept], rank=2)
+    found = {}
+    for name, v in centred.items():
+        u, _, w = torch.linalg.svd(v[kept].T @ centred[onto][kept])
+        turned = v @ (u @ w)
+        xy = turned @ axes
+        whole = turned[kept].square().sum()
+        found[name] = xy.float(), (xy[kept].square().sum() / whole).item() if whole > 0 else 0.0
+    return found

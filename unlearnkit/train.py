@@ -176,7 +176,7 @@ def watched(callback: Callable[[nn.Module], None]):
 
 def minimise(
     model: nn.Module,
-    losses: Callable[[nn.Module], Iterator[Tensor]],
+    losses: Callable[[nn.Module], Iterator[Tensor | None]],
     *,
     lr: float,
     device: str = "auto",
@@ -186,7 +186,8 @@ def minimise(
     only: Callable[[nn.Module], Sequence[nn.Module]] | None = None,
     after_step: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods.
+    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each None the
+    optimiser starts anew, without momentum: a new phase.
 
     optimiser: momentum is SGD's. only: the layers of the net that may move, running statistics included; the others are
     in eval mode and cost no gradient. after_step(net) is called after each step.
@@ -207,6 +208,9 @@ def minimise(
     taken, watch = [], _watch.get()
     with lone_values(net):
         for loss in losses(net):
+            if loss is None:
+                steps.state.clear()
+                continue
             steps.zero_grad()
             loss.backward()
             steps.step()

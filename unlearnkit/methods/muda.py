@@ -1,7 +1,7 @@
 """MUDA: what is to be forgotten is moved to where the features of all else lie, in turns with repair."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Annotated, Literal
 
@@ -124,18 +124,17 @@ def muda(
             for batch in kept.batches(batch_size, seed, "recover", turn, epoch):
                 yield task.losses(net, batch).mean()
 
-    def both(net: nn.Module, turn: int) -> Iterator[Tensor]:
-        for loss, away in zip(recover(net, turn), forget(net, turn, count())):
-            yield loss + away
-
-    def phases(turn: int) -> list[Callable[[nn.Module], Iterator[Tensor]]]:
-        if not alternate:
-            return [lambda net: both(net, turn)]
-        return [lambda net: forget(net, turn, range(forget_epochs)), lambda net: recover(net, turn)]
+    def losses(net: nn.Module) -> Iterator[Tensor | None]:
+        for turn in range(rounds):
+            if alternate:
+                yield None
+                yield from forget(net, turn, range(forget_epochs))
+                yield None
+                yield from recover(net, turn)
+            else:  # recovery first: its pass moves the running statistics, which the other must not see halfway
+                yield from (loss + away for loss, away in zip(recover(net, turn), forget(net, turn, count())))
 
     try:
-        for phase in (phase for turn in range(rounds) for phase in phases(turn)):
-            model = minimise(model, phase, lr=lr, device=device)
+        return minimise(model, losses, lr=lr, device=device)
     except NotApplicable as error:
         raise NonFiniteLoss(f"muda: {error}") from error
-    return model
