@@ -109,21 +109,29 @@ def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
 
 
 def plane(models: Mapping[str, Evidence], onto: str = "original") -> dict[str, tuple[Tensor, float]]:
-    """{name: (coordinates (n, 2) of all samples, share of the model's centred second moment in the plane)}, the same
-    plane for all: the first two principal components of the retained samples' features by `onto`.
+    """{name: (coordinates (n, 2) of all samples, share of the training samples' covariance in the plane)}, the same plane
+    for all: the first two principal components of the features of the training set by `onto`.
 
-    A basis of features is arbitrary, so each model's features, centred on its own mean over the retained samples, are
-    first turned onto those of `onto`: the rotation that brings retained samples closest (orthogonal Procrustes), which
-    changes no distance and none of the metrics here. Widths must be equal.
+    A basis of features is arbitrary, and so is their scale: each model's features, centred and at unit mean square over
+    the retained samples, are first turned onto those of `onto` by the rotation that brings retained samples closest
+    (orthogonal Procrustes), which changes no distance and no metric here. Widths must be equal. Features of nothing but 0
+    stay in the middle.
     """
-    kept = models[onto].rows("retain")
-    centred = {name: seen.features.double() - seen.features[kept].double().mean(0) for name, seen in models.items()}
-    axes = directions(centred[onto][kept], rank=2)
+    seen = models[onto]
+    kept = seen.rows("retain")
+    trained = torch.cat([kept, seen.rows("target")])
+    even = {name: _evened(e.features.double(), kept) for name, e in models.items()}
+    axes = directions(even[onto][trained], rank=2, centred=True)
     found = {}
-    for name, v in centred.items():
-        u, _, w = torch.linalg.svd(v[kept].T @ centred[onto][kept])
-        turned = v @ (u @ w)
-        xy = turned @ axes
-        whole = turned[kept].square().sum()
-        found[name] = xy.float(), (xy[kept].square().sum() / whole).item() if whole > 0 else 0.0
+    for name, v in even.items():
+        u, _, w = torch.linalg.svd(v[kept].T @ even[onto][kept])
+        xy = v @ (u @ w) @ axes
+        whole, held = (t[trained].var(0).sum().item() for t in (v, xy))
+        found[name] = xy.float(), held / whole if whole else 0.0
     return found
+
+
+def _evened(v: Tensor, rows: Tensor) -> Tensor:
+    v = v - v[rows].mean(0)
+    size = v[rows].square().sum(1).mean().sqrt()
+    return v / size if size > 0 else v
