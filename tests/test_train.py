@@ -11,7 +11,7 @@ from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.models import build
 from unlearnkit.stack import fit_many
 from unlearnkit.task import Request, Samples
-from unlearnkit.train import Recipe, fit, flip_shift, lone_values, minimise
+from unlearnkit.train import Recipe, fit, flip_shift, lone_values, minimise, watched
 
 
 def test_same_seed_same_model_and_the_input_is_left_alone(task, models):
@@ -198,3 +198,34 @@ def test_work_that_is_not_counted_is_taken_off_every_measurement_around_it():
         steps(8)
     assert (outer.steps, inner.steps) == (11, 2)
     assert inner.seconds < 0.2 > outer.seconds > 0
+
+
+def test_a_new_phase_starts_without_momentum(request_, models):
+    """Two phases of one step each are two runs of one step."""
+
+    def loss(net):
+        return request_.losses(net, request_.forget).mean()
+
+    def phases(net):
+        yield loss(net)
+        yield None
+        yield loss(net)
+
+    parts = minimise(
+        minimise(models["original"], lambda net: iter([loss(net)]), lr=0.1), lambda n: iter([loss(n)]), lr=0.1
+    )
+    assert same(minimise(models["original"], phases, lr=0.1), parts)
+    on = minimise(models["original"], lambda net: (loss(net) for _ in range(2)), lr=0.1)
+    assert not same(on, parts)
+
+
+def test_a_watched_run_is_seen_after_each_step_and_ends_the_same(request_, models):
+    seen = []
+    batches = lambda net: (request_.losses(net, b).mean() for b in request_.retain.batches(64, 0))  # noqa: E731
+    with watched(lambda net: seen.append((net.training, net.head.bias.detach().clone()))):
+        with watched(lambda net: None):  # an inner block alone
+            minimise(models["original"], batches, lr=0.1)
+        assert not seen
+        after = minimise(models["original"], batches, lr=0.1)
+    assert len(seen) == 4 and all(training for training, _ in seen) and torch.equal(seen[-1][1], after.head.bias)
+    assert same(minimise(models["original"], batches, lr=0.1), after) and len(seen) == 4

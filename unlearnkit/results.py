@@ -38,6 +38,13 @@ EXPECTED = (
     "F1-kinds",
     "F2-kinds",
     "T1-near-copies",
+    "T5",
+    "T5-spectra",
+    "T6",
+    "F7",
+    "F9",
+    "F9-steady",
+    "F10",
 )
 
 

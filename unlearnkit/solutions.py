@@ -15,6 +15,7 @@ from unlearnkit.progress import Progress
 from unlearnkit.references import Trained, references
 from unlearnkit.summary import CELL, mean_interval, rho, summarise
 from unlearnkit.tasks import load_pool, load_task
+from unlearnkit.unlearned import label
 from unlearnkit.wrappers import wrappers
 
 METRICS = ("phi", "phi-decoy", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
@@ -126,11 +127,6 @@ def measured(
                 for g in ("target", "similar") if g in evidence.groups
             ]  # fmt: skip
     return pd.concat([scores, pd.DataFrame(truth)], ignore_index=True)
-
-
-def label(method: str, options: Mapping) -> str:
-    """What the tidy score table calls a method with these options."""
-    return method if not options else f"{method}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
 
 
 def _model(cell: Cell, method: str, options: Mapping, tuned: bool, device: str) -> Trained:

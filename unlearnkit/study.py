@@ -23,7 +23,7 @@ from unlearnkit.progress import Progress
 from unlearnkit.references import INITIAL, REFERENCES, Trained, initial, references, trained
 from unlearnkit.store import Spec, Store
 from unlearnkit.tuned import resolve
-from unlearnkit.unlearned import unlearn, unlearned
+from unlearnkit.unlearned import label, unlearn, unlearned
 
 __all__ = [
     "BASELINES",
@@ -35,6 +35,7 @@ __all__ = [
     "initial",
     "known",
     "load_task",
+    "model",
     "references",
     "relearn",
     "scores",
@@ -56,6 +57,13 @@ def _rows(cell: Cell, name: str, options: Mapping, tuned: bool, repeats: Sequenc
         return trained([(cell, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
     trained([(cell, "original", repeat) for repeat in repeats], device)  # together
     return [unlearn(cell, name, options, tuned=tuned, repeat=repeat, device=device) for repeat in repeats]
+
+
+def model(
+    cell: Cell, name: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+) -> Trained:
+    """The model of a row: what a method makes, one of BASELINES, or "initial"."""
+    return _rows(cell, name, options or {}, tuned, [""], device)[0]
 
 
 def _repeats(n: int) -> list[str]:
@@ -160,10 +168,9 @@ def _scores(
     refs |= {INITIAL: initial(cell)}
     timed = unlearn(cell, "retrain", device=device)
     (model,) = _rows(cell, name, options, tuned, [""], device)
-    label = name if not options else f"{name}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
     if "diverged" in model.artefact.info:
         found = pd.DataFrame([("diverged", "", "all", 1.0)], columns=["metric", "reference", "group", "value"])
-        return found.assign(**cell.columns(), method=label, run=model.key)
+        return found.assign(**cell.columns(), method=label(name, options), run=model.key)
     cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
     parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(cell).key]
@@ -196,4 +203,4 @@ def _scores(
 
     artefact = Store().get(spec, make)
     table = pd.read_parquet(artefact.folder / "scores.parquet")
-    return table.assign(**cell.columns(), method=label, run=artefact.key)
+    return table.assign(**cell.columns(), method=label(name, options), run=artefact.key)

@@ -1,6 +1,6 @@
 """The tables of the study, each one function over task cards or the tidy score table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -51,6 +51,25 @@ PROTOCOL_COLUMNS = {  # column: metric, group, reference
     "RTE": ("RTE", "all", "retrain"),
     "steps": ("steps", "all", ""),
 }
+
+T5_COLUMNS = {  # column: metric, group, reference
+    "gap": ("avg-gap", "all", "retrain"),
+    "UA": ("UA", "target", ""),
+    "RA": ("RA", "retain", ""),
+    "TA": ("TA", "test", ""),
+    "MIA": ("MIA", "target", ""),
+    "DA": ("DA", "target", ""),
+    "effective_rank": ("effective-rank", "target", ""),
+    "LP": ("LP", "unseen", ""),
+    "NMI": ("NMI", "test", ""),
+    "F1": ("F1", "test", ""),
+    "CKA": ("CKA", "test", "retrain"),
+    "CKA_target": ("CKA", "target", "retrain"),
+    "JS": ("JS", "target", "retrain"),
+    "RTE": ("RTE", "all", "retrain"),
+    "steps": ("steps", "all", ""),
+}
+T5_METRICS = sorted({metric for metric, _, _ in T5_COLUMNS.values()})
 
 
 def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
@@ -104,11 +123,20 @@ def t2_protocols(scores: pd.DataFrame) -> pd.DataFrame:
 
     scores: the tidy table with a column `protocol`. Methods stand between original and retrain, and the noise floors.
     """
+    return _by_protocol(scores, PROTOCOL_COLUMNS).drop(columns=CELL)
+
+
+def t5(scores: pd.DataFrame) -> pd.DataFrame:
+    """MUDA among all methods: outputs, features and cost, a row per data set, protocol and method; as `t2_protocols`."""
+    return _by_protocol(scores, T5_COLUMNS).drop(columns=[name for name in CELL if name != "dataset"])
+
+
+def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
     parts = {}
     for protocol, part in scores.groupby("protocol", sort=False):
-        table = summarise(part, PROTOCOL_COLUMNS)
+        table = summarise(part, columns)
         parts[protocol] = _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
-    return pd.concat(parts, names=["protocol"]).reset_index(level=0).drop(columns=CELL).reset_index(drop=True)
+    return pd.concat(parts, names=["protocol"]).reset_index(level=0).reset_index(drop=True)
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unlearnkit.compute import autocast, generator, resolve_device
 from unlearnkit.errors import BadValue
+from unlearnkit.heads import outputs
 
 ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation")
 
@@ -109,6 +110,23 @@ class Request:
         """model(x) as float32, computed in the recipe's precision."""
         with autocast(x.device, getattr(self.recipe, "precision", "fp32")):
             return model(x.contiguous(memory_format=torch.channels_last)).float()
+
+    def outputs(self, model: nn.Module, batch: Samples) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) and features (n, width), what the head is fed, in one pass; float32, in the recipe's
+        precision, with their gradients. Raises BadValue if the model has no linear head."""
+        x = batch.x
+        with autocast(x.device, getattr(self.recipe, "precision", "fp32")):
+            logits, features = outputs(model, x.contiguous(memory_format=torch.channels_last))
+        return logits.float(), features.float()
+
+    @torch.no_grad()
+    def features(self, model: nn.Module, samples: Samples) -> Tensor:
+        """Features of all samples, (n, width), in eval mode, which the model is then out of again if it was."""
+        was_training = model.training
+        model.eval()
+        parts = [self.outputs(model, samples[i : i + 256])[1] for i in range(0, len(samples), 256)]
+        model.train(was_training)
+        return torch.cat(parts)
 
     def losses(self, model: nn.Module, batch: Samples) -> Tensor:
         """Cross-entropy of each sample, (n,), in nats."""

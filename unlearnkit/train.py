@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Literal, get_type_hints
@@ -159,9 +160,23 @@ def check_finite(losses: Tensor, where: str) -> None:
         )
 
 
+_watch: ContextVar[Callable[[nn.Module], None] | None] = ContextVar("watch", default=None)
+
+
+@contextlib.contextmanager
+def watched(callback: Callable[[nn.Module], None]):
+    """Within this block callback(net) is called after each step of any `minimise`, whoever calls that; blocks do not add
+    up. It must leave the net as it is: its weights, gradients and mode."""
+    before = _watch.set(callback)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
+
+
 def minimise(
     model: nn.Module,
-    losses: Callable[[nn.Module], Iterator[Tensor]],
+    losses: Callable[[nn.Module], Iterator[Tensor | None]],
     *,
     lr: float,
     device: str = "auto",
@@ -171,7 +186,8 @@ def minimise(
     only: Callable[[nn.Module], Sequence[nn.Module]] | None = None,
     after_step: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods.
+    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each None the
+    optimiser starts anew, without momentum: a new phase.
 
     optimiser: momentum is SGD's. only: the layers of the net that may move, running statistics included; the others are
     in eval mode and cost no gradient. after_step(net) is called after each step.
@@ -189,14 +205,19 @@ def minimise(
         steps = torch.optim.SGD(moving, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     else:
         steps = torch.optim.Adam(moving, lr, weight_decay=weight_decay, fused=True)
-    taken = []
+    taken, watch = [], _watch.get()
     with lone_values(net):
         for loss in losses(net):
+            if loss is None:
+                steps.state.clear()
+                continue
             steps.zero_grad()
             loss.backward()
             steps.step()
             if after_step:
                 after_step(net)
+            if watch:
+                watch(net)
             taken.append(loss.detach())
     if taken:
         check_finite(torch.stack(taken), f"the {len(taken)} of unlearning")

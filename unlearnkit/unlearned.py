@@ -71,6 +71,11 @@ def unlearn(
     return Trained(artefact.key, cell, artefact)
 
 
+def label(method: str, options: Mapping) -> str:
+    """What tables call a method with these options."""
+    return method if not options else f"{method}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
+
+
 def unlearned(
     cells: Sequence[Cell], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
 ) -> list[Trained]:

@@ -45,7 +45,7 @@ def bad_teacher(
     good, bad = (copy.deepcopy(m).to(where).eval() for m in (model, fresh(model, seed)))
     data = joined(task.forget, task.retain[some.to(where)])
     said = torch.cat(
-        [_said(task, bad, task.forget, temperature), _said(task, good, data[len(task.forget) :], temperature)]
+        [told(task, bad, task.forget, temperature), told(task, good, data[len(task.forget) :], temperature)]
     )
 
     def losses(net):
@@ -59,7 +59,7 @@ def bad_teacher(
 
 
 @torch.no_grad()
-def _said(task: Request, teacher: nn.Module, samples: Samples, temperature: float) -> Tensor:
+def told(task: Request, teacher: nn.Module, samples: Samples, temperature: float) -> Tensor:
     """Log-probabilities (n, classes) of a teacher, which does not change: asked once for all epochs."""
     parts = [task.log_probs(teacher, samples[i : i + 256]) for i in range(0, len(samples), 256)]
     return (torch.cat([*parts, torch.empty(0, task.n_classes, device=samples.y.device)]) / temperature).log_softmax(-1)

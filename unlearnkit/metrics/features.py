@@ -6,7 +6,7 @@ Of little meaning where a group has fewer samples than the features have directi
 import torch
 from torch import Tensor
 
-from unlearnkit.alignment import ENERGY, alignment, moment, principal
+from unlearnkit.alignment import ENERGY, alignment, directions, effective_rank, moment
 from unlearnkit.errors import NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.metrics import metric
@@ -25,12 +25,12 @@ def dimensional_alignment(
     rank: int | None = None,
     centred: bool = False,
 ) -> float:
-    """DA(group | retain set), in [0, 1]; the options are those of unlearnkit.alignment.principal and .moment.
+    """DA(group | retain set), in [0, 1]; the options are those of unlearnkit.alignment.directions.
 
     Raises NotApplicable if all features of the group or of the retain set are 0.
     """
-    directions = principal(moment(features(evidence, "retain"), centred=centred), energy=energy, rank=rank)
-    return alignment(features(evidence, group), directions, centred=centred).item()
+    main = directions(features(evidence, "retain"), energy=energy, rank=rank, centred=centred)
+    return alignment(features(evidence, group), main, centred=centred).item()
 
 
 @metric(
@@ -43,12 +43,27 @@ def dimensional_alignment(
 def da(evidence: Evidence, reference=None) -> dict[str, float]:
     """Share of the targets' second moment that lies in the main directions of the retain set; beside it that of decoys
     and test samples. Read beside the original's, the retrained and the untrained model's."""
-    retain = moment(features(evidence, "retain"))
-    if retain.trace() == 0:
+    retain = features(evidence, "retain")
+    if not retain.any():
         return {}
-    directions = principal(retain)
+    main = directions(retain)
     found = {g: features(evidence, g) for g in ("target", "decoy", "test") if len(evidence.rows(g))}
-    return {group: alignment(v, directions).item() for group, v in found.items() if v.any()}
+    return {group: alignment(v, main).item() for group, v in found.items() if v.any()}
+
+
+@metric(
+    "effective-rank",
+    direction="gap",
+    unit="directions",
+    needs=("features",),
+    source="Roy and Vetterli 2007; of eigenvalues of the uncentred second moment: ours",
+)
+def directions_in_use(evidence: Evidence, reference=None) -> dict[str, float]:
+    """In how many directions the features of a group lie. Targets that were collapsed onto one of the retain set's have a
+    DA of 1 and an effective rank of 1; 0 where all features are 0."""
+    return {
+        g: effective_rank(moment(features(evidence, g))) for g in ("target", "retain", "test") if len(evidence.rows(g))
+    }
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:

@@ -4,25 +4,18 @@ from collections.abc import Callable
 from itertools import count
 from typing import Annotated
 
-from torch import Tensor, nn
+from torch import nn
 
-from unlearnkit.alignment import alignment, moment, principal
-from unlearnkit.compute import autocast, resolve_device
+from unlearnkit.alignment import alignment_loss, directions
+from unlearnkit.compute import resolve_device
 from unlearnkit.errors import NonFiniteLoss, NotApplicable
-from unlearnkit.heads import outputs
 from unlearnkit.inference import predict
 from unlearnkit.neighbours import NEAR, Near, find, parted
-from unlearnkit.task import Request, Samples, joined
+from unlearnkit.task import Request, joined
 from unlearnkit.train import minimise
 from unlearnkit.wrappers import wrapper
 
-DA = "DA and -DA^2: Seo et al. 2024, arXiv 2407.17710; their use on neighbours is ours"
-
-
-def features(net: nn.Module, task: Request, batch: Samples) -> Tensor:
-    """What the head is fed, (n, width), with its gradient."""
-    with autocast(batch.stored.device, getattr(task.recipe, "precision", "fp32")):
-        return outputs(net, batch.x)[1].float()
+DA = "DA and -DA^2: Seo et al. 2025, arXiv 2407.17710; their use on neighbours is ours"
 
 
 @wrapper("align", source=DA)
@@ -36,7 +29,7 @@ def align(
     near: Near = NEAR,
     align_epochs: Annotated[int, "ours"] = 5,
     align_lr: Annotated[float, "ours: that of fine-tuning"] = 0.01,
-    align_weight: Annotated[float, "arXiv 2407.17710 by a digest: one of 0.1, 1, 10"] = 1.0,
+    align_weight: Annotated[float, "ours, as muda's"] = 1.0,
     align_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = 128,
 ) -> nn.Module:
     """Go on from what the base returns: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
@@ -57,10 +50,10 @@ def align(
         push = (batch for lap in count() for batch in pushed.batches(align_batch, seed, "pushed", lap))
         for epoch in range(align_epochs):
             held = predict(net, rest.stored, device=device, precision=precision)[1].to(on)
-            directions = principal(moment(held))
+            main = directions(held)
             for batch in rest.batches(align_batch, seed, "align", epoch):
-                share = alignment(features(net, task, next(push)), directions)
-                yield task.losses(net, batch).mean() - align_weight * share.square().float()
+                away = alignment_loss(task.outputs(net, next(push))[1], main)
+                yield task.losses(net, batch).mean() + align_weight * away.float()
 
     try:
         return minimise(after, losses, lr=align_lr, device=device)
