@@ -1,6 +1,8 @@
-"""What a stored model says of its task, found once and stored: its outputs, and how soon it learns the targets anew."""
+"""What a stored model says of its task, found once and stored: its outputs, the features of its layers, and how soon it
+learns the targets anew."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unlearnkit import evidence as evidence_module
+from unlearnkit import layers as layers_module
 from unlearnkit import relearn as relearn_module
 from unlearnkit.compute import derive, resolve_device, threads
 from unlearnkit.evidence import Evidence
@@ -54,6 +57,30 @@ def _read_evidence(folders: tuple[str, ...], task_folder: str, cost: tuple) -> E
         read |= load_file(file)
     ids = torch.arange(len(task.y))
     return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"))
+
+
+def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Evidence]]:
+    """{layer: (key, evidence)} of a stored model, with that layer's features (unlearnkit.layers) in place of what the head
+    is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the model.
+
+    layers: by name; those that feed the next one if not given. Raises what unlearnkit.layers.features raises.
+    """
+    cell, (_, seen) = trained.cell, evidence(trained, device=device)
+    layers = list(dict.fromkeys(layers or layers_module.stages(trained.load())))
+    parents, roots = [trained.key, task_artefact(cell).key], (layers_module, models[cell.model])
+    specs = [Spec("layer", {"layer": name, "width": layers_module.WIDTH}, roots, parents) for name in layers]
+
+    def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
+        how = {"precision": cell.recipe.precision, "device": device}
+        with threads(1):
+            found = layers_module.features(trained.load(), load_task(cell).x, [layers[i] for i, _ in missing], **how)
+        for i, folder in missing:
+            save_file({"features": found[layers[i]]}, folder / "layer.safetensors")
+            publish(i, {"width": found[layers[i]].shape[1]})
+
+    found = dict(zip(layers, Store().get_many(specs, make), strict=True))
+    of = {name: load_file(a.folder / "layer.safetensors")["features"] for name, a in found.items()}
+    return {name: (found[name].key, replace(seen, features=of[name], _memo={})) for name in layers}
 
 
 def relearn(trained: Trained, *, device: str = "auto") -> int:

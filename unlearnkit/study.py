@@ -36,6 +36,7 @@ __all__ = [
     "initial",
     "known",
     "load_task",
+    "model",
     "references",
     "relearn",
     "scores",
@@ -57,6 +58,13 @@ def _rows(cell: Cell, name: str, options: Mapping, tuned: bool, repeats: Sequenc
         return trained([(cell, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
     trained([(cell, "original", repeat) for repeat in repeats], device)  # together
     return [unlearn(cell, name, options, tuned=tuned, repeat=repeat, device=device) for repeat in repeats]
+
+
+def model(
+    cell: Cell, name: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+) -> Trained:
+    """The model of a row: what a method makes, one of BASELINES, or "initial"."""
+    return _rows(cell, name, options or {}, tuned, [""], device)[0]
 
 
 def _repeats(n: int) -> list[str]:
