@@ -259,8 +259,8 @@ def test_ids_that_cannot_be_targets_are_named(which, message):
 
 
 @pytest.mark.parametrize("targets", ["random", "spread", "hard", "canary", "tenth"])
-def test_which_goes_with_ids_and_class_only(targets):
-    with pytest.raises(BadValue, match=f"targets='ids', 'class' or 'subclass', not '{targets}'"):
+def test_which_goes_with_what_it_names_only(targets):
+    with pytest.raises(BadValue, match=f"targets='ids', 'class', 'subclass' or 'backdoor', not '{targets}'"):
         composed(targets, which=[1])
 
 

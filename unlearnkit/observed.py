@@ -56,7 +56,8 @@ def _read_evidence(folders: tuple[str, ...], task_folder: str, cost: tuple) -> E
         (file,) = Path(folder).glob("*.safetensors")
         read |= load_file(file)
     ids = torch.arange(len(task.y))
-    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"))
+    known = evidence_module.known_of(task)
+    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
 
 
 def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Evidence]]:
