@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from unlearnkit import evidence as evidence_module
 from unlearnkit import layers as layers_module
 from unlearnkit import relearn as relearn_module
-from unlearnkit.compute import derive, resolve_device, threads
+from unlearnkit.compute import derive, measured, resolve_device, threads
 from unlearnkit.evidence import Evidence
 from unlearnkit.models import models
 from unlearnkit.references import Trained, references
@@ -86,6 +86,11 @@ def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "aut
 
 def relearn(trained: Trained, *, device: str = "auto") -> int:
     """Steps until a stored model knows the targets as well as its cell's original again: see unlearnkit.relearn."""
+    return relearned(trained, device=device)["steps"]
+
+
+def relearned(trained: Trained, *, device: str = "auto") -> Mapping:
+    """{steps, seconds}: those of `relearn`, and the wall seconds that counting them took."""
     cell = trained.cell
     (refs,) = references([cell], ["original"], device=device)
     params = {"seed": derive(cell.seed, "relearn"), "device": resolve_device(device).type}
@@ -94,11 +99,10 @@ def relearn(trained: Trained, *, device: str = "auto") -> int:
 
     def make(folder: Path) -> dict:
         request = load_task(cell).request(cell.recipe)
-        with threads(1):
+        with threads(1), measured() as cost:
             on = resolve_device(device)
             goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))
-            return {
-                "steps": relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
-            }
+            steps = relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
+        return {"steps": steps, "seconds": cost.seconds}
 
-    return Store().get(spec, make).info["steps"]
+    return Store().get(spec, make).info
