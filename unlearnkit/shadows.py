@@ -51,8 +51,9 @@ def members(
 ) -> list[Trained | None]:
     """n models of one kind from other seeds, None for each that diverged; those of study.ensemble, where that takes them.
 
-    name: with reference=True one of WORLDS; else a method, "original", "initial", or one of FLOORS. The floor `retrain` is trained as
-    the reference is, together, and not one by one as the method of that name, which draws from the same distribution.
+    name: with reference=True one of WORLDS; else a method, "original", "initial", or one of FLOORS. The floor `retrain` is
+    trained as the reference is, together, and not one by one as the method of that name, which draws from the same
+    distribution.
     """
     repeats = _repeats(n)
     if reference or name in (*WORLDS, *FLOORS):
