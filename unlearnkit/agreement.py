@@ -58,7 +58,8 @@ def agreement(found: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
                 of |= {"family": YARDSTICKS[yardstick][2] if yardstick in YARDSTICKS else DEAR[yardstick]}
                 of |= _agree(mine[seeds].to_numpy().T, true[seeds].to_numpy().T, rng)
                 at = part[part.yardstick == ("U-LiRA" if yardstick in DEAR else yardstick)]
-                more = at.models.median() - 1 if yardstick in DEAR else 0.0  # of each of three kinds
+                share = {"half of KLoM": 0.5, "U-LiRA": 1.0}.get(yardstick, 0.0)
+                more = share * at.models.median() - 1 if share else 0.0  # of each of three kinds
                 of |= {"trained": 1 + 2 * more, "n": len(seeds), "methods": len(wide), "diverged": lost}
                 of["cost"] = of["trained"] * scratch + more * at.making.median() + at.seconds.median()
                 rows.append(of | {"run": " ".join(sorted(at.run.unique()))})

@@ -1,5 +1,6 @@
 """The figures of the study: each one function that returns the figure and the data behind it."""
 
+from unlearnkit.figures.critique import f8, f8_layers
 from unlearnkit.figures.dose import f3, f3_size
 from unlearnkit.figures.ensembles import f15, f15_margins
 from unlearnkit.figures.pareto import f6
@@ -8,4 +9,18 @@ from unlearnkit.figures.response import f3_similarity
 from unlearnkit.figures.sheets import f1, f1_kinds, f2
 from unlearnkit.figures.texts import f2_text
 
-__all__ = ["f1", "f1_kinds", "f2", "f2_text", "f3", "f3_similarity", "f3_size", "f4", "f6", "f15", "f15_margins"]
+__all__ = [
+    "f1",
+    "f1_kinds",
+    "f2",
+    "f2_text",
+    "f3",
+    "f3_similarity",
+    "f3_size",
+    "f4",
+    "f6",
+    "f8",
+    "f8_layers",
+    "f15",
+    "f15_margins",
+]
