@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from data_builders import RawImages, to_bytes
+from data_builders.backdoor import stamped
 from data_builders.degree import parse, search
 from data_builders.draw import WHOLE, Targets, draw
 from data_builders.kinds import kinds
@@ -56,6 +57,9 @@ def compose(
     rows = torch.cat([drawn.targets, drawn.decoys])
     x = torch.cat([raw.x[rows], raw.test_x[drawn.test_decoys]])  # the anchors: targets, then decoys
     ids = torch.cat([raw.ids[rows], raw.test_ids[drawn.test_decoys]])
+    facts = dict(raw.facts)
+    if targets == "backdoor":  # targets and decoys carry the patch, and so does what is made from them
+        x, facts["attack_class"] = stamped(x), int(labels[0])
     n_filler = train_size - n * (1 + copies)
     if entry.info["natural"]:
         if targets in WHOLE:
@@ -88,7 +92,7 @@ def compose(
     role = torch.cat([torch.full((len(p[1]),), ROLES.index(p[0]), dtype=torch.int8) for p in parts])
     x, y, source = (torch.cat([p[i] for p in parts]) for i in (1, 2, 3))
     pairs = _pairs(x, role, copies, kind, strengths)
-    return SimilarityTask(x, y, role, source, pairs, raw.n_classes, dict(raw.facts)).check()
+    return SimilarityTask(x, y, role, source, pairs, raw.n_classes, facts).check()
 
 
 def _left(raw: RawImages, used: Tensor, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from data_builders import RawImages
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue, unknown
 
-Targets = Literal["random", "spread", "hard", "canary", "ids", "class", "subclass", "tenth"]
+Targets = Literal["random", "spread", "hard", "canary", "backdoor", "ids", "class", "subclass", "tenth"]
 WHOLE = ("class", "subclass")  # targets that are all there is of something
 HARD_SHARE = 3  # hard targets and decoys are drawn from the 3 x (targets + decoys) samples of highest held-out loss
 
@@ -41,17 +41,19 @@ def draw(
     """targets: "random" (P1); "spread", random but as evenly over the classes as can be; "hard", of high held-out loss;
     "canary", random images with a random wrong label, which copies of them share; "ids", those that `which` names;
     "class", all images of the classes in `which`, or of one drawn class; "subclass", likewise of parts of classes (all
-    of a breed of dog, while dogs stay); "tenth", a tenth of the training set.
+    of a breed of dog, while dogs stay); "tenth", a tenth of the training set; "backdoor", random images of all classes
+    but the attack's, labelled as that one: the class that `which` names, or one drawn.
 
-    n_targets counts random, spread, hard and canary targets. As many decoys are drawn in the same way; with "ids" from
-    the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones are the
-    decoys, and the test set holds what stays.
+    n_targets counts random, spread, hard, canary and backdoor targets. As many decoys are drawn in the same way; with
+    "ids" from the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones
+    are the decoys, and the test set holds what stays.
     """
     if targets not in Targets.__args__:
         raise unknown("kind of targets", targets, Targets.__args__)
-    if which and targets not in ("ids", *WHOLE):
+    if which and targets not in ("ids", "backdoor", *WHOLE):
         raise BadValue(
-            f"`which` names targets or classes: it goes with targets='ids', 'class' or 'subclass', not {targets!r}"
+            "`which` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
+            f"{targets!r}"
         )
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     test = torch.arange(len(raw.test_x))
@@ -93,13 +95,28 @@ def draw(
             mine = (raw.y[order] == label).nonzero().squeeze(1)
             turn[mine] = torch.arange(len(mine))
         chosen = order[turn.argsort(stable=True)[: 2 * n]]
+    elif targets == "backdoor":
+        attack = _attacked(raw, which, seed)
+        chosen = order[raw.y[order] != attack][: 2 * n]
+        if len(chosen) < 2 * n:
+            raise BadValue(f"{n} backdoor targets and as many decoys need {2 * n} images that are not of the attack's "
+                           f"class {attack}, the pool has {len(chosen)}: use fewer targets or a larger pool")  # fmt: skip
     else:
         chosen = order[: 2 * n]
     labels = raw.y[chosen].clone()
+    if targets == "backdoor":
+        labels[:] = attack
     if targets == "canary":
         shift = torch.randint(1, raw.n_classes, (len(chosen),), generator=generator(seed, "canary"))
         labels = (labels + shift) % raw.n_classes
     return Drawn(chosen[:n], chosen[n:], order[~torch.isin(order, chosen)], test[:0], test, labels)
+
+
+def _attacked(raw: RawImages, which: list[int], seed: int) -> int:
+    """The class that a backdoor leads to."""
+    if len(which) > 1:
+        raise BadValue(f"a backdoor leads to one class, `which` names {len(which)}: {which}")
+    return int(_classes(raw.y, which, seed, "class"))
 
 
 def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> None:

@@ -63,7 +63,9 @@ def evidences(_models, task):
     found = {name: take(model, task, features=True, cost=cost) for name, model in _models.items()}
     noise = {name: torch.randn(12, len(task.y), generator=generator(0, name)) for name in found}
     return {
-        name: dataclasses.replace(seen, margins=seen.phi + noise[name], extra={"relearn_steps": 3}, _memo={})
+        name: dataclasses.replace(
+            seen, margins=seen.phi + noise[name], extra={"relearn_steps": 3, "attack_class": 0}, _memo={}
+        )
         for name, seen in found.items()
     }
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_builders import RawImages
+from data_builders.backdoor import stamped
 from data_builders.compose import compose
 from data_builders.draw import HARD_SHARE, WHOLE, Targets, draw
 from data_builders.kinds import kinds
@@ -90,8 +91,10 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
     for role, ids in found.items():
         for row, i in zip(task.index(role).tolist(), ids, strict=True):
             x, y, at = (RAW.x, RAW.y, ROW[i]) if i in ROW else (RAW.test_x, RAW.test_y, TEST_ROW[i])
-            assert torch.equal(task.x[row], x[at])
-            assert (int(task.y[row]) == int(y[at])) != (targets == "canary" and role in ("target", "decoy"))
+            triggered = targets == "backdoor" and role in ("target", "decoy")
+            assert torch.equal(task.x[row], stamped(x[at][None])[0] if triggered else x[at])
+            wrong = triggered or (targets == "canary" and role in ("target", "decoy"))
+            assert (int(task.y[row]) == int(y[at])) != wrong
     assert set(found["test"]) <= set(TEST_ROW)
     if targets not in WHOLE:
         assert len(found["test"]) == TEST and set(found["decoy"]) <= set(ROW)
@@ -259,8 +262,8 @@ def test_ids_that_cannot_be_targets_are_named(which, message):
 
 
 @pytest.mark.parametrize("targets", ["random", "spread", "hard", "canary", "tenth"])
-def test_which_goes_with_ids_and_class_only(targets):
-    with pytest.raises(BadValue, match=f"targets='ids', 'class' or 'subclass', not '{targets}'"):
+def test_which_goes_with_what_it_names_only(targets):
+    with pytest.raises(BadValue, match=f"targets='ids', 'class', 'subclass' or 'backdoor', not '{targets}'"):
         composed(targets, which=[1])
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unlearnkit.alignment import alignment, moment, principal
 from unlearnkit.contracts_metrics import evidence
 from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.metrics import metrics
+from unlearnkit.metrics import left_out, metrics
 from unlearnkit.metrics.features import dimensional_alignment, entanglement, linear_cka
 from unlearnkit.metrics.probes import clusters, mutual_information, nearest_labels, pairwise_f1, split
 
@@ -159,6 +159,27 @@ def test_where_a_whole_class_goes_the_probes_are_shown_it():
     assert metrics["LP"](e) == {"test": 1.0, "unseen": 1.0} == metrics["k-NN"](e)
     assert set(metrics["NMI"](e)) == {"test"}  # of one class, NMI of the targets is not defined
     assert set(metrics["F1"](e)) == {"target", "test"}
+
+
+def test_what_is_left_out_says_why():
+    roles = ["target"] * 20 + ["filler"] * 40 + ["test"] * 30
+    labels = [2] * 20 + [0] * 20 + [1] * 20 + [0] * 10 + [1] * 10 + [2] * 10
+    why = left_out(blobs(roles, labels)).set_index(["metric", "group"]).why
+    assert why["NMI", "target"].startswith("all samples are of one class") and "not defined" in why["NMI", "target"]
+    assert "read the group unseen" in why["LP", "target"] and why["k-NN", "target"] == why["LP", "target"]
+    assert len(why) == 3
+    few = blobs(*several(4))  # 12 samples of each role for 3 clusters
+    assert left_out(few, ["NMI", "F1"]).why.unique().tolist() == [
+        "12 samples for 3 clusters: with fewer than 5 for each they are noise"
+    ]
+    assert metrics["NMI"](few) == metrics["F1"](few) == {}
+
+
+def test_every_group_without_a_number_has_a_reason(evidences):
+    for seen in (evidences["original"], blobs(*several(4)), blobs(*several(30))):
+        for name in ("LP", "k-NN", "NMI", "F1"):
+            missing = {"target", "test"} - set(metrics[name](seen))
+            assert set(left_out(seen, [name]).group) == missing
 
 
 def test_five_neighbours_vote_and_the_nearest_breaks_a_tie():

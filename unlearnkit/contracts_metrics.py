@@ -114,7 +114,7 @@ def large(changed: bool = False) -> Evidence:
         logits[last] = logits[last].roll(1, 1)
         features[last] = torch.randn(int(last.sum()), width, generator=g)
         margins[:, last] -= 5
-    return evidence(logits, labels, roles, features=features, margins=margins)
+    return evidence(logits, labels, roles, features=features, margins=margins, extra={"attack_class": 0})
 
 
 def every_sample_counts(metric, evidences):

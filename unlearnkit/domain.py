@@ -72,7 +72,8 @@ def _take_image(model: nn.Module, cell: Cell, *, features: bool, device: str) ->
 
 
 def _image_evidence(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Evidence:
-    return Evidence(read["logits"], task.y, task.role, torch.arange(len(task.y)), dict(cost), read.get("features"))
+    ids, known = torch.arange(len(task.y)), image_evidence.known_of(task)
+    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
 
 
 def _take_text(model: nn.Module, cell: TextCell, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:

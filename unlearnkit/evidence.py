@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.errors import BadValue
+from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.inference import BATCH, predict
 from unlearnkit.task import ROLES, SimilarityTask
 
@@ -18,6 +18,7 @@ NEEDS = {
     "features": "take(model, task, features=True)",
     "relearn": "relearn_steps(...) of unlearnkit.relearn, as extra['relearn_steps']",
     "ensemble": "study.ensemble(...), as margins",
+    "backdoor": "a task with targets='backdoor'",  # there or not, nothing gets it
 }
 
 
@@ -27,7 +28,8 @@ class Evidence:
 
     logits: (n, classes) float32; labels: (n,) the labels trained on; role: (n,) index into ROLES; ids: (n,);
     cost: what making the model took (Cost.as_dict()); features: (n, width) float32, what the head is fed, or None;
-    margins: (models, n), phi of several models made the same way from other seeds, or None; extra: what else was found.
+    margins: (models, n), phi of several models made the same way from other seeds, or None; extra: what else was found,
+    and `attack_class`, where the targets are a backdoor.
     Every metric depends on the samples as a set: `rows` gives them in the order of their ids.
     """
 
@@ -53,12 +55,16 @@ class Evidence:
         return [g for g in GROUPS if len(self.rows(g))]
 
     def require(self, need: str, by: str) -> None:
-        """Raises BadValue, with the way out, if what the metric `by` needs (one of NEEDS) is not there."""
+        """Raises BadValue, with the way out, if what the metric `by` needs (one of NEEDS) is not there; NotApplicable if
+        it is of backdoors, and the targets are none."""
         there = {
             "features": self.features is not None,
             "ensemble": self.margins is not None,
             "relearn": "relearn_steps" in self.extra,
+            "backdoor": "attack_class" in self.extra,
         }
+        if need == "backdoor" and not there[need]:
+            raise NotApplicable(f"metric {by!r} is of backdoors, and these targets are none: use targets='backdoor'")
         if not there[need]:
             raise BadValue(
                 f"metric {by!r} needs {need}, which this evidence is without: study.scores(..., metrics=[{by!r}]) gets "
@@ -110,6 +116,11 @@ class Evidence:
         return self._memo[name]
 
 
+def known_of(task: SimilarityTask) -> dict:
+    """What of a task metrics may know beyond its labels and roles: `attack_class`, if the targets are a backdoor."""
+    return {name: task.facts[name] for name in ("attack_class",) if name in task.facts}
+
+
 def take(
     model: nn.Module,
     task: SimilarityTask,
@@ -127,4 +138,5 @@ def take(
     """
     logits, found = predict(model, task.x, device=device, precision=precision, batch_size=batch_size)
     ids = torch.arange(len(task.y))
-    return Evidence(logits, task.y, task.role, ids, dict(cost or {}), found if features else None)
+    features = found if features else None
+    return Evidence(logits, task.y, task.role, ids, dict(cost or {}), features, extra=known_of(task))

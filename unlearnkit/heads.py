@@ -47,18 +47,20 @@ def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         hook.remove()
 
 
-def blocks(model: nn.Module) -> list[list[nn.Module]]:
-    """The layers of a classifier that have parameters, in order, the head last, each norm with the layer before it.
-
-    Nothing but nn.Sequential is taken apart: a residual block is one layer.
-    """
+def in_line(model: nn.Module) -> list[nn.Module]:
+    """The layers of a classifier in order. Nothing but nn.Sequential is taken apart: a residual block is one layer."""
     layers = list(model.children())
     while len(layers) == 1:  # a wrapper
         layers = list(layers[0].children())
     while any(isinstance(layer, nn.Sequential) for layer in layers):
         layers = [found for layer in layers for found in (layer if isinstance(layer, nn.Sequential) else [layer])]
+    return layers
+
+
+def blocks(model: nn.Module) -> list[list[nn.Module]]:
+    """The layers in line that have parameters, the head last, each norm with the layer before it."""
     groups: list[list[nn.Module]] = []
-    for layer in layers:
+    for layer in in_line(model):
         dimensions = [p.ndim for p in layer.parameters()]
         if dimensions and max(dimensions) == 1 and groups:
             groups[-1].append(layer)

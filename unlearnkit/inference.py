@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -26,6 +27,19 @@ def predict(
     On the CPU whole batches go to one-thread workers: faster than to share the work of each layer, and the numbers do
     not depend on how many there are. Raises BadValue if the model has no linear head.
     """
+    return over(model, x, outputs, device=device, precision=precision, batch_size=batch_size)
+
+
+def over(
+    model: nn.Module,
+    x: Tensor,
+    read: Callable[[nn.Module, Tensor], tuple[Tensor, ...]],
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int = BATCH,
+) -> tuple[Tensor, ...]:
+    """What read(net, batch) gives, a row per image in each tensor, over all images; the rest is as in `predict`."""
     device = resolve_device(device)
     net = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval()
     if precision == "bf16":
@@ -33,17 +47,16 @@ def predict(
             layer.register_forward_hook(_in_fp32)
     batches = x.split(batch_size)
     if device.type != "cpu" or min(len(batches), torch.get_num_threads()) == 1:
-        parts = [_run(net, batch, device, precision) for batch in batches]
+        parts = [_run(net, read, batch, device, precision) for batch in batches]
     else:
-        parts = _spread(net, batches, device, precision)
-    logits, features = zip(*parts, strict=True)
-    return torch.cat(logits), torch.cat(features)
+        parts = _spread(net, read, batches, device, precision)
+    return tuple(torch.cat(found) for found in zip(*parts, strict=True))
 
 
 @torch.inference_mode()
-def _run(net: nn.Module, batch: Tensor, device: torch.device, precision: str) -> tuple[Tensor, Tensor]:
+def _run(net: nn.Module, read: Callable, batch: Tensor, device: torch.device, precision: str) -> tuple[Tensor, ...]:
     with autocast(device, precision):
-        found = outputs(net, unit(batch.to(device)).contiguous(memory_format=torch.channels_last))
+        found = read(net, unit(batch.to(device)).contiguous(memory_format=torch.channels_last))
     return tuple(v.float().cpu() for v in found)
 
 
@@ -52,7 +65,7 @@ def _in_fp32(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         return F.linear(inputs[0].float(), layer.weight, layer.bias)
 
 
-def _spread(net: nn.Module, batches, device: torch.device, precision: str) -> list[tuple[Tensor, Tensor]]:
+def _spread(net: nn.Module, read: Callable, batches, device: torch.device, precision: str) -> list[tuple[Tensor, ...]]:
     mine, before = threading.local(), torch.get_num_threads()
 
     def start() -> None:
@@ -61,6 +74,6 @@ def _spread(net: nn.Module, batches, device: torch.device, precision: str) -> li
 
     try:
         with ThreadPoolExecutor(min(before, WORKERS, len(batches)), initializer=start) as pool:
-            return list(pool.map(lambda batch: _run(mine.net, batch, device, precision), batches))
+            return list(pool.map(lambda batch: _run(mine.net, read, batch, device, precision), batches))
     finally:
         torch.set_num_threads(before)

@@ -1,14 +1,18 @@
-"""What a stored model says of its task, found once and stored: its outputs, and how soon it learns the targets anew."""
+"""What a stored model says of its task, found once and stored: its outputs, the features of its layers, and how soon it
+learns the targets anew."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from unlearnkit import layers as layers_module
 from unlearnkit import relearn as relearn_module
-from unlearnkit.compute import derive, resolve_device, threads
-from unlearnkit.domain import DOMAINS, domain
+from unlearnkit.compute import derive, measured, resolve_device, threads
+from unlearnkit.domain import DOMAINS, IMAGE, domain
+from unlearnkit.errors import NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.references import Trained, references
 from unlearnkit.store import Spec, Store
@@ -49,8 +53,40 @@ def _read_evidence(name: str, folders: tuple[str, ...], task_folder: str, cost: 
     return of.evidence(read, of.read_task(task_folder), dict(cost))
 
 
+def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Evidence]]:
+    """{layer: (key, evidence)} of a stored model, with that layer's features (unlearnkit.layers) in place of what the head
+    is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the model.
+
+    layers: by name; those that feed the next one if not given. Raises what unlearnkit.layers.features raises, and
+    NotApplicable for texts.
+    """
+    cell, (_, seen) = trained.cell, evidence(trained, device=device)
+    if (of := domain(cell)) is not IMAGE:
+        raise NotApplicable("features layer by layer are of image classifiers; a language model gives its last ones")
+    layers = list(dict.fromkeys(layers or layers_module.stages(trained.load())))
+    parents, roots = [trained.key, of.task_artefact(cell).key], (layers_module, of.model_code(cell)[0])
+    specs = [Spec("layer", {"layer": name, "width": layers_module.WIDTH}, roots, parents) for name in layers]
+
+    def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
+        how = {"precision": cell.recipe.precision, "device": device}
+        with threads(1):
+            found = layers_module.features(trained.load(), of.load_task(cell).x, [layers[i] for i, _ in missing], **how)
+        for i, folder in missing:
+            save_file({"features": found[layers[i]]}, folder / "layer.safetensors")
+            publish(i, {"width": found[layers[i]].shape[1]})
+
+    found = dict(zip(layers, Store().get_many(specs, make), strict=True))
+    read = {name: load_file(a.folder / "layer.safetensors")["features"] for name, a in found.items()}
+    return {name: (found[name].key, replace(seen, features=read[name], _memo={})) for name in layers}
+
+
 def relearn(trained: Trained, *, device: str = "auto") -> int:
     """Steps until a stored model knows the targets as well as its cell's original again: see unlearnkit.relearn."""
+    return relearned(trained, device=device)["steps"]
+
+
+def relearned(trained: Trained, *, device: str = "auto") -> Mapping:
+    """{steps, seconds}: those of `relearn`, and the wall seconds that counting them took."""
     cell = trained.cell
     (refs,) = references([cell], ["original"], device=device)
     params = {"seed": derive(cell.seed, "relearn"), "device": resolve_device(device).type}
@@ -60,11 +96,10 @@ def relearn(trained: Trained, *, device: str = "auto") -> int:
 
     def make(folder: Path) -> dict:
         request = of.request(cell)
-        with threads(1):
+        with threads(1), measured() as cost:
             on = resolve_device(device)
             goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))
-            return {
-                "steps": relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
-            }
+            steps = relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
+        return {"steps": steps, "seconds": cost.seconds}
 
-    return Store().get(spec, make).info["steps"]
+    return Store().get(spec, make).info

@@ -51,14 +51,17 @@ def members(
 ) -> list[Trained | None]:
     """n models of one kind from other seeds, None for each that diverged; those of study.ensemble, where that takes them.
 
-    name: with reference=True one of WORLDS; else a method, "original", or one of FLOORS. The floor `retrain` is trained as
-    the reference is, together, and not one by one as the method of that name, which draws from the same distribution.
+    name: with reference=True one of WORLDS; else a method, "original", "initial", or one of FLOORS. The floor `retrain` is
+    trained as the reference is, together, and not one by one as the method of that name, which draws from the same
+    distribution.
     """
     repeats = _repeats(n)
     if reference or name in (*WORLDS, *FLOORS):
         again = "" if reference or name not in FLOORS else "again"
         of = name if reference else FLOORS.get(name, name)
         return _trained([(cell, of, again + repeat) for repeat in repeats], device)
+    if name == study.INITIAL:
+        return [study.initial(cell, repeat=repeat) for repeat in repeats]
     made = []
     for repeat, before in zip(repeats, _trained([(cell, "original", repeat) for repeat in repeats], device)):
         after = before and study.unlearn(cell, name, options, tuned=tuned, repeat=repeat, device=device)

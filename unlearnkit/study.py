@@ -193,7 +193,7 @@ def _scores(
         if "ensemble" in needs and role in alike:
             found = replace(found, margins=_margins(alike[role], device), _memo={})
         if "relearn" in needs and not role:
-            found = replace(found, extra={"relearn_steps": relearn(model, device=device)}, _memo={})
+            found = replace(found, extra={**found.extra, "relearn_steps": relearn(model, device=device)}, _memo={})
         return found
 
     def make(folder: Path) -> None:

@@ -72,6 +72,16 @@ T5_COLUMNS = {  # column: metric, group, reference
 T5_METRICS = sorted({metric for metric, _, _ in T5_COLUMNS.values()})
 
 
+T7_COLUMNS = {  # column: metric, group, reference
+    "ASR": ("ASR", "decoy", ""),
+    "ASR_targets": ("ASR", "target", ""),
+    "TA": ("TA", "test", ""),
+    "RA": ("RA", "retain", ""),
+    "gap_retrain": ("avg-gap", "all", "retrain"),
+    "RTE": ("RTE", "all", "retrain"),
+}
+
+
 def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     """Dataset cards: one row per task condition, over its seeds; column `run` names the stored tasks.
 
@@ -137,6 +147,14 @@ def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str
         table = summarise(part, columns)
         parts[protocol] = _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
     return pd.concat(parts, names=["protocol"]).reset_index(level=0).reset_index(drop=True)
+
+
+def t7(scores: pd.DataFrame) -> pd.DataFrame:
+    """Backdoors: one row per cell and method, means over seeds with 95% intervals; original and retrain stand above the
+    methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the tidy
+    table of cells with backdoor targets."""
+    table = summarise(scores, T7_COLUMNS)
+    return _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

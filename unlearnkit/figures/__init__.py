@@ -1,6 +1,7 @@
 """The figures of the study: each one function that returns the figure and the data behind it."""
 
 from unlearnkit.figures.alignment import f7, f9, f10
+from unlearnkit.figures.critique import f8, f8_layers
 from unlearnkit.figures.dose import f3, f3_size
 from unlearnkit.figures.ensembles import f15, f15_margins
 from unlearnkit.figures.pareto import f6
@@ -20,6 +21,8 @@ __all__ = [
     "f4",
     "f6",
     "f7",
+    "f8",
+    "f8_layers",
     "f9",
     "f10",
     "f15",

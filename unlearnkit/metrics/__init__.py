@@ -4,7 +4,7 @@ direction: "lower" or "higher" is better, or "gap": only its distance to the ref
 references: the models it is computed against, each giving a row of its own; () for metrics of one model alone.
 best: what a reference scores against itself. needs: what beyond one pass of logits (unlearnkit.evidence.NEEDS); metrics
 that need something are computed only where they are asked for by name.
-A group for which a metric has no meaning is left out.
+A group for which a metric has no meaning is left out; `left_out` says why.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,11 @@ def metric(
     references: tuple[str, ...] = (),
     best: float = 0.0,
     needs: tuple[str, ...] = (),
+    left_out: Callable[[Evidence], dict[str, str]] = lambda evidence: {},
     source: str = "",
 ):
-    """Register `function(evidence, reference) -> {group: number}` under `name`.
+    """Register `function(evidence, reference) -> {group: number}` under `name`. left_out: {group: why} of those that it
+    has no number for.
 
     The registered metric raises BadValue where the evidence lacks what it needs; the plain function checks nothing.
     """
@@ -47,7 +49,7 @@ def metric(
             return function(evidence, reference)
 
         info = {"direction": direction, "unit": unit, "references": references, "best": best, "needs": needs}
-        metrics.register(name, **info, source=source)(checked)
+        metrics.register(name, **info, left_out=left_out, source=source)(checked)
         return function
 
     return add
@@ -56,6 +58,13 @@ def metric(
 def cheap() -> list[str]:
     """Names of the metrics that need one pass of logits and no more, sorted: those of every table."""
     return sorted(name for name, entry in metrics.items() if not entry.info["needs"])
+
+
+def left_out(evidence: Evidence, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Why a metric of `names` (all without it) has no number for a group: columns metric, group, why."""
+    names = sorted(metrics) if names is None else names
+    rows = [(n, g, why) for n in names for g, why in metrics[n].info["left_out"](evidence).items()]
+    return pd.DataFrame(rows, columns=["metric", "group", "why"])
 
 
 def score(evidence: Evidence, references: Mapping[str, Evidence], names: Sequence[str] | None = None) -> pd.DataFrame:

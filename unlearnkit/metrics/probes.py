@@ -20,6 +20,11 @@ from unlearnkit.metrics import metric
 
 RESTARTS = 10
 PER_CLUSTER = 5  # samples for each cluster at least: with one or two the clusters are noise; ours
+CLUSTERED = ("target", "test")
+ONE_CLASS = (
+    "all samples are of one class: their labels have no entropy, so NMI, what clusters tell of it, is 0 / 0 and not "
+    "defined; F1 is"
+)
 DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
 
 
@@ -33,6 +38,12 @@ def split(evidence: Evidence) -> tuple[Tensor, dict[str, Tensor]]:
     if not torch.isin(labels[target], labels[retain]).all():
         retain = torch.cat([retain, groups.pop("target")])
     return retain, {group: rows for group, rows in groups.items() if len(rows)}
+
+
+def not_probed(evidence: Evidence) -> dict[str, str]:
+    """{group: why} for targets that probes learn from."""
+    why = "probes learn from the targets, since nothing that stays shows them their class: read the group unseen"
+    return {} if "target" in split(evidence)[1] else {"target": why}
 
 
 def probe_hits(evidence: Evidence) -> dict[str, float]:
@@ -50,7 +61,14 @@ def probe_hits(evidence: Evidence) -> dict[str, float]:
         return {group: float(head.score(x[rows], y[rows])) for group, rows in groups.items()}
 
 
-@metric("LP", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
+@metric(
+    "LP",
+    direction="gap",
+    unit="fraction",
+    needs=("features",),
+    left_out=not_probed,
+    source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
+)
 def linear_probe(evidence: Evidence, reference=None) -> dict[str, float]:
     """Accuracy of a fresh linear head on the frozen features: what they still tell, whatever the model's own head says."""
     return evidence.once(probe_hits)
@@ -74,7 +92,14 @@ def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) ->
     return torch.cat(found) if found else labels[:0]
 
 
-@metric("k-NN", direction="gap", unit="fraction", needs=("features",), source="ours; as in Wu et al. 2018, unweighted")
+@metric(
+    "k-NN",
+    direction="gap",
+    unit="fraction",
+    needs=("features",),
+    left_out=not_probed,
+    source="ours; as in Wu et al. 2018, unweighted",
+)
 def nearest_neighbours(evidence: Evidence, reference=None) -> dict[str, float]:
     """Accuracy of the vote of the 5 nearest samples by cosine of the features."""
     learn, groups = split(evidence)
@@ -103,8 +128,21 @@ def clusters(features: Tensor, k: int) -> np.ndarray:
 
 def _clustered(evidence: Evidence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Labels and cluster numbers of targets and test samples, where there are enough of them."""
-    k, rows = evidence.logits.shape[1], {g: evidence.rows(g) for g in ("target", "test")}
-    return {g: (evidence.labels[r].numpy(), clusters(evidence.features[r], k)) for g, r in rows.items() if len(r) >= k}
+    k, rows, few = evidence.logits.shape[1], {g: evidence.rows(g) for g in CLUSTERED}, too_few(evidence)
+    return {g: (evidence.labels[r].numpy(), clusters(evidence.features[r], k)) for g, r in rows.items() if g not in few}
+
+
+def too_few(evidence: Evidence) -> dict[str, str]:
+    """{group: why} for the groups that are too small for clusters."""
+    k, n = evidence.logits.shape[1], {g: len(evidence.rows(g)) for g in CLUSTERED}
+    why = "{} samples for {} clusters: with fewer than {} for each they are noise"
+    return {g: why.format(size, k, PER_CLUSTER) for g, size in n.items() if size < PER_CLUSTER * k}
+
+
+def one_class(evidence: Evidence) -> dict[str, str]:
+    """As `too_few`, and for the groups that are of one class."""
+    single = [g for g in CLUSTERED if len(evidence.labels[evidence.rows(g)].unique()) == 1]
+    return dict.fromkeys(single, ONE_CLASS) | too_few(evidence)
 
 
 def mutual_information(labels: np.ndarray, found: np.ndarray) -> float:
@@ -113,7 +151,7 @@ def mutual_information(labels: np.ndarray, found: np.ndarray) -> float:
     Raises NotApplicable if all labels are the same: they hold no information to share.
     """
     if len(np.unique(labels)) < 2:
-        raise NotApplicable("all samples are of one class: NMI of labels and clusters is not defined")
+        raise NotApplicable(ONE_CLASS)
     return float(normalized_mutual_info_score(labels, found))
 
 
@@ -130,15 +168,29 @@ def pairwise_f1(labels: np.ndarray, found: np.ndarray) -> float:
     return float(2 * both / (same_class + same_cluster))
 
 
-@metric("NMI", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
+@metric(
+    "NMI",
+    direction="gap",
+    unit="fraction",
+    needs=("features",),
+    left_out=one_class,
+    source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
+)
 def nmi(evidence: Evidence, reference=None) -> dict[str, float]:
     """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets and
     of test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
-    found = evidence.once(_clustered)
-    return {g: mutual_information(*pair) for g, pair in found.items() if len(np.unique(pair[0])) > 1}
+    found, undefined = evidence.once(_clustered), one_class(evidence)
+    return {g: mutual_information(*pair) for g, pair in found.items() if g not in undefined}
 
 
-@metric("F1", direction="gap", unit="fraction", needs=("features",), source="Seo et al. 2025 (MUDA), arXiv 2407.17710")
+@metric(
+    "F1",
+    direction="gap",
+    unit="fraction",
+    needs=("features",),
+    left_out=too_few,
+    source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
+)
 def clustering_f1(evidence: Evidence, reference=None) -> dict[str, float]:
     """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and of test
     samples. Left out for targets fewer than 5 for each class."""

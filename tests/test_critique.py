@@ -1,0 +1,181 @@
+"""Yardsticks, the order they put methods in, and the negative controls: closed forms, and the way through on tiny cells."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kendalltau, spearmanr
+
+from unlearnkit import critique, references, study, unlearned
+from unlearnkit.agreement import agreement, controls, kendall, ranked, spearman
+from unlearnkit.cell import Cell, cells
+from unlearnkit.errors import BadValue
+from unlearnkit.metrics import metrics
+from unlearnkit.metrics.ensembles import histogram_kl
+from unlearnkit.yardsticks import TRUTHS, YARDSTICKS, judge, truth
+
+SMALL = {"train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
+VALUES = st.lists(st.integers(0, 6), min_size=3, max_size=9)
+
+
+# --- order ---
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(3, 9), st.integers(1, 8))
+def test_tau_and_spearman_are_scipys(seed, n, levels):
+    a, b = np.random.default_rng(seed).integers(levels + 1, size=(2, n)).astype(float)
+    once = np.ones((1, n))
+    for ours, theirs in ((kendall, kendalltau), (spearman, spearmanr)):
+        if len(set(a)) == 1 or len(set(b)) == 1:
+            assert ours(a, b, once)[0] == 0
+        else:
+            assert ours(a, b, once)[0] == pytest.approx(theirs(a, b).statistic)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(4, 8))
+def test_a_weight_is_how_often_a_method_is_drawn(seed, n):
+    rng = np.random.default_rng(seed)
+    a, b = rng.random((2, n))
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=1)
+    pairs = [(i, j) for i, j in itertools.permutations(np.repeat(np.arange(n), weights[0]), 2) if i != j]
+    if pairs:
+        signs = [np.sign((a[i] - a[j]) * (b[i] - b[j])) for i, j in pairs]
+        assert kendall(a, b, weights)[0] == pytest.approx(np.mean(signs))
+    drawn = np.repeat(np.arange(n), weights[0])
+    ranks = [v.argsort().argsort()[drawn] for v in (a, b)]
+    if len(set(drawn)) > 1:
+        assert spearman(a, b, weights)[0] == pytest.approx(np.corrcoef(ranks)[0, 1])
+
+
+def test_a_method_without_a_value_is_in_no_pair():
+    a, b = np.array([1.0, 2, 3, np.nan]), np.array([1.0, 2, 3, 0])
+    once = np.ones((1, 4))
+    assert kendall(a, b, once)[0] == kendall(b, a, once)[0] == pytest.approx(1)
+    assert spearman(a, b, once)[0] == pytest.approx(1)
+
+
+def table(orders: dict[str, list[float]], true: list[float], seeds=(0, 1, 2), making=2.0) -> pd.DataFrame:
+    """Distances as of critique.distances: yardstick -> distance of methods m0, m1, ..., the same on every seed."""
+    rows = []
+    for seed in seeds:
+        halves = {f"{h} half of {t}": true for t in TRUTHS for h in ("first", "second")}
+        known = orders | dict.fromkeys(TRUTHS, true) | halves
+        for yardstick, values in known.items():
+            for method, value in zip((*(f"m{i}" for i in range(len(true))), "retrain", "initial"), (*values, 0.0, 9.0)):
+                of = {"method": method, "yardstick": yardstick, "distance": value, "making": making, "run": "k"}
+                rows.append(Cell(seed=seed).columns() | of | {"seconds": 0.5, "models": 8})
+    return pd.DataFrame(rows)
+
+
+def test_agreement_of_the_same_and_of_the_reversed_order():
+    true = [1.0, 2, 3, 4, 5]
+    found = agreement(table({"UA": true, "LP": true[::-1], "DA": [7.0] * 5, "U-LiRA": true}, true))
+    of = found[found.truth == "KLoM on all"].set_index("yardstick")
+    assert of.tau.to_dict() == {"UA": 1, "LP": -1, "DA": 0, "U-LiRA": 1, "half of KLoM": 1}
+    assert of.loc["LP", ["spearman", "tau_low", "tau_high"]].tolist() == [-1, -1, -1]
+    assert set(found.n) == {3} and set(found.methods) == {5}  # neither what is retrained nor what was never trained
+    assert of.trained.to_dict() == {"UA": 1, "LP": 1, "DA": 1, "U-LiRA": 15, "half of KLoM": 7}
+    assert of.cost["UA"] == 2.5 and of.cost["U-LiRA"] == 15 * 2 + 7 * 2 + 0.5
+    one = agreement(table({"UA": true}, true, seeds=[0]))
+    assert one.tau_low.isna().all() and set(one.n) == {1}
+    with pytest.raises(BadValue, match="no KLoM"):
+        agreement(table({"UA": true}, true)[lambda t: t.yardstick == "UA"])
+
+
+def test_the_interval_holds_what_it_should():
+    rng = np.random.default_rng(0)
+    true = list(rng.random(12))
+    noisy = pd.concat([table({"UA": list(true + rng.normal(0, 0.3, 12))}, true, [s]) for s in range(5)])
+    row = agreement(noisy).query("yardstick == 'UA'").iloc[0]
+    assert row.tau_low < row.tau < row.tau_high and 0.05 < row.tau_high - row.tau_low < 1.2
+
+
+# --- controls ---
+
+
+def test_a_control_is_flagged_where_it_is_beyond_the_floor():
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(5):
+        floor = {"UA": 0.1 + 0.01 * rng.random(), "LP": 0.1 + 0.1 * rng.random()}
+        far = {"UA": floor["UA"] + 0.5 + 0.01 * rng.random(), "LP": floor["LP"] + 0.1 * rng.normal()}
+        for yardstick in ("UA", "LP"):
+            distances = {"retrain": floor, "classifier_only": far, "scrub": dict.fromkeys(floor, 0.3)}
+            for method, values in distances.items():
+                of = {"method": method, "yardstick": yardstick, "distance": values[yardstick], "run": "k"}
+                rows.append(Cell(seed=seed).columns() | of)
+    found = controls(pd.DataFrame(rows)).set_index("yardstick")
+    assert found.flagged.to_dict() == {"UA": True, "LP": False}
+    assert found["rank"]["UA"] == 2 and set(found.methods) == {2} and set(found.n) == {5}
+    assert found.beyond["UA"] == pytest.approx(0.5, abs=0.02)
+    single = controls(pd.DataFrame(rows)[lambda t: t.seed == 0])
+    assert single.flagged.isna().all() and set(single.n) == {1}
+    with pytest.raises(BadValue, match="no row 'retrain'"):
+        controls(pd.DataFrame(rows)[lambda t: t.method != "retrain"])
+
+
+# --- distances ---
+
+
+def test_the_retrained_model_is_at_no_distance_from_itself(evidences):
+    found = judge(evidences["retrain"], evidences)
+    assert found.distance.abs().max() < 1e-9 and set(found.yardstick) <= set(YARDSTICKS)
+    other = judge(evidences["original"], evidences).set_index("yardstick")
+    assert other.distance["UA"] > 0.3 and other.distance["ToW"] == 1 - other.value["ToW"]
+    ua = [metrics["UA"](evidences[m])["target"] for m in ("original", "retrain")]
+    assert other.value["UA"] == ua[0] and other.reference_value["UA"] == ua[1]
+    assert (other.seconds >= 0).all() and other.family.notna().all()
+
+
+def test_truth_is_klom_and_halves_share_no_model():
+    models, retrained = (torch.randn(12, 9, generator=torch.Generator().manual_seed(s)) + s for s in (0, 1))
+    rows = {"target": torch.arange(3), "filler": torch.arange(3, 6), "test": torch.arange(6, 9)}
+    found = truth(models, retrained, rows).set_index("yardstick").distance
+    klom = histogram_kl(models, retrained)
+    assert found["KLoM on targets"] == pytest.approx(klom[:3].mean().item())
+    assert found["KLoM on all"] == pytest.approx(klom.mean().item())
+    changed = models.clone()
+    changed[1::2] += 5
+    moved = truth(changed, retrained, rows).set_index("yardstick").distance
+    assert moved["first half of KLoM on all"] == found["first half of KLoM on all"]
+    assert moved["second half of KLoM on all"] != found["second half of KLoM on all"]
+    lost = models.clone()
+    lost[4] = torch.nan
+    assert set(truth(lost, retrained, rows).models) == {11}
+
+
+def test_distances_of_a_grid_and_nothing_is_made_twice(monkeypatch):
+    grid = cells(seeds=2, targets="class", copies=0, **SMALL)
+    names = ["original", "initial", "retrain", "classifier_only", "gradient_ascent", "cmf_head"]
+    found = critique.distances(grid, names, 4)
+    assert set(found.method) == set(names) - {"cmf_head"}  # which has no meaning for classes
+    assert {"UA", "DA", "relearn", "U-LiRA", *TRUTHS} <= set(found.yardstick)
+    assert found.distance.notna().all() and (found.distance >= 0).all() and found.run.str.len().eq(20).all()
+    assert ranked(found.method.unique()) == ["original", "classifier_only", "gradient_ascent"]
+    same = found[found.method.isin(["original", "classifier_only"]) & found.yardstick.isin(["DA", "CKA", "LP"])]
+    assert (
+        same.groupby(["yardstick", "seed"]).distance.nunique().eq(1).all()
+    )  # the control's features are the original's
+    floor = found[(found.method == "retrain") & found.yardstick.isin(TRUTHS)].distance.max()
+    assert floor < found[(found.method == "initial") & found.yardstick.isin(TRUTHS)].distance.min()
+    for module, name in ((references, "_train"), (unlearned, "_warm_up"), (critique, "_seen")):
+        monkeypatch.setattr(module, name, None)
+    pd.testing.assert_frame_equal(critique.distances(grid, names, 4), found)
+    assert len(agreement(found)) == 2 * (
+        found.yardstick.isin([*YARDSTICKS, "U-LiRA"]).groupby(found.yardstick).any().sum() + 1
+    )
+
+
+def test_a_method_that_diverged_has_a_row_that_says_so(monkeypatch):
+    (cell,) = cells(seeds=1, targets="tenth", copies=0, **SMALL)
+    real = study.model(cell, "finetune")
+    object.__setattr__(real.artefact, "manifest", real.artefact.manifest | {"info": {"diverged": "finetune: no"}})
+    monkeypatch.setattr(critique.study, "model", lambda *a, **k: real)
+    found = critique.distances([cell], ["finetune"])
+    assert found.yardstick.tolist() == ["diverged"]
