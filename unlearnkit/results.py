@@ -38,6 +38,12 @@ EXPECTED = (
     "F1-kinds",
     "F2-kinds",
     "T1-near-copies",
+    "F11",
+    "F12",
+    "F12-copies",
+    "T8-proxies",
+    "T8-difficulty",
+    "T8-copies",
 )
 
 
