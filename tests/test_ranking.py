@@ -90,6 +90,10 @@ def test_loss_and_margin_are_one_ranking_and_label_free_ones_do_not_see_labels(m
     assert torch.equal(loss.argsort(), margin.argsort())
     expected = mixed.losses(models["original"], mixed.forget).double()
     assert torch.allclose(loss, expected, atol=1e-6)
+    p = mixed.log_probs(models["original"], mixed.forget).double().exp()
+    assert torch.allclose(ranked("confidence", models["original"], mixed), -p.amax(1).log(), atol=1e-6)
+    expected = torch.distributions.Categorical(p).entropy()
+    assert torch.allclose(ranked("entropy", models["original"], mixed), expected, atol=1e-5)
     relabelled = dataclasses.replace(mixed, forget=mixed.forget.relabelled((mixed.forget.y + 1) % 10))
     for name in ("confidence", "entropy"):
         assert torch.equal(ranked(name, models["original"], relabelled), ranked(name, models["original"], mixed))

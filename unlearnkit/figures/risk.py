@@ -37,7 +37,7 @@ def f11(risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_online") 
     found = risks[risks.ranker == measure]
     wide = found.pivot(index=[*CELL, "seed", "group", "sample"], columns="half", values="value").reset_index()
     data = wide.rename(columns={"": "risk", "0": "one half", "1": "other half"}).rename_axis(columns=None)
-    kinds = list(data.targets.unique())
+    kinds = list(risks.targets.unique())
     shape = {"squeeze": False, "layout": "constrained", "figsize": (12, 3.9 * len(kinds))}
     figure, axes = plt.subplots(len(kinds), 3, **shape, gridspec_kw={"width_ratios": [1, 1, 1.3]})
     bins = np.linspace(data.risk.min(), data.risk.max(), 31)
