@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unlearnkit import figures
 from unlearnkit.cell import cells
 from unlearnkit.difficulty import FLOOR, difficulty, t8_copies, t8_difficulty, with_risk
 from unlearnkit.errors import BadValue, UnknownName
@@ -148,6 +149,20 @@ def test_copies_are_compared_with_the_same_targets():
     first, later = (table.loc["headroom", "target", m] for m in (0, 3))
     assert first.change == 0 and later.change == pytest.approx(later.value - first.value)
     assert (table.n == 2).all()
+
+
+def test_figures_show_their_data():
+    risks_ = made()
+    figure, data = figures.f11(risks_, t8_proxies(risks_, ["lira_online"]))
+    assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "one half", "other half"} <= set(data)
+    assert [t.get_text() for t in figure.axes[2].get_yticklabels()][-1] in (ITSELF, "loss")  # the best on top
+    table = t8_difficulty(planted(0.0, n=20, seeds=2))
+    figure, data = figures.f12(table)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [FLOOR, "harsh"] and data is table
+    copies = pd.DataFrame({"targets": "random", "copies": [0, 5] * 2, "quantity": ["headroom"] * 2 + ["signed: x"] * 2})
+    copies = copies.assign(group="target", value=1.0, value_low=None, value_high=None)
+    figure, data = figures.f12_copies(copies)
+    assert set(data.quantity) == {"headroom"} and len(figure.axes) == 1
 
 
 def test_mixed_memorisation_holds_the_most_memorised_and_takes_no_test_image():
