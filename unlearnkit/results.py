@@ -49,6 +49,12 @@ EXPECTED = (
     "F9",
     "F9-steady",
     "F10",
+    "F11",
+    "F12",
+    "F12-copies",
+    "T8-proxies",
+    "T8-difficulty",
+    "T8-copies",
 )
 
 

@@ -7,6 +7,7 @@ from unlearnkit.figures.ensembles import f15, f15_margins
 from unlearnkit.figures.pareto import f6
 from unlearnkit.figures.reconstructions import f4
 from unlearnkit.figures.response import f3_similarity
+from unlearnkit.figures.risk import f11, f12, f12_copies
 from unlearnkit.figures.sheets import f1, f1_kinds, f2
 from unlearnkit.figures.texts import f2_text
 
@@ -25,6 +26,9 @@ __all__ = [
     "f8_layers",
     "f9",
     "f10",
+    "f11",
+    "f12",
+    "f12_copies",
     "f15",
     "f15_margins",
 ]
