@@ -50,13 +50,21 @@ OURS = "ours"  # the source of a default that no paper states, or that was chose
 BATCH = "ours, for forget and retain sets of tens to hundreds; papers: 64 to 256"
 
 
-def method(name: str, *, source: str, reads_forget_set: bool = True, whole_classes: bool | None = None):
+def method(
+    name: str,
+    *,
+    source: str,
+    reads_forget_set: bool = True,
+    whole_classes: bool | None = None,
+    starts_anew: bool = False,
+):
     """Register a method. `source`: the paper or code that its definition comes from; `reads_forget_set`: False for
     methods that must never look at a sample to be forgotten, which is then tested; `whole_classes`: True for methods
     that have a meaning only where all of a class, and nothing else, is to be forgotten, False for those that have none
-    there.
+    there; `starts_anew`: True for methods that take nothing but the architecture from the model that they are given.
     """
-    return methods.register(name, source=source, reads_forget_set=reads_forget_set, whole_classes=whole_classes)
+    info = {"reads_forget_set": reads_forget_set, "whole_classes": whole_classes, "starts_anew": starts_anew}
+    return methods.register(name, source=source, **info)
 
 
 def applies(name: str, targets: str) -> bool:
