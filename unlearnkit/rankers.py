@@ -1,0 +1,52 @@
+"""Rankers: `(model, task, *, seed, device, **options) -> (len(task.forget),) float64`, larger = higher privacy risk.
+
+A ranker is given what an unlearning method is given: a trained model and an `unlearnkit.task.Request`. The families are
+the files of unlearnkit.ranking. A proxy says by its sign which samples it takes for risky; how far it is right is
+measured (unlearnkit.risk), not assumed. What needs models trained anew, from the recipe, keeps them in the store under
+the samples, the architecture and the recipe: all who rank the same samples share them, whatever `seed` they give.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+
+from torch import Tensor, nn
+
+from unlearnkit.errors import NotApplicable
+from unlearnkit.registry import Registry
+from unlearnkit.task import Request, Samples
+
+rankers = Registry("ranker", "unlearnkit.ranking")
+
+# what a ranker may need beyond the model and the losses of its samples
+NEEDS = {
+    "classes": "samples with one label each, and logits over the classes",
+    "features": "a linear head, and what it is fed",
+    "retraining": "one more training, from the recipe",
+    "folds": "five trainings, each without a fifth of the samples",
+    "shadows": "many trainings, each on a half of the samples",
+}
+DIRECTIONS = ("higher = riskier", "lower = riskier")
+
+
+def ranker(name: str, *, direction: str = DIRECTIONS[0], needs: tuple[str, ...] = (), source: str):
+    """Register a ranker. direction: of the quantity that it is named after; "lower = riskier" ones are returned with the
+    sign turned. needs: of NEEDS. source: the paper or code that its definition comes from.
+
+    The registered ranker raises NotApplicable where the task has no classes and it needs them, and returns float64 on the
+    CPU.
+    """
+    assert direction in DIRECTIONS, direction
+    assert set(needs) <= set(NEEDS), needs
+
+    def add(function: Callable) -> Callable:
+        @wraps(function)
+        def checked(model: nn.Module, task: Request, *, seed: int, device: str = "auto", **options) -> Tensor:
+            if "classes" in needs and not isinstance(task.forget, Samples):
+                raise NotApplicable(f"ranker {name!r} needs {NEEDS['classes']}; for others there is 'loss'")
+            found = function(model, task, seed=seed, device=device, **options)
+            return found.detach().double().cpu()
+
+        rankers.register(name, direction=direction, needs=needs, source=source)(checked)
+        return function
+
+    return add
