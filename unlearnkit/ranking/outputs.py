@@ -40,7 +40,7 @@ def margins(model: nn.Module, task: Request, samples, device: str = "auto") -> T
 
 @ranker("loss", source="Yeom et al. 2018, arXiv 1709.01604")
 def loss(model: nn.Module, task: Request, *, seed: int, device: str = "auto") -> Tensor:
-    """Cross-entropy under the trained model, nats: what has been learned worst stands out most. It ranks as the margin does."""
+    """Cross-entropy under the trained model, nats: what has been learned worst stands out. It ranks as the margin does."""
     return torch.nn.functional.softplus(-margins(model, task, task.forget, device))
 
 
