@@ -10,10 +10,9 @@ from data_builders import RawImages
 from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue, unknown
 
-Targets = Literal["random", "spread", "hard", "mixed", "canary", "ids", "class", "subclass", "tenth"]
+Targets = Literal["random", "spread", "hard", "canary", "ids", "class", "subclass", "tenth"]
 WHOLE = ("class", "subclass")  # targets that are all there is of something
 HARD_SHARE = 3  # hard targets and decoys are drawn from the 3 x (targets + decoys) samples of highest held-out loss
-PARTS = 3  # mixed ones as a third each from as many of the highest, the middle and the lowest held-out loss
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,11 @@ def draw(
     difficulty: Tensor | None,
 ) -> Drawn:
     """targets: "random" (P1); "spread", random but as evenly over the classes as can be; "hard", of high held-out loss;
-    "mixed", a third each of high, middle and low held-out loss (RUM's mixed-memorisation forget set, by a proxy); "canary", random images with a random wrong label, which copies of them share; "ids", those that `which` names;
+    "canary", random images with a random wrong label, which copies of them share; "ids", those that `which` names;
     "class", all images of the classes in `which`, or of one drawn class; "subclass", likewise of parts of classes (all
     of a breed of dog, while dogs stay); "tenth", a tenth of the training set.
 
-    n_targets counts random, spread, hard, mixed and canary targets. As many decoys are drawn in the same way; with "ids" from
+    n_targets counts random, spread, hard and canary targets. As many decoys are drawn in the same way; with "ids" from
     the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones are the
     decoys, and the test set holds what stays.
     """
@@ -81,13 +80,13 @@ def draw(
         alike = torch.isin(raw.y[rest], raw.y[wanted])
         pool = torch.cat([rest[alike], rest[~alike]])
         chosen = torch.cat([wanted, pool[:n]])
-    elif targets in ("hard", "mixed"):
+    elif targets == "hard":
         if difficulty is None or len(difficulty) != len(raw.x):
             raise BadValue(
-                f"{targets} targets need `difficulty`, the held-out loss of each image: unlearnkit.study passes it"
+                "hard targets need `difficulty`, the held-out loss of each image: unlearnkit.study passes it"
             )
-        hardest = difficulty.argsort(descending=True)
-        chosen = _hard(hardest, n, seed) if targets == "hard" else _mixed(hardest, n, seed)
+        hardest = difficulty.argsort(descending=True)[: HARD_SHARE * 2 * n]
+        chosen = hardest[torch.randperm(len(hardest), generator=generator(seed, "hard"))[: 2 * n]]
     elif targets == "spread":
         turn = torch.empty(len(order), dtype=torch.long)  # how many of its class come before it
         for label in raw.y.unique():
@@ -101,26 +100,6 @@ def draw(
         shift = torch.randint(1, raw.n_classes, (len(chosen),), generator=generator(seed, "canary"))
         labels = (labels + shift) % raw.n_classes
     return Drawn(chosen[:n], chosen[n:], order[~torch.isin(order, chosen)], test[:0], test, labels)
-
-
-def _hard(hardest: Tensor, n: int, seed: int) -> Tensor:
-    """n targets, then n decoys, from the hardest HARD_SHARE times as many."""
-    some = hardest[: HARD_SHARE * 2 * n]
-    return some[torch.randperm(len(some), generator=generator(seed, "hard"))[: 2 * n]]
-
-
-def _mixed(hardest: Tensor, n: int, seed: int) -> Tensor:
-    """n targets, then n decoys, a third of both from each of the hardest, the middle and the easiest images."""
-    targets, decoys = [], []
-    for part, rows in enumerate(hardest.tensor_split(PARTS)):
-        m = (n + PARTS - 1 - part) // PARTS  # thirds of n; the hardest one is the first to get one more
-        room = min(HARD_SHARE * 2 * m, len(rows))
-        start = (0, (len(rows) - room) // 2, len(rows) - room)[part]
-        some = rows[start : start + room]
-        some = some[torch.randperm(room, generator=generator(seed, "mixed", part))]
-        targets.append(some[:m])
-        decoys.append(some[m : 2 * m])
-    return torch.cat(targets + decoys)
 
 
 def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> None:

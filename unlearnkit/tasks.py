@@ -38,7 +38,7 @@ def _task_artefact(cell: Cell, *state) -> Artefact:
     params = cell.task_params() | {"pool": 0 if cell.targets == "ids" else cell.pool}
     params["kind_options"] = kinds[cell.kind].resolve(params["kind_options"])
     of = {"pool": pool_artefact(cell)}
-    if cell.targets in ("hard", "mixed"):
+    if cell.targets == "hard":
         of["difficulty"] = difficulty_artefact(cell)
     if cell.kind == "feature_neighbours":
         of["features"] = features_artefact(cell)

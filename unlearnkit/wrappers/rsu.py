@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unlearnkit.compute import derive, generator, measured
 from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.ranking import rankers
+from unlearnkit.rankers import rankers
 from unlearnkit.registry import Entry
 from unlearnkit.task import Request
 from unlearnkit.turns import Turn
@@ -67,7 +67,7 @@ def rsu(
     order: Annotated[Order, "descending: ours, P3 read literally; ascending: RUM's direction; the others: controls"] = (
         "descending"
     ),
-    by: Annotated[str, "ours: a ranker, see unlearnkit.ranking"] = "loss",
+    by: Annotated[str, "ours: a ranker, see unlearnkit.rankers"] = "loss",
     replay: Annotated[float, "ours: the share of what is forgotten already that is asked for again"] = 0.0,
     refine: Annotated[str, RUM + "; as names from the lowest to the highest risk, 'finetune, base, salun'"] = "",
 ) -> nn.Module:
