@@ -91,6 +91,10 @@ def left_out(seen: Seen) -> Tensor:
     return moments(right, seen.inside)[0] - moments(right, ~seen.inside)[0]
 
 
+# what shadow models say of a sample without a look at the trained model
+STATISTICS = {"lira_online": separation, "rmia": pairwise, "memorisation": left_out}
+
+
 @ranker("lira_online", needs=NEEDS, source=f"{CARLINI}; per sample as a standardised separation: ours")
 def lira_online(model: nn.Module, task: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
     """Standardised separation of phi between shadow models with and without the sample."""
