@@ -2,14 +2,15 @@
 
 import copy
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
-from conftest import RECIPE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from conftest import RECIPE
 from unlearnkit import study
 from unlearnkit.cell import cells
 from unlearnkit.compute import measured
@@ -22,7 +23,16 @@ from unlearnkit.turns import Turn, steps
 from unlearnkit.wrappers.rsu import Order, partition, rsu
 
 ORDERS = Order.__args__
-SPLIT = ["finetune", "gradient_ascent", "neggrad_plus", "random_label", "salun", "scrub", "l1_sparse", "boundary_shrink"]
+SPLIT = [
+    "finetune",
+    "gradient_ascent",
+    "neggrad_plus",
+    "random_label",
+    "salun",
+    "scrub",
+    "l1_sparse",
+    "boundary_shrink",
+]
 REFUSED = {
     "retrain": "starts from new weights",
     "sisa": "starts from new weights",
@@ -94,7 +104,7 @@ def test_the_order_is_that_of_the_ranker(by, models, request_):
     for order, sign in (("descending", 1), ("ascending", -1)):
         seen, _ = asks(models["original"], request_, batches=5, order=order, by=by)
         values = [[sign * of[k] for k in keys(task.forget)] for task, _, _ in seen]
-        assert all(min(a) >= max(b) for a, b in zip(values, values[1:]))
+        assert all(min(a) >= max(b) for a, b in pairwise(values))
 
 
 def test_what_is_forgotten_already_is_replayed(models, request_):

@@ -32,7 +32,9 @@ def membership(seen: Seen, phi: Tensor) -> Tensor:
     return (with_ - without).sigmoid()
 
 
-def compared(model: Evidence, retrained: Sequence[Evidence], shadows: Seen, parts: Mapping[str, Tensor]) -> pd.DataFrame:
+def compared(
+    model: Evidence, retrained: Sequence[Evidence], shadows: Seen, parts: Mapping[str, Tensor]
+) -> pd.DataFrame:
     """Columns metric, stratum, value: means over the retrained models, and over the targets of a stratum.
 
     ToW, ToW-MIA: as unlearnkit.metrics.gaps, 1 is best; phi-gap: |difference of phi|, logits; LiRA-gap: |difference of

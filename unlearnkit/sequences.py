@@ -45,8 +45,8 @@ PAIRED = ("ToW", "ToW_MIA", "LiRA_gap", "phi_gap", "TA", "seconds")  # whose dif
 def rows(
     bases: Sequence[str], batches: Sequence[int], orders: Sequence[str], options: Mapping[str, Mapping], by: str
 ) -> list[tuple[str, dict]]:
-    """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and BadValue for
-    what there is not, before anything runs."""
+    """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and BadValue
+    for what there is not, before anything runs."""
     rankers[by]
     made = []
     for base in bases:
@@ -69,8 +69,8 @@ def measured(
     tuned: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The tidy scores: the columns of the cell, base, order, batches, metric, stratum ("all", or "low", "middle", "high" risk
-    by the ranker `by`), value, run.
+    """The tidy scores: the columns of the cell, base, order, batches, metric, stratum ("all", or "low", "middle", "high"
+    risk by the ranker `by`), value, run.
 
     Beside the orders of each base stands the order "one-shot", and with base "" the models before unlearning, "original",
     and the retrained ones, each against the others: "retrain", the floor. A row that its base refuses has one score, of
@@ -115,9 +115,7 @@ def _marked(metric: str, cell: Cell, of: Mapping, run: str) -> pd.DataFrame:
     return pd.DataFrame([cell.columns() | of | {"metric": metric, "stratum": "all", "value": 1.0, "run": run}])
 
 
-def _scored(
-    cell: Cell, model: Trained, refs: Sequence[Trained], by: str, of: Mapping, device: str
-) -> pd.DataFrame:
+def _scored(cell: Cell, model: Trained, refs: Sequence[Trained], by: str, of: Mapping, device: str) -> pd.DataFrame:
     """`per_stratum.compared` of a model, stored; where it is the first of the retrained ones, of each against the others."""
     (original,) = trained([(cell, "original", "")], device)
     floor = model.key == refs[0].key
@@ -149,8 +147,9 @@ def _evidence(model: Trained, device: str) -> Evidence:
 
 
 def t8(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, base, order and number of batches: means over seeds with 95% intervals, and `d_...`, the difference to
-    one-shot of the same base and seed. refused, diverged: on how many seeds, which are in no mean. scores: `measured`."""
+    """One row per cell, base, order and number of batches: means over seeds with 95% intervals, and `d_...`, the difference
+    to one-shot of the same base and seed. refused, diverged: on how many seeds, which are in no mean. scores: `measured`.
+    """
     parts = []
     for index, part in scores.groupby([*CELL, *ROW], sort=False):
         key = dict(zip([*CELL, *ROW], index, strict=True))
@@ -168,8 +167,8 @@ def t8(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrasts(scores: pd.DataFrame, first: str = "descending", second: str = "ascending") -> pd.DataFrame:
-    """One row per cell, number of batches, base and metric of PAIRED: the mean over seeds of `first` less `second`, paired, with
-    its interval; base "all" is the mean over the bases that have both on a seed and read the forget set."""
+    """One row per cell, number of batches, base and metric of PAIRED: the mean over seeds of `first` less `second`, paired,
+    with its interval; base "all" is the mean over the bases that have both on a seed and read the forget set."""
     parts = []
     for index, part in scores[scores.order.isin([first, second])].groupby([*CELL, "batches"], sort=False):
         for name in PAIRED:

@@ -135,8 +135,8 @@ def tune(
     device: str = "auto",
     done: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Search one method's options on the cells of `protocol`; returns what `write` puts on record. fixed: options that are not
-    searched, where they are not to have their defaults.
+    """Search one method's options on the cells of `protocol`; returns what `write` puts on record. fixed: options that are
+    not searched, where they are not to have their defaults.
 
     The first trial is the published default; the rest are proposed by Optuna's TPE sampler, seeded, so that a run that
     was stopped finds its trials again and goes on. A trial that diverges counts as the worst. done() is called after

@@ -21,11 +21,12 @@ RUM = "RUM (Zhao et al. 2024, arXiv 2406.01257): another method for each subset"
 
 
 def partition(risk: Tensor | None, n: int, batches: int, order: Order, seed: int) -> list[tuple[int, Tensor]]:
-    """[(stratum, row numbers in order)] of the batches, in the order in which they are forgotten; sizes differ by one at most.
+    """[(stratum, row numbers in order)] of the batches, in the order in which they are forgotten.
 
-    risk: (n,), larger = higher; equal ones in the order of their rows. "descending" and "ascending": strata of like risk,
-    from the highest to the lowest or the other way round; "random": the same strata in random order; "shuffled": no strata,
-    but a partition at random, for which `risk` may be None. A stratum is counted from the lowest risk, 0.
+    Sizes differ by one at most. risk: (n,), larger = higher; equal ones in the order of their rows. "descending" and
+    "ascending": strata of like risk, from the highest to the lowest or the other way round; "random": the same strata in
+    random order; "shuffled": no strata, but a partition at random, for which `risk` may be None. Strata are counted from
+    the lowest risk, 0.
     """
     g = generator(seed, "rsu", order)
     rows = torch.randperm(n, generator=g) if order == "shuffled" else risk.argsort(stable=True)
@@ -36,8 +37,8 @@ def partition(risk: Tensor | None, n: int, batches: int, order: Order, seed: int
 
 
 def refined(refine: str, batches: int) -> list[str]:
-    """The names of methods in `refine`, from the lowest to the highest risk; [] for none. Raises BadValue unless there are as
-    many as batches."""
+    """The names of methods in `refine`, from the lowest to the highest risk; [] for none. Raises BadValue unless there are
+    as many as batches."""
     names = [name.strip() for name in refine.split(",")] if refine else []
     if names and len(names) != batches:
         raise BadValue(
@@ -71,17 +72,18 @@ def rsu(
     replay: Annotated[float, "ours: the share of what is forgotten already that is asked for again"] = 0.0,
     refine: Annotated[str, RUM + "; as names from the lowest to the highest risk, 'finetune, base, salun'"] = "",
 ) -> nn.Module:
-    """Rank the forget set by the risk of its samples, cut it into equal batches (`partition`), and forget one after the other
-    with the base, each time from the weights that the last one left.
+    """Rank the forget set by the risk of its samples, cut it into equal batches (`partition`), and forget one after the
+    other with the base, each time from the weights that the last one left.
 
-    The retain set is the task's throughout: no sample that is forgotten later is ever retained. Budget: the base is asked for
-    all it would do, with passes that are cut to a turn's share (unlearnkit.turns), so that all batches together take exactly
-    the steps of the base alone, which is one batch; to first order in the learning rate each target is then pushed as far,
-    too. A base without optimiser steps is applied once a batch, and its time is not split.
+    The retain set is the task's throughout: no sample that is forgotten later is ever retained. Budget: the base is asked
+    for all it would do, with passes that are cut to a turn's share (unlearnkit.turns), so that all batches together take
+    exactly the steps of the base alone, which is one batch; to first order in the learning rate each target is then pushed
+    as far, too. A base without optimiser steps is applied once a batch, and its time is not split. A base that does not
+    read the forget set knows no order.
 
-    Raises BadValue for fewer batches than one or more than there are samples; NotApplicable where the budget cannot be split:
-    for a base that starts anew, that goes through its data in a way of its own (joined sets), or that has less than a step on
-    the forget set for each batch.
+    Raises BadValue for fewer batches than one or more than there are samples; NotApplicable where the budget cannot be
+    split: for a base that starts anew, that goes through its data in a way of its own (joined sets), or that has less than
+    a step on the forget set for each batch.
     """
     n = len(task.forget)
     if not 1 <= batches <= n:
