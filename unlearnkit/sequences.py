@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from unlearnkit import per_stratum, study
-from unlearnkit.cell import Cell
+from unlearnkit.cell import Cell, cells
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.methods import methods
@@ -18,6 +18,7 @@ from unlearnkit.progress import Progress
 from unlearnkit.rankers import rankers
 from unlearnkit.ranking.shadows import of_forget
 from unlearnkit.references import Trained, trained
+from unlearnkit.risk import mixed_memorisation
 from unlearnkit.store import Spec, Store
 from unlearnkit.summary import CELL, mean_interval
 from unlearnkit.tasks import load_task
@@ -39,7 +40,20 @@ COLUMNS = {  # column: metric, stratum
     "steps": ("steps", "all"),
     "seconds": ("seconds", "all"),
 }
+LOST = ("refused", "diverged")
 PAIRED = ("ToW", "ToW_MIA", "LiRA_gap", "phi_gap", "TA", "seconds")  # whose difference to one-shot is shown, too
+
+
+def grid(targets: Sequence[str], *, device: str = "auto", **common) -> list[Cell]:
+    """The cells of these kinds of targets; "mixed" ones are a third each of the most, half and least memorised training
+    samples (unlearnkit.risk.mixed_memorisation), and are called "ids" in tables. common: as of unlearnkit.cell.cells."""
+    plain = [kind for kind in targets if kind != "mixed"]
+    made = cells(targets=plain, **common) if plain else []
+    if "mixed" in targets:
+        start = cells(targets="random", **common)
+        trained([(cell, "original", "") for cell in start], device)  # together
+        made += [mixed_memorisation(cell, cell.n_targets, device=device) for cell in start]
+    return made
 
 
 def rows(
@@ -58,7 +72,7 @@ def rows(
 
 
 def measured(
-    cells: Sequence[Cell],
+    grid: Sequence[Cell],
     bases: Sequence[str],
     batches: Sequence[int],
     orders: Sequence[str] = ORDERS,
@@ -81,10 +95,10 @@ def measured(
         raise BadValue(f"gaps are means over at least {FEWEST} retrained models, got retrains={retrains}")
     wanted = rows(bases, batches, orders, options or {}, by)
     draws = ["", *map(str, range(1, retrains))]
-    trained([(c, of, d) for c in cells for of, d in (("original", ""), *(("retrain", d) for d in draws))], device)
+    trained([(c, of, d) for c in grid for of, d in (("original", ""), *(("retrain", d) for d in draws))], device)
     frames = []
-    with Progress("sequences", len(cells) * (len(wanted) + 1)) as bar:
-        for cell in cells:
+    with Progress("sequences", len(grid) * (len(wanted) + 1)) as bar:
+        for cell in grid:
             refs = trained([(cell, "retrain", draw) for draw in draws], device)
             of = {"base": "", "order": "retrain", "batches": 0}
             frames.append(_scored(cell, refs[0], refs, by, of, device))
@@ -150,51 +164,47 @@ def t8(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, base, order and number of batches: means over seeds with 95% intervals, and `d_...`, the difference
     to one-shot of the same base and seed. refused, diverged: on how many seeds, which are in no mean. scores: `measured`.
     """
+    values = _wide(scores)
+    once = values.xs(ONE_SHOT, level="order").droplevel("batches")
+    runs = scores.groupby([*CELL, *ROW], sort=False).run.agg(lambda run: " ".join(sorted(set(run))))
     parts = []
-    for index, part in scores.groupby([*CELL, *ROW], sort=False):
+    for index, run in runs.items():
         key = dict(zip([*CELL, *ROW], index, strict=True))
-        once = scores[(scores[CELL] == list(index[: len(CELL)])).all(axis=1) & (scores.base == key["base"])]
-        once = once[once.order == ONE_SHOT]
-        row = key | {"n": int(part[part.metric == "ToW"].seed.nunique())}
+        mine = values.loc[index]  # (seeds, (metric, stratum))
+        row = key | {"n": int(mine["ToW", "all"].count())}
         for name, which in COLUMNS.items():
-            values = _by_seed(part, *which)
-            row |= _named(name, values)
+            row |= _named(name, mine[which])
             if name in PAIRED and key["order"] in ORDERS:
-                row |= _named(f"d_{name}", (values - _by_seed(once, *which)).dropna())
-        lost = {name: int((part.metric == name).sum()) for name in ("refused", "diverged")}
-        parts.append(row | lost | {"run": " ".join(sorted(part.run.unique()))})
+                row |= _named(f"d_{name}", mine[which] - once.loc[(*index[: len(CELL)], key["base"])][which])
+        parts.append(row | {name: int(mine[name, "all"].count()) for name in LOST} | {"run": run})
     return pd.DataFrame(parts)
 
 
 def contrasts(scores: pd.DataFrame, first: str = "descending", second: str = "ascending") -> pd.DataFrame:
     """One row per cell, number of batches, base and metric of PAIRED: the mean over seeds of `first` less `second`, paired,
     with its interval; base "all" is the mean over the bases that have both on a seed and read the forget set."""
-    parts = []
-    for index, part in scores[scores.order.isin([first, second])].groupby([*CELL, "batches"], sort=False):
+    values, parts = _wide(scores), []
+    apart = values.xs(first, level="order") - values.xs(second, level="order")
+    for index, part in apart.groupby(level=[*CELL, "batches"]):
+        run = " ".join(sorted(scores[scores.order.isin([first, second]) & (scores.batches == index[-1])].run.unique()))
         for name in PAIRED:
-            wide = part[(part.metric == COLUMNS[name][0]) & (part.stratum == COLUMNS[name][1])]
-            wide = wide.pivot_table(index=["base", "seed"], columns="order", values="value")
-            if not {first, second} <= set(wide):
-                continue
-            apart = (wide[first] - wide[second]).dropna().unstack("base")
-            reads = [base for base in apart if methods[base].info["reads_forget_set"]]
-            apart = apart.assign(all=apart[reads].mean(axis=1))
-            key = dict(zip([*CELL, "batches"], index, strict=True)) | {"metric": name}
-            runs = " ".join(sorted(part.run.unique()))
-            for base in apart:
-                found = mean_interval(apart[base].dropna())
-                parts.append(key | {"base": base, "difference": found["mean"], "difference_low": found["low"],
-                                    "difference_high": found["high"], "n": found["n"], "run": runs})  # fmt: skip
+            by_base = part[COLUMNS[name]].droplevel([*CELL, "batches"]).unstack("base")  # (seeds, bases)
+            reads = [base for base in by_base if methods[base].info["reads_forget_set"]]
+            by_base = by_base.assign(all=by_base[reads].mean(axis=1)).dropna(axis=1, how="all")
+            for base, found in by_base.items():
+                key = dict(zip([*CELL, "batches"], index, strict=True)) | {"base": base, "metric": name}
+                parts.append(key | _named("difference", found) | {"n": int(found.count()), "run": run})
     return pd.DataFrame(parts)
 
 
-def _by_seed(part: pd.DataFrame, metric: str, stratum: str) -> pd.Series:
-    chosen = part[(part.metric == metric) & (part.stratum == stratum)]
-    return chosen.set_index("seed").value
+def _wide(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows: cell, base, order, batches, seed; columns: (metric, stratum), all that tables are made from."""
+    wide = scores.set_index([*CELL, *ROW, "seed", "metric", "stratum"]).value.unstack(["metric", "stratum"])
+    wanted = [*COLUMNS.values(), *((name, "all") for name in LOST)]
+    return wide.reindex(columns=pd.MultiIndex.from_tuples(dict.fromkeys(wanted))).sort_index()
 
 
 def _named(name: str, values: pd.Series) -> dict[str, float | None]:
-    if not len(values):
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    found = mean_interval(values)
+    values = values.dropna()
+    found = mean_interval(values) if len(values) else dict.fromkeys(("mean", "low", "high"))
     return {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
