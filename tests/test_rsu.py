@@ -245,6 +245,15 @@ def test_to_first_order_each_target_is_pushed_as_far_as_by_the_base_alone(reques
     torch.testing.assert_close(parts.bias, whole.bias)
 
 
+def test_ranking_is_no_part_of_the_cost(models, request_):
+    """32 shadow models are trained, or read."""
+    with measured() as cost:
+        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, by="lira_online")
+    with measured() as alone:
+        methods["finetune"](models["original"], request_, seed=0, epochs=1)
+    assert cost.steps == alone.steps
+
+
 # --- another method for each stratum ---
 
 

@@ -38,6 +38,10 @@ EXPECTED = (
     "F1-kinds",
     "F2-kinds",
     "T1-near-copies",
+    "T8",
+    "T8-contrasts",
+    "T8-influence",
+    "F13",
 )
 
 

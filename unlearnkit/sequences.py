@@ -44,7 +44,7 @@ LOST = ("refused", "diverged")
 PAIRED = ("ToW", "ToW_MIA", "LiRA_gap", "phi_gap", "TA", "seconds")  # whose difference to one-shot is shown, too
 
 
-def grid(targets: Sequence[str], *, device: str = "auto", **common) -> list[Cell]:
+def conditions(targets: Sequence[str], *, device: str = "auto", **common) -> list[Cell]:
     """The cells of these kinds of targets; "mixed" ones are a third each of the most, half and least memorised training
     samples (unlearnkit.risk.mixed_memorisation), and are called "ids" in tables. common: as of unlearnkit.cell.cells."""
     plain = [kind for kind in targets if kind != "mixed"]

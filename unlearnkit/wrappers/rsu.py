@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import derive, generator, measured
+from unlearnkit.compute import derive, generator, measured, uncounted
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.rankers import rankers
 from unlearnkit.registry import Entry
@@ -78,8 +78,8 @@ def rsu(
     The retain set is the task's throughout: no sample that is forgotten later is ever retained. Budget: the base is asked
     for all it would do, with passes that are cut to a turn's share (unlearnkit.turns), so that all batches together take
     exactly the steps of the base alone, which is one batch; to first order in the learning rate each target is then pushed
-    as far, too. A base without optimiser steps is applied once a batch, and its time is not split. A base that does not
-    read the forget set knows no order.
+    as far, too. What ranking takes is no part of the cost. A base without optimiser steps is applied once a batch, and its
+    time is not split. A base that does not read the forget set knows no order.
 
     Raises BadValue for fewer batches than one or more than there are samples; NotApplicable where the budget cannot be
     split: for a base that starts anew, that goes through its data in a way of its own (joined sets), or that has less than
@@ -94,7 +94,8 @@ def rsu(
     if names and order == "shuffled":
         raise BadValue("rsu: refine gives strata of risk a method each, and order='shuffled' has no strata")
     ranked = batches > 1 and order != "shuffled"
-    risk = rankers[by](model, task, seed=seed, device=device) if ranked else torch.zeros(n)
+    with uncounted():  # all orders share it, and its cost is a ranker's own
+        risk = rankers[by](model, task, seed=seed, device=device) if ranked else torch.zeros(n)
     parts = partition(risk, n, batches, order, seed)
     for turn, (stratum, rows) in enumerate(parts):
         before = torch.cat([rows[:0], *(done for _, done in parts[:turn])])
