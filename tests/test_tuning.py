@@ -53,6 +53,13 @@ def tune(name=NAME, trials=3, seeds=1, **more):
     return tuning.run([name], trials=trials, seeds=seeds, workers=1, **SMALL, **more)[0]
 
 
+def test_fixed_options_are_not_searched_and_are_taken(fake, monkeypatch):
+    seen, real = [], tuning.trial
+    monkeypatch.setattr(tuning, "trial", lambda c, m, o, d: seen.append(o) or real(c, m, o, d))
+    found = tuning.tune("fake", tuning.protocol("fake", "digits", "small_cnn", 1, **SMALL), 2, fixed={"k": 3})
+    assert all(options["k"] == 3 for options in seen[:2]) and set(found["values"]) == {"lr"}
+
+
 def content(file):
     found = json.loads(file.read_text())
     return {k: v for k, v in found.items() if k != "made"}

@@ -29,6 +29,7 @@ from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
 from unlearnkit.wrappers.weigh import drawn
 
+AROUND = sorted(name for name, entry in wrappers.items() if "near" in entry.options())  # that look for neighbours
 NOTHING, ALL = "pixel above 1", "pixel above -1"
 
 
@@ -68,7 +69,9 @@ def test_contract_with_running_statistics(name, contract, normed, request_):
 @pytest.mark.parametrize("base", ["random_label", "scrub", "neggrad_plus"])
 @pytest.mark.parametrize("name", sorted(wrappers))
 def test_seeds_decide_around_other_methods(name, base, models, request_):
-    seed_decides(methods[f"{name}({base})"], models["original"], request_)
+    entry = methods[f"{name}({base})"]
+    options = {"batch_size": 5} if name == "rsu" else {}  # or scrub would have fewer steps than there are batches
+    seed_decides(Entry("method", entry.name, partial(entry, **options), entry.info), models["original"], request_)
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
@@ -86,7 +89,7 @@ def test_a_wrapper_goes_around_every_method(name, base):
     """No option of one has the name of another's."""
     entry = methods[f"{name}({base})"]
     assert set(entry.options()) == {*wrappers[name].options(), *methods[base].options()}
-    assert entry.resolve({})["near"]
+    assert set(entry.resolve({})) == set(entry.options())
 
 
 @pytest.mark.parametrize("name", sorted(wrappers))
@@ -105,7 +108,7 @@ def nothing_found_is_the_base_alone(entry, base, model, request):
 
 
 @pytest.mark.parametrize("base", ["finetune", "random_label"])
-@pytest.mark.parametrize("name", sorted(wrappers))
+@pytest.mark.parametrize("name", AROUND)
 def test_nothing_found_is_the_base_alone(name, base, models, request_):
     nothing_found_is_the_base_alone(methods[f"{name}({base})"], methods[base], models["original"], request_)
 
@@ -119,7 +122,7 @@ def test_a_wrapper_that_steps_all_the_same_is_caught(models, request_):
         nothing_found_is_the_base_alone(entry, methods["finetune"], models["original"], request_)
 
 
-@pytest.mark.parametrize("name", sorted(wrappers))
+@pytest.mark.parametrize("name", AROUND)
 def test_to_take_all_is_refused(name, models, request_):
     options = {"power": 0.0} if name == "weigh" else {}
     with pytest.raises(BadValue, match="all 240 retained samples were found to be neighbours"):

@@ -88,7 +88,7 @@ def measured():
 
     hook = register_optimizer_step_post_hook(count)
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    if on_gpu:
+    if on_gpu and not _running:  # or the peak so far of a block around this one would be lost
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
     _running.append(cost)

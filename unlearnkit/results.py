@@ -55,6 +55,10 @@ EXPECTED = (
     "T8-proxies",
     "T8-difficulty",
     "T8-copies",
+    "T8",
+    "T8-contrasts",
+    "T8-influence",
+    "F13",
 )
 
 

@@ -131,10 +131,12 @@ def tune(
     grid: Sequence[Cell],
     trials: int = TRIALS,
     *,
+    fixed: Mapping | None = None,
     device: str = "auto",
     done: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Search one method's options on the cells of `protocol`; returns what `write` puts on record.
+    """Search one method's options on the cells of `protocol`; returns what `write` puts on record. fixed: options that are
+    not searched, where they are not to have their defaults.
 
     The first trial is the published default; the rest are proposed by Optuna's TPE sampler, seeded, so that a run that
     was stopped finds its trials again and goes on. A trial that diverges counts as the worst. done() is called after
@@ -154,7 +156,7 @@ def tune(
         proposed = search.ask()
         found = {name: _suggest(proposed, name, within) for name, within in ranges.items()}
         options = found if number else defaults
-        outcome = _over(grid, method, methods[method].resolve(options), device)
+        outcome = _over(grid, method, methods[method].resolve({**(fixed or {}), **options}), device)
         search.tell(proposed, outcome["gap"])
         tried.append({"options": options, **outcome})
         done()

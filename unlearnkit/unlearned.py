@@ -49,7 +49,8 @@ def unlearn(
         "seed": seed,
         "device": resolve_device(device).type,
     }
-    spec = Spec("unlearned", params, (entry,), [refs["original"].key, of.task_artefact(cell).key])
+    roots = (entry, *(entry.info["uses"](resolved) if "uses" in entry.info else ()))
+    spec = Spec("unlearned", params, roots, [refs["original"].key, of.task_artefact(cell).key])
 
     def make(folder: Path) -> dict:
         model, request = refs["original"].load(), of.request(cell)

@@ -8,6 +8,7 @@ from unlearnkit.figures.pareto import f6
 from unlearnkit.figures.reconstructions import f4
 from unlearnkit.figures.response import f3_similarity
 from unlearnkit.figures.risk import f11, f12, f12_copies
+from unlearnkit.figures.sequences import f13
 from unlearnkit.figures.sheets import f1, f1_kinds, f2
 from unlearnkit.figures.texts import f2_text
 
@@ -29,6 +30,7 @@ __all__ = [
     "f11",
     "f12",
     "f12_copies",
+    "f13",
     "f15",
     "f15_margins",
 ]

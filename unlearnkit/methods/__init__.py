@@ -62,15 +62,17 @@ def method(
     whole_classes: bool | None = None,
     domains: tuple[str, ...] = ("image",),
     text: Mapping[str, object] | None = None,
+    starts_anew: bool = False,
 ):
     """Register a method. `source`: the paper or code that its definition comes from; `reads_forget_set`: False for
     methods that must never look at a sample to be forgotten, which is then tested; `whole_classes`: True for methods
     that have a meaning only where all of a class, and nothing else, is to be forgotten, False for those that have none
     there; `domains`: what it unlearns, "image", "text" or both; `text`: options whose default is another for language
-    models, ours unless the paper of the method is about them: their steps are Adam's.
+    models, ours unless the paper of the method is about them: their steps are Adam's; `starts_anew`: True for methods that
+    take nothing but the architecture from the model that they are given.
     """
-    info = {"source": source, "reads_forget_set": reads_forget_set, "whole_classes": whole_classes}
-    return methods.register(name, **info, domains=tuple(domains), text=dict(text or {}))
+    info = {"reads_forget_set": reads_forget_set, "whole_classes": whole_classes, "starts_anew": starts_anew}
+    return methods.register(name, source=source, **info, domains=tuple(domains), text=dict(text or {}))
 
 
 def applies(name: str, targets: str, domain: str = "image") -> bool:

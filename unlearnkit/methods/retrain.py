@@ -13,6 +13,7 @@ from unlearnkit.task import Request
     source="the definition of exact unlearning; recipe of the original model",
     reads_forget_set=False,
     domains=BOTH,
+    starts_anew=True,
 )
 def retrain(model: nn.Module, task: Request, *, seed: int, device: str = "auto") -> nn.Module:
     """Every parameter drawn anew, then trained on the retain set as the original was on everything."""

@@ -17,7 +17,7 @@ from unlearnkit.train import Recipe, fit
 SOURCE = "Bourtoule et al. 2021"
 
 
-@method("sisa", source="Bourtoule et al. 2021, arXiv 1912.03817; mean vote")
+@method("sisa", source="Bourtoule et al. 2021, arXiv 1912.03817; mean vote", starts_anew=True)
 def sisa(
     model: nn.Module,
     task: Request,
