@@ -6,6 +6,7 @@ from unlearnkit.figures.pareto import f6
 from unlearnkit.figures.reconstructions import f4
 from unlearnkit.figures.response import f3_similarity
 from unlearnkit.figures.sheets import f1, f1_kinds, f2
+from unlearnkit.figures.synthesis import f14
 from unlearnkit.figures.texts import f2_text
 
-__all__ = ["f1", "f1_kinds", "f2", "f2_text", "f3", "f3_similarity", "f3_size", "f4", "f6", "f15", "f15_margins"]
+__all__ = ["f1", "f1_kinds", "f2", "f2_text", "f3", "f3_similarity", "f3_size", "f4", "f6", "f14", "f15", "f15_margins"]
