@@ -137,14 +137,15 @@ def controls(found: pd.DataFrame) -> pd.DataFrame:
             pair = wide.loc[[control, FLOOR]].dropna(axis=1)
             row = dict(zip([*CELL, "yardstick"], index, strict=True)) | {"control": control}
             for name, values in (("distance", pair.loc[control]), ("floor", pair.loc[FLOOR])):
-                row |= _named(name, mean_interval(values))
+                row |= named(name, mean_interval(values))
             beyond = mean_interval(pair.loc[control] - pair.loc[FLOOR])
-            row |= _named("beyond", beyond) | {"flagged": None if beyond["low"] is None else beyond["low"] > 0}
+            row |= named("beyond", beyond) | {"flagged": None if beyond["low"] is None else beyond["low"] > 0}
             mine = at[at.method == control]
             row |= {"rank": mine["rank"].mean(), "methods": mine.methods.max(), "n": beyond["n"]}
             rows.append(row | {"run": " ".join(part[part.method.isin([control, FLOOR])].run)})
     return pd.DataFrame(rows)
 
 
-def _named(name: str, interval: Mapping) -> dict:
+def named(name: str, interval: Mapping) -> dict:
+    """An interval (unlearnkit.summary.mean_interval) as columns."""
     return {name: interval["mean"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}

@@ -59,6 +59,10 @@ EXPECTED = (
     "T8-contrasts",
     "T8-influence",
     "F13",
+    "T9",
+    "T9-orders",
+    "F14",
+    "T10",
 )
 
 

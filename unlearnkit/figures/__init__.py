@@ -10,6 +10,7 @@ from unlearnkit.figures.response import f3_similarity
 from unlearnkit.figures.risk import f11, f12, f12_copies
 from unlearnkit.figures.sequences import f13
 from unlearnkit.figures.sheets import f1, f1_kinds, f2
+from unlearnkit.figures.synthesis import f14
 from unlearnkit.figures.texts import f2_text
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "f12",
     "f12_copies",
     "f13",
+    "f14",
     "f15",
     "f15_margins",
 ]
