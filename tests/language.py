@@ -27,8 +27,14 @@ def small_pool():
     return make(people=12, test_people=2)
 
 
+@pytest.fixture(scope="session")
+def _shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("language")
+
+
 @pytest.fixture
-def cell(small_pool, monkeypatch) -> TextCell:
-    """A cell on the small set."""
+def cell(small_pool, monkeypatch, _shared_cache) -> TextCell:
+    """A cell on the small set, whose models are trained once for all tests that ask for it."""
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(_shared_cache))
     monkeypatch.setattr(tasks, "_pool", lambda *_: small_pool)
     return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]

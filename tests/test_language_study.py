@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from language import CELL, RECIPE, cell, small_pool  # noqa: F401 (fixtures)
+from language import CELL, RECIPE, _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import references, study
 from unlearnkit.cell import Cell, cells
 from unlearnkit.contracts import CONTRACTS
@@ -63,8 +63,9 @@ def test_bad_values_are_named(change, error, message):
 # --- references
 
 
-def test_each_reference_is_trained_on_exactly_its_rows(cell, monkeypatch):  # noqa: F811
-    given = {}
+def test_each_reference_is_trained_on_exactly_its_rows(cell, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path))
+    cell, given = replace(cell, recipe=replace(cell.recipe, epochs=1)), {}
     real = domain(cell).fit_many
 
     def spy(nets, data, recipe, **how):

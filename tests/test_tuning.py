@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import grid, objective, observed, paths, references, results, study, tables, tuned, tuning, unlearned
+from unlearnkit import grid, objective, paths, references, results, study, tables, tasks, tuned, tuning
 from unlearnkit.cell import Cell
 from unlearnkit.cli import main
 from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
@@ -164,8 +164,7 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
 
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr(tuning, "load_task", noisy)
-    for module in (observed, references, unlearned):
-        monkeypatch.setattr(module, "load_task", noisy)
+    monkeypatch.setattr(tasks, "load_task", noisy)
     tuning._reference.cache_clear()
     after = tuning.trial(cell, NAME, options)
     tuning._reference.cache_clear()
