@@ -44,9 +44,11 @@ def test_protocols_are_the_cells_they_say():
 
 
 def test_spectra_closed_forms():
-    roles = ["filler"] * 2 + ["target"] * 2 + ["test"] * 2
-    features = torch.tensor([[2.0, 0, 0], [0, 1, 0], [3, 0, 0], [3, 0, 0], [0, 0, 1], [0, 0, 1]])
-    seen = evidence(torch.zeros(6, 3), [0, 1, 2, 2, 0, 1], roles, features=features)
+    roles = ["filler"] * 4 + ["target"] * 2 + ["test"] * 2
+    features = torch.tensor(
+        [[2.0, 0, 0], [0, 1, 0], [-2, 0, 0], [0, -1, 0], [3, 0, 0], [3, 0, 0], [0, 0, 1], [0, 0, 1]]
+    )
+    seen = evidence(torch.zeros(8, 3), [0, 1, 0, 1, 2, 2, 0, 1], roles, features=features)
     shares = spectra.eigenvalues(seen).set_index(["group", "place"]).share
     assert shares["retain"].tolist() == pytest.approx([0.8, 0.2, 0]) and shares["target"].tolist() == pytest.approx(
         [1, 0, 0]
@@ -58,7 +60,8 @@ def test_spectra_closed_forms():
 
 
 def test_features_of_nothing_but_zero_have_no_rows():
-    seen = evidence(torch.zeros(3, 3), [0, 1, 2], ["filler", "target", "test"], features=torch.zeros(3, 4))
+    roles = ["filler", "filler", "filler", "target", "test"]
+    seen = evidence(torch.zeros(5, 3), [0, 1, 0, 2, 1], roles, features=torch.zeros(5, 4))
     assert spectra.eigenvalues(seen).empty and spectra.aligned(seen).empty
 
 
