@@ -1,5 +1,6 @@
 """Where features lie, in full: the eigen-spectra of what is kept and what is forgotten, and DA by each way to take it."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -45,16 +46,17 @@ def eigenvalues(seen: Evidence) -> pd.DataFrame:
 
 def aligned(seen: Evidence) -> pd.DataFrame:
     """Columns way, rank and DA of the targets (and of test samples: DA_test), for each of `ways`; and effective_rank of
-    the targets. Without rows where all features of a group are 0."""
+    the targets. A way by which some of these have no value, as of features that are all 0 or all alike, has no row."""
     kept, gone, test = (features(seen, g) for g in ("retain", "target", "test"))
-    if not (kept.any() and gone.any() and test.any()):
-        return pd.DataFrame(columns=["way", "rank", "DA", "DA_test", "effective_rank"])
     rows = []
     for name, how in ways(seen.logits.shape[1]).items():
-        main = directions(kept, **how)
-        of = [alignment(v, main, centred=how["centred"]).item() for v in (gone, test)]
-        rows.append({"way": name, "rank": main.shape[1], "DA": of[0], "DA_test": of[1]})
-    return pd.DataFrame(rows).assign(effective_rank=effective_rank(moment(gone)))
+        with contextlib.suppress(NotApplicable):
+            main = directions(kept, **how)
+            of = [alignment(v, main, centred=how["centred"]).item() for v in (gone, test)]
+            rows.append({"way": name, "rank": main.shape[1], "DA": of[0], "DA_test": of[1]})
+    return pd.DataFrame(rows, columns=["way", "rank", "DA", "DA_test"]).assign(
+        effective_rank=effective_rank(moment(gone))
+    )
 
 
 def looked_at(
@@ -71,7 +73,7 @@ def looked_at(
             if (model := _made(cell, name, tuned, device)) is not None:
                 key, seen = evidence(model, features=True, device=device)
                 for parts, table in zip(found, (eigenvalues(seen), aligned(seen)), strict=True):
-                    parts.append(table.assign(**of, run=key))
+                    parts += [table.assign(**of, run=key)] if len(table) else []
             bar.step()
     return tuple(pd.concat(parts, ignore_index=True) for parts in found)
 
