@@ -14,8 +14,10 @@ from unlearnkit import critique, references, study, unlearned
 from unlearnkit.agreement import agreement, controls, kendall, ranked, spearman
 from unlearnkit.cell import Cell, cells
 from unlearnkit.errors import BadValue
+from unlearnkit.figures import f8, f8_layers
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.ensembles import histogram_kl
+from unlearnkit.tables import T7_COLUMNS, t7
 from unlearnkit.yardsticks import TRUTHS, YARDSTICKS, judge, truth
 
 SMALL = {"train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
@@ -179,3 +181,39 @@ def test_a_method_that_diverged_has_a_row_that_says_so(monkeypatch):
     monkeypatch.setattr(critique.study, "model", lambda *a, **k: real)
     found = critique.distances([cell], ["finetune"])
     assert found.yardstick.tolist() == ["diverged"]
+
+
+# --- figures and tables ---
+
+
+def test_f8_shows_each_yardstick_once_in_each_panel_and_the_best_on_top():
+    true = [1.0, 2, 3, 4, 5]
+    found = table({"LP": true[::-1], "UA": true, "DA": [7.0] * 5}, true)
+    both = pd.concat([found, found.assign(targets="tenth")])
+    figure, data = f8(agreement(both))
+    *panels, cost = figure.axes
+    assert len(panels) == 2 and len(data) == 2 * 2 * 4
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["UA", "DA", "LP"]
+    assert len(cost.collections) == 1 and cost.get_xscale() == "log"
+    filled = [line for line in panels[0].lines if line.get_marker() == "o"]
+    assert sorted(float(line.get_xdata()[0]) for line in filled) == [-1, -1, 0, 0, 1, 1]
+    single = agreement(table({"UA": true}, true, seeds=[0]))
+    assert f8(single)[1].tau_low.isna().all()  # one seed: dots without lines
+
+
+def test_f8_layers_has_a_panel_for_each_condition_and_metric():
+    values = {"group": "test", "reference": "", "layer": "body", "mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
+    rows = [
+        {**Cell(targets=t).columns(), "method": m, "metric": k, "depth": d, **values}
+        for t, m, k, d in itertools.product(("class", "tenth"), ("original", "retrain"), ("DA", "LP", "ES"), (1, 2))
+    ]
+    figure, data = f8_layers(pd.DataFrame(rows), [("DA", "test", ""), ("LP", "test", "")])
+    assert len(figure.axes) == 4 and len(data) == 16 and set(data.metric) == {"DA", "LP"}
+
+
+def test_t7_stands_between_original_and_clean():
+    grid = cells(seeds=2, targets="backdoor", n_targets=8, copies=[0, 1], **SMALL)
+    scores = study.scores(grid, [*study.BASELINES, "retrain", "ssd"], metrics=["ASR", "TA", "RA", "avg-gap", "RTE"])
+    found = t7(scores)
+    assert found.method.tolist() == ["original", "retrain", "ssd", "clean", "clean-again"] * 2
+    assert set(T7_COLUMNS) <= set(found) and found[["ASR", "TA"]].notna().all(axis=None) and set(found.n) == {2}

@@ -15,6 +15,8 @@ FAMILIES = ("accuracy", "attack", "predictions", "features", "relearning", "ense
 COLOURS = dict(zip(FAMILIES, sns.color_palette("colorblind", len(FAMILIES))))
 MARKS = {"KLoM on targets": (-0.17, "full"), "KLoM on all": (0.17, "none")}  # place beside the line, fill of the dot
 
+ROOM = 0.1  # above and below the means
+
 
 def f8(agreement: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Kendall's tau of each yardstick's order of methods with that by KLoM, a panel for each condition, and what it costs.
@@ -41,7 +43,7 @@ def f8(agreement: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     axes[0].set_ylim(len(order) - 0.5, -0.5)
     for axis in axes:
         axis.tick_params(axis="x", labelsize=9)
-    figure.supxlabel("Kendall's tau with the order by KLoM", fontsize=10)
+    axes[(len(tasks) - 1) // 2].set_xlabel("Kendall's tau with the order by KLoM", fontsize=10)
     seen = [f for f in FAMILIES if f in set(data.family)]
     handles = [plt.Line2D([], [], marker="o", ls="", color=COLOURS[f], label=f) for f in seen]
     for truth, (_, fill) in MARKS.items():
@@ -71,12 +73,14 @@ def _dots(axis, data: pd.DataFrame, order: Sequence[str]) -> None:
                 )
     axis.axvline(0, color="0.4", lw=1, ls=":")
     axis.set_xlim(-1.05, 1.05)
+    axis.set_xticks([-1, -0.5, 0, 0.5, 1])
 
 
 def f8_layers(table: pd.DataFrame, shown: Sequence[tuple[str, str, str]]) -> tuple[Figure, pd.DataFrame]:
     """Metrics of features against depth: a row of panels for each condition, a panel for each metric, a line per row.
 
-    table: of unlearnkit.depth.by_depth; shown: (metric, group, reference). Bars are 95% intervals over seeds.
+    table: of unlearnkit.depth.by_depth; shown: (metric, group, reference). Bars are 95% intervals over seeds, cut
+    at a panel's edge; all of these metrics are shares.
     """
     keys = ["metric", "group", "reference"]
     data = table[[key in set(shown) for key in table[keys].itertuples(index=False, name=None)]]
@@ -101,8 +105,10 @@ def f8_layers(table: pd.DataFrame, shown: Sequence[tuple[str, str, str]]) -> tup
             axis.set_title(f"{metric} of {group}" + (f", to {reference}" if reference else ""), fontsize=9)
             axis.set_xticks(sorted(data.depth.unique()))
             axis.tick_params(labelsize=8)
+            means = at["mean"].astype(float)
+            axis.set_ylim(max(means.min() - ROOM, -0.02), min(means.max() + ROOM, 1.02))
         row[0].set_ylabel(f"{task.dataset}: {task.targets}", fontsize=9)
-    figure.supxlabel("layer, from the first that feeds another to the one that feeds the head", fontsize=9)
+    axes[-1][len(shown) // 2].set_xlabel("layer, up to the one that feeds the head", fontsize=9)
     handles, labels = axes[0][0].get_legend_handles_labels()
     labels = [name.replace("_", " ") for name in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(methods)), fontsize=9, frameon=False)

@@ -22,8 +22,8 @@ RESTARTS = 10
 PER_CLUSTER = 5  # samples for each cluster at least: with one or two the clusters are noise; ours
 CLUSTERED = ("target", "test")
 ONE_CLASS = (
-    "all samples are of one class: their labels have no entropy, so NMI, what clusters tell of it, is 0 / 0 and not "
-    "defined; F1 is"
+    "all samples are of one class: their labels have no entropy that clusters could tell anything of, so NMI is 0 / 0 and "
+    "not defined; pairwise F1 is"
 )
 DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
 
