@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,11 +120,12 @@ def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:
 # --- the notebook's parameters, narrowed ---
 
 
-def narrowed(path: Path, given: Mapping, where: Mapping[str, object]) -> dict:
-    """Parameters for a notebook that makes no more than what `where` selects: those that are named after a column, or its
-    plural, or "at_" and a column, take its value; lists of further conditions keep those that do not contradict it."""
+def narrowed(path: Path, given: Mapping, where: Mapping[str, object], seeds: Sequence[int] = ()) -> dict:
+    """Parameters for a notebook that makes little more than what `where` selects: those that are named after a column, or
+    its plural, or "at_" and a column, take its value; lists of further conditions keep those that do not contradict it.
+    seeds: which are needed; a notebook that takes their number makes 0, 1, ... up to the last of them."""
     declared = notebook.parameters(path)
-    plain = {k: v.item() if hasattr(v, "item") else v for k, v in where.items()}
+    plain = {k: v.item() if hasattr(v, "item") else v for k, v in where.items() if k != "seed"}
     found = {k: v for k, v in given.items() if k in declared and k != "publish"}
     for name, (hint, default) in declared.items():
         column = next((c for c in plain if name in (c, f"{c}s", f"at_{c}")), None)
@@ -135,6 +136,8 @@ def narrowed(path: Path, given: Mapping, where: Mapping[str, object]) -> dict:
         elif hint == "list[dict]":
             conditions = found.get(name, default)
             found[name] = [_narrow(c, plain) for c in conditions if _agrees(c, plain)]
+    if seeds and "seeds" in declared:
+        found["seeds"] = max(seeds) + 1 if declared["seeds"][0] == "int" else list(seeds)
     return found
 
 
@@ -176,7 +179,8 @@ def again(wanted: Wanted) -> tuple[pd.DataFrame, str]:
     from unlearnkit import job
 
     path = notebook.find(wanted.entry["notebook"])
-    parameters = narrowed(path, wanted.entry["parameters"], wanted.where)
+    seeds = sorted(set(wanted.runs.seed.tolist())) if "seed" in wanted.runs else []
+    parameters = narrowed(path, wanted.entry["parameters"], wanted.where, seeds)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as beside, _settings(beside):
         published = Path(beside) / "results"
         if error := job.execute(path, Path(beside), parameters | {"publish": str(published)}):

@@ -17,10 +17,11 @@ RHO = {"rho": "phi", "rho_net": "phi-decoy"}
 @dataclass(frozen=True)
 class Board:
     """rows: one per condition and method, with `runs`, their keys; values: {(metric, reference): (rows, 3) of mean, low and
-    high, NaN where there is none}; varying: the columns that tell conditions apart, with few values each."""
+    high, NaN where there is none}; groups: {metric: the group of samples it is shown for}; varying: columns that differ."""
 
     rows: pd.DataFrame
     values: dict[tuple[str, str], np.ndarray]
+    groups: dict[str, str]
     varying: list[str]
 
 
@@ -31,7 +32,8 @@ def board(found: Sequence[Result]) -> Board | None:
         return None
     names = [c for c in scores if c not in TIDY]
     index = [*names, "method"]
-    cut = scores[scores.group == _headline(scores)]
+    groups = _headline(scores)
+    cut = scores[scores.group == scores.metric.map(groups)]
     rows = (
         scores.groupby(index, sort=False).agg(n=("seed", "nunique"), runs=("run", lambda r: frozenset(r))).reset_index()
     )
@@ -53,7 +55,7 @@ def board(found: Sequence[Result]) -> Board | None:
             put(name, "clean", key, told)
     varying = [n for n in names if rows[n].nunique() > 1]
     ordered = sorted(values, key=lambda k: (k[0] not in RHO, k[0].lower(), k[1]))
-    return Board(rows, {k: values[k] for k in ordered}, varying)
+    return Board(rows, {k: values[k] for k in ordered}, groups | dict.fromkeys(RHO, "target"), varying)
 
 
 def tidy(found: Sequence[Result]) -> pd.DataFrame | None:
@@ -77,18 +79,10 @@ def tidy(found: Sequence[Result]) -> pd.DataFrame | None:
     return scores[[*which, "value", "run"]].drop_duplicates(which, ignore_index=True)
 
 
-def _headline(scores: pd.DataFrame) -> pd.Series:
-    """The group that each row's metric is shown for."""
-    chosen = {}
-    for metric, groups in scores.groupby("metric").group.unique().items():
-        chosen[metric] = next((g for g in FIRST if g in groups), groups[0])
-    return scores.metric.map(chosen)
-
-
-def group_of(found: Board, scores: pd.DataFrame) -> dict[str, str]:
-    """{metric: the group that the board shows it for}."""
-    cut = scores[scores.group == _headline(scores)]
-    return {**cut.groupby("metric").group.first().to_dict(), **dict.fromkeys(RHO, "target")}
+def _headline(scores: pd.DataFrame) -> dict[str, str]:
+    """{metric: the group that it is shown for}."""
+    known = scores[["metric", "group"]].drop_duplicates().groupby("metric", sort=False).group.agg(list)
+    return {metric: next((g for g in FIRST if g in groups), groups[0]) for metric, groups in known.items()}
 
 
 def _rho(scores: pd.DataFrame, metric: str, names: Sequence[str]):

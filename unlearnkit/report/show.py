@@ -39,9 +39,10 @@ def interval(mean: float, low: float, high: float) -> str:
         return "–"
     if pd.isna(low):
         return number(mean)
-    digits = 2 if max(abs(low), abs(high)) >= 0.1 else 3
-    if max(abs(low), abs(high)) >= 1000:
+    if all(float(v).is_integer() for v in (mean, low, high)) and abs(high) > 1:
         digits = 0
+    else:
+        digits = 3 if 0 < max(abs(low), abs(high)) < 0.1 else 0 if max(abs(low), abs(high)) >= 1000 else 2
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
@@ -93,8 +94,9 @@ def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[tuple[str, 
 
 
 def text(value: object) -> str:
+    """Of a value that names something: no zeros at its end."""
     if isinstance(value, float):
-        return "" if math.isnan(value) else number(value)
+        return "" if math.isnan(value) else f"{value:.4g}"
     return str(value)
 
 

@@ -19,7 +19,9 @@ from unlearnkit.report import cards, claims, leaderboard, notebooks, show, sourc
 from unlearnkit.report.sources import Result
 from unlearnkit.reproduce import commands
 from unlearnkit.store import described
+from unlearnkit.study import BASELINES, INITIAL
 
+REFERENCES = (*BASELINES, "retrain", INITIAL)  # rows of a board to judge the others by
 MARK = ".unlearnkit-report"  # in a folder that a report was written to, and may be written to again
 SHEETS = ("T1", "F1", "F2")  # what the study calls dataset cards, sample sheets and similarity as measured
 CODE_STYLES = {"light": "friendly", "dark": "github-dark"}
@@ -180,9 +182,9 @@ class Site:
             made.append(f"{folder}/{i + 1}.html")
             self.rows_of.setdefault(frozenset(keys), made[-1])
             cells = [(c.name, value) for c, (value, _) in zip(columns, told[i])]
-            title = ", ".join(filter(None, (show.text(r.table[n].iloc[i]) for n in names)))
+            title = ", ".join(f"{n} {said}" for n in names if (said := show.text(r.table[n].iloc[i])))
             self._page(
-                made[-1], "row.html", f"{r.label}: {title}"[:120], r=r, i=i, cells=cells, command=typed[i],
+                made[-1], "row.html", f"{r.label}: {title}", r=r, i=i, cells=cells, command=typed[i],
                 executed=self._executed(r), runs=[_run(key) for key in keys], seeds=_seeds(r, keys),
                 here_still=any(_known(key)[2] for key in keys),
             )  # fmt: skip
@@ -195,10 +197,8 @@ class Site:
         if found is None:
             self._page("leaderboard.html", "leaderboard.html", "Leaderboard", board=None)
             return
-        groups = leaderboard.group_of(found, leaderboard.tidy(self.results))
         kinds = [
-            {"metric": m, "reference": ref, "group": groups.get(m, ""), **leaderboard.about(m)}
-            for m, ref in found.values
+            {"metric": m, "reference": ref, "group": found.groups[m], **leaderboard.about(m)} for m, ref in found.values
         ]
         first = next(iter(found.values))
         values = {
@@ -209,7 +209,7 @@ class Site:
         (self.out / "static" / "leaderboard.js").write_text(f"window.LEADERBOARD={data};\n")
         rows = [
             {"cells": [show.text(row[c]) for c in found.varying],
-             "method": row["method"], "n": row["n"], "lost": row["diverged"],
+             "method": row["method"], "known": row["method"] in REFERENCES, "n": row["n"], "lost": row["diverged"],
              "value": show.interval(*told), "sort": "" if pd.isna(told[0]) else f"{told[0]:.6g}",
              "page": self.rows_of.get(row["runs"], "")}
             for (_, row), told in zip(found.rows.iterrows(), found.values[first].tolist())
@@ -331,12 +331,14 @@ def _seeds(r: Result, keys: Sequence[str]) -> Markup:
     if r.by_run is None:
         return Markup("")
     seeds = r.runs.set_index("run").seed
-    part = r.by_run[[key for key in keys if key in r.by_run]].dropna(how="all")
+    part = r.by_run[sorted((key for key in keys if key in r.by_run), key=lambda key: seeds[key])].dropna(how="all")
     heads = [*(("", name) for name in part.index.names), *((" class=number", f"seed {seeds[key]}") for key in part)]
     lines = ["".join(f"<th scope=col{kind}>{name}</th>" for kind, name in heads)]
     for index, values in zip(part.index, part.to_numpy().tolist()):
         words = "".join(f"<td>{show.escape(word)}</td>" for word in index)
-        lines.append(words + "".join(f"<td class=number>{show.text(value)}</td>" for value in values))
+        lines.append(
+            words + "".join(f"<td class=number>{'' if pd.isna(value) else show.number(value)}</td>" for value in values)
+        )
     head, *rows = (f"<tr>{line}</tr>" for line in lines)
     return Markup(f'<table class="data"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>')
 

@@ -58,6 +58,9 @@ function filterable(table, tools) {
       row.hidden = !fits || row.dataset.none === "1" || (at >= 0 && !text(row, at).toLowerCase().includes(words));
       left += !row.hidden;
     }
+    if ("collapse" in table.dataset) {  // a column that is chosen says the same in every row
+      for (const row of table.rows) for (const [i, v] of chosen) row.cells[i].hidden = v !== "*";
+    }
     count.textContent = `${left} of ${table.tBodies[0].rows.length} rows`;
   };
   heads.forEach((head, i) => {
