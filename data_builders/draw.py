@@ -47,8 +47,8 @@ def draw(
     the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones are the
     decoys, and the test set holds what stays.
     """
-    if targets not in Targets.__args__:
-        raise unknown("kind of targets", targets, Targets.__args__)
+    if targets not in Targets.__args__:  # type: ignore[attr-defined]
+        raise unknown("kind of targets", targets, Targets.__args__)  # type: ignore[attr-defined]
     if which and targets not in ("ids", *WHOLE):
         raise BadValue(
             f"`which` names targets or classes: it goes with targets='ids', 'class' or 'subclass', not {targets!r}"

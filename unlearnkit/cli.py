@@ -88,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("--profile", default="small", help="whose results: small (default), real")
     again.set_defaults(run=_reproduce)
 
+    readme = commands.add_parser("readme", help="the README's numbers against the results, or from them", **exact)
+    readme.add_argument("--write", action="store_true", help="fill them in; without it they are only checked")
+    readme.set_defaults(run=_readme)
+
     given = parser.parse_args(arguments)
     try:
         return given.run(given)
@@ -266,6 +270,21 @@ def _reproduce(given) -> int:
     found, what = reproduce.again(wanted)
     print(f"{what}\n\n{reproduce.shown(found)}")
     return int((found.state == "differs").any())
+
+
+def _readme(given) -> int:
+    from unlearnkit import paths, readme, results
+
+    file = paths.root() / "README.md"
+    text = file.read_text()
+    wrong = readme.stale(text)
+    for mark, now, then in wrong:
+        print(f"{mark}: {now} -> {then}")
+    if given.write and wrong:
+        results.write_whole(file, lambda path: path.write_text(readme.filled(text)))
+    marks = len(readme.MARKED.findall(text))
+    print(f"{marks} numbers, {len(wrong)} {'filled anew' if given.write else 'not as in the results'}")
+    return int(bool(wrong) and not given.write)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnkit.errors import BadValue
-
-FILLED = re.compile(r"<!--n: ?(.*?)-->(.*?)<!--/n-->", re.S)
+from unlearnkit.readme import MARKED
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def cells(line: str) -> list[str]:
 
 def plain(text: str) -> str:
     """Text without the marks around the numbers that a command fills in."""
-    return FILLED.sub(r"\2", text)
+    return MARKED.sub(r"\2", text)
 
 
 def section(readme: Path, heading: str) -> str:
