@@ -1,18 +1,22 @@
-# make study | test | lab | notebooks | bench | lock. Each sets up all it needs, once.
+# make study | report | test | lab | notebooks | bench | lock. Each sets up all it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: study test lab notebooks bench lock setup
+.PHONY: study report test lab notebooks bench lock setup
 .DELETE_ON_ERROR:
 
 study: setup  ## all notebooks of the profile `small`, then tables and figures in results/
 	$(BIN)/unlearnkit study
 	$(BIN)/unlearnkit verify
 
-test: setup  ## ruff, unit, contract and property tests, every notebook with its defaults
+report: setup  ## the study as a site in results/report, from what is published; options by ARGS=
+	$(BIN)/unlearnkit report $(ARGS)
+
+test: setup  ## ruff, mypy, unit, contract and property tests, every notebook with its defaults
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 lab: setup  ## JupyterLab on the notebooks; options by ARGS=

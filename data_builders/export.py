@@ -76,7 +76,7 @@ def load_export(folder: Path) -> SimilarityTask:
     try:
         tensors = _read_samples(folder / SAMPLES, info["shape"])
         pairs = pd.read_parquet(folder / PAIRS).astype(info["pairs"])
-        task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"])
+        task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"])  # type: ignore[call-arg]
         digest = task.digest()
         same = digest == info["digest"]
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # SyntaxError: Pillow's, for a broken PNG

@@ -1,4 +1,4 @@
-"""The command line: `unlearnkit study | tune | list | export | verify`. Thin: the package does all the work."""
+"""The command line, `unlearnkit COMMAND`: the whole study and its parts. Thin: the package does all the work."""
 
 import argparse
 import json
@@ -74,6 +74,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--strict", action="store_true", help="stale results fail, too")
     verify.set_defaults(run=_verify)
 
+    report = commands.add_parser("report", help="the study as a static site, from what is published", **exact)
+    report.add_argument("--profile", default="", help="of this one alone: small, real (default: all that published)")
+    report.add_argument("--out", type=Path, metavar="FOLDER", help="where to; default: results/report")
+    report.add_argument("--allow-stale", action="store_true", help="mark what is stale, damaged, missing or mixed")
+    report.set_defaults(run=_report)
+
+    again = commands.add_parser(
+        "reproduce", help="make one run of a table anew in an empty cache, and compare", **exact
+    )
+    again.add_argument("what", metavar="TABLE|RUN", help="a table or figure, say T2, with --where; or the key of a run")
+    again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="a row: copies=25; one run: seed=0")
+    again.add_argument("--profile", default="small", help="whose results: small (default), real")
+    again.set_defaults(run=_reproduce)
+
+    readme = commands.add_parser("readme", help="the README's numbers against the results, or from them", **exact)
+    readme.add_argument("--write", action="store_true", help="fill them in; without it they are only checked")
+    readme.set_defaults(run=_readme)
+
     given = parser.parse_args(arguments)
     try:
         return given.run(given)
@@ -88,6 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "nbformat",
             "dask",
             "optuna",
+            "nbconvert",
+            "jinja2",
+            "latex2mathml",
+            "mistune",
         ):
             print(f"unlearnkit: this command needs {error.name}: pip install 'unlearnkit[notebooks]'", file=sys.stderr)
             return 2
@@ -221,6 +243,50 @@ def _verify(given) -> int:
         print(f"{name:<20} {state:<8} {detail}")
     bad = {"damaged", "missing"} | ({"stale"} if given.strict else set())
     return int(any(state in bad for _, state, _ in found))
+
+
+def _report(given) -> int:
+    from unlearnkit import report
+
+    problems = report.check(given.profile)
+    if problems and not given.allow_stale:
+        print("unlearnkit: no report was written of these results:", *problems, sep="\n  ", file=sys.stderr)
+        print("Run `make study`, or mark them in the report: --allow-stale", file=sys.stderr)
+        return 1
+    page = report.build(given.out, given.profile)
+    print(f"{page.name} and {sum(1 for _ in page.parent.rglob('*.html')) - 1} more pages in {page.parent.name}/")
+    return 0
+
+
+def _reproduce(given) -> int:
+    from unlearnkit import reproduce, results
+
+    (folder,) = results.folders(given.profile).values()
+    parts = [pair.partition("=") for pair in given.where]
+    for name, sign, value in parts:
+        if not (name and sign and value):
+            raise BadValue(f"--where takes NAME=VALUE, got {name + sign + value!r}")
+    where = {name: value for name, _, value in parts}
+    is_key = not where and len(given.what) >= 6 and set(given.what) <= set("0123456789abcdef")
+    wanted = reproduce.find_run(given.what, folder) if is_key else reproduce.find(given.what, where, folder)
+    found, what = reproduce.again(wanted)
+    print(f"{what}\n\n{reproduce.shown(found)}")
+    return int((found.state == "differs").any())
+
+
+def _readme(given) -> int:
+    from unlearnkit import paths, readme, results
+
+    file = paths.root() / "README.md"
+    text = file.read_text()
+    wrong = readme.stale(text)
+    for mark, now, then in wrong:
+        print(f"{mark}: {now} -> {then}")
+    if given.write and wrong:
+        results.write_whole(file, lambda path: path.write_text(readme.filled(text)))
+    marks = len(readme.MARKED.findall(text))
+    print(f"{marks} numbers, {len(wrong)} {'filled anew' if given.write else 'not as in the results'}")
+    return int(bool(wrong) and not given.write)
 
 
 if __name__ == "__main__":

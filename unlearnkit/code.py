@@ -114,10 +114,19 @@ def _is_docstring(node, body) -> bool:
 
 @functools.cache
 def version() -> str:
-    """The commit of a checkout, with -dirty if it has changes, else the package's version."""
-    command = ["git", "-C", str(HOME), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit of a checkout, with -dirty if a tracked file differs from it, else the package's version.
+
+    What a run writes does not count: all below results/ but the tuned values, which runs read.
+    """
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        found = _git("describe", "--always", "--abbrev=12")
+        changed = [line[3:].split(" -> ")[-1] for line in _git("status", "--porcelain", "-uno").splitlines()]
     except (OSError, subprocess.SubprocessError):
         return unlearnkit.__version__
-    return found.stdout.strip()
+    read = [name for name in changed if not name.startswith("results/") or name.startswith("results/tuned/")]
+    return found.strip() + ("-dirty" if read else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(HOME), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout

@@ -52,7 +52,7 @@ def run(stem: str, path: str, parameters: dict, key: str, environment: dict | No
         if finished(stem, key):
             return Outcome(key, "cached", time.monotonic() - start)
         with tempfile.TemporaryDirectory(prefix=f".{key}-", dir=parent) as beside:
-            error = _execute(Path(path), Path(beside), parameters)
+            error = execute(Path(path), Path(beside), parameters)
             seconds = time.monotonic() - start
             if error:
                 with contextlib.suppress(FileNotFoundError):  # a kernel that would not start leaves none
@@ -73,8 +73,11 @@ def choose_gpu() -> None:
             os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(name % gpus))
 
 
-def _execute(path: Path, out: Path, parameters: dict) -> str:
-    """ "" or what went wrong. papermill's own word is not enough: a killed kernel leaves cells that never ran."""
+def execute(path: Path, out: Path, parameters: dict) -> str:
+    """Run a notebook into the folder `out`; "" or what went wrong.
+
+    papermill's own word is not enough: a killed kernel leaves cells that never ran.
+    """
     import nbformat
     import papermill
     from traitlets.config import Config

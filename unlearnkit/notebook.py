@@ -69,7 +69,7 @@ def parameters(path: Path) -> dict[str, tuple[str, object]]:
     found = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.AnnAssign):
-            found[node.target.id] = (ast.unparse(node.annotation), ast.literal_eval(node.value))
+            found[node.target.id] = (ast.unparse(node.annotation), ast.literal_eval(node.value))  # type: ignore[union-attr]
     return found
 
 

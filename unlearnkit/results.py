@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from unlearnkit import code, paths
+from unlearnkit import code, paths, records
 from unlearnkit.errors import BadValue, StoreError
 from unlearnkit.store import provenance
 
@@ -74,13 +74,15 @@ def publish(
     to: str,
     notebook: str,
     parameters: Mapping,
-    runs: Sequence[str],
+    runs: pd.DataFrame | Sequence[str],
     roots: Sequence[Callable],
 ) -> list[str]:
     """Write a table (or a figure and its data) and its entry in the manifest; returns the files, relative to `to`.
 
-    to: the results folder, relative to the project; "" publishes nothing. runs: keys of the artefacts it was made from;
-    roots: the functions that made it, whose code then counts for freshness.
+    to: the results folder, relative to the project; "" publishes nothing. runs: what it was made from: the tidy score table,
+    or any other data frame with a column `run`, which is kept (unlearnkit.records); or, where the table names them row by
+    row or nothing else is known of them, the keys of the artefacts. roots: the functions that made it, whose code then
+    counts for freshness.
     """
     if not to:
         return []
@@ -96,23 +98,33 @@ def publish(
         write_whole(
             folder / files[1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
         )
-    entry = {
+    with FileLock(folder / ".manifest.lock"):
+        if isinstance(runs, pd.DataFrame):
+            files.append(records.write(runs, folder, write_whole))
+        entry = _entry(folder, files, data, runs, notebook, parameters, roots)
+        manifest = _manifest(folder) | {name: entry}
+        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
+        named = {file for other in manifest.values() for file in other["files"]}
+        for file in (folder / "scores").glob("*.parquet"):
+            if f"scores/{file.name}" not in named:  # of an earlier version of this result
+                file.unlink()
+    for f in files:
+        paths.note("output", os.path.relpath(folder / f, paths.root()))
+    return files
+
+
+def _entry(folder: Path, files: Sequence[str], data: pd.DataFrame, runs, notebook: str, parameters, roots) -> dict:
+    keys = runs["run"].unique() if isinstance(runs, pd.DataFrame) else runs
+    return {
         "notebook": notebook,
         "parameters": dict(parameters),
         "files": {f: _sha256(folder / f) for f in files},
         "rows": len(data),
-        "runs": sorted({key for keys in runs for key in keys.split()}),
+        "runs": sorted({key for several in keys for key in several.split()}),
         "sources": code.digests(roots),
         "tuned": _tuned(parameters),
         "made": provenance(),
     }
-    with FileLock(folder / ".manifest.lock"):
-        manifest = _manifest(folder)
-        manifest[name] = entry
-        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
-    for f in files:
-        paths.note("output", str((folder / f).relative_to(paths.root())))
-    return files
 
 
 def _json(manifest: Mapping) -> str:
@@ -163,13 +175,32 @@ def verify(folder: Path | None = None) -> list[tuple[str, str, str]]:
     state: "ok"; "stale" when code on its way changed since; "damaged" when a file is not what was written; "missing".
     """
     folder = folder or paths.root() / "results"
-    below = {"": folder} | {f"{m.parent.name}/": m.parent for m in sorted(folder.glob("*/manifest.json"))}
     found = []
-    for prefix, place in below.items():
-        manifest = _manifest(place)
-        names = sorted({*manifest, *(() if prefix else EXPECTED)})
-        found += [(prefix + name, *_state(place, manifest.get(name))) for name in names]
+    for profile, place in _folders(folder).items():
+        prefix, expected = (f"{profile}/", ()) if profile else ("", EXPECTED)
+        found += [(prefix + name, state, detail) for name, (_, state, detail) in states(place, expected).items()]
     return found
+
+
+def folders(profile: str = "") -> dict[str, Path]:
+    """{profile: its results folder}: of all that have published, or of one. Raises BadValue if that one has not."""
+    found = _folders(paths.root() / "results")
+    if not profile:
+        return found
+    one = {"small": found[""], "smoke": paths.runs() / "smoke"} | found
+    if profile not in one or not (one[profile] / "manifest.json").is_file():
+        raise BadValue(f"the profile {profile!r} has published nothing: run `unlearnkit study --profile {profile}`")
+    return {"" if profile == "small" else profile: one[profile]}
+
+
+def _folders(home: Path) -> dict[str, Path]:
+    return {"": home} | {m.parent.name: m.parent for m in sorted(home.glob("*/manifest.json"))}
+
+
+def states(folder: Path, expected: Sequence[str] = ()) -> dict[str, tuple[dict | None, str, str]]:
+    """{id: (entry of the manifest, state, detail)} of each expected and each listed result of one folder, sorted."""
+    manifest = _manifest(folder)
+    return {n: (manifest.get(n), *_state(folder, manifest.get(n))) for n in sorted({*manifest, *expected})}
 
 
 def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:

@@ -41,7 +41,7 @@ def fit_many(
     it can be saved at once. Raises what `fit` raises.
     """
     device = resolve_device(device)
-    workers = 1 if device.type == "cuda" else torch.get_num_threads()
+    workers = 1 if device.type == "cuda" else torch.get_num_threads()  # type: ignore[attr-defined]
     groups = _groups(models, samples, recipe, workers)
     results: list[nn.Module | None] = [None] * len(models)
     lock, before = threading.Lock(), torch.get_num_threads()
@@ -50,7 +50,7 @@ def fit_many(
         if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]], recipe):
             trained = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
         else:
-            trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)
+            trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)  # type: ignore[call-arg]
         for i, model in zip(group, trained, strict=True):
             results[i] = model
             if done:

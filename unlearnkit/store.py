@@ -196,6 +196,15 @@ class Store:
             yield
 
 
+def described(key: str) -> Mapping | None:
+    """The manifest of an artefact by its key alone, None if it is not in the cache. Its files are not looked at."""
+    folder = str(paths.cache())
+    for kind in os.listdir(folder) if os.path.isdir(folder) else ():
+        with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, kind, key, "manifest.json")) as file:
+            return json.load(file)
+    return None
+
+
 @contextlib.contextmanager
 def _explained(root: Path):
     try:

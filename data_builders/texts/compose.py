@@ -86,8 +86,8 @@ def compose(
 
 
 def _check(raw, targets: str, n_targets: int, copies: int, strength: float, side: str, train_size: int) -> None:
-    if targets not in Targets.__args__:
-        raise unknown("kind of targets", targets, Targets.__args__)
+    if targets not in Targets.__args__:  # type: ignore[attr-defined]
+        raise unknown("kind of targets", targets, Targets.__args__)  # type: ignore[attr-defined]
     check_side(side)
     if n_targets < 1:
         raise BadValue(f"n_targets must be at least 1, got {n_targets}")

@@ -9,8 +9,8 @@ Side = Literal["question", "answer", "both", "mixed"]
 
 
 def check_side(side: str) -> None:
-    if side not in Side.__args__:
-        raise unknown("side to paraphrase", side, Side.__args__)
+    if side not in Side.__args__:  # type: ignore[attr-defined]
+        raise unknown("side to paraphrase", side, Side.__args__)  # type: ignore[attr-defined]
 
 
 def arranged(first: tuple[str, str], questions: Sequence[str], answers: Sequence[str], n: int, side: str):

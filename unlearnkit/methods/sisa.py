@@ -40,7 +40,7 @@ def sisa(
             f"sisa: {shards} shards of {slices} slices need at least {shards * slices} samples that stay, and one of "
             f"each; there are {len(task.retain)}"
         )
-    recipe = replace(task.recipe, epochs=max(round(2 * task.recipe.epochs / (slices + 1)), 1))
+    recipe = replace(task.recipe, epochs=max(round(2 * task.recipe.epochs / (slices + 1)), 1))  # type: ignore[attr-defined]
     order = torch.randperm(len(data), generator=generator(seed, "shards"))
     members = []
     for number, shard in enumerate(order.chunk(shards)):

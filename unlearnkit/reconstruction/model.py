@@ -27,7 +27,7 @@ class SmallLinear(nn.Linear):
 def homogeneous(in_shape: tuple[int, int, int], n_classes: int, hidden: tuple[int, ...], scale: float) -> Classifier:
     """ReLU layers of these widths; only the first has a bias, so that weights times c are logits times a power of c."""
     widths = [prod(in_shape), *hidden]
-    layers = [nn.Flatten(), SmallLinear(*widths[:2], scale), nn.ReLU()]
+    layers = [nn.Flatten(), SmallLinear(*widths[:2], scale), nn.ReLU()]  # type: ignore[call-arg]
     for width, out in pairwise(widths[1:]):
         layers += [nn.Linear(width, out, bias=False), nn.ReLU()]
     return Classifier(nn.Sequential(*layers), nn.Linear(widths[-1], n_classes, bias=False))

@@ -56,7 +56,7 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                 for (i, folder), net, candidates in zip(stack, nets, found, strict=True):
                     task = load_task(models[i].cell)
                     sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
-                    known, info = known_samples(net, *sets, task.of("decoy"))
+                    known, info = known_samples(net, *sets, task.of("decoy"))  # type: ignore[call-arg]
                     save_file(known | {"x": candidates.x, "y": candidates.y}, folder / "candidates.safetensors")
                     publish(i, info | {"residual": candidates.residual})
 

@@ -1,0 +1,24 @@
+"""The study as a static site: `unlearnkit report`. No page asks any other host for anything.
+
+Everything on it is found: results by their manifests, notebooks and their runs by their folders, methods, metrics and data
+sets by their registries, claims in the README.
+"""
+
+from pathlib import Path
+
+from unlearnkit import paths
+from unlearnkit.report import sources
+from unlearnkit.report.site import Site
+
+
+def check(profile: str = "") -> list[str]:
+    """What speaks against a report of the results as they are, a line each: see unlearnkit.report.sources.problems."""
+    return sources.problems(sources.gather(profile))
+
+
+def build(out: Path | None = None, profile: str = "") -> Path:
+    """Write the site; returns its first page. What is stale, damaged or missing is marked on every page that shows it.
+
+    out: a folder, results/report if not given, whose pages are replaced.
+    """
+    return Site(out or paths.root() / "results" / "report", sources.gather(profile)).write()

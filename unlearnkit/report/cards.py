@@ -1,0 +1,124 @@
+"""Cards of all that is registered: methods, wrappers, metrics, data sets, and whatever registry is added."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import data_builders
+import unlearnkit
+from unlearnkit import paths, tuned
+from unlearnkit.errors import UnlearnkitError
+from unlearnkit.registry import Entry, Registry
+
+
+@dataclass
+class Card:
+    """What is said of one registered thing. tests: (test, file) pairs that name it; tuned: rows of tuned options."""
+
+    kind: str
+    name: str
+    summary: str
+    text: str
+    facts: dict[str, str]
+    options: list[dict]
+    contracts: list[tuple[str, str]]
+    tests: list[tuple[str, str]]
+    tuned: list[dict] = field(default_factory=list)
+
+
+def registries() -> dict[str, Registry]:
+    """{kind: registry} of all registries that a package of the project holds, the packages' own order."""
+    found: dict[str, Registry] = {}
+    for root in (unlearnkit, data_builders):
+        below = (m.name for m in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if m.ispkg)
+        for name in (*sorted(below), root.__name__):
+            if name != __package__:
+                held = vars(importlib.import_module(name)).values()
+                found |= {r.kind: r for r in held if isinstance(r, Registry)}
+    return found
+
+
+def cards(kind: str, registry: Registry) -> list[Card]:
+    """One card per entry, in the order of names."""
+    contracts, mentions = _contracts(kind), _mentions()
+    made = []
+    for name, entry in sorted(registry.items()):
+        tests = mentions.get(name, []) + mentions.get(entry.function.__module__, [])
+        facts = {k.replace("_", " "): _said(v) for k, v in entry.info.items() if not callable(v) and _said(v)}
+        card = Card(
+            kind, name, entry.summary, inspect.getdoc(entry.function) or "", facts, _options(entry), contracts, []
+        )
+        card.tests = sorted(dict.fromkeys(tests))
+        card.tuned = _tuned(name) if kind == "method" else []
+        made.append(card)
+    return made
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _options(entry: Entry) -> list[dict]:
+    rows = []
+    for row in entry.described():
+        search = row["search"]
+        limits = f"{search.low:g} to {search.high:g}{', logarithmic' if search.log else ''}" if search else ""
+        default = "" if row["default"] is inspect.Parameter.empty else repr(row["default"])
+        rows.append({**row, "default": default, "search": limits})
+    return rows
+
+
+def _tuned(method: str) -> list[dict]:
+    try:
+        return [row for row in tuned.listing() if row["method"] == method]
+    except UnlearnkitError:  # a damaged file: `unlearnkit verify` names it
+        return []
+
+
+def _contracts(kind: str) -> list[tuple[str, str]]:
+    """(contract, the defect that it guards against): those of unlearnkit.contracts* whose functions take such a thing."""
+    found = []
+    for module in pkgutil.iter_modules(unlearnkit.__path__, "unlearnkit."):
+        if module.name.startswith("unlearnkit.contracts"):
+            for contract in getattr(importlib.import_module(module.name), "CONTRACTS", ()):
+                if next(iter(inspect.signature(contract).parameters)) == kind:
+                    said = " ".join((inspect.getdoc(contract) or "").split())
+                    found.append((contract.__name__.replace("_", " "), said))
+    return found
+
+
+_known: dict[str, list[tuple[str, str]]] = {}
+
+
+def _mentions() -> dict[str, list[tuple[str, str]]]:
+    """{a name, or a module: (test, file) of the tests that are about it}: those whose code has the name as a string, or uses
+    what the file imports from the module. Empty where the tests are not there, as in an installed package."""
+    if not _known:
+        for path in sorted((paths.root() / "tests").glob("test_*.py")):
+            tree = ast.parse(path.read_text())
+            imported = {
+                alias.asname or alias.name: node.module
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.module
+                for alias in node.names
+            }
+            for test in tree.body:
+                if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                    for about in _about(test, imported):
+                        _known.setdefault(about, []).append((test.name[5:].replace("_", " "), path.name))
+    return _known
+
+
+def _about(test: ast.FunctionDef, imported: dict[str, str]) -> Iterator[str]:
+    for node in ast.walk(test):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Name) and node.id in imported:
+            yield imported[node.id]

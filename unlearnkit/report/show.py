@@ -1,0 +1,104 @@
+"""Tables as HTML cells: a number with its interval, text, what to sort by."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from unlearnkit.metrics import metrics
+from unlearnkit.records import names_a_run
+
+HIDDEN = ("run", "digests", "raw_digest")
+FEW = 40  # at most so many values for a column to be chosen by
+
+
+@dataclass(frozen=True)
+class Column:
+    """name; numbers: right-aligned; choice: few values, so that a reader may choose by them; title: what it means."""
+
+    name: str
+    numbers: bool
+    choice: bool
+    title: str
+
+
+def number(value: float) -> str:
+    """Two decimals where that says enough, three digits elsewhere."""
+    if value == 0 or math.isinf(value):
+        return f"{value:g}"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if 0.01 <= abs(value) < 100 else f"{value:.3g}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """ "0.93 [0.88, 0.98]"; "-" for what is masked or missing; a mean alone if it has no interval."""
+    if pd.isna(mean):
+        return "–"
+    if pd.isna(low):
+        return number(mean)
+    if all(float(v).is_integer() for v in (mean, low, high)) and abs(high) > 1:
+        digits = 0
+    else:
+        digits = 3 if 0 < max(abs(low), abs(high)) < 0.1 else 0 if max(abs(low), abs(high)) >= 1000 else 2
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def columns(table: pd.DataFrame) -> tuple[list[Column], dict[str, str]]:
+    """(the columns to show, {name: value} of those that are the same in every row). Bounds go with what they bound."""
+    bounds = {f"{c}{end}" for c in table for end in ("_low", "_high") if f"{c}{end}" in table}
+    chosen = [c for c in table if c not in bounds and c not in HIDDEN]
+    constant = {c: text(table[c].iloc[0]) for c in chosen if len(table) > 1 and table[c].map(str).nunique() == 1}
+    shown = [c for c in chosen if c not in constant] or chosen
+    found = []
+    for name in shown:
+        numbers = pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool
+        choice = names_a_run(table[name]) and not name.startswith("n_") and 1 < table[name].nunique() <= FEW
+        choice = choice and f"{name}_low" not in table and name not in ("n", "diverged") and _short(table[name])
+        found.append(Column(name, numbers, choice, _meaning(name)))
+    return found, {k: v for k, v in constant.items() if k not in {c.name for c in found}}
+
+
+def _short(column: pd.Series) -> bool:
+    return column.map(lambda v: len(str(v))).max() <= 40
+
+
+def _meaning(name: str) -> str:
+    """The summary of the metric that a column is named after."""
+    for guess in (
+        name,
+        name.replace("_", "-"),
+        *(name.removesuffix(f"_{r}") for r in ("retrain", "clean", "original")),
+    ):
+        for metric in (guess, guess.replace("_", "-")):
+            if metric in metrics:
+                return metrics[metric].summary
+    return ""
+
+
+def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[tuple[str, str]]]:
+    """Per row and column (text, what to sort by: "" for the text itself)."""
+    made = []
+    for column in shown:
+        name, low, high = column.name, f"{column.name}_low", f"{column.name}_high"
+        if low in table and high in table:
+            rows = zip(table[name], table[low], table[high])
+            made.append([(interval(*row), "" if pd.isna(row[0]) else f"{row[0]:.6g}") for row in rows])
+        elif column.numbers:
+            made.append([("", "") if pd.isna(v) else (number(v), f"{v:.6g}") for v in table[name]])
+        else:
+            made.append([(text(v), "") for v in table[name]])
+    return [list(row) for row in zip(*made)]
+
+
+def text(value: object) -> str:
+    """Of a value that names something: no zeros at its end."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def escape(value: object) -> str:
+    return html.escape(str(value), quote=True)

@@ -1,0 +1,107 @@
+"""What a report is made from: published results with their records, executed notebooks, and the README's claims."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from unlearnkit import paths, records, results
+
+TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score table
+
+
+@dataclass(frozen=True)
+class Result:
+    """One table or figure of one profile, as the manifest has it.
+
+    name: its id; profile: "" for that of results/ itself, else the folder below it, say real; state, detail: as of
+    unlearnkit.results.verify.
+    """
+
+    name: str
+    profile: str
+    folder: Path
+    entry: dict
+    state: str
+    detail: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.profile}/{self.name}" if self.profile else self.name
+
+    def file(self, ending: str) -> Path | None:
+        """Its .csv or .png below the results folder, if it has one that is there."""
+        names = [n for n in self.entry.get("files", ()) if n.endswith(ending)]
+        return self.folder / names[0] if names and (self.folder / names[0]).is_file() else None
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        return records.table(self.file(".csv"))
+
+    @cached_property
+    def record(self) -> pd.DataFrame | None:
+        return records.read(self.folder, self.entry)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row per run that is known by more than its key: see unlearnkit.records.runs."""
+        return pd.DataFrame({"run": []}) if self.record is None else records.runs(self.record)
+
+    @cached_property
+    def behind(self) -> list[list[str]]:
+        """For each row of its table the keys of the runs that it was made from, none where that is not recorded."""
+        if self.record is None and "run" not in self.table:
+            return [[] for _ in range(len(self.table))]
+        return records.behind(self.table, self.runs)
+
+    @cached_property
+    def by_run(self) -> pd.DataFrame | None:
+        """What was measured: one row per (metric, reference, group), one column per run; None without a tidy record."""
+        if self.record is None or not TIDY.issubset(self.record):
+            return None
+        once = self.record.drop_duplicates(["metric", "reference", "group", "run"])
+        return once.pivot(index=["metric", "reference", "group"], columns="run", values="value")
+
+    @cached_property
+    def executed(self) -> Path | None:
+        """The notebook as it was run for this result, if the run is still there: its outputs are this result's files."""
+        wanted = {f"{(self.folder / name).relative_to(paths.root())}": d for name, d in self.entry["files"].items()}
+        for manifest in sorted((paths.runs() / self.entry["notebook"]).glob("*/manifest.json")):
+            outputs = json.loads(manifest.read_text())["outputs"]
+            if wanted.items() <= outputs.items():
+                return manifest.parent / "notebook.ipynb"
+        return None
+
+
+def gather(profile: str = "") -> list[Result]:
+    """All results, those that are expected and missing included, tables before figures."""
+    found = []
+    for name, folder in results.folders(profile).items():
+        expected = results.EXPECTED if not name else ()
+        for key, (entry, state, detail) in results.states(folder, expected).items():
+            found.append(Result(key, name, folder, entry or {}, state, detail))
+    return sorted(found, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))
+
+
+def _natural(name: str) -> tuple:
+    head, _, tail = name.partition("-")
+    return (int(head[1:]) if head[1:].isdigit() else 99, tail)
+
+
+def problems(found: Sequence[Result]) -> list[str]:
+    """A line for each result that is missing, damaged or stale, and for each profile whose results come from more than one
+    version of the code or of a library: numbers that stand beside each other should be comparable."""
+    lines = [f"{r.label}: {r.state}: {r.detail}" for r in found if r.state != "ok"]
+    for profile in dict.fromkeys(r.profile for r in found):
+        made = {r.label: r.entry["made"] for r in found if r.profile == profile and r.entry}
+        for what in ("code", "python", *sorted({lib for m in made.values() for lib in m["libraries"]})):
+            versions: dict[str, list[str]] = {}
+            for label, m in made.items():
+                versions.setdefault(str(m[what] if what in m else m["libraries"].get(what)), []).append(label)
+            if len(versions) > 1:
+                parts = "; ".join(f"{version} ({', '.join(labels)})" for version, labels in versions.items())
+                lines.append(f"{profile or 'small'}: mixed versions of {what}: {parts}; run `make study`")
+    return lines
