@@ -1,7 +1,7 @@
 """Which images are the targets, which are decoys, and what else there is to train on."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -48,8 +48,8 @@ def draw(
     "ids" from the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones
     are the decoys, and the test set holds what stays.
     """
-    if targets not in Targets.__args__:
-        raise unknown("kind of targets", targets, Targets.__args__)
+    if targets not in get_args(Targets):
+        raise unknown("kind of targets", targets, get_args(Targets))
     if which and targets not in ("ids", "backdoor", *WHOLE):
         raise BadValue(
             "`which` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "

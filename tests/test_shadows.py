@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from unlearnkit import figures, references, study, unlearned
 from unlearnkit.cell import cells
+from unlearnkit.domain import DOMAINS, IMAGE
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.methods import methods
 from unlearnkit.metrics.ensembles import histogram_kl, lira_accuracy
@@ -179,7 +180,7 @@ def test_methods_that_diverge_are_counted_and_too_many_stop(grid, monkeypatch):
 
 
 def test_a_reference_that_diverges_costs_its_draw_alone(grid, monkeypatch):
-    real, (cell,) = references.fit_many, grid
+    real, (cell,) = IMAGE.fit_many, grid
     bad = references.derive(cell.seed, "retrain", "3")
 
     def fit_many(models, samples, recipe, *, seeds, **more):
@@ -187,7 +188,7 @@ def test_a_reference_that_diverges_costs_its_draw_alone(grid, monkeypatch):
             raise NonFiniteLoss("the loss is not finite")
         return real(models, samples, recipe, seeds=seeds, **more)
 
-    monkeypatch.setattr(references, "fit_many", fit_many)
+    monkeypatch.setitem(DOMAINS, "image", replace(IMAGE, fit_many=fit_many))
     world = members(cell, "clean", 5, reference=True)
     assert [m is None for m in world] == [False, False, False, True, False]
     assert margins(world).isnan().all(1).tolist() == [False, False, False, True, False]

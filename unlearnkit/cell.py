@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from unlearnkit.errors import BadValue, unknown
 from unlearnkit.registry import check_type
@@ -68,7 +68,7 @@ def cells(
     recipe: Mapping | Recipe | None = None,
     also: Iterable[Mapping] = (),
     *,
-    of: type = Cell,
+    of: type[Any] = Cell,
     **values,
 ) -> list:
     """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.

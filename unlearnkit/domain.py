@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,19 +37,19 @@ class Domain:
     """
 
     name: str
-    task_artefact: Callable[[object], Artefact]
-    load_task: Callable[[object], object]
-    read_task: Callable[[str], object]
-    training_set: Callable[[object, str], object]
-    request: Callable[[object], Request]
-    model: Callable[[object, int], nn.Module]
-    model_params: Callable[[object], dict]
-    model_code: Callable[[object], tuple]
+    task_artefact: Callable[[Any], Artefact]
+    load_task: Callable[[Any], Any]
+    read_task: Callable[[str], Any]
+    training_set: Callable[[Any, str], Any]
+    request: Callable[[Any], Request]
+    model: Callable[[Any, int], nn.Module]
+    model_params: Callable[[Any], dict]
+    model_code: Callable[[Any], tuple]
     fit_many: Callable
     training: tuple
     take: Callable[..., dict[str, dict[str, Tensor]]]
-    seen_by: Callable[[object], tuple]
-    evidence: Callable[[Mapping, object, Mapping], Evidence]
+    seen_by: Callable[[Any], tuple]
+    evidence: Callable[[Mapping, Any, Mapping], Evidence]
 
 
 def _image_training_set(cell: Cell, reference: str) -> Samples:

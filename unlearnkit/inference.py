@@ -46,7 +46,7 @@ def over(
         for layer in heads(net):
             layer.register_forward_hook(_in_fp32)
     batches = x.split(batch_size)
-    if device.type != "cpu" or min(len(batches), torch.get_num_threads()) == 1:
+    if device.type != "cpu" or min(len(batches), torch.get_num_threads()) == 1:  # type: ignore[attr-defined]
         parts = [_run(net, read, batch, device, precision) for batch in batches]
     else:
         parts = _spread(net, read, batches, device, precision)

@@ -156,5 +156,5 @@ def _in_order(far: pd.DataFrame) -> pd.DataFrame:
 def _taus(part: pd.DataFrame, by: str, first: str, second: str) -> pd.Series:
     """Kendall's tau-b of the orders by two values of the column `by`, by seed. part: of one condition."""
     wide = part.pivot(index="method", columns=[by, "seed"], values="distance")
-    return pd.Series({s: kendall(*(wide[one, s].to_numpy() for one in (first, second)), np.ones((1, len(wide))))[0]
-                      for s in part.seed.unique()})  # fmt: skip
+    seeds, once = part.seed.unique(), np.ones((1, len(wide)))
+    return pd.Series({s: kendall(wide[first, s].to_numpy(), wide[second, s].to_numpy(), once)[0] for s in seeds})

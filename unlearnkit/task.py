@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 import torch
@@ -82,7 +83,7 @@ class Request:
     forget: Samples
     retain: Samples
     n_classes: int
-    recipe: object = None
+    recipe: Any = None
     validation: Samples | None = None
 
     def __post_init__(self):

@@ -117,11 +117,11 @@ def scored(
         n = max(at_once // int(tokens.stop[order[-1]]), 1)  # the longest first
         batches.append(order[-n:])
         order = order[:-n]
-    workers = min(torch.get_num_threads(), WORKERS, len(batches)) if device.type == "cpu" else 1
+    workers = min(torch.get_num_threads(), WORKERS, len(batches)) if device.type == "cpu" else 1  # type: ignore[attr-defined]
     mine, before = threading.local(), torch.get_num_threads()
 
     def start() -> None:
-        torch.set_num_threads(1 if device.type == "cpu" else before)
+        torch.set_num_threads(1 if device.type == "cpu" else before)  # type: ignore[attr-defined]
         mine.net = copy.deepcopy(net) if workers > 1 else net  # a pass hooks its model
 
     try:

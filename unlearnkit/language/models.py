@@ -15,6 +15,7 @@ from unlearnkit.compute import derive
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.language.tokens import Tokens
 from unlearnkit.models import Made
+from unlearnkit.models import n_parameters
 from unlearnkit.registry import Entry, Registry
 
 HF = "hf:"
@@ -92,7 +93,7 @@ class LanguageModel(Made):
         if self.tied:
             raise NotApplicable("the head of this model shares its weights with the embedding: it has no last block")
         layers = [m for m in self.net.modules() if isinstance(m, nn.ModuleList)]
-        decoder = list(max(layers, key=lambda m: sum(p.numel() for p in m.parameters())))
+        decoder = list(max(layers, key=n_parameters))
         inside = {id(m) for block in decoder for m in block.modules()}
         norms = [
             m

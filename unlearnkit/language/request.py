@@ -25,7 +25,7 @@ class TextRequest(Request):
         """Texts have no classes."""
         return []
 
-    def logits(self, model: nn.Module, batch: Tokens) -> Tensor:
+    def logits(self, model: nn.Module, batch: Tokens) -> Tensor:  # type: ignore[override]
         """(answer tokens, vocabulary) float32, in the recipe's precision."""
         with autocast(batch.ids.device, getattr(self.recipe, "precision", "fp32")):
             return model(batch).float()
@@ -34,7 +34,7 @@ class TextRequest(Request):
         """Negative log-likelihood of each answer token, (answer tokens,), nats."""
         return F.cross_entropy(self.logits(model, batch), batch.y, reduction="none")
 
-    def losses(self, model: nn.Module, batch: Tokens) -> Tensor:
+    def losses(self, model: nn.Module, batch: Tokens) -> Tensor:  # type: ignore[override]
         """Mean negative log-likelihood of each sample's answer tokens, (n,), nats per token: normalised by length."""
         return batch.mean(self.token_losses(model, batch))
 

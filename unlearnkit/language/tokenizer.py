@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from data_builders.texts import RawTexts
 from unlearnkit.errors import BadValue
@@ -27,7 +28,7 @@ VOCABULARY = 1024  # ours: 31 tokens for the average pair of `fictional`; with 2
 class Tokenizer:
     """backend: a tokenizers.Tokenizer; end: the id of the end token; first: ids that every text begins with, if any."""
 
-    backend: object
+    backend: Any  # of the tokenizers library
     end: int
     first: tuple[int, ...] = ()
 

@@ -104,7 +104,7 @@ def fit_many(
     """
     device = resolve_device(device)
     lock, before = threading.Lock(), torch.get_num_threads()
-    workers = 1 if device.type == "cuda" else before
+    workers = 1 if device.type == "cuda" else before  # type: ignore[attr-defined]
 
     def run(i: int) -> nn.Module:
         model = fit_lm(models[i], samples[i], recipe, seed=seeds[i], device=str(device))

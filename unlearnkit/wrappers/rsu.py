@@ -123,7 +123,7 @@ def _check(method: Callable, own: Request, steps: int) -> None:
     """Raises NotApplicable where the method did not take just its turn's share of its budget."""
     entry = getattr(method, "func", method)
     name, anew = getattr(entry, "name", "the base"), getattr(entry, "info", {}).get("starts_anew", False)
-    forget, retain = own.forget.tally, own.retain.tally
+    forget, retain = own.forget.tally, own.retain.tally  # type: ignore[attr-defined]
     if anew:
         raise NotApplicable(f"rsu: {name} starts from new weights, so that nothing is carried from batch to batch")
     if steps > forget.steps + retain.steps:
