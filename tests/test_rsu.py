@@ -18,6 +18,7 @@ from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.methods import methods
 from unlearnkit.rankers import rankers
+from unlearnkit.registry import Entry
 from unlearnkit.task import Samples
 from unlearnkit.turns import Turn, steps
 from unlearnkit.wrappers.rsu import Order, partition, rsu
@@ -245,10 +246,14 @@ def test_to_first_order_each_target_is_pushed_as_far_as_by_the_base_alone(reques
     torch.testing.assert_close(parts.bias, whole.bias)
 
 
-def test_ranking_is_no_part_of_the_cost(models, request_):
-    """32 shadow models are trained, or read."""
+def test_ranking_is_no_part_of_the_cost(models, request_, monkeypatch):
+    def trains(model, task, *, seed, device="auto"):
+        """A ranker that fine-tunes before it says anything."""
+        return rankers["loss"](methods["finetune"](model, task, seed=seed, epochs=1), task, seed=seed)
+
+    monkeypatch.setitem(rankers._entries, "trains", Entry("ranker", "trains", trains))
     with measured() as cost:
-        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, by="lira_online")
+        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, by="trains")
     with measured() as alone:
         methods["finetune"](models["original"], request_, seed=0, epochs=1)
     assert cost.steps == alone.steps
