@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from unlearnkit.compute import derive
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.language.tokens import Tokens
-from unlearnkit.models import Made
-from unlearnkit.models import n_parameters
+from unlearnkit.models import Made, n_parameters
 from unlearnkit.registry import Entry, Registry
 
 HF = "hf:"
