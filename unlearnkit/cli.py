@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unlearnkit.errors import BadValue, UnlearnkitError
 
-LISTS = ("methods", "metrics", "datasets", "kinds", "models", "notebooks")
+LISTS = ("methods", "metrics", "rankers", "datasets", "kinds", "models", "notebooks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,6 +156,8 @@ def _registered(what: str) -> list[dict]:
         from unlearnkit.methods import methods as registry
     elif what == "metrics":
         from unlearnkit.metrics import metrics as registry
+    elif what == "rankers":
+        from unlearnkit.rankers import rankers as registry
     elif what == "models":
         from unlearnkit.models import models as registry
     elif what == "kinds":

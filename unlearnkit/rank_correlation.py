@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from unlearnkit.summary import LEVEL
+from unlearnkit.summary import LEVEL, mean_interval
 
-ROUNDS = 1000  # of the bootstrap
+ROUNDS = 500  # of the bootstrap
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
@@ -39,6 +39,24 @@ def partial_spearman(a, b, given) -> np.ndarray:
     return _cosine(a, b)
 
 
+def partial_given_two(a, b, first, second) -> np.ndarray:
+    """`partial_spearman` where what is held fixed is known from two noisy measurements alone, along the last axis.
+
+    Their mean held fixed leaves some of it free, and what a and b both owe to it then passes for a correlation of their
+    own. Here their correlations with it are divided by the root of its reliability, 2 r / (1 + r) with r that of the two
+    measurements (Spearman and Brown), before it is taken out. NaN where the noise explains it all: r at 0 or below, or a
+    corrected correlation at 1. Source: Stouffer 1936, on partial correlation with an unreliable variable; on ranks: ours.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    r, given = spearman(first, second), (first + second) / 2
+    ab, ac, bc = spearman(a, b), spearman(a, given), spearman(b, given)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reliability = np.where(r > 0, 2 * r / (1 + r), np.nan)
+        left = (1 - ac**2 / reliability) * (1 - bc**2 / reliability)
+        known = (ac**2 < reliability) & (bc**2 < reliability)
+        return np.clip(np.where(known, (ab - ac * bc / reliability) / np.sqrt(left), np.nan), -1, 1)
+
+
 def over_samples(
     statistic: Callable[..., np.ndarray], seeds: Sequence[Sequence[np.ndarray]], rounds: int = ROUNDS
 ) -> tuple[float, float]:
@@ -50,3 +68,19 @@ def over_samples(
         total += statistic(*(np.asarray(column)[rows] for column in columns))
     low, high = np.nanquantile(total, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]) if np.isfinite(total).any() else (np.nan,) * 2
     return float(low / len(seeds)), float(high / len(seeds))
+
+
+def over_seeds(
+    statistic: Callable[..., np.ndarray], seeds: Sequence[Sequence[np.ndarray]]
+) -> dict[str, float | int | None]:
+    """{mean, low, high, n, low_samples, high_samples, samples}: statistic(*columns) of each seed, its mean over seeds with a
+    t interval, and with one over samples (`over_samples`); samples: of all seeds together. Seeds in which it is undefined
+    (a column is constant) are left out, and n says how many are not."""
+    values = [float(statistic(*columns)) for columns in seeds]
+    known = [columns for columns, value in zip(seeds, values, strict=True) if np.isfinite(value)]
+    if not known:
+        empty = dict.fromkeys(("mean", "low", "high", "low_samples", "high_samples"))
+        return empty | {"n": 0, "samples": 0}
+    low, high = over_samples(statistic, known)
+    found = mean_interval([v for v in values if np.isfinite(v)])
+    return found | {"low_samples": low, "high_samples": high, "samples": sum(len(columns[0]) for columns in known)}

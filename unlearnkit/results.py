@@ -42,6 +42,12 @@ EXPECTED = (
     "T8-contrasts",
     "T8-influence",
     "F13",
+    "F11",
+    "F12",
+    "F12-copies",
+    "T8-proxies",
+    "T8-difficulty",
+    "T8-copies",
 )
 
 

@@ -1,0 +1,181 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from unlearnkit import figures
+from unlearnkit.cell import cells
+from unlearnkit.difficulty import FLOOR, difficulty, t8_copies, t8_difficulty, with_risk
+from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.proxies import ITSELF, t8_proxies
+from unlearnkit.risk import mixed_memorisation, risks
+from unlearnkit.study import load_task
+from unlearnkit.summary import CELL
+
+SMALL = {"n_targets": 12, "train_size": 120, "pool": 300, "recipe": {"epochs": 4}}
+NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("risk")
+
+
+@pytest.fixture(autouse=True)
+def _shared_cache(_own_folders, _one_cache, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(_one_cache))
+
+
+@pytest.fixture
+def grid():
+    return cells(seeds=2, targets="canary", copies=0, **SMALL)
+
+
+def test_risks_are_one_row_per_sample_ranker_and_half(grid):
+    table = risks(grid, NAMES, 8)
+    assert not table.duplicated(["seed", "sample", "ranker", "half"]).any() and table.value.notna().all()
+    found = table.groupby(["ranker", "group", "half"]).size().unstack(["ranker", "group"])
+    assert (found["loss"].loc[""] == 24).all() and (found["lira_online"] == 24).all().all()
+    assert "decoy" not in found["forgetting_events"]  # it takes a training that they were in
+    for cell, (_, part) in zip(grid, table.groupby("seed")):
+        rows = set(part[part.group == "decoy"]["sample"])
+        assert rows == set(load_task(cell).index("decoy").tolist())
+    assert table.run.nunique() == 2
+    again = risks(grid, NAMES, 8)
+    pd.testing.assert_frame_equal(table, again)
+    assert risks(grid, NAMES, 4).half.unique().tolist() == [""]  # halves of two could fit no Gaussians
+    everything = risks(grid[:1], ["loss"], 4, ["target", "similar", "filler", "decoy"])
+    assert everything.group.value_counts().to_dict() == {"filler": 108, "target": 12, "decoy": 12}
+
+
+def test_bad_risks_say_so_before_anything_is_trained(grid):
+    with pytest.raises(UnknownName, match="lira_online"):
+        risks(grid, ["lira_onlin"])
+    with pytest.raises(BadValue, match="even and at least 4"):
+        risks(grid, NAMES, 7)
+    with pytest.raises(BadValue, match="groups: test is none of"):
+        risks(grid, NAMES, 8, ["target", "test"])
+
+
+def made(n=40, seeds=3, noise=0.5) -> pd.DataFrame:
+    """Risks of which the proxy `loss` knows as much as each half does, and `entropy` nothing."""
+    g, rows = np.random.default_rng(0), []
+    of = dict.fromkeys(CELL, 0)
+    for seed in range(seeds):
+        true = g.normal(size=n)
+        for ranker, half, value in (
+            ("lira_online", "", true),
+            ("lira_online", "0", true + noise * g.normal(size=n)),
+            ("lira_online", "1", true + noise * g.normal(size=n)),
+            ("loss", "", np.exp(true + noise * g.normal(size=n))),
+            ("entropy", "", g.normal(size=n)),
+        ):
+            rows.append(
+                pd.DataFrame({"sample": range(n), "ranker": ranker, "half": half, "value": value, "seed": seed})
+            )
+    return pd.concat(rows, ignore_index=True).assign(group="target", run="x", **of)
+
+
+def test_proxies_are_judged_beside_the_measure_itself():
+    table = t8_proxies(made(), ["lira_online"]).set_index("ranker")
+    assert set(table.index) == {"loss", "entropy", ITSELF}
+    expected = 6 / np.pi * np.arcsin(1 / np.sqrt(1.25) / 2)
+    assert table.rho["loss"] == pytest.approx(expected, abs=0.08)
+    assert table.rho_low_samples["entropy"] < 0 < table.rho_high_samples["entropy"]
+    rho = table.rho[ITSELF]
+    assert table.full[ITSELF] == pytest.approx(2 * rho / (1 + rho)) and np.isnan(table.full["loss"])
+    assert (table.n == 3).all() and (table.samples == 120).all()
+    with pytest.raises(BadValue, match="'memorisation' is no measure of these risks: known are lira_online"):
+        t8_proxies(made(), ["memorisation"])
+
+
+def test_difficulty_against_other_seeds(grid):
+    found = difficulty(grid, ["finetune", "unsir"], n_retrains=2)  # unsir forgets whole classes
+    assert set(found.method) == {FLOOR, "finetune"} and len(found) == 2 * 2 * 12
+    assert found.groupby(["seed", "sample"]).headroom.nunique().max() == 1
+    assert (found.headroom != found.shared_headroom).all()
+    assert (found.signed.abs() <= found.difficulty + 1e-9).all()
+    with pytest.raises(BadValue, match="n_retrains"):
+        difficulty(grid, ["finetune"], n_retrains=1)
+    table = risks(grid, NAMES, 8)
+    joined = with_risk(found, table, "lira_online")
+    assert len(joined) == len(found)
+    one = joined[(joined.seed == 1) & (joined.method == "finetune")].set_index("sample").risk
+    same = table[(table.ranker == "lira_online") & (table.half == "") & (table.group == "target") & (table.seed == 1)]
+    assert one.to_dict() == same.set_index("sample").value.to_dict()
+    with pytest.raises(BadValue, match="no risks by 'rmia'"):
+        with_risk(found, table, "rmia")
+
+
+def planted(slope: float, n=200, seeds=3) -> pd.DataFrame:
+    """The true headroom grows with risk; difficulty is this headroom, plus slope x risk. Each set of retrained models adds
+    noise of its own to what is measured by it."""
+    g, parts = np.random.default_rng(0), []
+    for seed in range(seeds):
+        risk = g.normal(size=n)
+        true = risk + 0.7 * g.normal(size=n)
+        mine, one, other = g.normal(size=(3, n))
+        hard = true + slope * risk + mine + 0.3 * g.normal(size=n)
+        columns = {"risk": risk, "headroom_0": true + one, "headroom_1": true + other, "moved": true}
+        columns |= {"headroom": true + (one + other) / 2, "shared_headroom": true + mine}
+        for method, value in (("harsh", hard), (FLOOR, g.normal(size=n))):
+            parts.append(
+                pd.DataFrame(columns | {"difficulty": value, "method": method, "seed": seed, "sample": range(n)})
+            )
+    return pd.concat(parts, ignore_index=True).assign(**dict.fromkeys(CELL, 0))
+
+
+def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
+    rho = {}
+    for slope in (0.0, 1.5):
+        table = t8_difficulty(planted(slope)).set_index(["method", "question"])
+        rho[slope] = table.loc["harsh"].rho
+        assert table.loc["harsh"].beyond_floor_low["difficulty"] > 0.2 and abs(table.rho[FLOOR, "difficulty"]) < 0.15
+        assert ("harsh", "headroom") not in table.index and table.rho[FLOOR, "headroom"] > 0.5
+        assert (table.n == 3).all() and (table.samples == 600).all()
+    assert rho[0.0]["difficulty"] > 0.4 and rho[0.0]["difficulty | headroom"] > 0.12  # noise left it free
+    assert abs(rho[0.0]["difficulty | headroom, corrected"]) < 0.1
+    assert rho[1.5]["difficulty | headroom, corrected"] > 0.3
+    assert rho[0.0]["difficulty | shared headroom"] < 0.1
+
+
+def test_copies_are_compared_with_the_same_targets():
+    grid = cells(seeds=2, targets="canary", copies=[0, 3], **SMALL)
+    table = t8_copies(difficulty(grid, [], n_retrains=2), risks(grid, ["lira_online"], 4)).set_index(
+        ["quantity", "group", "copies"]
+    )
+    assert set(table.index.get_level_values("quantity")) == {
+        "risk: lira_online", "headroom", f"difficulty: {FLOOR}", f"signed: {FLOOR}"
+    }  # fmt: skip
+    first, later = (table.loc["headroom", "target", m] for m in (0, 3))
+    assert first.change == 0 and later.change == pytest.approx(later.value - first.value)
+    assert (table.n == 2).all()
+
+
+def test_figures_show_their_data():
+    risks_ = made()
+    figure, data = figures.f11(risks_, t8_proxies(risks_, ["lira_online"]))
+    assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "one half", "other half"} <= set(data)
+    assert [t.get_text() for t in figure.axes[2].get_yticklabels()][-1] in (ITSELF, "loss")  # the best on top
+    table = t8_difficulty(planted(0.0, n=20, seeds=2))
+    figure, data = figures.f12(table)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [FLOOR, "harsh"] and data is table
+    copies = pd.DataFrame({"targets": "random", "copies": [0, 5] * 2, "quantity": ["headroom"] * 2 + ["signed: x"] * 2})
+    copies = copies.assign(group="target", value=1.0, value_low=None, value_high=None)
+    figure, data = figures.f12_copies(copies)
+    assert set(data.quantity) == {"headroom"} and len(figure.axes) == 1
+
+
+def test_mixed_memorisation_holds_the_most_memorised_and_takes_no_test_image():
+    (cell,) = cells(seeds=1, targets="canary", copies=0, **SMALL)
+    mixed = mixed_memorisation(cell, 9, 8)
+    assert mixed.targets == "ids" and len(set(mixed.which)) == 9 and mixed == mixed_memorisation(cell, 9, 8)
+    task = load_task(cell)
+    memorised = risks([cell], ["memorisation"], 8, ["target", "filler"]).query("half == ''").set_index("sample").value
+    source = pd.Series(task.source.numpy())[memorised.index]
+    value = pd.Series(memorised.to_numpy(), index=source.to_numpy())
+    assert value[mixed.which[:3]].min() >= value.drop(mixed.which[:3]).max() - 1e-6
+    assert value[mixed.which[6:]].mean() < value[mixed.which[3:6]].mean() < value[mixed.which[:3]].mean()
+    assert sorted(load_task(mixed).source[load_task(mixed).index("target")].tolist()) == sorted(mixed.which)
+    for wrong in (2, 120):
+        with pytest.raises(BadValue, match="n_targets must be at least 3"):
+            mixed_memorisation(cell, wrong, 8)
