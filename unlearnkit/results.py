@@ -63,6 +63,8 @@ EXPECTED = (
     "T9-orders",
     "F14",
     "T10",
+    "T7",
+    "F8",
 )
 
 
