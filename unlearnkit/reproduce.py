@@ -17,6 +17,7 @@ import pandas as pd
 
 from unlearnkit import notebook, paths, records, results
 from unlearnkit.errors import BadValue, UnlearnkitError, unknown
+from unlearnkit.study import BASELINES, INITIAL
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-5  # "the same number": stacked and single training differ by less, other samples by more
 CLOCK = ("RTE", "seconds", "peak_mib")  # what depends on the machine and the hour: shown, never judged
@@ -57,7 +58,7 @@ def find(name: str, where: Mapping[str, str], folder: Path) -> Wanted:
         if "seed" not in runs:
             raise BadValue(f"{name} keeps no record of single seeds: leave seed={seed} out to make the whole row again")
         runs = records.select(runs, {"seed": str(seed)}, f"this row of {name}")
-    known = {c: row[c] for c in _naming(table) if row[c] != ""}
+    known = {c: row[c] for c in (*_naming(table), *asked) if row[c] != ""}
     return Wanted(name, folder, entry, known | _common(runs), runs, row if seed is None else None)
 
 
@@ -77,9 +78,15 @@ def find_run(key: str, folder: Path) -> Wanted:
 
 
 def _naming(table: pd.DataFrame) -> list[str]:
-    """The columns by which rows of a table can be selected."""
-    no = ("run", "digests", "n", "diverged")
-    return [c for c in table if c not in no and f"{c}_low" not in table and records.names_a_run(table[c])]
+    """The columns that say what a row is about: words, and the numbers of a cell."""
+    words = [c for c in table if not pd.api.types.is_numeric_dtype(table[c]) or c in records.NUMBERS]
+    return [c for c in words if c not in ("run", "digests") and f"{c}_low" not in table]
+
+
+def _measured(table: pd.DataFrame) -> list[str]:
+    """Further columns, in case that those of `_naming` do not tell two rows apart."""
+    ends = {f"{c}{end}" for c in table for end in ("_low", "_high")}
+    return [c for c in table if c not in {*_naming(table), *ends, "run", "digests"} and f"{c}_low" not in table]
 
 
 def _common(runs: pd.DataFrame) -> dict[str, object]:
@@ -89,7 +96,7 @@ def _common(runs: pd.DataFrame) -> dict[str, object]:
 
 def _differences(rows: pd.DataFrame, most: int = 20) -> str:
     """The rows by the columns in which they differ and that a selection can name."""
-    differ = [c for c in _naming(rows) if rows[c].map(str).nunique() > 1]
+    differ = [c for c in _naming(rows) if rows[c].map(str).nunique() > 1] or _measured(rows)[:1]
     lines = [
         " ".join(shlex.quote(f"{c}={records.said(row[c])}") for c in differ) for _, row in rows.head(most).iterrows()
     ]
@@ -98,9 +105,8 @@ def _differences(rows: pd.DataFrame, most: int = 20) -> str:
 
 def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:
     """What to type to make each row of a table again: the fewest columns that tell it from all others."""
-    named = _naming(table)
-    words = pd.DataFrame({c: table[c].map(records.said) for c in named})
-    order = sorted(named, key=lambda c: (c != "method", -words[c].nunique()))
+    words = table.map(records.said)
+    order = sorted(_naming(table), key=lambda c: (c != "method", -words[c].nunique())) + _measured(table)
     chosen: list[list[str]] = [[] for _ in range(len(table))]
     groups = {0: list(range(len(table)))}  # rows that are not told apart yet
     for column in order:
@@ -122,17 +128,21 @@ def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:
 
 def narrowed(path: Path, given: Mapping, where: Mapping[str, object], seeds: Sequence[int] = ()) -> dict:
     """Parameters for a notebook that makes little more than what `where` selects: those that are named after a column, or
-    its plural, or "at_" and a column, take its value; lists of further conditions keep those that do not contradict it.
-    seeds: which are needed; a notebook that takes their number makes 0, 1, ... up to the last of them."""
+    its plural, take its value if it is one of theirs, or they are empty and so take all; those named "at_" and a column
+    take it always; lists of further conditions keep those that do not contradict it. seeds: which are needed; a notebook
+    that takes their number makes 0, 1, ... up to the last of them."""
     declared = notebook.parameters(path)
     plain = {k: v.item() if hasattr(v, "item") else v for k, v in where.items() if k != "seed"}
     found = {k: v for k, v in given.items() if k in declared and k != "publish"}
     for name, (hint, default) in declared.items():
         column = next((c for c in plain if name in (c, f"{c}s", f"at_{c}")), None)
         if column is not None:
-            value = _as(hint, plain[column])
-            if value is not None:
-                found[name] = value
+            # a reference model is no method to ask for: it is made beside whichever is
+            value = "retrain" if column == "method" and plain[column] in (*BASELINES, INITIAL) else plain[column]
+            before = found.get(name, default)
+            several = before if isinstance(before, list) else [before]
+            if name == f"at_{column}" or before == [] or any(records.same(v, value) for v in several):
+                found[name] = _as(hint, value)
         elif hint == "list[dict]":
             conditions = found.get(name, default)
             found[name] = [_narrow(c, plain) for c in conditions if _agrees(c, plain)]
@@ -142,15 +152,10 @@ def narrowed(path: Path, given: Mapping, where: Mapping[str, object], seeds: Seq
 
 
 def _as(hint: str, value: object):
-    """A value for a parameter of this annotation, None if it cannot hold it."""
+    """A value as a parameter of this annotation holds it."""
     if hint.startswith("list["):
-        one = _as(hint[5:-1], value)
-        return None if one is None else [one]
-    if hint == "int":
-        return int(value) if isinstance(value, int | float) else None
-    if hint == "float":
-        return float(value) if isinstance(value, int | float) else None
-    return str(value) if hint == "str" else None
+        return [_as(hint[5:-1], value)]
+    return {"int": int, "float": float, "str": str}.get(hint, lambda v: v)(value)
 
 
 def _agrees(condition: Mapping, where: Mapping) -> bool:
@@ -183,9 +188,10 @@ def again(wanted: Wanted) -> tuple[pd.DataFrame, str]:
     parameters = narrowed(path, wanted.entry["parameters"], wanted.where, seeds)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as beside, _settings(beside):
         published = Path(beside) / "results"
-        if error := job.execute(path, Path(beside), parameters | {"publish": str(published)}):
-            raise UnlearnkitError(f"{path.name} failed with {parameters}:\n{error}")
-        entry = results.states(published)[wanted.name][0]
+        error = job.execute(path, Path(beside), parameters | {"publish": str(published)})
+        entry = results.states(published, [wanted.name])[wanted.name][0]
+        if entry is None:  # what a notebook says of the whole, after it has published, may not hold for a part
+            raise UnlearnkitError(f"{path.name} published no {wanted.name} with {parameters}:\n{error}")
         record = records.read(published, entry)
         table = records.table(published / next(f for f in entry["files"] if f.endswith(".csv")))
     parts = [_of_runs(wanted, record)] if record is not None and len(wanted.runs) and "value" in record else []
@@ -214,22 +220,20 @@ class _settings:
 
 
 def _of_runs(wanted: Wanted, record: pd.DataFrame) -> pd.DataFrame:
+    """Number by number for each selected condition and seed, whose numbers may come from several runs."""
     kept, new = records.read(wanted.folder, wanted.entry), records.runs(record)
-    parts = []
-    for _, run in wanted.runs.iterrows():
-        shared = [c for c in run.index if c in new and c != "run" and records.names_a_run(new[c])]
-        match = new[[all(records.same(row[c], run[c]) for c in shared) for _, row in new.iterrows()]]
-        if len(match) != 1:
-            raise UnlearnkitError(
-                f"run {run.run} was not made again: its notebook makes other runs from these parameters"
-            )
-        index = ["metric", "reference", "group"]
-        both = [
-            part[part.run == key].set_index(index).value for part, key in ((kept, run.run), (record, match.run.iloc[0]))
-        ]
-        told = pd.DataFrame({"published": both[0], "again": both[1]}).reset_index()
-        keys = "same key" if match.run.iloc[0] == run.run else "another key: code or data changed"
-        parts.append(told.assign(run=f"{run.run} ({keys})"))
+    names = [c for c in _naming(wanted.runs) if c in new]
+    index, parts = ["metric", "reference", "group"], []
+    for _, runs in wanted.runs.groupby(names, dropna=False, sort=False):
+        fits = [all(records.same(row[c], runs[c].iloc[0]) for c in names) for _, row in new.iterrows()]
+        before, after = set(runs.run), set(new.run[fits])
+        if not after:
+            raise UnlearnkitError(f"{' '.join(before)} was not made again: these parameters make other runs")
+        both = [part[part.run.isin(keys)].drop_duplicates(index).set_index(index).value
+                for part, keys in ((kept, before), (record, after))]  # fmt: skip
+        same = "same key" if before <= after else "another key: code or data changed"
+        told = pd.DataFrame({"published": both[0], "again": both[1].reindex(both[0].index)}).reset_index()
+        parts.append(told.assign(run=f"{' '.join(sorted(before))} ({same})"))
     found = pd.concat(parts, ignore_index=True)
     return found.assign(state=[_state(m, a, b) for m, a, b in zip(found.metric, found.published, found.again)])
 

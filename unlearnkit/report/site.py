@@ -38,6 +38,8 @@ class Site:
         )
         self.env.filters |= {"inline": text.inline, "docstring": text.docstring}
         self.registries = cards.registries()
+        _known.cache_clear()  # of an earlier site, and perhaps another cache
+        _run.cache_clear()
         self.problems = sources.problems(found)
         self.rows_of: dict[frozenset, str] = {}  # runs -> the page of the row that was made from them
         self.pages = self._pages()
@@ -331,8 +333,9 @@ def _seeds(r: Result, keys: Sequence[str]) -> Markup:
     if r.by_run is None:
         return Markup("")
     seeds = r.runs.set_index("run").seed
-    part = r.by_run[sorted((key for key in keys if key in r.by_run), key=lambda key: seeds[key])].dropna(how="all")
-    heads = [*(("", name) for name in part.index.names), *((" class=number", f"seed {seeds[key]}") for key in part)]
+    part = r.by_run[[key for key in keys if key in r.by_run]].dropna(how="all")
+    part = part.T.groupby(seeds[part.columns].to_numpy()).first().T  # a seed's numbers may come from several runs
+    heads = [*(("", name) for name in part.index.names), *((" class=number", f"seed {seed}") for seed in part)]
     lines = ["".join(f"<th scope=col{kind}>{name}</th>" for kind, name in heads)]
     for index, values in zip(part.index, part.to_numpy().tolist()):
         words = "".join(f"<td>{show.escape(word)}</td>" for word in index)

@@ -1,0 +1,122 @@
+"""A small project with published results, for tests of what reads them."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from unlearnkit import results
+from unlearnkit.summary import rho, summarise
+
+CELL = {
+    "dataset": "digits",
+    "train_size": 64,
+    "kind": "block_mask",
+    "strength": 0.3,
+    "degree": "",
+    "architecture": "mlp",
+}
+LEVELS = {"original": 4.0, "retrain": 3.0, "scrub": 2.0, "clean": 0.0}
+README = """# A study
+
+**Does it?** See the figure.
+
+![rho, against copies](results/figures/F3.png)
+
+*F3.* Data: [F3.csv](results/figures/F3.csv), [uv](https://example.org/uv), [a file](unlearnkit/none.py).
+
+## What we find so far
+
+| claim | whose | measured | n | verdict | where |
+|---|---|---|---|---|---|
+CLAIM
+
+## Run it
+
+```sh
+make study
+```
+
+| notebook | its question |
+|---|---|
+
+## The words, and the scale
+
+$$\\rho(M) = \\frac{a}{b}$$
+
+where *a* is b.
+"""
+CLAIM = (
+    "| It stays | P1, abstract | rho <!--n: T2 rho method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> | 3 | "
+    "supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
+)
+SOURCES = [
+    ("markdown", "# Does a small notebook run?\n\nWith $z_y - \\log b$ and [the table](../results/tables/T2.csv)."),
+    ("parameters", 'targets: list[str] = ["random", "canary"]  # kinds\ncopies: list[int] = [0, 5]  # doses\n'
+     'methods: list[str] = []  # all if empty\nseeds: int = 3  # how many\npublish: str = ""  # where to'),
+    ("code", "from unlearnkit.notebook import check_parameters\n\ncheck_parameters(globals())"),
+    ("code", "import sys\n\nsys.path.insert(0, TESTS)\nimport published\n\n"
+     "scores = published.scores(targets, copies, methods, range(seeds))\npublished.publish(scores, publish)"),
+]  # fmt: skip
+
+
+def scores(targets, copies, methods=(), seeds=range(3), shift: float = 0.0) -> pd.DataFrame:
+    """A tidy score table of plausible numbers, the same for the same arguments."""
+    rows = []
+    for target in targets:
+        for m in copies:
+            for method in {"original", "clean", *(methods or LEVELS)}:
+                for seed in seeds:
+                    of = CELL | {"targets": target, "copies": m, "seed": seed, "method": method}
+                    key = f"{hash_of(target, m, method, seed):020x}"
+                    value = LEVELS[method] + 0.1 * seed * (seed - 1) + 0.01 * m * (method != "clean") + shift
+                    told = [
+                        ("phi", "", "target", value),
+                        ("phi", "", "test", value / 3),
+                        ("RTE", "retrain", "all", 0.5),
+                    ]
+                    told += [("avg-gap", ref, "all", abs(value - LEVELS[ref]) / 9) for ref in ("retrain", "clean")]
+                    names = ("metric", "reference", "group", "value")
+                    rows += [of | dict(zip(names, one)) | {"run": key} for one in told]
+    return pd.DataFrame(rows)
+
+
+def hash_of(*parts) -> int:
+    return int.from_bytes(repr(parts).encode()[-8:], "big") * 7919 + sum(map(ord, repr(parts)))
+
+
+def publish(table: pd.DataFrame, to: str, name: str = "") -> str:
+    """T2 and F3 of a score table, and T1 without a record of its own."""
+    t2 = summarise(table, {"gap_clean": ("avg-gap", "all", "clean"), "phi": ("phi", "target", "")})
+    t2 = t2.join(rho(table).drop(columns="n")).reset_index()
+    origin = {"to": to, "notebook": "00_small", "parameters": {"targets": ["random", "canary"], "copies": [0, 5]}}
+    origin |= {"roots": [results.publish]}
+    results.publish("T2", t2, runs=table, **origin)
+    results.publish(
+        "F3", t2[["method", "copies", "rho", "rho_low", "rho_high"]], Figure(figsize=(2, 1)), runs=table, **origin
+    )
+    t1 = pd.DataFrame({"dataset": ["digits"], "ssim": [0.5], "run": ["aaaa bbbb"]})
+    results.publish("T1", t1, runs=t1.run, **origin)
+    return "published"
+
+
+def project(folder: Path, monkeypatch) -> Path:
+    """Write the project, publish its results, and make it the one that is worked on."""
+    monkeypatch.setenv("UNLEARNKIT_HOME", str(folder))
+    monkeypatch.setattr(results, "EXPECTED", ("T1", "T2", "F3"))
+    (folder / "notebooks" / "grids").mkdir(parents=True)
+    (folder / "README.md").write_text(README.replace("CLAIM", CLAIM))
+    cells = []
+    for i, (kind, source) in enumerate(SOURCES):
+        cell = {"cell_type": "markdown" if kind == "markdown" else "code", "id": f"c{i}", "metadata": {}}
+        cell["source"] = source.replace("TESTS", repr(str(Path(__file__).parent)))
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": i}
+            cell["metadata"] = {"tags": ["parameters"]} if kind == "parameters" else {}
+        cells.append(cell)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "notebooks" / "00_small.ipynb").write_text(json.dumps(content))
+    publish(scores(["random", "canary"], [0, 5]), "results")
+    return folder

@@ -1,0 +1,292 @@
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import published
+from unlearnkit import report, results
+from unlearnkit.cli import main
+from unlearnkit.contracts import CONTRACTS
+from unlearnkit.errors import BadValue
+from unlearnkit.methods import methods
+from unlearnkit.metrics import metrics
+from unlearnkit.report import cards, claims, leaderboard, show, sources, text
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A report of the small project: built once, read by many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = published.project(tmp_path_factory.mktemp("home"), patch)
+        patch.setenv("UNLEARNKIT_CACHE", str(home / "cache"))
+        patch.setenv("UNLEARNKIT_RUNS", str(home / "runs"))
+        patch.setenv("UNLEARNKIT_TUNED", str(home / "tuned"))
+        assert main(["report"]) == 0
+    return home / "results" / "report"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    return published.project(tmp_path, monkeypatch)
+
+
+class _Addresses(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.found += [v for k, v in attributes if k in ("href", "src", "srcset", "action", "poster", "data", "style")]
+
+
+def addresses(page: Path) -> list[str]:
+    parser = _Addresses()
+    parser.feed(page.read_text())
+    return parser.found
+
+
+def test_every_link_stays_in_the_site_and_leads_somewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 80
+    for page in pages:
+        for address in addresses(page):
+            path, _, anchor = address.partition("#")
+            if address == "data:," or address.startswith("data:image/png;base64,"):
+                continue
+            assert not re.match(r"[a-z]+:|//|/", path), f"{page.name} asks for {address}"
+            there = page if not path else Path(os.path.normpath(page.parent / path))
+            assert there.is_file(), f"{page.name} links to {address}, which is not there"
+            assert not anchor or f'id="{anchor}"' in there.read_text()
+
+
+def test_style_and_script_ask_for_nothing(site):
+    for file in (site / "static").iterdir():
+        said = file.read_text()
+        assert "url(" not in said and "@import" not in said and "http" not in said, file.name
+        assert not re.search(r"\bfetch\(|XMLHttpRequest|import\(|\.src\s*=", said), file.name
+
+
+def test_every_page_is_fit_for_all_readers(site):
+    for page in site.rglob("*.html"):
+        said = page.read_text()
+        assert '<html lang="en">' in said and 'name="viewport"' in said and 'class="skip" href="#main"' in said
+        assert len(re.findall(r"<h1[ >]", said)) == 1, page.name
+        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img [^>]*>", said) if "base64" not in tag)
+        assert said.count('class="box') == said.count('role="region"'), page.name  # what scrolls can be reached by Tab
+
+
+def test_the_first_page_says_what_the_readme_says(site):
+    said = (site / "index.html").read_text()
+    assert "<strong>Does it?</strong>" in said and 'src="data/small/F3.png"' in said
+    assert "rho 0.75 [0.70, 0.80]" in said and "supported | so far" in said and "<!--" not in said
+    assert 'href="data/small/T2.csv"' in said and 'href="notebooks/00_small.html"' in said
+    assert "uv (example.org/uv)" in said and "a file." in said  # links that would leave the site are text
+    assert "<math" in said and "make study" in said and "$$" not in said
+
+
+def test_a_row_leads_to_its_runs_and_to_the_command_that_repeats_it(site):
+    table = pd.read_csv(site / "data" / "small" / "T2.csv")
+    i = table[(table.method == "scrub") & (table.targets == "canary") & (table.copies == 5)].index[0]
+    assert f'href="T2/{i + 1}.html"' in (site / "results" / "small" / "T2.html").read_text()
+    said = (site / "results" / "small" / "T2" / f"{i + 1}.html").read_text()
+    runs = published.scores(["canary"], [5], ["scrub"])
+    mine = runs[runs.method == "scrub"]
+    assert all(key in said for key in mine.run.unique()) and not any(
+        k in said for k in runs[runs.method == "clean"].run
+    )
+    assert "unlearnkit reproduce T2 --where method=scrub targets=canary copies=5</code>" in said
+    assert "The cache that held these runs is not here" in said and "as stored with its defaults" in said
+    (line,) = re.findall(r"<tr><td>phi</td><td></td><td>target</td>(.*?)</tr>", said)
+    assert re.findall(r">([\d.]+)<", line) == [f"{v:.2f}" for v in mine[mine.group == "target"].value]
+
+
+def test_the_cache_tells_more_while_it_is_there(home, tmp_path):
+    key = published.scores(["canary"], [5], ["scrub"]).run.iloc[-1]
+    made = {"date": "2026-01-02T03:04:05", "code": "abc", "python": "3.11", "libraries": {"torch": "2"}}
+    made |= {"gpu": None, "processor": "x86", "threads": 1}
+    for k, kind, params, parents in (
+        (key, "scores", {"name": "scrub"}, ["p" * 20]),
+        ("p" * 20, "model", {"lr": 0.07}, []),
+    ):
+        folder = tmp_path / "cache" / kind / k
+        folder.mkdir(parents=True)
+        content = {"key": k, "kind": kind, "params": params, "parents": parents, "made": made}
+        (folder / "manifest.json").write_text(json.dumps(content))
+    page = report.build()
+    rows = [p.read_text() for p in (page.parent / "results" / "small" / "T2").iterdir()]
+    (said,) = [row for row in rows if f"<code>{key}</code> scores" in row]
+    assert "<dt>name</dt><dd>scrub</dd>" in said and "from model" in said and "<dt>lr</dt><dd>0.07</dd>" in said
+    assert "code abc, Python 3.11, torch 2; x86, 1 thread" in said and "cache that held" not in said
+
+
+def test_an_executed_notebook_is_found_by_what_it_wrote(home, monkeypatch):
+    entry = json.loads((home / "results" / "manifest.json").read_text())["T2"]
+    folder = Path(os.environ["UNLEARNKIT_RUNS"]) / "00_small" / "k"
+    folder.mkdir(parents=True)
+    shutil.copy(home / "notebooks" / "00_small.ipynb", folder / "notebook.ipynb")
+    outputs = {f"results/{name}": digest for name, digest in entry["files"].items()}
+    (folder / "manifest.json").write_text(json.dumps({"outputs": outputs}))
+    made = {r.name: r for r in sources.gather()}
+    assert made["T2"].executed == folder / "notebook.ipynb" and made["T1"].executed is None
+    page = report.build()
+    assert "as run</a>" in (page.parent / "results/small/T2.html").read_text()
+    assert "as it was run for these results" in (page.parent / "runs/k.html").read_text()
+
+
+# --- bad input ---
+
+
+def manifest(home: Path, change) -> None:
+    file = home / "results" / "manifest.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda m: m.pop("T2"), "T2: missing: not in the manifest"),
+        (
+            lambda m: m["T2"]["sources"].update({"unlearnkit.results": "0"}),
+            "T2: stale: changed since: unlearnkit.results",
+        ),
+        (
+            lambda m: m["T2"]["files"].update({"tables/T2.csv": "0"}),
+            "T2: damaged: tables/T2.csv is not what was written",
+        ),
+        (lambda m: m["T2"]["made"].update(code="abc"), "small: mixed versions of code: "),
+        (lambda m: m["T2"]["made"]["libraries"].update(torch="1.0"), "small: mixed versions of torch: "),
+    ],
+    ids=["missing", "stale", "damaged", "code", "library"],
+)
+def test_what_cannot_be_trusted_is_refused_by_name_or_marked(home, change, line, capsys):
+    manifest(home, change)
+    assert main(["report"]) == 1
+    said = capsys.readouterr().err
+    assert line in said and "--allow-stale" in said and not (home / "results" / "report").exists()
+    assert main(["report", "--allow-stale"]) == 0
+    first = (home / "results" / "report" / "index.html").read_text()
+    assert "Some results are stale" in first and line.split(": ")[1] in first
+    state = line.split(": ")[1]
+    if state in ("stale", "damaged", "missing"):
+        page = (home / "results" / "report" / "results" / "small" / "T2.html").read_text()
+        assert f"<strong>{state.capitalize()}.</strong>" in page
+
+
+def test_another_folder_is_never_overwritten(home, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    assert main(["report", "--out", str(tmp_path / "mine")]) == 2
+    assert (
+        "holds something else" in capsys.readouterr().err and (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
+    )
+    assert (
+        main(["report", "--out", str(tmp_path / "site")]) == 0
+        and main(["report", "--out", str(tmp_path / "site")]) == 0
+    )
+
+
+def test_a_profile_that_published_nothing_is_said(home, capsys):
+    assert main(["report", "--profile", "paper"]) == 2
+    assert "has published nothing" in capsys.readouterr().err
+
+
+def test_results_of_another_profile_stand_beside(home):
+    published.publish(published.scores(["random"], [5], shift=1.0), "results/real")
+    page = report.build()
+    assert (page.parent / "results" / "real" / "T2" / "1.html").is_file() and (
+        page.parent / "data/real/T2.csv"
+    ).is_file()
+    assert "--profile real" in (page.parent / "results" / "real" / "T2" / "1.html").read_text()
+    found = leaderboard.board(sources.gather())
+    assert found.rows.profile.unique().tolist() == ["small", "real"] and "profile" in found.varying
+    alone = report.build(page.parent, "real")
+    assert not (alone.parent / "results" / "small").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("| claim |", "| idea |", "no table whose first column"),
+        (" | 3 | ", " | ", "has 5 cells, not 6"),
+        ("# A study", "", "title"),
+    ],
+)
+def test_a_readme_without_its_claims_is_an_error(home, before, after, message):
+    file = home / "README.md"
+    file.write_text(file.read_text().replace(before, after, 1))
+    with pytest.raises(BadValue, match=message):
+        report.build()
+
+
+# --- the board, the cards, the text ---
+
+
+def test_the_board_holds_what_the_tables_hold(home):
+    found = leaderboard.board(sources.gather())
+    table = pd.read_csv(home / "results" / "tables" / "T2.csv")
+    for metric, reference, column in (("avg-gap", "clean", "gap_clean"), ("phi", "", "phi"), ("rho", "clean", "rho")):
+        for i, row in found.rows.iterrows():
+            (wanted,) = [r for _, r in table.iterrows() if all(r[c] == row[c] for c in ("targets", "copies", "method"))]
+            told = found.values[metric, reference][i]
+            expected = [wanted[column], wanted[f"{column}_low"], wanted[f"{column}_high"]]
+            assert told == pytest.approx(expected, rel=1e-4, abs=1e-5, nan_ok=True)
+            assert row["n"] == 3 and len(row["runs"]) == 3
+    assert found.groups["phi"] == "target" and found.groups["RTE"] == "all"
+    assert found.varying == ["targets", "copies"]
+
+
+def test_every_registered_thing_has_a_card(site):
+    for kind, registry in cards.registries().items():
+        for name in registry:
+            assert (site / kind.replace(" ", "-") / f"{name}.html").is_file()
+    said = (site / "method" / "scrub.html").read_text()
+    assert methods["scrub"].info["source"] in said and "0.0005 to 0.05, logarithmic" in said
+    assert all(contract.__name__.replace("_", " ") in said for contract in CONTRACTS)
+    assert "0.50 (0.50 to 0.50)" in said  # its cost, from the scores
+    assert metrics["KLoM"].info["unit"] in (site / "metric" / "KLoM.html").read_text()
+    assert "aaaa" not in (site / "dataset" / "digits.html").read_text()
+    assert "T1</a>" in (site / "dataset" / "digits.html").read_text()
+
+
+def test_tests_are_found_by_the_names_that_they_use():
+    made = {card.name: card for card in cards.cards("method", cards.registries()["method"])}
+    assert ("scrub takes one step per batch and no max pass too many", "test_methods.py") in made["scrub"].tests
+    assert not any("scrub takes" in test for test, _ in made["salun"].tests)
+
+
+def test_numbers_read_well():
+    assert (
+        show.interval(0.9432, 0.901, 0.982) == "0.94 [0.90, 0.98]" and show.interval(240, 240, 240) == "240 [240, 240]"
+    )
+    assert show.interval(0.0123, 0.01, 0.02) == "0.012 [0.010, 0.020]" and show.interval(0, 0, 0) == "0.00 [0.00, 0.00]"
+    assert show.interval(float("nan"), 1, 2) == "–" and show.interval(0.5, float("nan"), float("nan")) == "0.50"
+    assert [show.number(v) for v in (0, 5, 0.5, 0.001234, 1234.5)] == ["0", "5", "0.50", "0.00123", "1.23e+03"]
+    assert show.text(0.3) == "0.3" and show.text(float("nan")) == ""
+
+
+def test_formulas_are_drawn_by_the_browser_itself():
+    page = text.notebook_markdown("# T\n\n$z_y$ and $$\\frac{a}{b}$$")
+    assert page.count("<math") == 2 and "$" not in page and "<h1>T</h1>" in page
+
+
+def test_a_claim_keeps_its_bars():
+    assert claims.cells("| a | b \\| c | |") == ["a", "b | c", ""] and claims.cells("text | more") == []
+
+
+def test_the_first_page_of_the_study_loads_under_a_megabyte():
+    home = Path(report.__file__).resolve().parent.parent.parent
+    _, said = claims.opening(home / "README.md")
+    images = [home / file for file in re.findall(r"!\[.*?\]\((.*?)\)", said, re.S)]
+    static = sum(f.stat().st_size for f in (Path(report.__file__).parent / "static").iterdir())
+    assert images and sum(f.stat().st_size for f in images) + 2 * (home / "README.md").stat().st_size + 2 * static < 1e6
+
+
+def test_results_are_found_for_every_profile(home):
+    assert list(results.folders()) == [""] and list(results.folders("small")) == [""]

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+
+import published
+from unlearnkit import paths, records, reproduce
+from unlearnkit.cli import main
+from unlearnkit.errors import UnlearnkitError
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    return published.project(tmp_path / "home", monkeypatch)
+
+
+def run(capsys, *arguments):
+    status = main(["reproduce", *arguments])
+    said = capsys.readouterr()
+    return status, said.out + said.err
+
+
+def test_one_run_is_made_again_and_is_equal(home, capsys):
+    cache = paths.cache()
+    status, said = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5", "seed=2")
+    assert status == 0, said
+    assert "{'copies': [5], 'targets': ['canary'], 'methods': ['scrub'], 'seeds': 3}" in said
+    assert "same key" in said and "4 equal, 1 clock" in said and "differs" not in said.replace("close:", "")
+    assert not cache.exists() and sorted(p.name for p in (home / "results").iterdir() if p.name[0] != ".") == [
+        "figures", "manifest.json", "scores", "tables",
+    ]  # fmt: skip
+
+
+def test_what_was_published_otherwise_differs(home, capsys):
+    published.publish(published.scores(["random", "canary"], [0, 5], shift=0.01), "results")
+    status, said = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5")
+    assert status == 1 and "differs" in said
+    (line,) = [x for x in said.splitlines() if x.split()[:1] == ["phi"] and "target" not in x and "test" not in x]
+    assert line.split()[-1] == "differs" and line.split()[1:3] == ["2.12667", "2.11667"]  # the row, not a run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["T22", "--where", "method=scrub"], "Did you mean 'T2'? Known: F3, T1, T2"),
+        (["T2", "--where", "metod=scrub"], "T2 has no column 'metod'; it has: dataset"),
+        (["T2", "--where", "method=scurb"], "there is: clean, original, retrain, scrub"),
+        (["T2", "--where", "method=scrub"], "4 rows of T2 fit; say which with --where:\ntargets=canary copies=0\n"),
+        (["T2", "--where", "method=scrub", "copies=0", "targets=canary", "seed=7"], "seed=7; with the rest of the"),
+        (["T1", "--where", "seed=0"], "T1 keeps no record of single seeds"),
+        (["abcdef12"], "no table here keeps a record of a run 'abcdef12'"),
+        (["T2", "--where", "method"], "--where takes NAME=VALUE, got 'method'"),
+        (["T2", "--profile", "real"], "'real' has published nothing: run `unlearnkit study --profile real`"),
+    ],
+)
+def test_a_selection_that_is_none_says_what_there_is(home, arguments, message, capsys):
+    status, said = run(capsys, *arguments)
+    assert status == 2 and message in said and "Traceback" not in said
+
+
+def test_a_run_is_found_by_its_key(home):
+    runs = records.runs(published.scores(["canary"], [5], ["scrub"]))
+    one = runs[(runs.method == "scrub") & (runs.seed == 1)].iloc[0]
+    wanted = reproduce.find_run(one.run, home / "results")
+    assert wanted.runs.run.tolist() == [one.run]
+    assert {k: wanted.where[k] for k in ("targets", "copies", "method", "seed")} == {
+        "targets": "canary", "copies": 5, "method": "scrub", "seed": 1,
+    }  # fmt: skip
+
+
+def test_the_commands_that_a_report_shows_select_each_row_alone(home):
+    folder = home / "results"
+    table = records.table(folder / "tables" / "T2.csv")
+    for i, line in enumerate(reproduce.commands("T2", "", table)):
+        _, _, name, _, *where = line.split()
+        found = reproduce.find(name, dict(part.split("=") for part in where), folder)
+        assert found.row.equals(table.iloc[i]) and len(found.runs) == 3
+
+
+def test_parameters_are_narrowed_to_a_run(tmp_path):
+    cell = 'copies: list[int] = [0]\nat_copies: int = 1\nalso: list[dict] = [{}]\nseeds: list[int] = [0]\nmodel: str = "a"\n'
+    cell += "methods: list[str] = []\n"
+    book = {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": cell}]}
+    (path := tmp_path / "n.ipynb").write_text(json.dumps(book))
+    also = [{"copies": 25, "strength": [0.1, 0.5]}, {"copies": 5}, {"strength": [0.9]}]
+    given = {"copies": [0, 5, 25], "also": also, "publish": "results", "gone": 1}
+    where = {"copies": 25, "strength": 0.5, "kind": "blur", "model": "another kind of model", "method": "clean"}
+    assert reproduce.narrowed(path, given, where, [3]) == {
+        "copies": [25], "at_copies": 25, "also": [{"copies": 25, "strength": [0.5]}], "seeds": [3], "methods": ["retrain"],
+    }  # fmt: skip
+
+
+def test_states():
+    assert reproduce._state("phi", 1.0, 1.000001) == "equal" and reproduce._state("phi", "", float("nan")) == "equal"
+    assert reproduce._state("phi", 1.0, 1.0005) == "close" and reproduce._state("phi", 0.0, 5e-6) == "close"
+    assert reproduce._state("phi", 1.0, 1.01) == "differs" and reproduce._state("phi", 1.0, float("nan")) == "differs"
+    assert reproduce._state("RTE", 1.0, 2.0) == "clock"
+
+
+def test_a_notebook_that_fails_is_the_message(home):
+    file = home / "notebooks" / "00_small.ipynb"
+    file.write_text(file.read_text().replace("check_parameters(globals())", "raise ValueError('no more')"))
+    wanted = reproduce.find("T2", {"method": "scrub", "targets": "canary", "copies": "5"}, home / "results")
+    with pytest.raises(UnlearnkitError, match=r"(?s)00_small.ipynb published no T2 with .*no more"):
+        reproduce.again(wanted)
