@@ -63,8 +63,6 @@ EXPECTED = (
     "T9-orders",
     "F14",
     "T10",
-    "T7",
-    "F8",
 )
 
 
