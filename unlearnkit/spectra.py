@@ -99,6 +99,9 @@ def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
     retrain = by_seed[by_seed.method == "retrain"].set_index(["dataset", "protocol", "way", "seed"]).DA
     at = pd.MultiIndex.from_frame(by_seed[["dataset", "protocol", "way", "seed"]])
     table = by_seed.assign(from_retrain=by_seed.DA.to_numpy() - retrain.reindex(at).to_numpy())
+    for name in ("method", "protocol"):  # in the order asked for, also where the first seeds have no row
+        place = {value: i for i, value in enumerate(dict.fromkeys(by_seed[name]))}
+        table = table.sort_values(name, key=lambda v, place=place: v.map(place), kind="stable")
     rows = []
     for index, part in table.groupby(of, sort=False):
         row = dict(zip(of, index, strict=True)) | {"n": len(part)}
