@@ -81,7 +81,8 @@ def test_proxies_are_judged_beside_the_measure_itself():
     expected = 6 / np.pi * np.arcsin(1 / np.sqrt(1.25) / 2)
     assert table.rho["loss"] == pytest.approx(expected, abs=0.08)
     assert table.rho_low_samples["entropy"] < 0 < table.rho_high_samples["entropy"]
-    rho = table.rho[ITSELF]
+    rho = table.rho[ITSELF]  # of two halves with the same noise each
+    assert rho == pytest.approx(6 / np.pi * np.arcsin(1 / 1.25 / 2), abs=0.08)
     assert table.full[ITSELF] == pytest.approx(2 * rho / (1 + rho)) and np.isnan(table.full["loss"])
     assert (table.n == 3).all() and (table.samples == 120).all()
     with pytest.raises(BadValue, match="'memorisation' is no measure of these risks: known are lira_online"):
