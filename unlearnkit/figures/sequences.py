@@ -22,7 +22,7 @@ def f13(t8: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     panels = list(runs[[*CELL, "base"]].drop_duplicates().itertuples(index=False))
     batches = sorted(runs.batches.unique())
     colours = dict(zip(ORDERS, sns.color_palette("colorblind")))
-    shape = {"squeeze": False, "sharex": True, "sharey": "row", "layout": "constrained"}
+    shape = {"squeeze": False, "sharex": True, "layout": "constrained"}
     size = (1.2 + 2.3 * len(panels), 4.8)
     figure, axes = plt.subplots(len(SHOWN), len(panels), figsize=size, **shape)
     for column, panel in zip(axes.T, panels):
@@ -35,6 +35,9 @@ def f13(t8: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         named = ", ".join([str(getattr(panel, c)) for c in several] + [f"{panel.targets} targets"])
         column[0].set_title(f"{panel.base}\n{named}", fontsize=9)
         column[-1].set_xlabel("batches")
+    ends = t8[["ToW", "ToW_low", "ToW_high"]].astype(float)
+    for axis in axes[0]:  # one scale; gaps are of other sizes from base to base
+        axis.set_ylim(max(ends.min().min(), 0) - 0.03, min(ends.max().max(), 1) + 0.03)
     for axis, label in zip(axes[:, 0], SHOWN.values()):
         axis.set_ylabel(label, fontsize=9)
     figure.legend(
