@@ -1,6 +1,9 @@
+import re
+import subprocess
 import sys
 import types
 
+import unlearnkit
 from unlearnkit import code
 from unlearnkit.methods import methods
 
@@ -42,3 +45,35 @@ def test_a_function_from_elsewhere_counts_by_its_own_source(tmp_path, monkeypatc
 def test_current_finds_a_module_or_says_it_is_gone():
     assert code.current("unlearnkit.train") == code.digests([methods["scrub"]])["unlearnkit.train"]
     assert code.current("unlearnkit.no_such") is None
+
+
+def test_what_a_run_writes_does_not_make_the_code_dirty(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    def version():
+        code.version.cache_clear()
+        return code.version()
+
+    monkeypatch.setattr(code, "HOME", tmp_path)
+    files = ["a.py", "results/manifest.json", "results/real/tables/T1.csv", "results/tuned/digits/mlp/scrub.json"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    assert version() == unlearnkit.__version__  # no checkout
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    (tmp_path / "new.txt").write_text("not tracked")
+    clean = version()
+    assert re.fullmatch("[0-9a-f]{12}", clean)
+    for name in files[1:3]:
+        (tmp_path / name).write_text("2")
+    (tmp_path / files[1]).rename(tmp_path / "results" / "moved.json")
+    assert version() == clean
+    for name in (files[3], files[0]):  # runs read tuned values
+        (tmp_path / name).write_text("2")
+        assert version() == f"{clean}-dirty"
+        git("checkout", name)
+    code.version.cache_clear()

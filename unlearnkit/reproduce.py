@@ -184,7 +184,12 @@ def again(wanted: Wanted) -> tuple[pd.DataFrame, str]:
     from unlearnkit import job
 
     path = notebook.find(wanted.entry["notebook"])
-    seeds = sorted(set(wanted.runs.seed.tolist())) if "seed" in wanted.runs else []
+    if "seed" in wanted.runs:
+        seeds = sorted(set(wanted.runs.seed.tolist()))
+    else:  # no record names them: as many as the row was made from
+        seeds = (
+            list(range(int(wanted.row["n"]))) if "seeds" not in wanted.entry["parameters"] and "n" in wanted.row else []
+        )
     parameters = narrowed(path, wanted.entry["parameters"], wanted.where, seeds)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as beside, _settings(beside):
         published = Path(beside) / "results"

@@ -88,6 +88,19 @@ function filterable(table, tools) {
   return apply;
 }
 
+// the same words as unlearnkit.report.show writes
+function number(v) {
+  if (Number.isInteger(v)) return String(v);
+  return Math.abs(v) >= 0.01 && Math.abs(v) < 100 ? v.toFixed(2) : String(Number(v.toPrecision(3)));
+}
+
+function interval(mean, low, high) {
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  const whole = [mean, low, high].every(Number.isInteger) && Math.abs(high) > 1;
+  const digits = whole || size >= 1000 ? 0 : size > 0 && size < 0.1 ? 3 : 2;
+  return `${mean.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
+}
+
 // the rows of the board stay; their values are those of the chosen metric and reference
 function board(table, form, refilter) {
   const { kinds, values } = window.LEADERBOARD;
@@ -95,10 +108,6 @@ function board(table, form, refilter) {
   const head = [...table.tHead.rows[0].cells].findIndex((cell) => "value" in cell.dataset);
   const [metric, reference] = [form.elements.metric, form.elements.reference];
   for (const name of new Set(kinds.map((kind) => kind.metric))) metric.add(new Option(name, name));
-  const fixed = (v, all) => {
-    const size = Math.max(...all.map(Math.abs));
-    return v.toFixed(size >= 1000 ? 0 : size >= 0.1 ? 2 : 3);
-  };
   const show = () => {
     const kind = kinds.find((k) => k.metric === metric.value && k.reference === reference.value);
     const found = values[`${kind.metric}|${kind.reference}`];
@@ -106,8 +115,7 @@ function board(table, form, refilter) {
       const [mean, low, high] = found[i], cell = row.cells[head];
       row.dataset.none = mean === null ? "1" : "";
       if (mean === null) { cell.textContent = "–"; delete cell.dataset.v; return; }
-      const all = [mean, low, high].filter((v) => v !== null);
-      cell.textContent = low === null ? fixed(mean, all) : `${fixed(mean, all)} [${fixed(low, all)}, ${fixed(high, all)}]`;
+      cell.textContent = low === null ? number(mean) : interval(mean, low, high);
       cell.dataset.v = mean;
     });
     table.tHead.rows[0].cells[head].querySelector("button").textContent = kind.metric;
