@@ -29,7 +29,7 @@ QUESTIONS = {  # name: (how risk is correlated, with which columns)
     "moved": (spearman, ["moved"]),
     "difficulty": (spearman, ["difficulty"]),
     "difficulty | headroom": (partial_spearman, ["difficulty", "headroom"]),
-    "difficulty | headroom, corrected": (partial_given_two, ["difficulty", "headroom_0", "headroom_1"]),
+    "difficulty | headroom corrected": (partial_given_two, ["difficulty", "headroom_0", "headroom_1"]),
     "difficulty | shared headroom": (partial_spearman, ["difficulty", "shared_headroom"]),
 }
 SAMPLE = [*CELL, "seed", "sample"]

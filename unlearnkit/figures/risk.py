@@ -19,7 +19,7 @@ ASKED = {  # question: (label, colour)
     "moved": ("risk and movement", "grey"),
     "difficulty": ("risk and difficulty", BLUE),
     "difficulty | headroom": ("... with the headroom fixed", ORANGE),
-    "difficulty | headroom, corrected": ("... corrected for its noise", RED),
+    "difficulty | headroom corrected": ("... corrected for its noise", RED),
 }
 
 
