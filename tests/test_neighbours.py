@@ -62,6 +62,15 @@ def test_the_search_finds_what_brute_force_finds(chunk, monkeypatch):
     finds_what_brute_force_finds(find)
 
 
+def test_the_control_finds_as_many_wherever_they_lie():
+    task = asked(forget=20, retain=400)
+    found = [find(None, task, way) for way in ("random top 3", "random top 3", "pixel top 3")]
+    assert found[0].index.equal(found[1].index) and 50 < len(found[0]) <= 60
+    assert len(set(found[0].index.tolist()) & set(found[2].index.tolist())) < 25  # a draw of 60 of 400 shares 9
+    labelled = find(None, task, "random+label top 1").index
+    assert set(task.retain.y[labelled].tolist()) == set(task.forget.y.tolist())
+
+
 def test_a_search_without_lengths_or_without_its_last_chunk_is_caught(monkeypatch):
     real = neighbours.F.normalize
     monkeypatch.setattr(neighbours.F, "normalize", lambda v, dim: v)

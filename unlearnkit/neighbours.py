@@ -1,7 +1,8 @@
 """Which retained samples are near the forget set: found by looking alone, since nobody tells a wrapper the links.
 
-Similarity is the cosine of pixels, or of the features of the model that is to forget; with "+label" only samples of the same
-label are compared, as a retained sample keeps a label alive only if it carries that label. Tables of all pairs are made in
+Similarity is the cosine of pixels, or of the features of the model that is to forget; "random" places each sample anywhere:
+the control, by which as many are found that need not be near. With "+label" only samples of the same label are compared, as
+a retained sample keeps a label alive only if it carries that label. Tables of all pairs are made in
 chunks of at most CHUNK entries, in float64, and rounded, so that neither chunks nor batches decide what is found.
 """
 
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlearnkit.compute import generator
 from unlearnkit.errors import BadValue, NonFiniteLoss, unknown
 from unlearnkit.inference import predict
 from unlearnkit.task import Request, Samples, unit
@@ -21,7 +23,7 @@ CHUNK = 2**22  # similarities held at once
 DIGITS = 9  # decimals of a similarity: an exact duplicate's is 1, whichever batch it was in
 HELD_OUT = 1000  # validation samples that a calibration looks at, at most
 
-SPACES = ("feature", "feature+label", "pixel", "pixel+label")
+SPACES = ("feature", "feature+label", "pixel", "pixel+label", "random", "random+label")
 RULES = {  # how it reads in an error
     "top": "a whole number from 1: so many nearest retained samples of each target",
     "above": "a cosine from -1 to 1: all at least so similar to a target",
@@ -123,7 +125,9 @@ class Placed:
     @classmethod
     def of(cls, samples: Samples, way: Way, model: nn.Module, task: Request, device: str = "auto") -> "Placed":
         """On the CPU: what is looked for is little beside what was trained on."""
-        if way.space.startswith("pixel"):
+        if way.space.startswith("random"):
+            v = torch.randn(len(samples), 16, generator=generator(0, "placed", samples.to("cpu").digest()))
+        elif way.space.startswith("pixel"):
             v = unit(samples.stored).flatten(1).cpu()
         else:
             v = predict(model, samples.stored, device=device, precision=getattr(task.recipe, "precision", "fp32"))[1]
