@@ -84,6 +84,17 @@ class LanguageModel(Made):
         """Whether the head's weights are those of the embedding."""
         return self.head.weight is self.net.get_input_embeddings().weight
 
+    @property
+    def decoder(self) -> list[nn.Module]:
+        """The decoder layers, the lowest first."""
+        layers = [m for m in self.net.modules() if isinstance(m, nn.ModuleList)]
+        return list(max(layers, key=n_parameters))
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that a question and its answer may take together, None if that is not known."""
+        return getattr(self.net.config, "max_position_embeddings", None)
+
     def blocks(self) -> list[list[nn.Module]]:
         """The embedding, each decoder layer, and the head with the norm before it: as unlearnkit.heads.blocks.
 
@@ -91,8 +102,7 @@ class LanguageModel(Made):
         """
         if self.tied:
             raise NotApplicable("the head of this model shares its weights with the embedding: it has no last block")
-        layers = [m for m in self.net.modules() if isinstance(m, nn.ModuleList)]
-        decoder = list(max(layers, key=n_parameters))
+        decoder = self.decoder
         inside = {id(m) for block in decoder for m in block.modules()}
         norms = [
             m
@@ -137,9 +147,8 @@ def build(name: str, vocabulary: int, context: int, seed: int, lora: int = 0) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         model = LanguageModel(partial(_adapted, language_models[name], vocabulary, context, lora))
-    most = getattr(model.net.config, "max_position_embeddings", None)
-    if most and context > most:
-        raise BadValue(f"{name} has a context of {most} tokens, {context} were asked for: lower `context`")
+    if model.context and context > model.context:
+        raise BadValue(f"{name} has a context of {model.context} tokens, {context} were asked for: lower `context`")
     rows = model.net.get_input_embeddings().num_embeddings
     if vocabulary > rows:
         raise BadValue(

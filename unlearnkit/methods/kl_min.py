@@ -1,0 +1,31 @@
+"""KL minimisation: gradient ascent, held to what the original says of everything else."""
+
+from torch import nn
+
+from unlearnkit.either import minimise
+from unlearnkit.language.objectives import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts
+from unlearnkit.methods import method
+from unlearnkit.task import Request
+
+
+@method("kl_min", source=TOFU, domains=("text",))
+def kl_min(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Epochs = 20,
+    lr: Rate = 5e-4,
+    retain_weight: Weight = 1.0,
+    batch_size: Batch = 32,
+) -> nn.Module:
+    """Minimise -NLL_F + KL(original || model) on R, both means over the tokens of an answer; an epoch is a pass over F."""
+    task = texts("kl_min", task, device)
+    reference = frozen(model, task)
+
+    def losses(net):
+        for gone, stays in paired(task, epochs, batch_size, seed):
+            yield retain_weight * kl_to(task, net, reference, stays) - task.losses(net, gone).mean()
+
+    return minimise(model, losses, lr=lr, device=device)

@@ -1,0 +1,86 @@
+"""RMU: at one layer, what the model holds of the forget set is turned into one meaningless direction."""
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.compute import generator
+from unlearnkit.either import minimise
+from unlearnkit.errors import BadValue
+from unlearnkit.language.objectives import SMALL, Batch, Epochs, Rate, frozen, paired, positive, texts
+from unlearnkit.language.request import TextRequest
+from unlearnkit.language.tokens import Tokens
+from unlearnkit.methods import Search, method
+from unlearnkit.task import Request
+
+SOURCE = "Li et al. 2024 (RMU), arXiv 2403.03218"
+
+
+def hidden(task: TextRequest, model: nn.Module, batch: Tokens, layer: int) -> Tensor:
+    """What a decoder layer makes of what answer tokens are predicted from, (answer tokens, width) float32."""
+    caught = []
+
+    def seen(_, inputs, output) -> None:
+        caught.append(output[0] if isinstance(output, tuple) else output)
+
+    hook = model.decoder[layer].register_forward_hook(seen)
+    try:
+        task.logits(model, batch)
+    finally:
+        hook.remove()
+    return caught[0][batch.places].float()
+
+
+def squared_distance(batch: Tokens, a: Tensor, b: Tensor) -> Tensor:
+    """Squared difference of hidden states, (answer tokens, width): mean over width, then tokens, then answers, a scalar."""
+    return batch.mean((a - b).square().mean(1)).mean()
+
+
+def moving(model: nn.Module, layer: int, update: int) -> list[nn.Module]:
+    """The layers that move, the last of which is `layer`: so many, or as many as there are; of a model with adapters these
+    alone."""
+    chosen = model.decoder[max(layer + 1 - update, 0) : layer + 1]
+    if not model.adapted:
+        return chosen
+    return [m for block in chosen for name, m in block.named_modules() if name.split(".")[-1].startswith("lora_")]
+
+
+@method("rmu", source=SOURCE, domains=("text",))
+def rmu(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Epochs = 20,
+    lr: Rate = 1e-3,
+    layer: Annotated[int, f"ours: -1 is the middle; {SOURCE}: 7 of 32, from 0"] = -1,
+    update: Annotated[int, f"{SOURCE}: 3 layers, of one matrix each in the authors' code; all of theirs: ours"] = 3,
+    steering: Annotated[float, Search(2.0, 100.0, log=True), f"{SOURCE}: c, 2 to 20 by model"] = 20.0,
+    retain_weight: Annotated[float, Search(1.0, 1200.0, log=True), SMALL + "1200"] = 10.0,
+    batch_size: Batch = 32,
+) -> nn.Module:
+    """Minimise |h_F - c u|^2 + retain_weight |h_R - h_R of the original|^2 over `update` layers up to `layer`, where h is
+    its output and u a unit vector drawn once, uniform in [0, 1) in each place as in the authors' code; c is `steering`.
+
+    An epoch is a pass over F. No weight above the layer moves. Raises BadValue for a layer that the model does not have.
+    """
+    positive("rmu", update=update, steering=steering)
+    task = texts("rmu", task, device)
+    n = len(model.decoder)
+    if not -1 <= layer < n:
+        raise BadValue(f"rmu: layer is from 0 to {n - 1} for this model, or -1 for the middle, got {layer}")
+    at = (n - 1) // 2 if layer == -1 else layer
+    reference = frozen(model, task)
+    u = torch.rand(model.net.config.hidden_size, generator=generator(seed, "direction")).to(task.forget.y.device)
+    goal = steering * u / u.norm()
+
+    def losses(net):
+        for gone, stays in paired(task, epochs, batch_size, seed):
+            with torch.no_grad():
+                before = hidden(task, reference, stays, at)
+            away = squared_distance(gone, hidden(task, net, gone, at), goal)
+            yield away + retain_weight * squared_distance(stays, hidden(task, net, stays, at), before)
+
+    return minimise(model, losses, lr=lr, device=device, only=lambda net: moving(net, at, update))

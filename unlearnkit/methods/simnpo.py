@@ -1,0 +1,49 @@
+"""SimNPO: NPO without a reference model, per token of an answer."""
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.either import minimise
+from unlearnkit.language.objectives import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
+from unlearnkit.methods import Search, method
+from unlearnkit.task import Request
+
+SOURCE = "Fan et al. 2024 (SimNPO), arXiv 2410.07163"
+
+
+def simnpo_loss(nll: Tensor, beta: float, gamma: float) -> Tensor:
+    """-(2 / beta) log sigmoid(-beta L / |y| - gamma) of each answer, (n,); nll: -L / |y|, nats per token, (n,)."""
+    return -2 / beta * F.logsigmoid(beta * nll - gamma)
+
+
+@method("simnpo", source=SOURCE, domains=("text",))
+def simnpo(
+    model: nn.Module,
+    task: Request,
+    *,
+    seed: int,
+    device: str = "auto",
+    epochs: Epochs = 20,
+    lr: Rate = 5e-4,
+    beta: Annotated[float, Search(1.0, 6.0), f"{SOURCE}: 2.5 to 4.5"] = 2.5,
+    gamma: Annotated[float, SOURCE] = 0.0,
+    retain: Annotated[Retain, SOURCE] = "nll",
+    retain_weight: Weight = 1.0,
+    batch_size: Batch = 32,
+) -> nn.Module:
+    """Minimise simnpo_loss on F, plus NLL_R, or KL(original || model) on R; an epoch is a pass over F.
+
+    Raises BadValue for a beta that is not above 0.
+    """
+    positive("simnpo", beta=beta)
+    task = texts("simnpo", task, device)
+    reference = frozen(model, task)
+
+    def losses(net):
+        for gone, stays in paired(task, epochs, batch_size, seed):
+            away = simnpo_loss(task.losses(net, gone), beta, gamma).mean()
+            yield away + retain_weight * kept(retain, task, net, reference, stays)
+
+    return minimise(model, losses, lr=lr, device=device)
