@@ -18,6 +18,8 @@ NEEDS = {
     "features": "take(model, task, features=True)",
     "relearn": "relearn_steps(...) of unlearnkit.relearn, as extra['relearn_steps']",
     "ensemble": "study.ensemble(...), as margins",
+    "generation": "study.said(...), as said",  # this and the next of texts alone
+    "embedding": "study.meant(...), as meant",
 }
 
 
