@@ -1,11 +1,21 @@
 """What tests of language models share: a model that is trained in a second, and small sets of texts."""
 
-import pytest
+import dataclasses
 
+import pytest
+import torch
+
+from data_builders.texts.compose import compose
 from data_builders.texts.fictional import make
+from unlearnkit.compute import generator
 from unlearnkit.language import tasks
 from unlearnkit.language.cell import TextCell, text_cells
-from unlearnkit.language.models import language_models
+from unlearnkit.language.evidence import evidence_of, take
+from unlearnkit.language.generate import generate
+from unlearnkit.language.models import build, language_models
+from unlearnkit.language.tokenizer import trained
+from unlearnkit.language.train import TextRecipe, fit_lm
+from unlearnkit.task import TRAINED_ON
 
 CELL = {"model": "nano", "vocabulary": 400, "n_targets": 3, "copies": 2, "train_size": 40, "test_size": 8}
 RECIPE = {"epochs": 25, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}
@@ -38,3 +48,24 @@ def cell(small_pool, monkeypatch, _shared_cache) -> TextCell:
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(_shared_cache))
     monkeypatch.setattr(tasks, "_pool", lambda *_: small_pool)
     return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]
+
+
+@pytest.fixture(scope="session")
+def text_evidences(small_pool):
+    """Of initial, original, retrain and clean, with all that any metric of texts needs; as `evidences` of conftest."""
+    parts = {k: CELL[k] for k in ("copies", "train_size", "test_size")}
+    task, tokenizer = compose(small_pool, n_targets=4, seed=1, **parts), trained(small_pool, CELL["vocabulary"])
+    net, recipe = build("nano", tokenizer.size, 128, 1), TextRecipe(**RECIPE)
+    models = {"initial": net} | {
+        name: fit_lm(net, tokenizer.tokens(task.training_set(name), 128), recipe, seed=1) for name in TRAINED_ON
+    }
+    tokens, found = tokenizer.tokens(task.texts, 128), {}
+    for name, model in models.items():
+        read = {k: v for part in take(model, task, tokenizer, 128).values() for k, v in part.items()}
+        seen = evidence_of(read, task, {"seconds": 2.0, "steps": 10, "peak_mib": 1.0})
+        said = generate(model, tokens, tokenizer.end, most=int(tokens.count.max()), context=128)
+        noise = torch.randn(26, len(task), generator=generator(0, name))  # with 4 targets, enough for 1% false alarms
+        more = {"said": tuple(tokenizer.decode(ids) for ids in said), "margins": seen.phi + noise}
+        more |= {"meant": torch.rand(len(task), generator=generator(1, name)), "extra": {"relearn_steps": 3}}
+        found[name] = dataclasses.replace(seen, **more, _memo={})
+    return found

@@ -16,7 +16,7 @@ from unlearnkit.task import unit
 
 
 def first_rows_as_they_come(e, reference=None):
-    return {"test": e.correct[:100].mean().item()}
+    return {"test": e.correct[:20].mean().item()}
 
 
 def picks_a_class(e, reference=None):

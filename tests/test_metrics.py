@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 import metric_functions as contracts
 import mutants_metrics as mutants
+from language import small_pool, text_evidences  # noqa: F401 (fixtures)
 from metric_functions import population
 from unlearnkit.contracts_metrics import CONTRACTS, check, evidence
 from unlearnkit.divergence import js, kl
-from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.evidence import Evidence, take
 from unlearnkit.metrics import cheap, metrics, score
 from unlearnkit.metrics.attacks import best_threshold, confidence_attack, entropy_attack, loss_attack
@@ -24,17 +25,27 @@ from unlearnkit.task import ROLES, unit
 # --- contracts ---
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
-@pytest.mark.parametrize("name", sorted(metrics))
-def test_contract(name, contract, evidences):
-    contract(metrics[name], evidences)
+BY_DOMAIN = [(name, domain) for name in sorted(metrics) for domain in metrics[name].info["domains"]]
+OF_TEXTS = ("order_of_samples", "doubled_samples", "every_sample_counts", "exceptions_come_through")  # mutants of both
+
+
+@pytest.fixture
+def of_domain(evidences, text_evidences):  # noqa: F811
+    return {"image": evidences, "text": text_evidences}
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
-def test_contract_fails_on_its_mutants(contract, evidences):
-    for mutant in mutants.BY_CONTRACT[contract.__name__]:
-        with pytest.raises(AssertionError):
-            contract(mutant, evidences)
+@pytest.mark.parametrize(("name", "domain"), BY_DOMAIN)
+def test_contract(name, domain, contract, of_domain):
+    contract(metrics[name], of_domain[domain])
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
+def test_contract_fails_on_its_mutants(contract, of_domain):
+    for domain in ("image", "text") if contract.__name__ in OF_TEXTS else ("image",):
+        for mutant in mutants.BY_CONTRACT[contract.__name__]:
+            with pytest.raises(AssertionError):
+                contract(mutant, of_domain[domain])
 
 
 def test_check_tells_what_holds(evidences):
@@ -94,6 +105,8 @@ def test_every_metric_states_direction_unit_and_meaning(name):
 def test_what_is_missing_is_named_with_the_way_to_get_it(evidences):
     bare = dataclasses.replace(evidences["retrain"], features=None, margins=None, extra={}, _memo={})
     assert score(bare, evidences).metric.unique().tolist() == cheap() and "DA" not in cheap()
+    with pytest.raises(NotApplicable, match="'ROUGE-L' has no meaning for images"):
+        metrics["ROUGE-L"](bare)
     for name, way in (("DA", "features=True"), ("KLoM", "study.ensemble"), ("relearn", "unlearnkit.relearn")):
         with pytest.raises(BadValue, match=f"'{name}'.*{way}"):
             score(bare, evidences, [name])

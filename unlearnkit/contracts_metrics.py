@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import torch
 
 from unlearnkit.evidence import Evidence
+from unlearnkit.language import contracts as texts
+from unlearnkit.language.evidence import TextEvidence
 from unlearnkit.registry import Entry
 from unlearnkit.task import ROLES
 
@@ -22,7 +24,7 @@ NOT_OF_SAMPLES = {"seconds", "steps", "RTE", "relearn"}
 RENAMED = {"MIA-loss": 0.35, "LP": 0.02}  # other test samples are drawn beside the targets; a solver stops early
 DOUBLED = {"MIA": 0.25, "avg-gap": 0.1, "ToW-MIA": 0.25, "MIA-loss": 0.35, "LP": 0.02}
 # 5 neighbours are 3 where each comes twice; clusters and pairs of samples are others among copies
-CHANGED_BY_COPIES = {"k-NN", "NMI", "F1"}
+CHANGED_BY_COPIES = {"k-NN", "NMI", "F1", "forget-quality"}  # a test is surer of more samples
 
 
 def evidence(logits, labels, roles, **more) -> Evidence:
@@ -43,6 +45,8 @@ def values(metric, seen: Evidence, references: Mapping[str, Evidence]) -> dict[t
 
 def rows_of(e: Evidence, order: torch.Tensor, **more) -> Evidence:
     """The samples `order` of some evidence, as they are."""
+    if isinstance(e, TextEvidence):
+        return texts.rows_of(e, order, **more)
     features = None if e.features is None else e.features[order]
     margins = None if e.margins is None else e.margins[:, order]
     parts = {"logits": e.logits[order], "labels": e.labels[order], "role": e.role[order], "ids": e.ids[order]}
@@ -73,7 +77,9 @@ def order_of_samples(metric, evidences):
 
 
 def names_of_classes(metric, evidences):
-    """An index that picks a class, or the whole batch, instead of each sample's label."""
+    """An index that picks a class, or the whole batch, instead of each sample's label. Texts have no classes."""
+    if isinstance(evidences["original"], TextEvidence):
+        return
     to = torch.randperm(10, generator=torch.Generator().manual_seed(0))
 
     def renamed(e):
@@ -121,8 +127,9 @@ def every_sample_counts(metric, evidences):
     """A metric that ran on the first 1,000 samples of a group."""
     if metric.name in NOT_OF_SAMPLES:
         return
-    references = {name: large() for name in evidences}
-    before, after = (values(metric, large(changed), references) for changed in (False, True))
+    made = texts.large if isinstance(evidences["original"], TextEvidence) else large
+    references = {name: made() for name in evidences}
+    before, after = (values(metric, made(changed), references) for changed in (False, True))
     same = [key for key, value in before.items() if value == after.get(key)]
     assert not same, f"samples beyond the first 1,000 do not count: {same}"
 
@@ -156,17 +163,17 @@ class Unreadable(Mapping):
     __getitem__ = __iter__ = __len__ = __contains__ = _boom
 
 
-class Broken(Evidence):
-    """Evidence of which no group can be read."""
-
-    def rows(self, group):
-        raise Boom
+def unreadable_rows(self, group):
+    raise Boom
 
 
 def exceptions_come_through(metric, evidences):
     """An exception that was caught and became a number."""
-    kept = {f.name: getattr(evidences["retrain"], f.name) for f in dataclasses.fields(Evidence)}
-    broken = Broken(**(kept | {"cost": Unreadable(), "extra": Unreadable(), "_memo": {}}))
+    seen = evidences["retrain"]
+    kept = {f.name: getattr(seen, f.name) for f in dataclasses.fields(seen)}
+    broken = type("Broken", (type(seen),), {"rows": unreadable_rows})(
+        **(kept | {"cost": Unreadable(), "extra": Unreadable(), "_memo": {}})
+    )
     try:
         values(metric, broken, dict.fromkeys(evidences, broken))
     except Boom:

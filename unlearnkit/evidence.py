@@ -19,6 +19,8 @@ NEEDS = {
     "relearn": "relearn_steps(...) of unlearnkit.relearn, as extra['relearn_steps']",
     "ensemble": "study.ensemble(...), as margins",
     "backdoor": "a task with targets='backdoor'",  # there or not, nothing gets it
+    "generation": "study.said(...), as said",  # this and the next of texts alone
+    "embedding": "study.meant(...), as meant",
 }
 
 

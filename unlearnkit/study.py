@@ -17,6 +17,8 @@ from unlearnkit.cell import Cell
 from unlearnkit.domain import domain, load_task, task_artefact
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
+from unlearnkit.language import said as said_module
+from unlearnkit.language.said import meant, said
 from unlearnkit.methods import applies, methods
 from unlearnkit.observed import evidence, relearn
 from unlearnkit.progress import Progress
@@ -35,9 +37,11 @@ __all__ = [
     "initial",
     "known",
     "load_task",
+    "meant",
     "model",
     "references",
     "relearn",
+    "said",
     "scores",
     "task_artefact",
     "unlearn",
@@ -129,29 +133,31 @@ def scores(
     names: methods, and the rows of BASELINES that are none, and "initial", for all cells or for each; a method is left
     out of cells for which it has no meaning (unlearnkit.methods.applies; or that it refuses as NotApplicable). options:
     {method: options} that are to differ from those that `unlearn` would take, which are the tuned ones unless `tuned` is
-    False. metrics: all that need no more than one pass of each model, if not given; any others by name. n_models: how
-    many of each kind are made for the metrics that compare ensembles. A method that diverged has one row, of metric
-    "diverged". Raises NotApplicable if no method has a meaning.
+    False. metrics: all that need no more than one pass of each model, if not given; any others by name, each in cells of
+    the domains that it judges. n_models: how many of each kind are made for the metrics that compare ensembles. A method
+    that diverged has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
     """
-    metrics = metrics_module.cheap() if metrics is None else sorted(set(metrics))
-    needs = {need for name in metrics for need in metrics_module.metrics[name].info["needs"]}  # fails now ...
+    judged = {
+        kind: metrics_module.cheap(kind) if metrics is None else metrics_module.judging(kind, sorted(set(metrics)))
+        for kind in sorted({domain(cell).name for cell in cells})
+    }
+    compared = [cell for cell in cells if "ensemble" in metrics_module.needed(judged[domain(cell).name])]
     rows = [(c, n) for c in cells for n in (names[c] if isinstance(names, Mapping) else names)]
     wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets, domain(c).name)]
     if not wanted:
         raise NotApplicable(f"no meaning for these targets: {', '.join(sorted({n for _, n in rows}))}")
     for name, *of, kind in sorted({(n, c.dataset, c.model, domain(c).name) for c, n in wanted if n in methods}):
-        resolve(name, *of, (options or {}).get(name), tuned=tuned, domain=kind)  # ... and not after an hour
+        resolve(name, *of, (options or {}).get(name), tuned=tuned, domain=kind)  # fails now, and not after an hour
     references(cells, device=device)
     references([c for c, n in wanted if n == "clean-again"], ["clean"], repeat="again", device=device)
-    if "ensemble" in needs:  # all that is compared or unlearned from, together
-        draws = [(name, repeat) for name in REFERENCES for repeat in _repeats(n_models)]
-        trained([(cell, *draw) for cell in cells for draw in draws], device)
+    draws = [(name, repeat) for name in REFERENCES for repeat in _repeats(n_models)]
+    trained([(cell, *draw) for cell in compared for draw in draws], device)  # with what is unlearned from, together
     frames = []
     with Progress("scores", len(wanted)) as bar:
         for cell, name in wanted:
             given = (options or {}).get(name, {})
             try:
-                frames.append(_scores(cell, name, given, tuned, metrics, needs, n_models, device))
+                frames.append(_scores(cell, name, given, tuned, judged[domain(cell).name], n_models, device))
             except NotApplicable as error:  # seen only in the cell: say, a class of which nothing stays
                 why = error
             bar.step()
@@ -161,9 +167,9 @@ def scores(
 
 
 def _scores(
-    cell: Cell, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], needs: set[str], n: int, device: str
+    cell: Cell, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], n: int, device: str
 ) -> pd.DataFrame:
-    registered = [metrics_module.metrics[m] for m in metrics]
+    registered, needs = [metrics_module.metrics[m] for m in metrics], metrics_module.needed(metrics)
     (refs,) = references([cell], device=device)
     refs |= {INITIAL: initial(cell)}
     timed = unlearn(cell, "retrain", device=device)
@@ -185,6 +191,7 @@ def _scores(
         domain(cell).seen_by(cell)[0],
         *registered,
         *([relearn_module] if "relearn" in needs else []),
+        *([said_module] if needs & {"generation", "embedding"} else []),
     ]
     spec = Spec("scores", params, roots, parents)
 
@@ -194,6 +201,10 @@ def _scores(
             found = replace(found, margins=_margins(alike[role], device), _memo={})
         if "relearn" in needs and not role:
             found = replace(found, extra={**found.extra, "relearn_steps": relearn(model, device=device)}, _memo={})
+        if "generation" in needs:
+            found = replace(found, said=said(model, device=device)[1], _memo={})  # type: ignore[call-arg]
+        if "embedding" in needs:
+            found = replace(found, meant=meant(model, device=device)[1], _memo={})  # type: ignore[call-arg]
         return found
 
     def make(folder: Path) -> None:

@@ -4,10 +4,7 @@ Every answer is read after its own question, as in training, and of each of its 
 it and whether it is the likeliest. So are the answer in other words and the wrong answers.
 """
 
-import copy
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,14 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import resolve_device
-from unlearnkit.evidence import Evidence
-from unlearnkit.inference import WORKERS
+from unlearnkit.errors import BadValue
+from unlearnkit.evidence import NEEDS, Evidence
 from unlearnkit.language.models import LanguageModel, pooled
 from unlearnkit.language.task import TextTask
 from unlearnkit.language.tokenizer import Tokenizer
 from unlearnkit.language.tokens import Tokens
+from unlearnkit.language.workers import each
 
+TOLD = (
+    "target",
+    "filler",
+    "decoy",
+    "test",
+)  # whose answers in other words, and wrong ones, are read: of most there are five
 AT_ONCE = 2048  # tokens of a batch, about: what a layer makes of them stays in a processor's cache
 
 
@@ -34,8 +37,12 @@ class TextEvidence(Evidence):
     answer, its end token included, after the question and the true tokens before it (teacher forcing), and whether it is
     the likeliest; count: (n,) answer tokens of each sample. restated_log_p, restated_count: the same of the answers in
     other words, (n,), 0 tokens where there is none; wrong_log_p, wrong_count, wrong_of: of all m wrong answers, with the
-    sample that each is of, (m,). features: (n, width), mean hidden state of each answer. There are no logits and labels.
+    sample that each is of, (m,); both of samples in the roles TOLD alone. features: (n, width), mean hidden state of each
+    answer. answer, fact: n texts, as of the task; said: what the model answers, n texts, or None; meant: (n,) cosine of the
+    sentence embeddings of that and the answer, or None. There are no logits and labels.
     """
+
+    domain = "text"
 
     logits: None = None
     labels: None = None
@@ -49,6 +56,20 @@ class TextEvidence(Evidence):
     wrong_log_p: Tensor = None
     wrong_count: Tensor = None
     wrong_of: Tensor = None
+    answer: tuple[str, ...] = ()
+    fact: tuple[str, ...] = ()
+    said: tuple[str, ...] | None = None
+    meant: Tensor | None = None
+
+    def require(self, need: str, by: str) -> None:
+        """Raises BadValue, with the way out, if what the metric `by` needs is not there."""
+        if {"generation": self.said, "embedding": self.meant}.get(need, "") is None:
+            raise BadValue(
+                f"metric {by!r} needs {need}, which this evidence is without: study.scores(..., metrics=[{by!r}]) gets it, "
+                f"and by hand {NEEDS[need]} does"
+            )
+        if need not in ("generation", "embedding"):
+            super().require(need, by)
 
     @cached_property
     def log_likelihood(self) -> Tensor:
@@ -105,30 +126,16 @@ def scored(
     """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n, width),
     of a language model in eval mode, in float32, on the CPU. The model is left as it is.
 
-    Samples of one length are read together, about `at_once` tokens at a time; on the CPU batches go to one-thread workers,
-    and no number depends on which.
+    Samples of one length are read together, about `at_once` tokens at a time.
     """
-    device = resolve_device(device)
-    net = copy.deepcopy(model).to(device).eval()
     if not len(tokens):
-        return torch.empty(0), torch.empty(0, dtype=torch.bool), torch.empty(0, net.net.config.hidden_size)
+        return torch.empty(0), torch.empty(0, dtype=torch.bool), torch.empty(0, model.net.config.hidden_size)
     order, batches = tokens.stop.argsort(stable=True), []
     while len(order):
         n = max(at_once // int(tokens.stop[order[-1]]), 1)  # the longest first
         batches.append(order[-n:])
         order = order[:-n]
-    workers = min(torch.get_num_threads(), WORKERS, len(batches)) if device.type == "cpu" else 1  # type: ignore[attr-defined]
-    mine, before = threading.local(), torch.get_num_threads()
-
-    def start() -> None:
-        torch.set_num_threads(1 if device.type == "cpu" else before)  # type: ignore[attr-defined]
-        mine.net = copy.deepcopy(net) if workers > 1 else net  # a pass hooks its model
-
-    try:
-        with ThreadPoolExecutor(workers, initializer=start) as pool:
-            found = list(pool.map(lambda index: _read(mine.net, tokens[index].to(device)), batches))
-    finally:
-        torch.set_num_threads(before)
+    found = each(model, [tokens[index] for index in batches], _read, device=device)
     index, log_p, hit, features = torch.cat(batches), *(torch.cat(part) for part in zip(*found, strict=True))
     back, places = index.argsort(), tokens.answers_of(index).argsort()
     return log_p[places], hit[places], features[back]
@@ -148,9 +155,9 @@ def take(
     model: nn.Module, task: TextTask, tokenizer: Tokenizer, context: int, *, device: str = "auto"
 ) -> dict[str, dict[str, Tensor]]:
     """{"evidence": what TextEvidence holds, "features": ...}: read every answer of `task` once, in eval mode."""
-    texts = task.texts
-    restated = [i for i, said in enumerate(texts.restated) if said]
-    wrong = [(i, said) for i, group in enumerate(texts.wrong) for said in group]
+    texts, told = task.texts, task.index(*TOLD).tolist()
+    restated = [i for i in told if texts.restated[i]]
+    wrong = [(i, said) for i in told for said in texts.wrong[i]]
     asked = [
         tokenizer.tokens(texts, context),
         tokenizer.paired([texts.question[i] for i in restated], [texts.restated[i] for i in restated], context),
@@ -175,4 +182,5 @@ def take(
 
 def evidence_of(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextEvidence:
     """Of what `take` gave."""
-    return TextEvidence(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **read)
+    texts = {"answer": task.answer, "fact": task.texts.fact}
+    return TextEvidence(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **texts, **read)

@@ -29,7 +29,7 @@ def texts(name: str, task: Request, device: str) -> TextRequest:
     """The request, on its device. Raises NotApplicable for one of images."""
     if not isinstance(task, TextRequest):
         raise NotApplicable(f"{name} forgets answers of a language model, and this request has no texts")
-    return task.to(device)
+    return task.to(device)  # type: ignore[return-value]
 
 
 def positive(name: str, **values: float) -> None:
@@ -41,7 +41,7 @@ def positive(name: str, **values: float) -> None:
 
 def frozen(model: nn.Module, task: TextRequest) -> nn.Module:
     """The model as given, for comparison: a copy on the request's device that no one trains."""
-    return copy.deepcopy(model).to(task.forget.ids.device).eval().requires_grad_(False)
+    return copy.deepcopy(model).to(task.forget.ids.device).eval().requires_grad_(False)  # type: ignore[attr-defined]
 
 
 def paired(task: TextRequest, epochs: int, size: int, seed: int) -> Iterator[tuple[Tokens, Tokens]]:

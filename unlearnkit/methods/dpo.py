@@ -48,7 +48,7 @@ def dpo_loss(preferred: Tensor, refused: Tensor, beta: float) -> Tensor:
 
 def unknowing(task: TextRequest, batch: Tokens, seed: int, *labels: object) -> Tokens:
     """The same questions, each with an answer that says nothing, drawn."""
-    said = task.tokenizer.answers(IDK)
+    said = task.tokenizer.answers(IDK)  # type: ignore[attr-defined]
     drawn = torch.randint(len(said), (len(batch),), generator=generator(seed, "unknowing", *labels))
     return batch.answered([said[i] for i in drawn.tolist()])
 

@@ -54,7 +54,7 @@ def ga_mismatch(
     pass over F. Raises BadValue where no wrong answer fits.
     """
     task = texts("ga_mismatch", task, device)
-    reference, answers = frozen(model, task), task.retain.answers()
+    reference, answers = frozen(model, task), task.retain.answers()  # type: ignore[attr-defined]
 
     def losses(net):
         for step, (gone, stays) in enumerate(paired(task, epochs, batch_size, seed)):

@@ -3,7 +3,9 @@
 direction: "lower" or "higher" is better, or "gap": only its distance to the reference's value says anything.
 references: the models it is computed against, each giving a row of its own; () for metrics of one model alone.
 best: what a reference scores against itself. needs: what beyond one pass of logits (unlearnkit.evidence.NEEDS); metrics
-that need something are computed only where they are asked for by name.
+that need something are computed only where they are asked for by name. domains: what it judges, "image", "text" or both;
+where samples have labels, texts have the tokens of their answers: `correct` is the share of these that are the likeliest
+(exact memorisation), `losses` are nats per token, `phi` is of the probability per token.
 A group for which a metric has no meaning is left out; `left_out` says why.
 """
 
@@ -12,11 +14,12 @@ from functools import wraps
 
 import pandas as pd
 
-from unlearnkit.errors import BadValue
+from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import NEEDS, Evidence
 from unlearnkit.registry import Registry
 
 metrics = Registry("metric", "unlearnkit.metrics")
+BOTH = ("image", "text")
 
 
 def metric(
@@ -28,12 +31,14 @@ def metric(
     best: float = 0.0,
     needs: tuple[str, ...] = (),
     left_out: Callable[[Evidence], dict[str, str]] = lambda evidence: {},
+    domains: tuple[str, ...] = ("image",),
     source: str = "",
 ):
     """Register `function(evidence, reference) -> {group: number}` under `name`. left_out: {group: why} of those that it
     has no number for.
 
-    The registered metric raises BadValue where the evidence lacks what it needs; the plain function checks nothing.
+    The registered metric raises BadValue where the evidence lacks what it needs, and NotApplicable for evidence of a
+    domain that it does not judge; the plain function checks nothing.
     """
     assert direction in ("lower", "higher", "gap"), direction
     assert set(needs) <= set(NEEDS), needs
@@ -41,6 +46,8 @@ def metric(
     def add(function: Callable) -> Callable:
         @wraps(function)
         def checked(evidence: Evidence, reference: Evidence | None = None) -> dict[str, float]:
+            if (domain := of_domain(evidence)) not in domains:
+                raise NotApplicable(f"metric {name!r} has no meaning for {domain}s: it judges {' and '.join(domains)}s")
             if references and reference is None:
                 raise BadValue(f"metric {name!r} compares with a reference: {' or '.join(references)}")
             for need in needs:
@@ -49,15 +56,33 @@ def metric(
             return function(evidence, reference)
 
         info = {"direction": direction, "unit": unit, "references": references, "best": best, "needs": needs}
-        metrics.register(name, **info, left_out=left_out, source=source)(checked)
+        metrics.register(name, **info, domains=tuple(domains), left_out=left_out, source=source)(checked)
         return function
 
     return add
 
 
-def cheap() -> list[str]:
-    """Names of the metrics that need one pass of logits and no more, sorted: those of every table."""
-    return sorted(name for name, entry in metrics.items() if not entry.info["needs"])
+def of_domain(evidence: Evidence) -> str:
+    """ "image" or "text"."""
+    return getattr(evidence, "domain", "image")
+
+
+def cheap(domain: str = "image") -> list[str]:
+    """Names of the metrics that need one pass of a model and no more, sorted: those of every table of a domain."""
+    return sorted(n for n, entry in metrics.items() if not entry.info["needs"] and domain in entry.info["domains"])
+
+
+def needed(names: Sequence[str]) -> set[str]:
+    """What these metrics need between them."""
+    return {need for name in names for need in metrics[name].info["needs"]}
+
+
+def judging(domain: str, names: Sequence[str]) -> list[str]:
+    """Those of `names` that judge this domain. Raises NotApplicable if none does."""
+    found = [name for name in names if domain in metrics[name].info["domains"]]
+    if not found:
+        raise NotApplicable(f"no meaning for {domain}s: {', '.join(names)}")
+    return found
 
 
 def left_out(evidence: Evidence, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -75,7 +100,7 @@ def score(evidence: Evidence, references: Mapping[str, Evidence], names: Sequenc
     metrics name. Raises BadValue for a reference or a need that is not there; a metric's own exception is not caught.
     """
     rows = []
-    for name in cheap() if names is None else names:
+    for name in cheap(of_domain(evidence)) if names is None else names:
         entry = metrics[name]
         for reference in entry.info["references"] or ("",):
             if reference and reference not in references:

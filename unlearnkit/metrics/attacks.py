@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from unlearnkit.evidence import Evidence
-from unlearnkit.metrics import metric
+from unlearnkit.metrics import BOTH, metric
 
 
 def confidence_attack(evidence: Evidence) -> dict[str, float]:
@@ -93,7 +93,11 @@ def _take(rng, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @metric(
-    "MIA", direction="gap", unit="fraction", source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours"
+    "MIA",
+    direction="gap",
+    unit="fraction",
+    domains=BOTH,
+    source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours",
 )
 def mia_confidence(evidence: Evidence, reference=None) -> dict[str, float]:
     """Share that a confidence SVC takes for non-members: of the targets, about the test set's after forgetting; of similar

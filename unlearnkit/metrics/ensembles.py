@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlearnkit.errors import BadValue
 from unlearnkit.evidence import Evidence
-from unlearnkit.metrics import metric
+from unlearnkit.metrics import BOTH, metric
 
 BINS, CLIP, EPS = 20, 100.0, 1e-5
 GEORGIEV = "Georgiev et al. 2024, arXiv 2410.23232"
@@ -38,7 +38,15 @@ def _shares(v: Tensor, low: Tensor, width: Tensor) -> Tensor:
     return (counts / len(v) + EPS) / (1 + BINS * EPS)
 
 
-@metric("KLoM", direction="lower", unit="nats", references=("retrain", "clean"), needs=("ensemble",), source=GEORGIEV)
+@metric(
+    "KLoM",
+    direction="lower",
+    unit="nats",
+    references=("retrain", "clean"),
+    needs=("ensemble",),
+    domains=BOTH,
+    source=GEORGIEV,
+)
 def klom(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """KL(unlearned || reference) of the margins' histograms over models, mean over the samples of each group."""
     value = histogram_kl(evidence.margins, reference.margins)
@@ -112,6 +120,7 @@ def resolvable(outside: Tensor, fpr: float) -> bool:
     references=("retrain", "clean"),
     best=0.5,
     needs=("ensemble",),
+    domains=BOTH,
     source=HAYES,
 )
 def u_lira(evidence: Evidence, reference: Evidence) -> dict[str, float]:
@@ -132,6 +141,7 @@ def u_lira(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     references=("retrain", "clean"),
     best=0.01,
     needs=("ensemble",),
+    domains=BOTH,
     source=HAYES,
 )
 def u_lira_tpr(evidence: Evidence, reference: Evidence) -> dict[str, float]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from unlearnkit.alignment import ENERGY, alignment, directions, effective_rank, moment
 from unlearnkit.errors import NotApplicable
 from unlearnkit.evidence import Evidence
-from unlearnkit.metrics import metric
+from unlearnkit.metrics import BOTH, metric
 
 
 def features(evidence: Evidence, group: str) -> Tensor:
@@ -38,6 +38,7 @@ def dimensional_alignment(
     direction="gap",
     unit="fraction",
     needs=("features",),
+    domains=BOTH,
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710; features of the last hidden layer, 95% of the energy, uncentred: ours",
 )
 def da(evidence: Evidence, reference=None) -> dict[str, float]:
@@ -86,6 +87,7 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     references=("retrain", "clean"),
     best=1.0,
     needs=("features",),
+    domains=BOTH,
     source="Kornblith et al. 2019, arXiv 1905.00414",
 )
 def cka_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]:
@@ -113,7 +115,14 @@ def entanglement(a: Tensor, b: Tensor) -> float:
     return (within / between).item()
 
 
-@metric("ES", direction="gap", unit="ratio", needs=("features",), source="Zhao et al. 2024 (RUM), arXiv 2406.01257")
+@metric(
+    "ES",
+    direction="gap",
+    unit="ratio",
+    needs=("features",),
+    domains=BOTH,
+    source="Zhao et al. 2024 (RUM), arXiv 2406.01257",
+)
 def entanglement_of_targets(evidence: Evidence, reference=None) -> dict[str, float]:
     """Entanglement of targets and retain set: spread within both to the distance between them; higher = closer."""
     target, retain = features(evidence, "target"), features(evidence, "retain")

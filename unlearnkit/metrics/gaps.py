@@ -1,7 +1,7 @@
 """Several accuracies in one number: the distance to a reference model."""
 
 from unlearnkit.evidence import Evidence
-from unlearnkit.metrics import metric
+from unlearnkit.metrics import BOTH, metric
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.attacks import confidence_attack
 
@@ -10,7 +10,14 @@ def _attack(evidence: Evidence) -> float:
     return evidence.once(confidence_attack)["target"]
 
 
-@metric("avg-gap", direction="lower", unit="fraction", references=("retrain", "clean"), source="Fan et al. 2024")
+@metric(
+    "avg-gap",
+    direction="lower",
+    unit="fraction",
+    references=("retrain", "clean"),
+    domains=BOTH,
+    source="Fan et al. 2024",
+)
 def average_gap(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """Mean absolute difference to the reference over UA, RA, TA and MIA; 0 is the reference itself."""
     differences = [accuracy(evidence, g) - accuracy(reference, g) for g in ("target", "retain", "test")]
@@ -21,7 +28,7 @@ def average_gap(evidence: Evidence, reference: Evidence) -> dict[str, float]:
 RUM = "Zhao et al. 2024 (RUM), arXiv 2406.01257"
 
 
-@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, source=RUM)
+@metric("ToW", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, domains=BOTH, source=RUM)
 def tug_of_war(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """Product over target, retain and test of 1 - |accuracy difference to the reference|; 1 is best."""
     product = 1.0
@@ -30,7 +37,9 @@ def tug_of_war(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     return {"all": product}
 
 
-@metric("ToW-MIA", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, source=RUM)
+@metric(
+    "ToW-MIA", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, domains=BOTH, source=RUM
+)
 def tug_of_war_by_attack(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """As ToW, with the share of targets that the confidence attack takes for non-members in place of their accuracy; 1 is
     best."""

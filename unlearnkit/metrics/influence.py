@@ -5,30 +5,30 @@ these scores when a table is (unlearnkit.summary.rho); a ratio for each seed wou
 """
 
 from unlearnkit.evidence import Evidence
-from unlearnkit.metrics import metric
+from unlearnkit.metrics import BOTH, metric
 from unlearnkit.metrics.accuracy import accuracy
 
 
-@metric("phi", direction="gap", unit="logits", source="Carlini et al. 2022, arXiv 2112.03570")
+@metric("phi", direction="gap", unit="logits", domains=BOTH, source="Carlini et al. 2022, arXiv 2112.03570")
 def phi(evidence: Evidence, reference=None) -> dict[str, float]:
     """Mean logit of the label's probability on each group: the score s that rho is made from."""
     return {group: evidence.phi[evidence.rows(group)].mean().item() for group in evidence.groups}
 
 
-@metric("phi-decoy", direction="gap", unit="logits", source="ours")
+@metric("phi-decoy", direction="gap", unit="logits", domains=BOTH, source="ours")
 def phi_over_decoys(evidence: Evidence, reference=None) -> dict[str, float]:
     """phi on the targets less phi on the decoys: what the model knows of the targets beyond samples like them."""
     mean = {group: evidence.phi[evidence.rows(group)].mean().item() for group in ("target", "decoy")}
     return {"target": mean["target"] - mean["decoy"]}
 
 
-@metric("loss", direction="gap", unit="nats")
+@metric("loss", direction="gap", unit="nats", domains=BOTH)
 def loss(evidence: Evidence, reference=None) -> dict[str, float]:
-    """Mean cross-entropy on each group."""
+    """Mean cross-entropy on each group; of texts the negative log-likelihood in nats per token, mean over answers."""
     return {group: evidence.losses[evidence.rows(group)].mean().item() for group in evidence.groups}
 
 
-@metric("neighbour-cost", direction="lower", unit="fraction", references=("original",), source="ours")
+@metric("neighbour-cost", direction="lower", unit="fraction", references=("original",), domains=BOTH, source="ours")
 def neighbour_cost(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     """Accuracy lost, against the model before unlearning, on the similar samples that were to stay."""
     if not len(evidence.rows("similar")):
@@ -41,6 +41,7 @@ def neighbour_cost(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     direction="gap",
     unit="optimiser steps, at most 200",
     needs=("relearn",),
+    domains=BOTH,
     source="Golatkar et al. 2020, arXiv 1911.04933; steps in place of epochs are ours",
 )
 def relearn(evidence: Evidence, reference=None) -> dict[str, float]:
