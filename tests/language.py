@@ -1,11 +1,17 @@
 """What tests of language models share: a model that is trained in a second, and small sets of texts."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 
 from data_builders.texts.fictional import make
+from unlearnkit.either import joined
+from unlearnkit.language import domain as texts
 from unlearnkit.language import tasks
 from unlearnkit.language.cell import TextCell, text_cells
-from unlearnkit.language.models import language_models
+from unlearnkit.language.models import build, language_models
+from unlearnkit.language.train import TextRecipe, fit_lm
 
 CELL = {"model": "nano", "vocabulary": 400, "n_targets": 3, "copies": 2, "train_size": 40, "test_size": 8}
 RECIPE = {"epochs": 25, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}
@@ -20,6 +26,17 @@ def nano(vocabulary: int, context: int):
     ends = {"bos_token_id": None, "eos_token_id": 0, "tie_word_embeddings": False}
     config = LlamaConfig(vocab_size=vocabulary, max_position_embeddings=context, initializer_range=0.1, **size, **ends)
     return LlamaForCausalLM(config)
+
+
+MADE = {}
+
+
+def by_heart(tokens, vocabulary: int, context: int, epochs: int = 8):
+    """A model that knows these answers: made once for all tests."""
+    if (key := (tokens.digest(), epochs)) not in MADE:
+        recipe = TextRecipe(**(RECIPE | {"epochs": epochs}))
+        MADE[key] = fit_lm(build("nano", vocabulary, context, 0), tokens, recipe, seed=0)
+    return copy.deepcopy(MADE[key])
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +55,11 @@ def cell(small_pool, monkeypatch, _shared_cache) -> TextCell:
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(_shared_cache))
     monkeypatch.setattr(tasks, "_pool", lambda *_: small_pool)
     return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]
+
+
+@pytest.fixture
+def asked_of_texts(cell):
+    """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
+    bare = replace(cell, copies=0, recipe=replace(cell.recipe, epochs=2))
+    request = texts.request(bare)
+    return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request

@@ -5,11 +5,14 @@ the base is asked for, or goes on from what it returns; as the base, it never le
 "expand(finetune)" names the wrapper `expand` around finetune wherever a method is named; its options are those of both.
 """
 
+from collections.abc import Mapping
+
 from unlearnkit.registry import Registry
 
 wrappers = Registry("wrapper", "unlearnkit.wrappers")
 
 
-def wrapper(name: str, *, source: str, domains: tuple[str, ...] = ("image",)):
-    """Register a wrapper. `source`: the paper or code that its definition comes from; `domains`: as of a method."""
-    return wrappers.register(name, source=source, reads_forget_set=True, domains=tuple(domains))
+def wrapper(name: str, *, source: str, domains: tuple[str, ...] = ("image",), text: Mapping[str, object] | None = None):
+    """Register a wrapper. `source`: the paper or code that its definition comes from; `domains`, `text`: as of a method."""
+    info = {"reads_forget_set": True, "domains": tuple(domains), "text": dict(text or {})}
+    return wrappers.register(name, source=source, **info)
