@@ -1,6 +1,8 @@
 """What tests of language models share: a model that is trained in a second, and small sets of texts."""
 
+import copy
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,8 @@ import torch
 from data_builders.texts.compose import compose
 from data_builders.texts.fictional import make
 from unlearnkit.compute import generator
+from unlearnkit.either import joined
+from unlearnkit.language import domain as texts
 from unlearnkit.language import tasks
 from unlearnkit.language.cell import TextCell, text_cells
 from unlearnkit.language.evidence import evidence_of, take
@@ -30,6 +34,17 @@ def nano(vocabulary: int, context: int):
     ends = {"bos_token_id": None, "eos_token_id": 0, "tie_word_embeddings": False}
     config = LlamaConfig(vocab_size=vocabulary, max_position_embeddings=context, initializer_range=0.1, **size, **ends)
     return LlamaForCausalLM(config)
+
+
+MADE = {}
+
+
+def by_heart(tokens, vocabulary: int, context: int, epochs: int = 8):
+    """A model that knows these answers: made once for all tests."""
+    if (key := (tokens.digest(), epochs)) not in MADE:
+        recipe = TextRecipe(**(RECIPE | {"epochs": epochs}))
+        MADE[key] = fit_lm(build("nano", vocabulary, context, 0), tokens, recipe, seed=0)
+    return copy.deepcopy(MADE[key])
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +84,11 @@ def text_evidences(small_pool):
         more |= {"meant": torch.rand(len(task), generator=generator(1, name)), "extra": {"relearn_steps": 3}}
         found[name] = dataclasses.replace(seen, **more, _memo={})
     return found
+
+
+@pytest.fixture
+def asked_of_texts(cell):
+    """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
+    bare = replace(cell, copies=0, recipe=replace(cell.recipe, epochs=2))
+    request = texts.request(bare)
+    return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request
