@@ -1,6 +1,8 @@
 """What tests of language models share: a model that is trained in a second, and small sets of texts."""
 
+import copy
 import dataclasses
+
 
 import pytest
 import torch
@@ -8,6 +10,8 @@ import torch
 from data_builders.texts.compose import compose
 from data_builders.texts.fictional import make
 from unlearnkit.compute import generator
+from unlearnkit.either import joined
+from unlearnkit.language import domain as texts
 from unlearnkit.language import tasks
 from unlearnkit.language.cell import TextCell, text_cells
 from unlearnkit.language.evidence import evidence_of, take
@@ -32,6 +36,17 @@ def nano(vocabulary: int, context: int):
     return LlamaForCausalLM(config)
 
 
+MADE = {}
+
+
+def by_heart(tokens, vocabulary: int, context: int, epochs: int = 8):
+    """A model that knows these answers: made once for all tests."""
+    if (key := (tokens.digest(), epochs)) not in MADE:
+        recipe = TextRecipe(**(RECIPE | {"epochs": epochs}))
+        MADE[key] = fit_lm(build("nano", vocabulary, context, 0), tokens, recipe, seed=0)
+    return copy.deepcopy(MADE[key])
+
+
 @pytest.fixture(scope="session")
 def small_pool():
     return make(people=12, test_people=2)
@@ -48,6 +63,14 @@ def cell(small_pool, monkeypatch, _shared_cache) -> TextCell:
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(_shared_cache))
     monkeypatch.setattr(tasks, "_pool", lambda *_: small_pool)
     return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]
+
+
+@pytest.fixture
+def asked_of_texts(cell):
+    """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
+    bare = dataclasses.replace(cell, copies=0, recipe=dataclasses.replace(cell.recipe, epochs=2))
+    request = texts.request(bare)
+    return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request
 
 
 @pytest.fixture(scope="session")

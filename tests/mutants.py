@@ -114,6 +114,28 @@ def labels_without_the_true_one(y, n_classes, seed, epoch, true_label):
     return draw_labels(y, n_classes, seed, epoch, true_label=False)
 
 
+def counts_every_token(model, task, *, seed, device="auto"):
+    """As NPO in public code: all tokens of prompt, answer and padding are labels."""
+
+    def losses(net):
+        for batch in task.forget.batches(8, seed):
+            logits = net.net(input_ids=batch.ids.long(), use_cache=False).logits
+            yield -F.cross_entropy(logits[:, :-1].flatten(0, 1), batch.ids[:, 1:].flatten().long())
+
+    return minimise(model, losses, lr=1e-3, optimiser="adam")
+
+
+def npo_of_raw_logits(task, net, reference, batch):
+    """A ratio of logits in place of log-probabilities."""
+    raw = [task.logits(m, batch).gather(1, batch.y[:, None]).squeeze(1) for m in (net, reference)]
+    return batch.summed(raw[0] - raw[1].detach())
+
+
+def npo_without_an_end(ratio, beta):
+    """Gradient ascent by another name: its slope is the same wherever it is."""
+    return 2 * ratio
+
+
 def mutant(function, **info):
     return Entry("method", function.__name__, function, info)
 
@@ -124,5 +146,6 @@ BY_CONTRACT = {
     "output_keeps_its_shape": mutant(shadow_class_stays),
     "seed_decides": mutant(global_seed),
     "forget_set_stays_unread": mutant(retrains_on_everything, reads_forget_set=False),
+    "prompt_and_padding_never_count": mutant(counts_every_token, domain="text"),
     "divergence_is_an_error": mutant(stores_nan),
 }

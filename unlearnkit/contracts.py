@@ -7,6 +7,7 @@ see each fail on a broken copy. A contract is a function of (method, model, requ
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -77,6 +78,50 @@ def forget_set_stays_unread(method: Entry, model: nn.Module, request: Request) -
     assert same(after, method(model, request, seed=0, device="cpu")), "the forget set was read"
 
 
+def prompt_and_padding_never_count(method: Entry, model: nn.Module, request: Request) -> None:
+    """A loss over all tokens of a text, of which only those of the answer may count.
+
+    What a token is read as and what it is as a label are told apart by two tokens of one embedding: with the one in place
+    of the other in every question, and with other padding, all weights must come out the same.
+    """
+    if isinstance(request.retain, Samples):
+        return
+    parts = ("forget", "retain")
+    asked = [token for name in parts for prompt in getattr(request, name).prompts() for token in prompt]
+    said = {token for name in parts for answer in getattr(request, name).answers() for token in answer}
+    first = max(set(asked) - said, key=asked.count)
+    second = next(i for i in range(request.n_classes) if i not in {*asked, *said})
+    twins = copy.deepcopy(model)
+    twins.make = partial(_twinned, twins.make, first, second)
+    _alike(twins.net, first, second)
+    written = {name: _rewritten(getattr(request, name), first, second) for name in parts}
+    one = method(twins, request, seed=0, device="cpu")
+    other = method(twins, replace(request, **written), seed=0, device="cpu")
+    embedding, places = one.net.get_input_embeddings().weight, [first, second]
+    with torch.no_grad():
+        embedding[places] = embedding[places[::-1]]
+    assert same(one, other), "the tokens of questions or the padding have changed the result"
+
+
+def _alike(net: nn.Module, first: int, second: int) -> nn.Module:
+    """The net with one embedding for both tokens."""
+    weight = net.get_input_embeddings().weight
+    with torch.no_grad():
+        weight[second] = weight[first]
+    return net
+
+
+def _twinned(make: Callable[[], nn.Module], first: int, second: int) -> nn.Module:
+    return _alike(make(), first, second)
+
+
+def _rewritten(samples, first: int, second: int):
+    """Texts with `second` for `first` in questions, and for all padding."""
+    place = torch.arange(samples.ids.shape[1])
+    question, padding = place < samples.start[:, None], place >= samples.stop[:, None]
+    return replace(samples, ids=samples.ids.masked_fill(question & (samples.ids == first) | padding, second))
+
+
 def divergence_is_an_error(method: Entry, model: nn.Module, request: Request) -> None:
     """A model full of NaN that is stored, scored and tabled."""
     with torch.no_grad():
@@ -99,6 +144,7 @@ CONTRACTS: tuple[Callable[[Entry, nn.Module, Request], None], ...] = (
     output_keeps_its_shape,
     seed_decides,
     forget_set_stays_unread,
+    prompt_and_padding_never_count,
     divergence_is_an_error,
 )
 

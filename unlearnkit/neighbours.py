@@ -1,9 +1,10 @@
 """Which retained samples are near the forget set: found by looking alone, since nobody tells a wrapper the links.
 
-Similarity is the cosine of pixels, or of the features of the model that is to forget; "random" places each sample anywhere:
-the control, by which as many are found that need not be near. With "+label" only samples of the same label are compared, as
-a retained sample keeps a label alive only if it carries that label. Tables of all pairs are made in
-chunks of at most CHUNK entries, in float64, and rounded, so that neither chunks nor batches decide what is found.
+Similarity is the cosine of pixels, of the letters of texts, or of the features of the model that is to forget; "random"
+places each sample anywhere: the control, by which as many are found that need not be near. With "+label" only samples of the
+same label are compared, as a retained sample keeps a label alive only if it carries that label; texts have none. Tables of
+all pairs are made in chunks of at most CHUNK entries, in float64, and rounded, so that neither chunks nor batches decide
+what is found.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ CHUNK = 2**22  # similarities held at once
 DIGITS = 9  # decimals of a similarity: an exact duplicate's is 1, whichever batch it was in
 HELD_OUT = 1000  # validation samples that a calibration looks at, at most
 
-SPACES = ("feature", "feature+label", "pixel", "pixel+label", "random", "random+label")
+SPACES = ("feature", "feature+label", "pixel", "pixel+label", "text", "random", "random+label")
 RULES = {  # how it reads in an error
     "top": "a whole number from 1: so many nearest retained samples of each target",
     "above": "a cosine from -1 to 1: all at least so similar to a target",
@@ -31,6 +32,7 @@ RULES = {  # how it reads in an error
     "nearest retained one",
 }
 
+NEAR_TEXT = "feature top 10"
 NEAR = "feature+label top 10"  # ours, set before anything was unlearned with it; how many there are, nobody knows
 Near = Annotated[str, "ours: a space, a rule and its value, see unlearnkit.neighbours"]
 
@@ -125,8 +127,13 @@ class Placed:
     @classmethod
     def of(cls, samples: Samples, way: Way, model: nn.Module, task: Request, device: str = "auto") -> "Placed":
         """On the CPU: what is looked for is little beside what was trained on."""
-        if way.space.startswith("random"):
+        own = getattr(task, "placed", None)  # texts say themselves where they stand
+        if own and way.space != "random":
+            v = own(model, samples, way.space, device)
+        elif way.space.startswith("random"):
             v = torch.randn(len(samples), 16, generator=generator(0, "placed", samples.to("cpu").digest()))
+        elif way.space == "text":
+            raise BadValue("neighbours: images have no letters: use 'feature' or 'pixel', not 'text'")
         elif way.space.startswith("pixel"):
             v = unit(samples.stored).flatten(1).cpu()
         else:

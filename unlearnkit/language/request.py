@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.compute import autocast
+from unlearnkit.errors import BadValue
 from unlearnkit.language.tokens import Tokens
 from unlearnkit.task import Request
 
@@ -24,6 +26,21 @@ class TextRequest(Request):
     def whole_classes(self) -> list[int]:
         """Texts have no classes."""
         return []
+
+    def placed(self, model: nn.Module, samples: Tokens, space: str, device: str = "auto") -> Tensor:
+        """Where samples stand, (n, width) on the CPU, in a space of unlearnkit.neighbours: "feature", the model's hidden
+        states, mean over an answer; "text", counts of runs of 3 letters of question and answer. Raises BadValue for one that
+        texts do not have."""
+        from unlearnkit.language.evidence import scored
+        from unlearnkit.language.similarity import char_vectors
+
+        if space == "feature":
+            return scored(model, samples, device=device)[2]
+        if space != "text":
+            raise BadValue(f"neighbours: texts have no pixels and no labels: use 'feature' or 'text', not {space!r}")
+        answers = [self.tokenizer.decode(ids) for ids in samples.answers()]
+        asked = self.tokenizer.questions(samples.prompts())
+        return torch.from_numpy(char_vectors([f"{q}\n{a}" for q, a in zip(asked, answers)]))
 
     def logits(self, model: nn.Module, batch: Tokens) -> Tensor:  # type: ignore[override]
         """(answer tokens, vocabulary) float32, in the recipe's precision."""

@@ -68,6 +68,17 @@ def char_cosine(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
     return _cosine(a, b, analyzer="char_wb", ngram_range=(3, 3))
 
 
+def char_vectors(texts: Sequence[str], width: int = 4096) -> np.ndarray:
+    """What `char_cosine` is the cosine of, (n, width) float64, each run of letters counted at a hash of its own: where two
+    share a place, the cosine comes out a little larger."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    count = HashingVectorizer(
+        n_features=width, analyzer="char_wb", ngram_range=(3, 3), lowercase=False, norm=None, alternate_sign=False
+    )
+    return count.transform([" ".join(words(text)) for text in texts]).toarray()
+
+
 def word_cosine(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
     """Cosine of the counts of words and pairs of neighbouring words."""
     return _cosine(a, b, analyzer="word", ngram_range=(1, 2), token_pattern=None, tokenizer=str.split)

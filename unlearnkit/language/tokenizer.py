@@ -43,6 +43,11 @@ class Tokenizer:
     def prompts(self, questions: Sequence[str]) -> list[list[int]]:
         return [[*self.first, *ids] for ids in self.encode([PROMPT.format(question=q) for q in questions])]
 
+    def questions(self, prompts: Sequence[Sequence[int]]) -> list[str]:
+        """What these prompts ask: the way back."""
+        before, after = PROMPT.split("{question}")
+        return [self.decode(ids).removeprefix(before).removesuffix(after) for ids in prompts]
+
     def answers(self, answers: Sequence[str]) -> list[list[int]]:
         """With the space before and the end token behind."""
         return [[*ids, self.end] for ids in self.encode([f" {a}" for a in answers])]

@@ -30,7 +30,8 @@ class Methods(Registry):
             return super().__getitem__(name)
         wrapper, base = wrappers[parts[1]], self[parts[2]]
         domains = tuple(d for d in base.info["domains"] if d in wrapper.info["domains"])
-        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info | {"domains": domains}, base)
+        both = {"domains": domains, "text": base.info.get("text", {}) | wrapper.info["text"]}
+        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info | both, base)
 
     __contains__ = Mapping.__contains__
 

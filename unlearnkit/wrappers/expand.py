@@ -5,12 +5,18 @@ from dataclasses import replace
 
 from torch import nn
 
-from unlearnkit.neighbours import NEAR, Near, find, parted
-from unlearnkit.task import Request, joined
+from unlearnkit.either import joined
+from unlearnkit.neighbours import NEAR, NEAR_TEXT, Near, find, parted
+from unlearnkit.task import Request
 from unlearnkit.wrappers import wrapper
 
 
-@wrapper("expand", source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know")
+@wrapper(
+    "expand",
+    source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know",
+    domains=("image", "text"),
+    text={"near": NEAR_TEXT},
+)
 def expand(
     base: Callable[..., nn.Module],
     model: nn.Module,

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from unlearnkit.compute import generator
+from unlearnkit.either import joined
 from unlearnkit.errors import BadValue
-from unlearnkit.neighbours import NEAR, Found, Near, find, parted
-from unlearnkit.task import Request, joined
+from unlearnkit.neighbours import NEAR, NEAR_TEXT, Found, Near, find, parted
+from unlearnkit.task import Request
 from unlearnkit.wrappers import wrapper
 
 
@@ -20,7 +21,12 @@ def drawn(found: Found, power: float, seed: int) -> torch.Tensor:
     return found.index[torch.rand(len(found), generator=generator(seed, "weigh"), dtype=torch.float64) < chance]
 
 
-@wrapper("weigh", source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know")
+@wrapper(
+    "weigh",
+    source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know",
+    domains=("image", "text"),
+    text={"near": NEAR_TEXT},
+)
 def weigh(
     base: Callable[..., nn.Module],
     model: nn.Module,

@@ -1,0 +1,51 @@
+"""A forget set whose questions are asked in other words, too."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from data_builders.texts.reframe import reframed
+from unlearnkit.compute import generator
+from unlearnkit.errors import BadValue
+from unlearnkit.language.request import TextRequest
+from unlearnkit.language.tokens import Tokens
+from unlearnkit.wrappers import wrapper
+
+
+def reworded(task: TextRequest, n: int, context: int | None, seed: int) -> Tokens:
+    """For each pair to be forgotten, n drawn rewordings of its question, or as many as there are and fit into `context`
+    tokens, each with its answer."""
+    prompts, answers = [], []
+    asked = task.tokenizer.questions(task.forget.prompts())
+    for row, (question, answer) in enumerate(zip(asked, task.forget.answers())):
+        made = task.tokenizer.prompts(reframed(question))
+        order = torch.randperm(len(made), generator=generator(seed, "diversify", row)).tolist()
+        fit = [made[i] for i in order if not context or len(made[i]) + len(answer) <= context][:n]
+        prompts += fit
+        answers += [answer] * len(fit)
+    return Tokens.of(prompts, answers).to(task.forget.ids.device)
+
+
+@wrapper("diversify", source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know", domains=("text",))
+def diversify(
+    base: Callable[..., nn.Module],
+    model: nn.Module,
+    task: TextRequest,
+    *,
+    seed: int,
+    device: str = "auto",
+    rewordings: Annotated[int, "ours: as many as `expand` looks for"] = 10,
+) -> nn.Module:
+    """The forget set is forgotten in other words, too: its questions are put into frames ("Do you know the answer to this:
+    ...?"), with their answers. What is retained stays as it is, and no retained pair is looked at.
+
+    Frames know no synonyms. Those of `fictional` are among what its paraphrases are made with: there it is told what others
+    would have to guess. Raises BadValue for fewer than 0 rewordings.
+    """
+    if rewordings < 0:
+        raise BadValue(f"diversify: rewordings is 0 or more, got {rewordings}")
+    more = reworded(task, rewordings, getattr(model, "context", None), seed)
+    return base(model, replace(task, forget=task.forget.joined(more)), seed=seed, device=device)
