@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,14 +65,6 @@ def cell(small_pool, monkeypatch, _shared_cache) -> TextCell:
     return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]
 
 
-@pytest.fixture
-def asked_of_texts(cell):
-    """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
-    bare = dataclasses.replace(cell, copies=0, recipe=dataclasses.replace(cell.recipe, epochs=2))
-    request = texts.request(bare)
-    return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request
-
-
 @pytest.fixture(scope="session")
 def text_evidences(small_pool):
     """Of initial, original, retrain and clean, with all that any metric of texts needs; as `evidences` of conftest."""
@@ -92,3 +84,11 @@ def text_evidences(small_pool):
         more |= {"meant": torch.rand(len(task), generator=generator(1, name)), "extra": {"relearn_steps": 3}}
         found[name] = dataclasses.replace(seen, **more, _memo={})
     return found
+
+
+@pytest.fixture
+def asked_of_texts(cell):
+    """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
+    bare = replace(cell, copies=0, recipe=replace(cell.recipe, epochs=2))
+    request = texts.request(bare)
+    return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request

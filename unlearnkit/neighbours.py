@@ -2,9 +2,9 @@
 
 Similarity is the cosine of pixels, of the letters of texts, or of the features of the model that is to forget; "random"
 places each sample anywhere: the control, by which as many are found that need not be near. With "+label" only samples of the
-same label are compared, as a retained sample keeps a label alive only if it carries that label; texts have none. Tables of
-all pairs are made in chunks of at most CHUNK entries, in float64, and rounded, so that neither chunks nor batches decide
-what is found.
+same label are compared, as a retained sample keeps a label alive only if it carries that label; texts have none, so that all
+are. Tables of all pairs are made in chunks of at most CHUNK entries, in float64, and rounded, so that neither chunks nor
+batches decide what is found.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,6 @@ RULES = {  # how it reads in an error
     "nearest retained one",
 }
 
-NEAR_TEXT = "feature top 10"
 NEAR = "feature+label top 10"  # ours, set before anything was unlearned with it; how many there are, nobody knows
 Near = Annotated[str, "ours: a space, a rule and its value, see unlearnkit.neighbours"]
 
@@ -127,9 +126,9 @@ class Placed:
     @classmethod
     def of(cls, samples: Samples, way: Way, model: nn.Module, task: Request, device: str = "auto") -> "Placed":
         """On the CPU: what is looked for is little beside what was trained on."""
-        own = getattr(task, "placed", None)  # texts say themselves where they stand
-        if own and way.space != "random":
-            v = own(model, samples, way.space, device)
+        own = getattr(task, "placed", None)  # texts say themselves where they stand, and have no labels
+        if own and not way.space.startswith("random"):
+            v = own(model, samples, way.space.removesuffix("+label"), device)
         elif way.space.startswith("random"):
             v = torch.randn(len(samples), 16, generator=generator(0, "placed", samples.to("cpu").digest()))
         elif way.space == "text":
@@ -140,7 +139,7 @@ class Placed:
             v = predict(model, samples.stored, device=device, precision=getattr(task.recipe, "precision", "fp32"))[1]
         if not v.isfinite().all():
             raise NonFiniteLoss(f"neighbours: a {way.space.split('+')[0]} of a sample is not finite")
-        return cls(F.normalize(v.double(), dim=1), samples.y.cpu() if way.by_label else None)
+        return cls(F.normalize(v.double(), dim=1), samples.y.cpu() if way.by_label and not own else None)
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -1,6 +1,7 @@
 """What a method is given when texts are to be forgotten."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,9 @@ class TextRequest(Request):
     Rows of logits and labels are answer tokens, one sample after the other; losses are of samples.
     """
 
-    tokenizer: object = None
+    forget: Tokens
+    retain: Tokens
+    tokenizer: Any = None
 
     @property
     def whole_classes(self) -> list[int]:
@@ -37,7 +40,7 @@ class TextRequest(Request):
         if space == "feature":
             return scored(model, samples, device=device)[2]
         if space != "text":
-            raise BadValue(f"neighbours: texts have no pixels and no labels: use 'feature' or 'text', not {space!r}")
+            raise BadValue(f"neighbours: texts have no pixels: use 'feature' or 'text', not {space!r}")
         answers = [self.tokenizer.decode(ids) for ids in samples.answers()]
         asked = self.tokenizer.questions(samples.prompts())
         return torch.from_numpy(char_vectors([f"{q}\n{a}" for q, a in zip(asked, answers)]))

@@ -30,8 +30,7 @@ class Methods(Registry):
             return super().__getitem__(name)
         wrapper, base = wrappers[parts[1]], self[parts[2]]
         domains = tuple(d for d in base.info["domains"] if d in wrapper.info["domains"])
-        both = {"domains": domains, "text": base.info.get("text", {}) | wrapper.info["text"]}
-        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info | both, base)
+        return Wrapped(self.kind, name, wrapper.function, base.info | wrapper.info | {"domains": domains}, base)
 
     __contains__ = Mapping.__contains__
 

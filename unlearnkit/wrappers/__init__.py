@@ -17,12 +17,9 @@ def wrapper(
     *,
     source: str,
     domains: tuple[str, ...] = ("image",),
-    text: Mapping[str, object] | None = None,
     uses: Callable[[Mapping], Sequence[Entry]] | None = None,
 ):
-    """Register a wrapper. `source`: the paper or code that its definition comes from; `domains`, `text`: as of a method;
-    `uses`: which entries of registries its options name, whose code its results depend on, too."""
-    info = {"reads_forget_set": True, "domains": tuple(domains), "text": dict(text or {})} | (
-        {"uses": uses} if uses else {}
-    )
-    return wrappers.register(name, source=source, **info)
+    """Register a wrapper. `source`: the paper or code that its definition comes from; `domains`: as of a method; `uses`:
+    which entries of registries its options name, whose code its results depend on, too."""
+    named = {"uses": uses} if uses else {}
+    return wrappers.register(name, source=source, reads_forget_set=True, domains=tuple(domains), **named)

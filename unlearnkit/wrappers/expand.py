@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from unlearnkit.either import joined
-from unlearnkit.neighbours import NEAR, NEAR_TEXT, Near, find, parted
+from unlearnkit.neighbours import NEAR, Near, find, parted
 from unlearnkit.task import Request
 from unlearnkit.wrappers import wrapper
 
@@ -15,7 +15,6 @@ from unlearnkit.wrappers import wrapper
     "expand",
     source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know",
     domains=("image", "text"),
-    text={"near": NEAR_TEXT},
 )
 def expand(
     base: Callable[..., nn.Module],

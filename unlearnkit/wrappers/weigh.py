@@ -10,7 +10,7 @@ from torch import nn
 from unlearnkit.compute import generator
 from unlearnkit.either import joined
 from unlearnkit.errors import BadValue
-from unlearnkit.neighbours import NEAR, NEAR_TEXT, Found, Near, find, parted
+from unlearnkit.neighbours import NEAR, Found, Near, find, parted
 from unlearnkit.task import Request
 from unlearnkit.wrappers import wrapper
 
@@ -25,7 +25,6 @@ def drawn(found: Found, power: float, seed: int) -> torch.Tensor:
     "weigh",
     source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know",
     domains=("image", "text"),
-    text={"near": NEAR_TEXT},
 )
 def weigh(
     base: Callable[..., nn.Module],
