@@ -9,6 +9,7 @@ import torch
 
 from unlearnkit import study
 from unlearnkit.cell import Cell
+from unlearnkit.domain import domain
 from unlearnkit.methods import methods
 from unlearnkit.neighbours import find, parse
 from unlearnkit.progress import Progress
@@ -18,13 +19,16 @@ from unlearnkit.tasks import load_pool, load_task
 from unlearnkit.unlearned import label
 from unlearnkit.wrappers import wrappers
 
-METRICS = ("phi", "phi-decoy", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
+# all that T4 needs; fact-accuracy is of texts alone
+METRICS = ("phi", "phi-decoy", "accuracy", "fact-accuracy", "TA", "neighbour-cost", "RTE", "steps")
 TRUE = "true-accuracy"  # accuracy on the labels that the raw images came with: a canary was trained on another one
-COLUMNS = {  # column: metric, group, reference
+COLUMNS = {  # column: metric, group, reference; left out where there is no such metric
     "neighbour_cost": ("neighbour-cost", "similar", "original"),
     "similar_true": (TRUE, "similar", ""),
+    "similar_fact": ("fact-accuracy", "similar", ""),
     "TA": ("TA", "test", ""),
     "FA": ("accuracy", "target", ""),
+    "fact": ("fact-accuracy", "target", ""),
     "RTE": ("RTE", "all", "retrain"),
 }
 
@@ -46,8 +50,8 @@ def recovered(cells: Sequence[Cell], ways: Sequence[str], *, device: str = "auto
     originals = references(cells, ["original"], device=device)
     with Progress("neighbours", len(cells)) as bar:
         for cell, refs in zip(cells, originals, strict=True):
-            task, model = load_task(cell), refs["original"].load()
-            request, kept = task.request(cell.recipe), task.index("similar", "filler")
+            task, model = study.load_task(cell), refs["original"].load()
+            request, kept = domain(cell).request(cell), task.index("similar", "filler")
             linked = torch.isin(kept, _linked(task))
             for way in ways:
                 of = {**cell.columns(), "way": way, "run": refs["original"].key}
@@ -103,7 +107,7 @@ def measured(
     cells: Sequence[Cell], wanted: Sequence[tuple[str, Mapping]], *, tuned: bool = True, device: str = "auto"
 ) -> pd.DataFrame:
     """The tidy score table that T4 is made from: the baselines and all that is wanted (see `rows`) on each
-    cell, with `true-accuracy` beside the registered metrics."""
+    cell, with `true-accuracy` of images beside the registered metrics."""
     rounds: list[dict] = [{name: {} for name in study.BASELINES}]  # a method has one set of options in each
     for name, options in wanted:
         if all(name in taken for taken in rounds):
@@ -114,7 +118,7 @@ def measured(
     asked = {label(name, options): (name, options) for name, options in [*((b, {}) for b in study.BASELINES), *wanted]}
     seen = scores[(scores.metric == "phi") & (scores.group == "target")].groupby(["method", *CELL, "seed"]).size()
     truth = []
-    for cell in cells:
+    for cell in (c for c in cells if c.domain == "image"):
         true = true_labels(cell)
         for name, (method, options) in asked.items():
             if (name, *cell.columns().values()) not in seen.index:
@@ -126,7 +130,7 @@ def measured(
                 | {"value": right[evidence.rows(g)].mean().item()}
                 for g in ("target", "similar") if g in evidence.groups
             ]  # fmt: skip
-    return pd.concat([scores, pd.DataFrame(truth)], ignore_index=True)
+    return pd.concat([scores, pd.DataFrame(truth)], ignore_index=True) if truth else scores
 
 
 def _model(cell: Cell, method: str, options: Mapping, tuned: bool, device: str) -> Trained:
@@ -149,12 +153,14 @@ def t4(scores: pd.DataFrame) -> pd.DataFrame:
 
     removed = 1 - rho, with Fieller's interval; removed_net: the same net of what the model knows of decoys, which tells less
     influence from less confidence in all; neighbour_cost: accuracy lost on the similar samples, by the labels they were
-    trained with; similar_true: accuracy on them by the labels of the raw images. front: no other method of the cell, bare or
+    trained with; similar_true: accuracy on them by the labels of the raw images; fact, similar_fact: of texts, the share of
+    what is said of targets and similar samples that holds its fact. front: no other method of the cell, bare or
     wrapped, is at least as good in all of three means and better in one: |rho| and neighbour cost low, test accuracy high.
     |rho|, since to avoid a label more than `clean` does is a trace, too; a method that diverged on a seed is not on it.
     scores: `measured`.
     """
-    table = summarise(scores, COLUMNS)
+    columns = {name: key for name, key in COLUMNS.items() if key[0] in set(scores.metric)}
+    table = summarise(scores, columns)
     for name, metric in (("removed", "phi"), ("removed_net", "phi-decoy")):
         found = rho(scores, metric)
         ends = {name: 1 - found.rho, f"{name}_low": 1 - found.rho_high, f"{name}_high": 1 - found.rho_low}
@@ -167,7 +173,7 @@ def t4(scores: pd.DataFrame) -> pd.DataFrame:
         goals = goals.fillna({"cost": 0.0}).where(part.diverged == 0)  # the mean over what is left is no fair one
         table.loc[part.index, "front"] = front(goals.to_numpy())
     first = [*CELL, "method", "base", "wrapper", "options", "n", "diverged", "front"]
-    named = ["removed", "removed_net", *COLUMNS]
+    named = ["removed", "removed_net", *columns]
     return _ordered(table)[[*first, *(c for name in named for c in (name, f"{name}_low", f"{name}_high"))]]
 
 

@@ -18,7 +18,7 @@ from unlearnkit.domain import domain, load_task, task_artefact
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.evidence import Evidence
 from unlearnkit.language import said as said_module
-from unlearnkit.language.said import meant, said
+from unlearnkit.language.said import meant, said, side_by_side
 from unlearnkit.methods import applies, methods
 from unlearnkit.observed import evidence, relearn
 from unlearnkit.progress import Progress
@@ -43,6 +43,7 @@ __all__ = [
     "relearn",
     "said",
     "scores",
+    "side_by_side",
     "task_artefact",
     "unlearn",
     "unlearned",

@@ -30,6 +30,27 @@ T2_COLUMNS = {  # column: metric, group, reference
     "steps": ("steps", "all", ""),
 }
 
+T3_COLUMNS = {  # column: metric, group, reference
+    "gap_retrain": ("avg-gap", "all", "retrain"),
+    "gap_clean": ("avg-gap", "all", "clean"),
+    "NLL": ("loss", "target", ""),
+    "ROUGE_L": ("ROUGE-L", "target", ""),
+    "cosine": ("cosine", "target", ""),
+    "fact": ("fact-accuracy", "target", ""),
+    "probability": ("probability", "target", ""),
+    "truth_ratio": ("truth-ratio", "target", ""),
+    "forget_quality": ("forget-quality", "target", "retrain"),
+    "exact_memorisation": ("exact-memorisation", "target", ""),
+    "extraction_strength": ("extraction-strength", "target", ""),
+    "min_k": ("min-k", "target", ""),
+    "PrivLeak": ("PrivLeak", "target", "retrain"),
+    "utility": ("model-utility", "all", ""),
+    "neighbour_cost": ("neighbour-cost", "similar", "original"),
+    "RTE": ("RTE", "all", "retrain"),
+    "steps": ("steps", "all", ""),
+}
+T3_METRICS = sorted({metric for metric, _, _ in T3_COLUMNS.values()} | {"phi", "phi-decoy"})
+
 
 PROTOCOL_COLUMNS = {  # column: metric, group, reference
     "gap": ("avg-gap", "all", "retrain"),
@@ -120,8 +141,21 @@ def t2(scores: pd.DataFrame) -> pd.DataFrame:
     Methods stand between the references: original and retrain above them, clean and its noise floor below.
     rho is the residual influence, rho_net the same net of what the model knows of decoys (unlearnkit.summary.rho).
     """
-    table = summarise(scores, T2_COLUMNS)
-    for name, metric in (("rho", "phi"), ("rho_net", "phi-decoy")):
+    return _main(scores, T2_COLUMNS, {"rho": "phi", "rho_net": "phi-decoy"})
+
+
+def t3(scores: pd.DataFrame) -> pd.DataFrame:
+    """The main table of language, as `t2`: what is on the targets, except for utility, neighbour cost and cost.
+
+    rho_said is rho of ROUGE-L recall: of what the model answers, where `rho` is of how likely it finds the answer.
+    """
+    return _main(scores, T3_COLUMNS, {"rho": "phi", "rho_net": "phi-decoy", "rho_said": "ROUGE-L"})
+
+
+def _main(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], rhos: Mapping[str, str]) -> pd.DataFrame:
+    there = set(scores.metric)  # answers of some sets have no facts, say
+    table = summarise(scores, {name: key for name, key in columns.items() if key[0] in there})
+    for name, metric in rhos.items():
         found = rho(scores, metric).drop(columns="n")
         table = table.join(found.rename(columns={c: c.replace("rho", name) for c in found}))
     first = [c for c in table if c.startswith(("gap_", "rho"))]

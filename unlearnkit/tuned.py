@@ -77,17 +77,24 @@ def resolve(
 
 
 def explained(
-    method: str, dataset: str, model: str = "small_cnn", given: Mapping | None = None, *, tuned: bool = True
+    method: str,
+    dataset: str,
+    model: str = "small_cnn",
+    given: Mapping | None = None,
+    *,
+    tuned: bool = True,
+    domain: str = "image",
 ) -> list[dict]:
-    """One row per option of `resolve`: option, value, default, set by (the user, tuning or the default), and the source
-    of the default."""
-    chosen = resolve(method, dataset, model, given, tuned=tuned)
+    """One row per option of `resolve`: option, value, default (the domain's), set by (the user, tuning or the default), and
+    the source of the default."""
+    chosen = resolve(method, dataset, model, given, tuned=tuned, domain=domain)
+    default = resolve(method, dataset, model, tuned=False, domain=domain)
     by = dict.fromkeys(values(method, dataset, model) if tuned else (), "tuned") | dict.fromkeys(given or (), "you")
     return [
         {
             "option": row["name"],
             "value": chosen[row["name"]],
-            "default": row["default"],
+            "default": default[row["name"]],
             "set by": by.get(row["name"], "default"),
             "source of the default": row["source"],
         }

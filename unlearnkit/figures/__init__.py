@@ -2,7 +2,7 @@
 
 from unlearnkit.figures.alignment import f7, f9, f10
 from unlearnkit.figures.critique import f8, f8_layers
-from unlearnkit.figures.dose import f3, f3_size
+from unlearnkit.figures.dose import f3, f3_size, f5
 from unlearnkit.figures.ensembles import f15, f15_margins
 from unlearnkit.figures.pareto import f6
 from unlearnkit.figures.reconstructions import f4
@@ -22,6 +22,7 @@ __all__ = [
     "f3_similarity",
     "f3_size",
     "f4",
+    "f5",
     "f6",
     "f7",
     "f8",

@@ -1,6 +1,6 @@
-"""Residual influence against the dose: copies, similarity, the size of the training set: F3."""
+"""Residual influence against the dose: copies, similarity, the size of the training set: F3 and, for texts, F5."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -21,6 +21,25 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
     has no point. Of many methods those have colours that end farthest from retrain at that dose, mean over the panels; the
     others are grey and without intervals, and all are in the data.
     """
+    words = {"copies": "similar copies per target, m", "strength": "share of blocks masked, r"}
+    return _dose_response(scores, strength, copies, metric, words, "r")
+
+
+def f5(
+    scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi", similarity: Mapping[float, float] = {}
+) -> tuple[Figure, pd.DataFrame]:
+    """As `f3` for texts: against the number of paraphrases, and against how far they are from their targets.
+
+    similarity: {strength: as measured, ROUGE-L of target and paraphrase}, said below the strength, and in the data.
+    """
+    words = {"copies": "paraphrases per target, m", "strength": "strength s: share of words that differ"}
+    if similarity:
+        words["strength"] += "\n(ROUGE-L to the target)"
+    figure, data = _dose_response(scores, strength, copies, metric, words, "s", similarity)
+    return figure, data.assign(rouge_l=data.strength.where(data.copies > 0).map(dict(similarity)))
+
+
+def _dose_response(scores, strength, copies, metric, words, letter, similarity=None) -> tuple[Figure, pd.DataFrame]:
     data = rho(scores, metric).reset_index()
     data = data[~data.method.isin(study.BASELINES)]
     of = ["dataset", "train_size", "targets"]
@@ -42,11 +61,11 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
         part = data[(data[of] == list(panel)).all(axis=1)]
         label = f"{panel.dataset} ({panel.train_size:,}), {panel.targets} targets"
         by_copies = part[(part.strength == strength) | (part.copies == 0)]
-        _dose(row[0], by_copies, "copies", names, colours, f"{label}, r = {strength:g}")
-        row[0].set_xlabel("similar copies per target, m")
+        _dose(row[0], by_copies, "copies", names, colours, f"{label}, {letter} = {strength:g}")
+        row[0].set_xlabel(words["copies"])
         if doses == 2:
-            _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{label}, m = {copies}")
-            row[1].set_xlabel("share of blocks masked, r")
+            _dose(row[1], part[part.copies == copies], "strength", names, colours, f"{label}, m = {copies}", similarity)
+            row[1].set_xlabel(words["strength"])
     for axis in rows[len(panels) :].flatten():
         axis.set_visible(False)
     for axis in axes[:, 0]:
@@ -80,8 +99,8 @@ def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataF
     return finished(figure), data[[*CELL, "rho", "rho_low", "rho_high", "n"]]
 
 
-def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:
-    """Lines with intervals; what lies outside the panel is marked at its edge."""
+def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str, similarity=None) -> None:
+    """Lines with intervals; what lies outside the panel is marked at its edge. similarity: said below a place."""
     low, high = -0.6, 1.6
     places = {value: i for i, value in enumerate(sorted(data[x].unique()))}
     for offset, name in enumerate(names):
@@ -101,5 +120,6 @@ def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str) -> None:
         axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)
     axis.set_ylim(low, high)
     axis.set_xlim(-0.5, len(places) - 0.5)
-    axis.set_xticks([*places.values()], [f"{v:g}" for v in places])
+    said = {v: f"\n({value:.2f})" for v, value in (similarity or {}).items()}
+    axis.set_xticks([*places.values()], [f"{v:g}{said.get(v, '')}" for v in places])
     axis.set_title(title, fontsize=10)

@@ -1,14 +1,16 @@
 """What a stored language model answers to every question of its task, found once and stored, and how near that is to the
 true answer by sentence embeddings."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unlearnkit.errors import NotApplicable
+from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.language import domain as texts
 from unlearnkit.language.generate import generate
 from unlearnkit.language.similarity import EMBEDDING, embedding_cosine, encoder
@@ -46,6 +48,25 @@ def _said(trained: Trained, device: str) -> Artefact:
 @lru_cache(maxsize=64)
 def _read(folder: str) -> tuple[str, ...]:
     return tuple(bytes(load_file(Path(folder) / "said.safetensors")["said"].numpy()).decode().split(END))
+
+
+def side_by_side(
+    models: Mapping[str, Trained], group: str = "target", n: int = 4, *, device: str = "auto"
+) -> pd.DataFrame:
+    """What models of one cell say to the first n questions of a group: question, true answer, and a column for each.
+
+    models: {how the column is called: model}. Raises BadValue for models of several cells.
+    """
+    if len({trained.cell for trained in models.values()}) != 1:
+        raise BadValue("side by side stand models of one cell: they must have been asked the same questions")
+    (cell, *_) = (trained.cell for trained in models.values())
+    task = texts.load_task(cell)
+    rows = task.index(group)[:n].tolist()
+    found = {"question": [task.question[i] for i in rows], "answer": [task.answer[i] for i in rows]}
+    for name, trained in models.items():
+        answers = said(trained, device=device)[1]
+        found[name] = [answers[i] for i in rows]
+    return pd.DataFrame(found)
 
 
 def meant(trained: Trained, *, model: str = EMBEDDING, device: str = "auto") -> tuple[str, Tensor]:

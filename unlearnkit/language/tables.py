@@ -54,6 +54,15 @@ def target_pairs(task: TextTask) -> pd.DataFrame:
     return task.pairs[task.pairs.anchor.isin(task.index("target").tolist())]
 
 
+def similarity(conditions: Sequence[dict]) -> dict[float, float]:
+    """{strength: mean ROUGE-L of targets and their paraphrases, question and answer as one}, over all tasks with copies.
+
+    conditions: options of `language.tasks.task_artefact`, as a cell's `task_params()` gives them.
+    """
+    pairs = pd.concat([target_pairs(load_task(**c)) for c in conditions])
+    return pairs.groupby("strength").both_rouge_l.mean().to_dict()
+
+
 def sheet(conditions: Sequence[dict], n_targets: int = 2, copies: int = 2) -> pd.DataFrame:
     """T1-text-sheet: the first targets of each condition, each followed by its first paraphrases, with some measures.
 

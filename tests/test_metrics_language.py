@@ -1,0 +1,238 @@
+"""Metrics of language against closed forms; the contracts that all metrics hold to are in test_metrics.py."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
+from unlearnkit import study, tables
+from unlearnkit.errors import BadValue, NotApplicable
+from unlearnkit.language import domain as texts
+from unlearnkit.language import said as said_module
+from unlearnkit.language.evidence import TextEvidence
+from unlearnkit.language.generate import generate
+from unlearnkit.metrics import cheap, judging, metrics
+from unlearnkit.metrics.answers import holds
+from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio, min_k
+from unlearnkit.task import ROLES
+
+
+def answers(*p: list[float], roles=None, hit=None, restated=None, wrong=None, **more) -> TextEvidence:
+    """Evidence of answers whose tokens have these probabilities; restated: {sample: p}, wrong: {sample: [p, ...]}."""
+    n, restated, wrong = len(p), restated or {}, wrong or {}
+    flat = torch.tensor([v for one in p for v in one])
+    of = [(i, v) for i, group in wrong.items() for v in group]
+    return TextEvidence(
+        role=torch.tensor([ROLES.index(r) for r in roles or ["target"] * n], dtype=torch.int8),
+        ids=torch.arange(n),
+        log_p=flat.log(),
+        hit=flat > 0.5 if hit is None else torch.tensor(hit),
+        count=torch.tensor([len(one) for one in p]),
+        restated_log_p=torch.tensor([v for _, v in sorted(restated.items())]).log(),
+        restated_count=torch.tensor([int(i in restated) for i in range(n)]),
+        wrong_log_p=torch.tensor([v for _, v in of]).log(),
+        wrong_count=torch.ones(len(of), dtype=torch.int64),
+        wrong_of=torch.tensor([i for i, _ in of], dtype=torch.int64),
+        **more,
+    )
+
+
+def test_likelihoods_are_of_tokens_and_means_of_answers():
+    e = answers([0.25], [0.5, 0.5, 0.5, 0.5])
+    nll = (math.log(4) + math.log(2)) / 2
+    assert metrics["loss"](e)["target"] == pytest.approx(nll)
+    assert metrics["perplexity"](e)["target"] == pytest.approx(math.exp(nll))
+    assert metrics["probability"](e)["target"] == pytest.approx((0.25 + 0.5) / 2)
+    assert metrics["phi"](e)["target"] == pytest.approx((math.log(1 / 3) + 0.0) / 2, abs=1e-6)
+
+
+def test_exact_memorisation_counts_tokens_of_each_answer():
+    e = answers([0.9, 0.1], [0.9], hit=[True, False, True])
+    assert metrics["exact-memorisation"](e) == {"target": 0.75} == metrics["accuracy"](e)
+
+
+@pytest.mark.parametrize(
+    ("hit", "strength"),
+    [([1, 1, 1, 1], 1.0), ([0, 1, 1, 1], 0.75), ([1, 0, 1, 1], 0.5), ([0, 0, 0, 1], 0.25), ([1, 1, 1, 0], 0.0)],
+)
+def test_extraction_needs_all_that_follows_to_be_right(hit, strength):
+    e = answers([0.5] * 2, [0.5] * 4, [0.5], hit=[False, True, *map(bool, hit), True])
+    assert extraction(e).tolist() == [0.5, strength, 1.0]
+
+
+def test_the_truth_ratio_is_of_means_per_token():
+    e = answers([0.9], [0.9], [0.9], restated={0: 0.8, 2: 0.5}, wrong={0: [0.1, 0.3], 1: [0.5], 2: [0.5]})
+    assert log_truth_ratio(e)[0].exp().item() == pytest.approx(0.2 / 0.8)
+    assert log_truth_ratio(e)[1].isnan() and log_truth_ratio(e)[2].item() == pytest.approx(0, abs=1e-6)
+    assert metrics["truth-ratio"](e)["target"] == pytest.approx(math.sqrt(0.25))
+    long = replace(e, wrong_log_p=e.wrong_log_p.repeat_interleave(3), wrong_count=3 * e.wrong_count, _memo={})
+    torch.testing.assert_close(log_truth_ratio(long), log_truth_ratio(e), equal_nan=True)
+    tiny = replace(e, wrong_log_p=e.wrong_log_p - 900, _memo={})  # beyond what exp can hold
+    assert log_truth_ratio(tiny)[0].item() == pytest.approx(math.log(0.25) - 900)
+    assert metrics["truth-ratio"](answers([0.5])) == {}
+
+
+def test_forget_quality_of_a_model_against_itself_is_one_and_falls_with_distance():
+    def model(right: float) -> TextEvidence:
+        told = {i: right * (1 + 0.01 * i) for i in range(12)}
+        return answers(*[[0.5]] * 12, restated=told, wrong={i: [0.1] for i in range(12)})
+
+    quality = {p: metrics["forget-quality"](model(p), model(0.2))["target"] for p in (0.2, 0.21, 0.8)}
+    assert quality[0.2] == 1.0 and quality[0.8] == pytest.approx(2 / math.comb(24, 12))
+    assert quality[0.8] < quality[0.21] < 1
+
+
+def test_min_k_looks_at_the_least_likely_fifth():
+    e = answers([0.9] * 8 + [0.1, 0.2], [0.5])
+    assert min_k(e).tolist() == pytest.approx([(math.log(0.1) + math.log(0.2)) / 2, math.log(0.5)])
+    assert auc(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0])) == 0.875
+
+
+def test_what_leaks_has_a_sign():
+    roles = ["target", "target", "decoy", "decoy"]
+
+    def model(*p: float) -> TextEvidence:
+        return answers(*[[v] for v in p], roles=roles)
+
+    known, even, shunned = model(0.8, 0.9, 0.3, 0.4), model(0.3, 0.4, 0.3, 0.4), model(0.1, 0.2, 0.3, 0.4)
+    assert [metrics["min-k"](e)["target"] for e in (known, even, shunned)] == [1.0, 0.5, 0.0]
+    assert [metrics["PrivLeak"](e, even)["target"] for e in (known, even, shunned)] == [100, 0, -100]
+    assert metrics["PrivLeak"](known, shunned) == {}  # a share of nothing
+    assert metrics["min-k"](answers([0.5])) == {}
+
+
+def test_what_is_said_is_compared_by_words():
+    e = answers(
+        [0.9], [0.9], answer=("Mara lives in Torvik.", "It is 1921"), fact=("Torvik", ""), said=("In torvik", "no")
+    )
+    assert metrics["ROUGE-L"](e)["target"] == pytest.approx((2 / 4 + 0) / 2)
+    assert metrics["fact-accuracy"](e) == {"target": 1.0}  # of the one that has a fact
+    whole = replace(e, said=e.answer, _memo={})
+    assert metrics["ROUGE-L"](whole)["target"] == 1 == pytest.approx(metrics["cosine"](whole)["target"])
+    assert 0 < metrics["cosine"](e)["target"] < 1
+    assert metrics["embedding-cosine"](replace(e, meant=torch.tensor([0.5, 1.0])))["target"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("said", "fact", "there"),
+    [("She was born in 1921.", "1921", True), ("In 19215", "1921", False), ("a red-haired cat", "Red haired", True)],
+)
+def test_a_fact_is_whole_words_in_a_row(said, fact, there):
+    assert holds(said, fact) == there
+
+
+def test_utility_is_the_harmonic_mean_of_six():
+    e = answers(
+        [0.5], [0.25], [0.01], roles=["filler", "test", "target"], restated={0: 0.5, 1: 0.5}, wrong={0: [0.25], 1: [0.4]},
+        answer=("a b", "a b", "a b"), said=("a b", "a", ""), fact=("",) * 3,
+    )  # fmt: skip
+    parts = [0.5, 0.25, 1, 0.5, 0.5, 0.2]
+    assert metrics["model-utility"](e)["all"] == pytest.approx(6 / sum(1 / p for p in parts), rel=1e-5)
+    avoids = replace(e, wrong_log_p=e.wrong_log_p + 2, _memo={})
+    assert metrics["model-utility"](avoids)["all"] == 0
+
+
+def test_what_judges_what():
+    assert {"loss", "min-k", "truth-ratio"} <= set(cheap("text")) and "ROUGE-L" not in cheap("text")
+    assert judging("text", ["JS", "phi"]) == ["phi"]
+    with pytest.raises(NotApplicable, match="no meaning for texts: JS"):
+        judging("text", ["JS"])
+    with pytest.raises(BadValue, match=r"'ROUGE-L' needs generation.*study.said"):
+        metrics["ROUGE-L"](answers([0.5], answer=("a",), fact=("",)))
+
+
+# --- what is said
+
+
+@pytest.fixture
+def original(cell):  # noqa: F811
+    return study.references([cell], ["original"])[0]["original"]
+
+
+def test_answers_are_those_of_one_prompt_at_a_time(cell, original):  # noqa: F811
+    tokens, ours, model = texts.tokens(cell), texts.tokenizer(cell), original.load()
+    how = {"most": int(tokens.count.max()), "context": cell.context}
+    together = generate(model, tokens, ours.end, **how)
+    assert len({int(n) for n in tokens.start}) > 3  # prompts of several lengths
+    assert together == [generate(model, tokens[[i]], ours.end, **how)[0] for i in range(len(tokens))]
+    with torch.no_grad():  # and of the model without what it keeps
+        for row in range(0, len(tokens), 7):
+            ids = tokens.prompts()[row]
+            for token in [*together[row], ours.end][: how["most"]]:
+                found = model.net(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax().item()
+                assert found == token
+                ids = [*ids, found]
+
+
+def test_a_model_says_what_it_knows_by_heart_and_ends(cell, original):  # noqa: F811
+    key, said = study.said(original)
+    task = study.load_task(cell)
+    targets = task.index("target").tolist()
+    assert len(said) == len(task) and [said[i] for i in targets] == [task.answer[i] for i in targets]
+    assert study.said(original)[0] == key and "\0" not in "".join(said)
+
+
+def test_the_context_is_never_left(cell, original):  # noqa: F811
+    tokens, ours = texts.tokens(cell), texts.tokenizer(cell)
+    short = int(tokens.start.min()) + 2
+    found = generate(original.load(), tokens, ours.end, most=50, context=short)
+    assert all(len(said) <= max(short - n, 0) for said, n in zip(found, tokens.start.tolist()))
+
+
+def test_an_answer_that_is_empty_is_stored(original, monkeypatch):
+    monkeypatch.setattr(said_module, "generate", lambda model, tokens, *a, **k: [[]] * len(tokens))
+    spec = said_module.Spec
+    monkeypatch.setattr(said_module, "Spec", lambda kind, params, *rest: spec(kind, params | {"empty": 1}, *rest))
+    assert set(study.said(original)[1]) == {""}
+
+
+def test_embeddings_come_through_the_store(cell, original, monkeypatch):  # noqa: F811
+    asked = []
+
+    def letters(texts_):
+        asked.append(len(texts_))
+        return torch.tensor([[text.lower().count(c) for c in "aeiou"] + [1] for text in texts_]).numpy()
+
+    monkeypatch.setattr(said_module, "encoder", lambda name: letters)
+    found = [study.meant(original)[1] for _ in range(2)]
+    assert len(asked) == 1 and torch.equal(*found)
+    assert found[0][study.load_task(cell).index("target")] == pytest.approx(1.0)
+
+
+def test_answers_side_by_side(cell, original):  # noqa: F811
+    table = study.side_by_side({"original": original, "again": original}, n=2)
+    assert table.columns.tolist() == ["question", "answer", "original", "again"] and len(table) == 2
+    assert table.answer.tolist() == table.original.tolist() == table["again"].tolist()
+    other = replace(original, cell=replace(cell, seed=1))
+    with pytest.raises(BadValue, match="models of one cell"):
+        study.side_by_side({"a": original, "b": other})
+
+
+def test_images_say_nothing(cell):  # noqa: F811
+    class Image:
+        cell = type("Cell", (), {"domain": "image"})
+
+    with pytest.raises(NotApplicable, match="one of images"):
+        study.said(Image())
+
+
+# --- T3, F5
+
+
+def test_the_main_table_and_its_figure(cell):  # noqa: F811
+    from unlearnkit import figures
+
+    grid = [replace(cell, copies=m) for m in (0, 2)]
+    scores = study.scores(grid, [*study.BASELINES, "retrain"], metrics=tables.T3_METRICS)
+    t3 = tables.t3(scores).set_index(["copies", "method"])
+    assert (t3.n == 1).all() and t3.loc[2].index.tolist() == ["original", "retrain", "clean", "clean-again"]
+    assert t3.rho[2, "original"] == 1 and t3.rho[2, "clean"] == 0 == t3.rho_said[2, "clean"]
+    assert t3.NLL[2, "original"] < t3.NLL[2, "retrain"] < t3.NLL[2, "clean"]
+    assert t3.loc[(2, "original"), ["ROUGE_L", "fact", "exact_memorisation"]].tolist() == pytest.approx(
+        [1, 1, 1], abs=0.05
+    )
+    figure, data = figures.f5(scores, strength=cell.strength, copies=2, similarity={cell.strength: 0.7})
+    assert set(data.method) == {"retrain"} and len(figure.axes) >= 1
+    assert data.set_index("copies").rouge_l.to_dict() == {0: pytest.approx(float("nan"), nan_ok=True), 2: 0.7}
