@@ -242,6 +242,17 @@ def test_the_board_holds_what_the_tables_hold(home):
     assert found.varying == ["targets", "copies"]
 
 
+def test_a_seed_on_which_a_method_diverged_is_not_counted_as_measured(home):
+    scores = published.scores(["canary"], [5])
+    gone = (scores.method == "scrub") & (scores.seed == 2)
+    of = scores[gone].iloc[:1].assign(metric="diverged", reference="", group="all", value=1.0)
+    published.publish(pd.concat([scores[~gone], of], ignore_index=True), "results")
+    rows = leaderboard.board(sources.gather()).rows.set_index("method")
+    assert rows.loc["scrub", ["n", "diverged"]].tolist() == [2, 1] and rows.loc[
+        "clean", ["n", "diverged"]
+    ].tolist() == [3, 0]
+
+
 def test_every_registered_thing_has_a_card(site):
     for kind, registry in cards.registries().items():
         for name in registry:

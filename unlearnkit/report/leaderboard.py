@@ -34,9 +34,9 @@ def board(found: Sequence[Result]) -> Board | None:
     index = [*names, "method"]
     groups = _headline(scores)
     cut = scores[scores.group == scores.metric.map(groups)]
-    rows = (
-        scores.groupby(index, sort=False).agg(n=("seed", "nunique"), runs=("run", lambda r: frozenset(r))).reset_index()
-    )
+    told = scores.seed.where(scores.metric != "diverged")  # a seed on which a method diverged has no numbers
+    rows = scores.assign(told=told).groupby(index, sort=False).agg(n=("told", "nunique"), runs=("run", frozenset))
+    rows = rows.reset_index()
     lost = scores[scores.metric == "diverged"].groupby(index, sort=False).size()
     rows = rows.join(lost.rename("diverged"), on=index).fillna({"diverged": 0}).astype({"diverged": int})
     place = {key: i for i, key in enumerate(rows[index].itertuples(index=False, name=None))}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unlearnkit.metrics import metrics
-from unlearnkit.records import names_a_run
+from unlearnkit.records import NUMBERS, names_a_run
 
 HIDDEN = ("run", "digests", "raw_digest")
 FEW = 40  # at most so many values for a column to be chosen by
@@ -86,6 +86,8 @@ def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[tuple[str, 
         if low in table and high in table:
             rows = zip(table[name], table[low], table[high])
             made.append([(interval(*row), "" if pd.isna(row[0]) else f"{row[0]:.6g}") for row in rows])
+        elif name in NUMBERS:
+            made.append([(text(v), "") for v in table[name]])
         elif column.numbers:
             made.append([("", "") if pd.isna(v) else (number(v), f"{v:.6g}") for v in table[name]])
         else:

@@ -41,7 +41,7 @@ class Site:
         _known.cache_clear()  # of an earlier site, and perhaps another cache
         _run.cache_clear()
         self.problems = sources.problems(found)
-        self.rows_of: dict[frozenset, str] = {}  # runs -> the page of the row that was made from them
+        self.rows_of: dict[str, str] = {}  # run -> the page of the first row that was made from it
         self.pages = self._pages()
 
     # --- where things stand ---
@@ -182,7 +182,8 @@ class Site:
                 made.append("")
                 continue
             made.append(f"{folder}/{i + 1}.html")
-            self.rows_of.setdefault(frozenset(keys), made[-1])
+            for key in keys:
+                self.rows_of.setdefault(key, made[-1])
             cells = [(c.name, value) for c, (value, _) in zip(columns, told[i])]
             title = ", ".join(f"{n} {said}" for n in names if (said := show.text(r.table[n].iloc[i])))
             self._page(
@@ -213,7 +214,7 @@ class Site:
             {"cells": [show.text(row[c]) for c in found.varying],
              "method": row["method"], "known": row["method"] in REFERENCES, "n": row["n"], "lost": row["diverged"],
              "value": show.interval(*told), "sort": "" if pd.isna(told[0]) else f"{told[0]:.6g}",
-             "page": self.rows_of.get(row["runs"], "")}
+             "page": next((self.rows_of[k] for k in sorted(row["runs"]) if k in self.rows_of), "")}
             for (_, row), told in zip(found.rows.iterrows(), found.values[first].tolist())
         ]  # fmt: skip
         start = {c: show.text(found.rows[c].mode().iloc[0]) for c in found.varying}
