@@ -147,9 +147,11 @@ def t2(scores: pd.DataFrame) -> pd.DataFrame:
 def t3(scores: pd.DataFrame) -> pd.DataFrame:
     """The main table of language, as `t2`: what is on the targets, except for utility, neighbour cost and cost.
 
-    rho_said is rho of ROUGE-L recall: of what the model answers, where `rho` is of how likely it finds the answer.
+    rho is of how likely the answer is, rho_said of what is said instead (ROUGE-L recall), rho_fact of whether that holds
+    the fact, in whatever words; left out where answers have no facts.
     """
-    return _main(scores, T3_COLUMNS, {"rho": "phi", "rho_net": "phi-decoy", "rho_said": "ROUGE-L"})
+    of = {"rho": "phi", "rho_net": "phi-decoy", "rho_said": "ROUGE-L", "rho_fact": "fact-accuracy"}
+    return _main(scores, T3_COLUMNS, {name: metric for name, metric in of.items() if metric in set(scores.metric)})
 
 
 def _main(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], rhos: Mapping[str, str]) -> pd.DataFrame:
