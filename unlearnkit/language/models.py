@@ -3,7 +3,6 @@
 All are called with Tokens and give logits for the answer tokens alone.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial, update_wrapper
 from hashlib import sha256
@@ -141,9 +140,8 @@ def build(name: str, vocabulary: int, context: int, seed: int, lora: int = 0) ->
     layers, which alone are trained; 0 trains all weights. Raises UnknownName for a name that there is not, BadValue for a
     context that the model does not have, and for a pretrained one that cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # no widget is asked for
-        from transformers import logging
+    from transformers import logging
+
     logging.set_verbosity_error()  # its progress bars and advice are of no use in a notebook
     logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
