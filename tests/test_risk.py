@@ -134,8 +134,8 @@ def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
         assert ("harsh", "headroom") not in table.index and table.rho[FLOOR, "headroom"] > 0.5
         assert (table.n == 3).all() and (table.samples == 600).all()
     assert rho[0.0]["difficulty"] > 0.4 and rho[0.0]["difficulty | headroom"] > 0.12  # noise left it free
-    assert abs(rho[0.0]["difficulty | headroom, corrected"]) < 0.1
-    assert rho[1.5]["difficulty | headroom, corrected"] > 0.3
+    assert abs(rho[0.0]["difficulty | headroom corrected"]) < 0.1
+    assert rho[1.5]["difficulty | headroom corrected"] > 0.3
     assert rho[0.0]["difficulty | shared headroom"] < 0.1
 
 

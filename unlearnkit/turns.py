@@ -38,6 +38,11 @@ class Turn:
         self.samples, self.share = samples, (whole, turn, turns)
         self.tally = tally or Tally()
 
+    @property
+    def __class__(self):
+        """What asks for the kind of samples is told theirs."""
+        return type(self.samples)
+
     def __getattr__(self, name: str):
         if name == "samples":  # while it is copied: there is nothing yet
             raise AttributeError(name)
