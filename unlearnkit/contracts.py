@@ -82,7 +82,7 @@ def prompt_and_padding_never_count(method: Entry, model: nn.Module, request: Req
     """A loss over all tokens of a text, of which only those of the answer may count.
 
     What a token is read as and what it is as a label are told apart by two tokens of one embedding: with the one in place
-    of the other in every question, and with other padding, all weights must come out the same.
+    of the other in every question, and with other padding, all weights must come out the same, but for rounding.
     """
     if isinstance(request.retain, Samples):
         return
@@ -100,7 +100,8 @@ def prompt_and_padding_never_count(method: Entry, model: nn.Module, request: Req
     embedding, places = one.net.get_input_embeddings().weight, [first, second]
     with torch.no_grad():
         embedding[places] = embedding[places[::-1]]
-    assert same(one, other), "the tokens of questions or the padding have changed the result"
+    close = (torch.allclose(p, q, atol=1e-5) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+    assert all(close), "the tokens of questions or the padding have changed the result"
 
 
 def _alike(net: nn.Module, first: int, second: int) -> nn.Module:
