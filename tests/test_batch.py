@@ -157,6 +157,41 @@ def test_a_running_scheduler_is_used(home):
     assert [o.state for o in outcomes] == ["ran"]
 
 
+SEEN = """
+import os, time
+from unlearnkit import paths
+with open(paths.root() / f"seen {n}", "w") as file:
+    file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+while len([*paths.root().glob("seen *")]) < 2: time.sleep(0.05)
+"""
+
+
+def test_each_gpu_has_a_worker_that_sees_no_other(home, monkeypatch):
+    """Faked by name: two GPUs make two workers, whatever the number of cores; neither job ends before both have begun."""
+    monkeypatch.setattr(job, "gpus", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    write(home, "1_first", SEEN)
+    grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
+    assert [o.state for o in batch.run(grid.load("smoke"))] == ["ran", "ran"]
+    assert {file.read_text() for file in home.glob("seen *")} == {"GPU-a", "GPU-b"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"  # the driver's own is left alone
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "found"),
+    [(0, None, []), (3, None, ["0", "1", "2"]), (2, "5, 7", ["5", "7"]), (1, "GPU-x", ["GPU-x"]), (0, "0,1", [])],
+)
+def test_gpus_are_called_what_cuda_calls_them(monkeypatch, there, said, found):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if said:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert job.gpus() == found
+
+
 def test_a_scheduler_that_does_not_answer_is_named(home, monkeypatch):
     write(home, "1_first", WORK)
     grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     study.add_argument("--profile", default="small", help="smoke (seconds each), small (default; minutes)")
     study.add_argument("--only", nargs="+", default=[], metavar="ID", help="tables, figures or notebooks, say T2 F3")
-    study.add_argument("--workers", type=_positive, help="worker processes, one thread each (default: one per core)")
+    study.add_argument(
+        "--workers", type=_positive, help="processes, one thread each (default: one per GPU, or per core)"
+    )
     study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, say tcp://host:8786")
     study.set_defaults(run=_study)
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tune.add_argument("--model", default="small_cnn", help="architecture (default: small_cnn)")
     tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
     tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
-    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per core)")
+    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per GPU, or per core)")
     tune.add_argument(
         "-p",
         nargs=2,
