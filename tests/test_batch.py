@@ -13,6 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from unlearnkit import batch, grid, job
+from unlearnkit.cell import Cell
 from unlearnkit.errors import BadValue, UnknownName, UnlearnkitError
 
 WORK = """
@@ -262,3 +263,35 @@ def test_the_real_grids_are_sound():
     for profile in ("smoke", "small", "real"):
         made = {i for j in grid.load(profile) for i in j.makes}
         assert {"T1", "T2", "F1", "F2", "F3"} <= made
+    for profile in ("paper", "paper-cut"):
+        assert {"T2", "T2-protocols", "F3"} <= {i for j in grid.load(profile) for i in j.makes}
+
+
+def test_what_the_profile_paper_runs_apart_is_what_its_tables_read():
+    """Workers make methods one by one, and the tables ask for all: in the same cells, with the same options."""
+    from dataclasses import fields
+
+    from unlearnkit.cell import cells
+    from unlearnkit.protocols import protocols
+
+    def of(parameters: dict, **more) -> list:
+        known = {f.name for f in fields(Cell)} | {"recipe", "seeds"}
+        return cells(**{k: v for k, v in parameters.items() if k in known and k != "which"} | more)
+
+    made, asked = set(), set()
+    for j in grid.load("paper"):
+        p = j.parameters
+        if j.notebook.stem == "30_unlearn":
+            made |= {(str(c), p["method"], str(p.get("options", {}))) for c in of(p)}
+        elif j.notebook.stem == "50_tables_and_figures":
+            asked |= {(str(c), m, str(p["options"].get(m, {}))) for c in of(p) for m in p["methods"]}
+        elif j.notebook.stem == "41_classical_protocols":
+            how = {k: p[k] for k in ("train_size", "pool", "test_size", "model", "recipe", "seeds")}
+            names = p["protocols"] if isinstance(p["protocols"], list) else [p["protocols"]]
+            grids = protocols([n for n in names if n != "subclass"], p["dataset"], **how)
+            asked |= {
+                (str(c), m, str(p["options"].get(m, {}))) for g in grids.values() for c in g for m in p["methods"]
+            }
+    quick = {"gradient_ascent", "ssd", "boundary_shrink", "boundary_expand"}  # of no pass over the retain set, or one
+    assert {a for a in asked - made if a[1] not in quick} == set()
+    assert made <= asked  # and nothing is run that no table shows

@@ -26,7 +26,7 @@ from unlearnkit import code, notebook, paths
 from unlearnkit.errors import BadValue, unknown
 from unlearnkit.registry import load_plugins
 
-PROFILES = ("smoke", "small", "real", "paper")
+PROFILES = ("smoke", "small", "real", "paper", "paper-cut")
 _ENTRY = {"notebook", "each", "with", "set", "after", "makes"}
 
 
