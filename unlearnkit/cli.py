@@ -29,6 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, say tcp://host:8786")
     study.set_defaults(run=_study)
 
+    cut = commands.add_parser(
+        "cut", help="of the profile paper what a GPU does in 25 minutes, without notebooks or Dask", **exact
+    )
+    cut.add_argument("--minutes", type=float, default=25.0, help="no part is begun that would end later (default: 25)")
+    cut.add_argument("--device", default="auto", help="auto (default), cuda, cuda:1, cpu")
+    cut.add_argument("--workers", type=_positive, default=0, help="processes that score (default: one per core)")
+    cut.add_argument("--to", default="", metavar="FOLDER", help="results folder (default: results/paper-cut)")
+    cut.add_argument("--toy", action="store_true", help="digits, in seconds on a CPU: does everything run?")
+    cut.set_defaults(run=_cut)
+
     tune = commands.add_parser(
         "tune",
         help="search the options of methods, by the gap to retrain on forget sets that no table reports",
@@ -132,6 +142,17 @@ def _study(given) -> int:
 
     outcomes = batch.run(grid.load(given.profile, given.only), workers=given.workers, scheduler=given.scheduler)
     return int(any(outcome.state == "failed" for outcome in outcomes))
+
+
+def _cut(given) -> int:
+    from unlearnkit import cut
+
+    how = {name: getattr(given, name) for name in ("minutes", "device", "workers", "to")}
+    plan = cut.TOY if given.toy else cut.PLAN
+    scores = cut.run(plan, **how)
+    if scores is not None:
+        print(f"published to {given.to or plan.publish}/: seeds {', '.join(map(str, sorted(scores.seed.unique())))}")
+    return int(scores is None)
 
 
 def _tune(given) -> int:
