@@ -259,6 +259,20 @@ def test_jobs_come_in_the_order_of_the_grid_even_where_a_notebook_comes_twice(ho
     assert len(grid.load("smoke", ["T1"])) == 3
 
 
+def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
+    for name in ("1_first", "2_second"):
+        write(home, name, WORK)
+    grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
+    (home / "notebooks" / "grids" / "h.yaml").write_text(
+        "profiles: {smoke: {}}\njobs:\n- {notebook: 2_second, after: [1_first]}\n"
+    )
+    *first, last = grid.load("smoke")
+    assert last.after == {j.key for j in first} and len(first) == 2
+    other.rename(other.with_name("a.yaml"))
+    with pytest.raises(UnknownName, match="a.yaml.*earlier notebook"):
+        grid.load("smoke")
+
+
 def test_the_real_grids_are_sound():
     for profile in ("smoke", "small", "real"):
         made = {i for j in grid.load(profile) for i in j.makes}

@@ -55,3 +55,4 @@ def _orders(axis: plt.Axes, data: pd.DataFrame, names: list[str], *, bar: bool) 
     for i in range(len(names)):
         axis.add_patch(plt.Rectangle((i, i), 1, 1, fill=False, ec="black", lw=1.5))
     axis.tick_params(labelsize=8)
+    axis.tick_params(axis="y", rotation=0)
