@@ -263,9 +263,8 @@ def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
     for name in ("1_first", "2_second"):
         write(home, name, WORK)
     grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
-    (home / "notebooks" / "grids" / "h.yaml").write_text(
-        "profiles: {smoke: {}}\njobs:\n- {notebook: 2_second, after: [1_first]}\n"
-    )
+    other = home / "notebooks" / "grids" / "h.yaml"
+    other.write_text("profiles: {smoke: {}}\njobs:\n- {notebook: 2_second, after: [1_first]}\n")
     *first, last = grid.load("smoke")
     assert last.after == {j.key for j in first} and len(first) == 2
     other.rename(other.with_name("a.yaml"))
