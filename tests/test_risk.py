@@ -128,6 +128,9 @@ def planted(slope: float, n=200, seeds=3) -> pd.DataFrame:
             "moved": true,
         }
         columns |= {"headroom": true + (one + other) / 2, "shared_headroom": true + mine}
+        columns |= {
+            name.replace("headroom", "ahead"): columns[name] for name in ("headroom", "headroom_0", "headroom_1")
+        }
         for method, value in (("harsh", hard), (FLOOR, g.normal(size=n))):
             parts.append(
                 pd.DataFrame(columns | {"difficulty": value, "method": method, "seed": seed, "sample": range(n)})
@@ -177,6 +180,7 @@ def test_steps_take_the_place_of_the_gap(grid):
     joined = with_risk(gap, risks(grid, ["lira_online"], 4), "lira_online")
     both = timed(joined, arrivals(grid, ["random_label", "ssd"], 2))
     mine = joined[joined.method == "random_label"]
+    assert (joined.ahead.abs() <= joined.headroom + 1e-9).all() and (joined.ahead < 0).any()
     assert both.gap.tolist() == mine.difficulty.tolist() and both.difficulty.tolist() != both.gap.tolist()
     table = t8_difficulty(both, TIMED).set_index("question")
     assert list(table.index) == list(TIMED) and table.never["difficulty"] == pytest.approx(both.never.mean())

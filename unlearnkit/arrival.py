@@ -9,20 +9,20 @@ from torch import Tensor
 
 from unlearnkit import study
 from unlearnkit.cell import Cell
-from unlearnkit.difficulty import QUESTIONS, SAMPLE
+from unlearnkit.difficulty import SAMPLE
 from unlearnkit.errors import NotApplicable
 from unlearnkit.methods import applies
 from unlearnkit.progress import Progress
-from unlearnkit.rank_correlation import spearman
+from unlearnkit.rank_correlation import partial_given_two, partial_spearman, spearman
 from unlearnkit.references import trained
 from unlearnkit.trajectory import margins
 
-KEPT = (
-    "difficulty",
-    "difficulty | headroom",
-    "difficulty | headroom corrected",
-)  # of QUESTIONS: the others know no steps
-TIMED = {name: QUESTIONS[name] for name in KEPT} | {"gap and steps": (spearman, ["gap", "difficulty"])}
+TIMED = {  # as unlearnkit.difficulty.QUESTIONS; a target that retraining leaves surer has no way to go: `ahead` has a sign
+    "difficulty": (spearman, ["risk", "difficulty"]),
+    "difficulty | headroom": (partial_spearman, ["risk", "difficulty", "ahead"]),
+    "difficulty | headroom corrected": (partial_given_two, ["risk", "difficulty", "ahead_0", "ahead_1"]),
+    "gap and steps": (spearman, ["gap", "difficulty"]),
+}
 
 
 def arrivals(

@@ -44,7 +44,8 @@ def difficulty(
 
     difficulty: mean of |phi_u - phi_r| over n_retrains seeds; signed: of phi_u - phi_r, above 0 for too little forgetting;
     headroom: mean of |phi_o - phi_r| over n_retrains *other* seeds, so that their noise is not in both; headroom_0 and _1:
-    by every other of these, which is how noisy it is; shared_headroom: over the seeds of the difficulty, for comparison;
+    by every other of these, which is how noisy it is; ahead, ahead_0, ahead_1: the same of phi_o - phi_r, below 0 where
+    retraining leaves the target surer; shared_headroom: over the seeds of the difficulty, for comparison;
     moved: |phi_o - phi_u|. A method that diverged in a cell, or has no meaning in it, has no rows there. Raises BadValue
     for less than two retrainings, NotApplicable if no method has a meaning.
     """
@@ -81,6 +82,9 @@ def difficulty(
                 "headroom": (before - others).abs().mean(0),
                 "headroom_0": (before - others[::2]).abs().mean(0),
                 "headroom_1": (before - others[1::2]).abs().mean(0),
+                "ahead": (before - others).mean(0),
+                "ahead_0": (before - others[::2]).mean(0),
+                "ahead_1": (before - others[1::2]).mean(0),
                 "shared_headroom": (before - mine).abs().mean(0),
             }
             found = pd.DataFrame({k: v.numpy() for k, v in found.items()})
