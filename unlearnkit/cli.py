@@ -152,8 +152,13 @@ def _list(given) -> int:
     else:
         width = max(len(row["name"]) for row in rows)
         for row in rows:
-            print(f"{row['name']:<{width}}  {row['summary']}")
+            print(f"{row['name']:<{width}}  {_serves(row)}{row['summary']}")
     return 0
+
+
+def _serves(row: dict) -> str:
+    """What it is for, images or texts or both, where that is said of it: a column of its own."""
+    return f"{', '.join(row['domains']):<{len('image, text')}}  " if "domains" in row else ""
 
 
 def _list_tuned(as_json: bool) -> int:
@@ -181,11 +186,24 @@ def _registered(what: str) -> list[dict]:
     elif what == "rankers":
         from unlearnkit.rankers import rankers as registry
     elif what == "models":
-        from unlearnkit.models import models as registry
+        return _models()
     elif what == "kinds":
         from data_builders.kinds import kinds as registry
     else:
         from data_builders import datasets as registry
+    return _described(registry)
+
+
+def _models() -> list[dict]:
+    """Classifiers of images, then language models."""
+    from unlearnkit.language.models import language_models
+    from unlearnkit.models import models
+
+    found = {"image": models, "text": language_models}
+    return [row | {"domains": [domain]} for domain, registry in found.items() for row in _described(registry)]
+
+
+def _described(registry) -> list[dict]:
     return [
         {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
         | {"options": {row.pop("name"): _option(row) for row in entry.described()}}
