@@ -61,7 +61,7 @@ def test_the_alignment_is_of_forget_to_retain(asked_of_texts):  # noqa: F811
     main = directions(features(request, model, request.retain))
     net = copy.deepcopy(model)
     loss = alignment_loss(seen(request, net, request.forget)[1], main)
-    assert loss.item() == pytest.approx(-alignment(features(request, model, request.forget), main).item() ** 2)
+    assert loss.item() == pytest.approx(-(alignment(features(request, model, request.forget), main).item() ** 2))
 
     def da(after):
         return alignment(features(request, after, request.forget), main).item()

@@ -68,7 +68,9 @@ def test_contract(name, models, mixed):
     assert rankers[name].info["source"] and rankers[name].summary
 
 
-@pytest.mark.parametrize("name", sorted({*ranking("image")} - {"confidence", "entropy", "lira_offline", "class_distance"}))
+@pytest.mark.parametrize(
+    "name", sorted({*ranking("image")} - {"confidence", "entropy", "lira_offline", "class_distance"})
+)
 def test_canaries_are_riskier_than_digits_with_their_own_label(name, models, mixed):
     value = ranked(name, models["original"], mixed)
     assert value[:10].mean() > value[10:].mean()

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from unlearnkit.contracts import same
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.language import domain as texts
 from unlearnkit.methods import applies, methods
-from unlearnkit.ranking.shadows import ensemble
 from unlearnkit.rankers import rankers, ranking
+from unlearnkit.ranking.shadows import ensemble
 from unlearnkit.wrappers.rsu import rsu
 
 BASES = ["dpo", "gradient_ascent", "npo", "random_label"]
@@ -43,9 +44,7 @@ def test_a_rankers_values_follow_the_answers(name, asked):
     assert len(value.unique()) == 7, "answers are told apart"
     order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
     shuffled = replace(request, forget=request.forget[order])
-    torch.testing.assert_close(
-        rankers[name](model, shuffled, seed=1, device="cpu"), value[order], rtol=1e-3, atol=1e-5
-    )
+    torch.testing.assert_close(rankers[name](model, shuffled, seed=1, device="cpu"), value[order], rtol=1e-3, atol=1e-5)
     assert same(model, before) and torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -75,7 +74,9 @@ def test_which_rankers_a_domain_has(asked, models, request_):
     for name in ("lira_online", "held_out_gap", "confidence"):
         with pytest.raises(NotApplicable, match="for texts there are gradient_norm, likelihood, loss"):
             rankers[name](*asked, seed=0)
-    with pytest.raises(NotApplicable, match="answers have a token after the other; for images there are class_distance"):
+    with pytest.raises(
+        NotApplicable, match="answers have a token after the other; for images there are class_distance"
+    ):
         rankers["min_k"](models["original"], request_, seed=0)
     with pytest.raises(NotApplicable, match="labelled images only"):
         ensemble(*asked, 4)
@@ -102,7 +103,7 @@ def test_each_answer_is_forgotten_once_in_the_order_of_its_risk(order, asked):
     if order in ("descending", "ascending"):
         sign = 1 if order == "descending" else -1
         values = [[sign * risk[p] for p in part] for part in parts]
-        assert all(min(a) >= max(b) for a, b in zip(values, values[1:]))
+        assert all(min(a) >= max(b) for a, b in pairwise(values))
 
 
 @pytest.mark.parametrize("name", sorted(n for n in methods if "text" in methods[n].info["domains"]))

@@ -32,9 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="search the options of methods, by the gap to retrain on forget sets that no table reports",
         **exact,
     )
-    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all`")
+    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all` that unlearn such a model")
     tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own (default: digits)")
-    tune.add_argument("--model", default="small_cnn", help="architecture (default: small_cnn)")
+    tune.add_argument(
+        "--model", default="small_cnn", help="architecture (default: small_cnn); a language model tunes on texts"
+    )
     tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
     tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
     tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per core)")
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="of unlearnkit.cell.Cell: train_size 1000, pool, test_size, recipe",
+        help="of the cell: train_size 1000, test_size, recipe; of images pool, of texts context, vocabulary, lora",
     )
     tune.set_defaults(run=_tune)
 
@@ -134,9 +136,8 @@ def _study(given) -> int:
 
 def _tune(given) -> int:
     from unlearnkit import tuning
-    from unlearnkit.methods import methods
 
-    names = sorted(methods) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
+    names = tuning.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
     chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
     settings = {name: _value(text) for name, text in given.p}
     tuning.run(names, given.dataset, given.model, workers=given.workers, **chosen, **settings)

@@ -51,8 +51,8 @@ def distilled(teacher: nn.Module, task: Request, distillation: Distillation, tem
 
 
 def seen(task: Request, net: nn.Module, batch) -> tuple[Tensor, Tensor]:
-    """Logits, and features (n, width) with their gradients, from one pass: of texts the logits of answer tokens, and the mean
-    over each answer of the hidden states that they are made of, which are the features that metrics judge."""
+    """Logits, and features (n, width) with their gradients, from one pass: of texts the logits of answer tokens, and the
+    mean over each answer of the hidden states that they are made of, which are the features that metrics judge."""
     if not isinstance(net, LanguageModel):
         return task.outputs(net, batch)
     with autocast(batch.ids.device, getattr(task.recipe, "precision", "fp32")):
@@ -136,7 +136,11 @@ def muda(
         logits, found = seen(task, net, task.forget[rows])
         net.train()
         # without distillation a gradient of 0 for the head: torch's fused SGD wants the momentum of all weights at once
-        loss = 0.0 * logits.sum() if said is None else kl(said[labels_of(task.forget, rows)], logits.log_softmax(-1)).mean()
+        loss = (
+            0.0 * logits.sum()
+            if said is None
+            else kl(said[labels_of(task.forget, rows)], logits.log_softmax(-1)).mean()
+        )
         return loss if main is None else loss + weight * alignment_loss(found, main, centred=centred).float()
 
     def forget(net: nn.Module, turn: int, laps: Iterable[int]) -> Iterator[Tensor]:

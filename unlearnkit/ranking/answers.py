@@ -22,9 +22,7 @@ SHI = "Shi et al. 2024, arXiv 2310.16789"
 
 
 @torch.no_grad()
-def of_tokens(
-    model: nn.Module, task: Request, device: str, found: Callable[[Tensor, Tensor], Tensor]
-) -> list[Tensor]:
+def of_tokens(model: nn.Module, task: Request, device: str, found: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
     """found(logits, labels) -> (answer tokens,) of each answer of the forget set: n tensors, float64, on the CPU."""
     on = resolve_device(device)
     net, values = copy.deepcopy(model).to(on).eval(), []
