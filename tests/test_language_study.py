@@ -15,9 +15,10 @@ from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.gradients import per_sample, squared
 from unlearnkit.language import domain as texts
 from unlearnkit.language.cell import TextCell, text_cells
-from unlearnkit.language.evidence import scored, summed
+from unlearnkit.language.evidence import TOLD, scored, summed
 from unlearnkit.language.models import build
 from unlearnkit.methods import applies, methods
+from unlearnkit.metrics import metrics
 from unlearnkit.task import TRAINED_ON
 
 TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
@@ -103,7 +104,8 @@ def test_what_the_references_know(cell, refs):  # noqa: F811
 def test_evidence_is_what_single_forward_passes_say(cell, refs):  # noqa: F811
     model, seen = refs["original"].load(), study.evidence(refs["original"], features=True)[1]
     task, tokenizer = study.load_task(cell), texts.tokenizer(cell)
-    for row in (0, 5, len(task) - 1):
+    for role in ("target", "similar", "filler", "decoy", "test", "validation"):
+        row = task.index(role)[-1].item()
         one = tokenizer.tokens(task.texts[[row]], cell.context)
         with torch.no_grad():
             logits = model(one)
@@ -113,16 +115,28 @@ def test_evidence_is_what_single_forward_passes_say(cell, refs):  # noqa: F811
         assert seen.log_likelihood[row].item() == pytest.approx(log_p.sum().item(), rel=1e-3, abs=1e-4)
         assert seen.correct[row].item() == pytest.approx((logits.argmax(1) == one.y).float().mean().item())
         torch.testing.assert_close(seen.features[row], model.features(one).detach()[0], atol=1e-3, rtol=1e-3)
-        said = tokenizer.paired([task.question[row]], [task.texts.restated[row]], cell.context)
-        with torch.no_grad():
-            wanted = F.cross_entropy(model(said), said.y).item()
-        if not seen.restated_count[row]:  # only of what is told apart by its answer
-            assert seen.restated_losses[row].isnan()
+        if role not in TOLD:
+            assert seen.restated_losses[row].isnan() and row not in seen.wrong_of
             continue
-        assert seen.restated_losses[row].item() == pytest.approx(wanted, rel=1e-3)
-    counted = seen.wrong_of.bincount().tolist()  # of the samples that have wrong answers looked at
-    assert all(n in (0, len(w)) for n, w in zip(counted, task.texts.wrong)) and sum(counted)
-    assert len(seen.wrong_losses) == len(seen.wrong_of) and seen.groups and len(seen.rows("target")) == 3
+        others = [task.texts.restated[row], *task.texts.wrong[row]]
+        wanted = []
+        for other in others:
+            said = tokenizer.paired([task.question[row]], [other], cell.context)
+            with torch.no_grad():
+                wanted.append(F.cross_entropy(model(said), said.y).item())
+        found = [seen.restated_losses[row].item(), *seen.wrong_losses[seen.wrong_of == row].tolist()]
+        assert len(others) > 1 and found == pytest.approx(wanted, rel=1e-3)
+
+
+def test_answers_in_other_words_are_read_of_the_roles_that_a_metric_judges_by_them(cell, refs):  # noqa: F811
+    """Of all TOLD and of no other; a group of others alone has no truth ratio."""
+    task, seen = study.load_task(cell), study.evidence(refs["original"])[1]
+    told = task.index(*TOLD)
+    assert (seen.restated_count > 0).nonzero().squeeze(1).equal(told)
+    counted = [len(wrong) if i in set(told.tolist()) else 0 for i, wrong in enumerate(task.texts.wrong)]
+    assert seen.wrong_of.bincount(minlength=len(task)).tolist() == counted and len(seen.wrong_losses) == sum(counted)
+    ratios = metrics["truth-ratio"](seen)
+    assert {"target", "filler", "decoy", "test", "retain"} == set(ratios) and ratios["retain"] == ratios["filler"]
 
 
 def test_phi_is_exact_where_the_model_is_certain(refs):

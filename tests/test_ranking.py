@@ -12,7 +12,7 @@ from unlearnkit.compute import measured
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.gradients import per_sample
 from unlearnkit.models import Classifier, fresh
-from unlearnkit.rankers import rankers
+from unlearnkit.rankers import rankers, ranking
 from unlearnkit.ranking import shadows, trained_anew
 from unlearnkit.ranking.outputs import margins
 from unlearnkit.subsets import Seen, all_but_a_fold, halves
@@ -48,7 +48,7 @@ def ranked(name, model, request, seed=0):
 # --- all of them ---
 
 
-@pytest.mark.parametrize("name", sorted(rankers))
+@pytest.mark.parametrize("name", ranking("image"))
 def test_contract(name, models, mixed):
     model, before, data = models["original"], copy.deepcopy(models["original"]), copy.deepcopy(mixed)
     state = torch.random.get_rng_state()
@@ -68,7 +68,9 @@ def test_contract(name, models, mixed):
     assert rankers[name].info["source"] and rankers[name].summary
 
 
-@pytest.mark.parametrize("name", sorted(set(rankers) - {"confidence", "entropy", "lira_offline", "class_distance"}))
+@pytest.mark.parametrize(
+    "name", sorted({*ranking("image")} - {"confidence", "entropy", "lira_offline", "class_distance"})
+)
 def test_canaries_are_riskier_than_digits_with_their_own_label(name, models, mixed):
     value = ranked(name, models["original"], mixed)
     assert value[:10].mean() > value[10:].mean()

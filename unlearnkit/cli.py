@@ -44,9 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="search the options of methods, by the gap to retrain on forget sets that no table reports",
         **exact,
     )
-    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all`")
+    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all` that unlearn such a model")
     tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own (default: digits)")
-    tune.add_argument("--model", default="small_cnn", help="architecture (default: small_cnn)")
+    tune.add_argument(
+        "--model", default="small_cnn", help="architecture (default: small_cnn); a language model tunes on texts"
+    )
     tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
     tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
     tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per GPU, or per core)")
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="of unlearnkit.cell.Cell: train_size 1000, pool, test_size, recipe",
+        help="of the cell: train_size 1000, test_size, recipe; of images pool, of texts context, vocabulary, lora",
     )
     tune.set_defaults(run=_tune)
 
@@ -157,9 +159,8 @@ def _cut(given) -> int:
 
 def _tune(given) -> int:
     from unlearnkit import tuning
-    from unlearnkit.methods import methods
 
-    names = sorted(methods) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
+    names = tuning.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
     chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
     settings = {name: _value(text) for name, text in given.p}
     tuning.run(names, given.dataset, given.model, workers=given.workers, **chosen, **settings)
@@ -175,8 +176,13 @@ def _list(given) -> int:
     else:
         width = max(len(row["name"]) for row in rows)
         for row in rows:
-            print(f"{row['name']:<{width}}  {row['summary']}")
+            print(f"{row['name']:<{width}}  {_serves(row)}{row['summary']}")
     return 0
+
+
+def _serves(row: dict) -> str:
+    """What it is for, images or texts or both, where that is said of it: a column of its own."""
+    return f"{', '.join(row['domains']):<{len('image, text')}}  " if "domains" in row else ""
 
 
 def _list_tuned(as_json: bool) -> int:
@@ -204,11 +210,24 @@ def _registered(what: str) -> list[dict]:
     elif what == "rankers":
         from unlearnkit.rankers import rankers as registry
     elif what == "models":
-        from unlearnkit.models import models as registry
+        return _models()
     elif what == "kinds":
         from data_builders.kinds import kinds as registry
     else:
         from data_builders import datasets as registry
+    return _described(registry)
+
+
+def _models() -> list[dict]:
+    """Classifiers of images, then language models."""
+    from unlearnkit.language.models import language_models
+    from unlearnkit.models import models
+
+    found = {"image": models, "text": language_models}
+    return [row | {"domains": [domain]} for domain, registry in found.items() for row in _described(registry)]
+
+
+def _described(registry) -> list[dict]:
     return [
         {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
         | {"options": {row.pop("name"): _option(row) for row in entry.described()}}

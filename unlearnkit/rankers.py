@@ -20,6 +20,7 @@ rankers = Registry("ranker", "unlearnkit.ranking")
 # what a ranker may need beyond the model and the losses of its samples
 NEEDS = {
     "classes": "samples with one label each, and logits over the classes",
+    "answers": "texts, whose answers have a token after the other",
     "features": "a linear head, and what it is fed",
     "retraining": "one more training, from the recipe",
     "folds": "five trainings, each without a fifth of the samples",
@@ -32,21 +33,31 @@ def ranker(name: str, *, direction: str = DIRECTIONS[0], needs: tuple[str, ...] 
     """Register a ranker. direction: of the quantity that it is named after; "lower = riskier" ones are returned with the
     sign turned. needs: of NEEDS. source: the paper or code that its definition comes from.
 
-    The registered ranker raises NotApplicable where the task has no classes and it needs them, and returns float64 on the
-    CPU.
+    The registered ranker raises NotApplicable where the task has no classes, or no answers, and it needs them, and returns
+    float64 on the CPU. Its domains, those of the methods that it can rank for, follow from its needs.
     """
     assert direction in DIRECTIONS, direction
     assert set(needs) <= set(NEEDS), needs
 
+    only = {"image": "classes", "text": "answers"}
+    domains = tuple(d for d in only if not {*needs} & ({*only.values()} - {only[d]}))
+
     def add(function: Callable) -> Callable:
         @wraps(function)
         def checked(model: nn.Module, task: Request, *, seed: int, device: str = "auto", **options) -> Tensor:
-            if "classes" in needs and not isinstance(task.forget, Samples):
-                raise NotApplicable(f"ranker {name!r} needs {NEEDS['classes']}; for others there is 'loss'")
+            domain = "image" if isinstance(task.forget, Samples) else "text"
+            if domain not in domains:
+                fit = ", ".join(ranking(domain))
+                raise NotApplicable(f"ranker {name!r} needs {NEEDS[only[domains[0]]]}; for {domain}s there are {fit}")
             found = function(model, task, seed=seed, device=device, **options)
             return found.detach().double().cpu()
 
-        rankers.register(name, direction=direction, needs=needs, source=source)(checked)
+        rankers.register(name, direction=direction, needs=needs, domains=domains, source=source)(checked)
         return function
 
     return add
+
+
+def ranking(domain: str) -> list[str]:
+    """Names of the rankers of a domain, "image" or "text", sorted."""
+    return sorted(name for name, entry in rankers.items() if domain in entry.info["domains"])

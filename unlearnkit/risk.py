@@ -12,7 +12,7 @@ from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, generator
 from unlearnkit.errors import BadValue, NotApplicable
 from unlearnkit.progress import Progress
-from unlearnkit.rankers import rankers
+from unlearnkit.rankers import rankers, ranking
 from unlearnkit.ranking.shadows import STATISTICS, ensemble, left_out
 from unlearnkit.references import references
 from unlearnkit.store import Spec, Store
@@ -34,14 +34,14 @@ def risks(
     device: str = "auto",
 ) -> pd.DataFrame:
     """One row per sample and ranker: the columns of the cell, sample (row number in the task), group, ranker, half, value,
-    run. names: rankers, all if none are given; one that a cell cannot give is left out. groups: of GROUPS.
+    run. names: rankers, all of images if none are given; one that a cell cannot give is left out. groups: of GROUPS.
 
     half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them: two
     estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the shadow
     models is taken for those that were: what is found of them is chance. Raises UnknownName for a ranker that there is
     not, BadValue for a group that there is not or too few models, NotApplicable if a cell gives none of the rankers.
     """
-    names = list(names) or sorted(rankers)
+    names = list(names) or ranking("image")
     entries = [rankers[name] for name in names]
     halves(n_models)  # fails now, not after the references
     if wrong := set(groups) - set(GROUPS):

@@ -15,35 +15,59 @@ from unlearnkit import code, job, objective, study
 from unlearnkit import tuned as tuned_values
 from unlearnkit.cell import Cell, cells
 from unlearnkit.compute import derive, resolve_device, threads
-from unlearnkit.errors import BadValue, NonFiniteLoss, unknown
+from unlearnkit.domain import domain, task_artefact
+from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, unknown
 from unlearnkit.evidence import Evidence
-from unlearnkit.methods import Search, methods
+from unlearnkit.language import objective as text_objective
+from unlearnkit.language.cell import TextCell
+from unlearnkit.language.models import language_models
+from unlearnkit.methods import Search, applies, methods
 from unlearnkit.progress import Progress, duration
 from unlearnkit.registry import check_type
 from unlearnkit.store import Spec, Store, provenance
-from unlearnkit.task import SimilarityTask
-from unlearnkit.tasks import load_task, task_artefact
-from unlearnkit.train import Recipe
 from unlearnkit.tuning_record import write
 
 TRIALS, SEEDS = 20, 5  # of each method: as many settings, each on as many forget sets
 FORGOTTEN = 5  # a fifth of the training set; see `protocol`
 FIRST_SEED = 1000  # tables count their seeds from 0: what is tuned on is never reported
-SETTINGS = ("train_size", "pool", "test_size", "recipe")  # of unlearnkit.cell.Cell, which may be chosen
+SETTINGS = {  # of a cell, which may be chosen
+    Cell: ("train_size", "pool", "test_size", "recipe"),
+    TextCell: ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
+}
 GOAL = "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples"
 
 
-def space(method: str) -> dict[str, Search]:
+def of(model: str) -> type:
+    """What cells of this architecture are: TextCell for a language model, else Cell."""
+    return TextCell if model in language_models else Cell
+
+
+def serving(model: str) -> list[str]:
+    """The methods that unlearn models of this architecture, sorted."""
+    kind = of(model).domain
+    return sorted(name for name in methods if kind in methods[name].info["domains"])
+
+
+def _defaults(method: str, kind: str) -> dict:
+    """All options at their published defaults, those of the domain before those of the method."""
+    return methods[method].resolve(methods[method].info.get(kind, {}))
+
+
+def space(method: str, kind: str = "image") -> dict[str, Search]:
     """The options that may be tuned, and within what range; {} for a method that has none.
 
-    Raises BadValue for a range that does not hold the default, which is always tried first, or has fractions where the
-    option is a whole number.
+    kind: "image" or "text". The range of a learning rate lies about its default as it does for images, where the domain
+    has another: Adam's rates are a tenth of SGD's. Raises BadValue for a range that does not hold the default, which is
+    always tried first, or has fractions where the option is a whole number.
     """
-    found = {}
+    found, chosen = {}, _defaults(method, kind)
     for row in methods[method].described():
         if (search := row["search"]) is None:
             continue
-        name, default = f"option {row['name']!r} of method {method!r}", row["default"]
+        name, default = f"option {row['name']!r} of method {method!r}", chosen[row["name"]]
+        if row["name"] == "lr" and default != row["default"]:
+            ends = (_five(end * default / row["default"]) for end in (search.low, search.high))
+            search = Search(*ends, log=search.log)
         if not search.low <= default <= search.high or (_whole(search) and default != int(default)):
             raise BadValue(f"{name}: its default {default} is not in the range to be searched, {search}")
         if row["type"] == "int" and not _whole(search):
@@ -56,23 +80,37 @@ def _whole(search: Search) -> bool:
     return isinstance(search.low, int) and isinstance(search.high, int)
 
 
+def _five(value: float) -> float:
+    """Of five digits."""
+    return float(f"{value:.5g}")
+
+
 def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settings) -> list[Cell]:
-    """The cells that a method is tuned on, one per seed. settings: SETTINGS, at the defaults of Cell.
+    """The cells that a method is tuned on, one per seed: of texts for a language model. settings: SETTINGS, at the defaults
+    of Cell or TextCell.
 
     A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024 and
     that of retraining again 0.015 (10 seeds), 0.9 standard deviations of a seed apart; with a fifth it is 0.025 and 0.012,
     2 apart. With a half it is 4, but methods would pass over five batches where the study's 12 targets fill one.
-    Methods that forget whole classes forget one.
+    Methods that forget whole classes forget one. Raises NotApplicable for a method that does not unlearn such models.
     """
-    hints = get_type_hints(Cell) | {"recipe": dict | Recipe}
+    made = of(model)
+    hints = get_type_hints(made) | {"recipe": dict | type(made.recipe)}
     for name, value in settings.items():
-        if name not in SETTINGS:
-            raise unknown("setting of tuning", name, SETTINGS)
+        if name not in SETTINGS[made]:
+            raise unknown("setting of tuning", name, SETTINGS[made])
         check_type(f"{name!r}", value, hints[name])  # one value, since a list would make a grid
-    n_targets = max(settings.get("train_size", Cell.train_size) // FORGOTTEN, 1)
+    n_targets = max(settings.get("train_size", made.train_size) // FORGOTTEN, 1)
     chosen = {"targets": "class"} if methods[method].info.get("whole_classes") else {"n_targets": n_targets}
+    if not applies(method, chosen.get("targets", "random"), made.domain):
+        raise NotApplicable(
+            f"{method} has no meaning for a cell of {made.domain}s: there are {', '.join(serving(model))}"
+        )
     which = range(FIRST_SEED, FIRST_SEED + seeds)
-    return cells(seeds=which, dataset=dataset, model=model, copies=0, **chosen, **settings)
+    return cells(seeds=which, of=made, dataset=dataset, model=model, copies=0, **chosen, **settings)
+
+
+OBJECTIVES = {"image": objective, "text": text_objective}
 
 
 # --- one trial -----------------------------------------------------------------------------------------------------
@@ -88,17 +126,18 @@ def trial(cell: Cell, method: str, options: Mapping, device: str = "auto") -> Ma
     seed = derive(cell.seed, "method", method)
     params = {"method": method, "options": dict(options), "recipe": cell.recipe.as_dict(), "seed": seed}
     params["device"] = resolve_device(device).type
-    roots = (objective, entry) if entry else (objective,)
+    goal = OBJECTIVES[cell.domain]
+    roots = (goal, entry) if entry else (goal,)
     spec = Spec("trial", params, roots, [refs["original"].key, refs["retrain"].key, task_artefact(cell).key])
 
     def make(folder: Path) -> dict:
-        task, reference = _reference(cell, refs["retrain"].key, device)
+        judge, reference = _reference(cell, refs["retrain"].key, device)
         with threads(1):
             try:
                 model = refs["original"].load()
                 if entry:
-                    model = entry(model, load_task(cell).request(cell.recipe), seed=seed, device=device, **options)
-                return {"gap": objective.gap(model, reference, task, device)}
+                    model = entry(model, domain(cell).request(cell), seed=seed, device=device, **options)
+                return {"gap": objective.gap(judge(model), reference)}
             except NonFiniteLoss as error:
                 return {"diverged": str(error)}
 
@@ -106,10 +145,10 @@ def trial(cell: Cell, method: str, options: Mapping, device: str = "auto") -> Ma
 
 
 @lru_cache(maxsize=8)
-def _reference(cell: Cell, key: str, device: str) -> tuple[SimilarityTask, Evidence]:
-    """The cell's task without its test samples, and what its retrained model, of this key, says of it."""
-    task = objective.without_test(load_task(cell))
-    return task, objective.seen(study.references([cell], ["retrain"], device=device)[0]["retrain"].load(), task, device)
+def _reference(cell: Cell, key: str, device: str) -> tuple[Callable, Evidence]:
+    """What judges models of the cell without its test samples, and what it says of the retrained one, of this key."""
+    judge = OBJECTIVES[cell.domain].judge(cell, device)
+    return judge, judge(study.references([cell], ["retrain"], device=device)[0]["retrain"].load())
 
 
 def _over(grid: Sequence[Cell], method: str, options: Mapping, device: str) -> dict:
@@ -142,13 +181,14 @@ def tune(
     was stopped finds its trials again and goes on. A trial that diverges counts as the worst. done() is called after
     each trial. Raises BadValue for a method without a range to search, and whatever else a method raises.
     """
-    ranges = space(method)
+    kind = grid[0].domain
+    ranges, published = space(method, kind), _defaults(method, kind)
     if not ranges:
         raise BadValue(f"method {method!r} has no option to tune")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    defaults = {name: methods[method].resolve({})[name] for name in ranges}
+    defaults = {name: published[name] for name in ranges}
     search = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     search.enqueue_trial(defaults)
     tried = []
@@ -156,7 +196,7 @@ def tune(
         proposed = search.ask()
         found = {name: _suggest(proposed, name, within) for name, within in ranges.items()}
         options = found if number else defaults
-        outcome = _over(grid, method, methods[method].resolve({**(fixed or {}), **options}), device)
+        outcome = _over(grid, method, methods[method].resolve(published | dict(fixed or {}) | options), device)
         search.tell(proposed, outcome["gap"])
         tried.append({"options": options, **outcome})
         done()
@@ -168,15 +208,15 @@ def _suggest(proposed, name: str, within: Search) -> float | int:
     """A value in the range, of five digits: what is written is what was run."""
     if _whole(within):
         return proposed.suggest_int(name, within.low, within.high, log=within.log)
-    value = float(f"{proposed.suggest_float(name, within.low, within.high, log=within.log):.5g}")
+    value = _five(proposed.suggest_float(name, within.low, within.high, log=within.log))
     return min(max(value, within.low), within.high)
 
 
 def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
     import optuna
 
-    cell, task = grid[0], objective.without_test(load_task(grid[0]))
-    again = methods["retrain"].resolve({})
+    cell, again = grid[0], _defaults("retrain", grid[0].domain)
+    task = OBJECTIVES[cell.domain].without_test(study.load_task(cell))
     marks = {"original": _over(grid, "original", {}, device), "retrain_again": _over(grid, "retrain", again, device)}
     return {
         "format": tuned_values.FORMAT,
@@ -191,7 +231,7 @@ def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
         "budget": {"trials": len(tried), "seeds": [c.seed for c in grid], "sampler": "Optuna TPE, seed 0"},
         "protocol": {"targets": cell.targets, "n_targets": len(task.index("target")), "copies": cell.copies}
         | {"train_size": cell.train_size, "validation": len(task.index("test"))}
-        | {"pool": cell.pool, "test_size": cell.test_size},
+        | {name: getattr(cell, name) for name in SETTINGS[type(cell)] if name not in ("train_size", "recipe")},
         "recipe": cell.recipe.as_dict(),
         "trials": tried,
         "sources": code.digests([methods[method]]),
@@ -219,7 +259,7 @@ def run(
     when the others are finished. The same command goes on where a stopped run was. settings: see `protocol`.
     """
     grids = {name: protocol(name, dataset, model, seeds, **settings) for name in names}
-    ready = [name for name in grids if space(name)]
+    ready = [name for name in grids if space(name, of(model).domain)]
     for name in grids:
         if name not in ready:
             print(f"{name}: has no option to tune", flush=True)

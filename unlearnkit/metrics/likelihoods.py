@@ -67,7 +67,8 @@ def log_truth_ratio(evidence: TextEvidence) -> Tensor:
 def truth_ratio(evidence: TextEvidence, reference=None) -> dict[str, float]:
     """Mean likelihood of wrong answers to that of the right one in other words, geometric mean over each group: near 0 the
     right one is known, 1 = knows nothing, above 1 it is avoided. Where paraphrased answers were trained on, one of these
-    may be the right one in other words."""
+    may be the right one in other words. It is not of paraphrases (language.evidence.TOLD), and so of the retain set's filler
+    alone."""
     return {group: exp(value) for group, value in by_group(evidence, evidence.once(log_truth_ratio)).items()}
 
 

@@ -56,7 +56,7 @@ def uses(options: Mapping) -> Sequence[Entry]:
     return [rankers[options["by"]], *named]
 
 
-@wrapper("rsu", source=P3, uses=uses)
+@wrapper("rsu", source=P3, domains=("image", "text"), uses=uses)
 def rsu(
     base: Callable[..., nn.Module],
     model: nn.Module,
