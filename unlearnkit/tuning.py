@@ -37,7 +37,7 @@ SETTINGS = {  # of a cell, which may be chosen
 GOAL = "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples"
 
 
-def of(model: str) -> type:
+def of(model: str) -> type[Cell] | type[TextCell]:
     """What cells of this architecture are: TextCell for a language model, else Cell."""
     return TextCell if model in language_models else Cell
 

@@ -28,7 +28,7 @@ def of_tokens(model: nn.Module, task: Request, device: str, found: Callable[[Ten
     net, values = copy.deepcopy(model).to(on).eval(), []
     for index in torch.arange(len(task.forget)).split(BATCH):
         batch = task.forget[index].to(on)
-        values += found(task.logits(net, batch).double(), batch.y).cpu().split(batch.count.tolist())
+        values += found(task.logits(net, batch).double(), batch.y).cpu().split(batch.count.tolist())  # type: ignore[attr-defined]
     return values
 
 
