@@ -2,20 +2,20 @@
 
 No notebook, papermill, Dask or figure is needed. All that is computed goes through the store: a killed run goes on where it
 was, and the notebooks of the profile `paper-cut` (notebooks/grids/paper_cut.yaml, the same values) find it there, on a
-machine with a GPU; models made on a CPU are others. It works through its parts seed by seed - the classical protocols, then
-study I - and begins none that would outlast the minutes it was given: every part that is told of is whole.
+machine with a GPU; models made on a CPU are others. It works through its parts seed by seed - study I, then the
+classical protocols - and begins none that would outlast the minutes it was given: every part that is told of is whole.
 
 What it costs, by part and seed, in passes over 45,000 images, forward and backward (3.4 GFLOP an image with ResNet-18: 0.56
 GMAC forward, twice that backward; 1.5e14 FLOP a pass):
 
-    tenth    original, retrain twice, clean again: 64; seven other methods: 51    115 passes
-    class    the same                                                             115
-    similar  9 models, 5 of them with copies: 144; four other methods, twice: 60  204
+    similar  9 models, 5 of them with copies: 144; four other methods, twice: 60; evidence of 17: 17    221 passes
+    tenth    original, retrain twice, clean again: 64; seven other methods: 51; evidence of 11: 11      126
+    class    the same                                                                                   126
 
-At 35% of the 790 TFLOP/s that one H200 reaches in bf16 a pass takes 0.55 s, a seed 4 min, three seeds 12. Small maps and
-eager kernels seldom reach that: planned is 1.5 s a pass (100 TFLOP/s), at which two seeds take 22 min. Scoring, mostly the
-confidence attack on the CPU (5 to 7 s a model), is spread over processes, and a minute kept for each seed. These are
-estimates: it has not been run on a GPU yet.
+At 35% of the 790 TFLOP/s that one H200 reaches in bf16 a pass takes 0.55 s, a seed 4 min and a half, three seeds 13. Small
+maps and eager kernels seldom reach that: planned is 1.5 s a pass (100 TFLOP/s), at which a seed takes 12 min and all but a
+part of two fits. Scoring, mostly the confidence attack on the CPU (5 to 7 s a model), is spread over processes, and a minute
+kept for each seed. These are estimates: it has not been run on a GPU yet.
 """
 
 import os
@@ -39,6 +39,7 @@ from unlearnkit.references import Trained, trained
 from unlearnkit.tuned import resolve
 
 PASS = 1.5  # seconds that one pass over the training set is expected to take, until some have been seen
+EVIDENCE = 1.0  # passes that it takes to see what a model says of all samples: without gradients, but in small batches
 SCORING = 60.0  # seconds that are kept for the scores of each seed
 
 
@@ -121,10 +122,10 @@ def parts(plan: Plan) -> list[Part]:
     doses = {"targets": list(plan.targets), "copies": list(plan.copies), "strength": list(plan.strength)}
     for seed in range(plan.seeds):
         common = plan.common | {"seeds": [seed]}
-        for name, grid in protocols(plan.protocols, plan.dataset, **common).items():
-            found.append(Part(name, seed, grid, plan.classical))
         grid = cells(dataset=plan.dataset, n_targets=plan.n_targets, **common, **doses)
         found.append(Part("similar", seed, grid, plan.similar))
+        for name, grid in protocols(plan.protocols, plan.dataset, **common).items():
+            found.append(Part(name, seed, grid, plan.classical))
     return found
 
 
@@ -134,13 +135,15 @@ def pieces(part: Part, plan: Plan) -> Iterator[Piece]:
         again = [("original", ""), ("retrain", ""), *([("clean", "")] if cell.copies else []), ("clean", "again")]
         for name, repeat in again:
             make = partial(_reference, cell, name, repeat)
-            yield Piece(_said(part, cell, f"reference {name} {repeat}".strip()), cell.recipe.epochs, make)
+            yield Piece(_said(part, cell, f"reference {name} {repeat}".strip()), cell.recipe.epochs + EVIDENCE, make)
     for cell, name in part.rows():
         if name not in study.BASELINES:
             options = plan.options.get(name)
             epochs = resolve(name, cell.dataset, cell.model, options, tuned=plan.tuned).get("epochs", 1)
             passes = cell.recipe.epochs if methods[name].info["starts_anew"] else epochs
-            yield Piece(_said(part, cell, name), passes, partial(_unlearned, cell, name, options, plan.tuned))
+            yield Piece(
+                _said(part, cell, name), passes + EVIDENCE, partial(_unlearned, cell, name, options, plan.tuned)
+            )
 
 
 def _said(part: Part, cell: Cell, what: str) -> str:
@@ -175,10 +178,11 @@ def run(
             clock.say(f"{part.name} of seed {part.seed} would not end in time: the same command goes on there")
             break
         for piece in mine:
+            begun = clock.gone()
             model = piece.make(device)
             if "diverged" not in model.artefact.info:
                 study.evidence(model, device=device)
-            clock.tell(piece, model)
+            clock.tell(piece, model, clock.gone() - begun)
         done.append(part)
     if not done:
         return None
@@ -204,8 +208,8 @@ class _Clock:
     def fits(self, passes: float, seeds: int) -> bool:
         return self.gone() + passes * self.rate() + seeds * SCORING <= self.end
 
-    def tell(self, piece: Piece, model: Trained) -> None:
-        took = model.artefact.manifest["made"]["seconds_since_start"]
+    def tell(self, piece: Piece, model: Trained, seconds: float) -> None:
+        took = max(seconds, model.artefact.manifest["made"]["seconds_since_start"])
         self.passes, self.seconds, self.left = self.passes + piece.passes, self.seconds + took, self.left - piece.passes
         self.say(f"{piece.label} ({took:.0f} s), about {duration(self.left * self.rate())} left in all")
 
