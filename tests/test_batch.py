@@ -13,6 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from unlearnkit import batch, grid, job
+from unlearnkit.cell import Cell
 from unlearnkit.errors import BadValue, UnknownName, UnlearnkitError
 
 WORK = """
@@ -157,6 +158,41 @@ def test_a_running_scheduler_is_used(home):
     assert [o.state for o in outcomes] == ["ran"]
 
 
+SEEN = """
+import os, time
+from unlearnkit import paths
+with open(paths.root() / f"seen {n}", "w") as file:
+    file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+while len([*paths.root().glob("seen *")]) < 2: time.sleep(0.05)
+"""
+
+
+def test_each_gpu_has_a_worker_that_sees_no_other(home, monkeypatch):
+    """Faked by name: two GPUs make two workers, whatever the number of cores; neither job ends before both have begun."""
+    monkeypatch.setattr(job, "gpus", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    write(home, "1_first", SEEN)
+    grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
+    assert [o.state for o in batch.run(grid.load("smoke"))] == ["ran", "ran"]
+    assert {file.read_text() for file in home.glob("seen *")} == {"GPU-a", "GPU-b"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"  # the driver's own is left alone
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "found"),
+    [(0, None, []), (3, None, ["0", "1", "2"]), (2, "5, 7", ["5", "7"]), (1, "GPU-x", ["GPU-x"]), (0, "0,1", [])],
+)
+def test_gpus_are_called_what_cuda_calls_them(monkeypatch, there, said, found):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if said:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert job.gpus() == found
+
+
 def test_a_scheduler_that_does_not_answer_is_named(home, monkeypatch):
     write(home, "1_first", WORK)
     grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
@@ -223,7 +259,52 @@ def test_jobs_come_in_the_order_of_the_grid_even_where_a_notebook_comes_twice(ho
     assert len(grid.load("smoke", ["T1"])) == 3
 
 
+def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
+    for name in ("1_first", "2_second"):
+        write(home, name, WORK)
+    grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
+    other = home / "notebooks" / "grids" / "h.yaml"
+    other.write_text("profiles: {smoke: {}}\njobs:\n- {notebook: 2_second, after: [1_first]}\n")
+    *first, last = grid.load("smoke")
+    assert last.after == {j.key for j in first} and len(first) == 2
+    other.rename(other.with_name("a.yaml"))
+    with pytest.raises(UnknownName, match="a.yaml.*earlier notebook"):
+        grid.load("smoke")
+
+
 def test_the_real_grids_are_sound():
     for profile in ("smoke", "small", "real"):
         made = {i for j in grid.load(profile) for i in j.makes}
         assert {"T1", "T2", "F1", "F2", "F3"} <= made
+    for profile in ("paper", "paper-cut"):
+        assert {"T2", "T2-protocols", "F3"} <= {i for j in grid.load(profile) for i in j.makes}
+
+
+def test_what_the_profile_paper_runs_apart_is_what_its_tables_read():
+    """Workers make methods one by one, and the tables ask for all: in the same cells, with the same options."""
+    from dataclasses import fields
+
+    from unlearnkit.cell import cells
+    from unlearnkit.protocols import protocols
+
+    def of(parameters: dict, **more) -> list:
+        known = {f.name for f in fields(Cell)} | {"recipe", "seeds"}
+        return cells(**{k: v for k, v in parameters.items() if k in known and k != "which"} | more)
+
+    made, asked = set(), set()
+    for j in grid.load("paper"):
+        p = j.parameters
+        if j.notebook.stem == "30_unlearn":
+            made |= {(str(c), p["method"], str(p.get("options", {}))) for c in of(p)}
+        elif j.notebook.stem == "50_tables_and_figures":
+            asked |= {(str(c), m, str(p["options"].get(m, {}))) for c in of(p) for m in p["methods"]}
+        elif j.notebook.stem == "41_classical_protocols":
+            how = {k: p[k] for k in ("train_size", "pool", "test_size", "model", "recipe", "seeds")}
+            names = p["protocols"] if isinstance(p["protocols"], list) else [p["protocols"]]
+            grids = protocols([n for n in names if n != "subclass"], p["dataset"], **how)
+            asked |= {
+                (str(c), m, str(p["options"].get(m, {}))) for g in grids.values() for c in g for m in p["methods"]
+            }
+    quick = {"gradient_ascent", "ssd", "boundary_shrink", "boundary_expand"}  # of no pass over the retain set, or one
+    assert {a for a in asked - made if a[1] not in quick} == set()
+    assert made <= asked  # and nothing is run that no table shows

@@ -66,8 +66,6 @@ def shortened(name: str, domain: str) -> Entry:
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(("name", "domain"), SERVED)
 def test_contract(name, domain, contract, given):
-    if (name, domain, contract.__name__) == ("influence", "text", "prompt_and_padding_never_count"):
-        pytest.skip("its linear system is not solved to the last bit alike where two tokens change places")
     contract(shortened(name, domain), *given(name, domain))
 
 

@@ -242,6 +242,30 @@ def test_the_board_holds_what_the_tables_hold(home):
     assert found.varying == ["targets", "copies"]
 
 
+def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
+    texts = published.scores(["random"], [5]).assign(dataset="fictional", kind="paraphrase of both")
+    texts = texts[texts.metric != "RTE"].assign(run=lambda t: "f" + t.run.str[1:])  # texts have other metrics
+    published.publish(pd.concat([published.scores(["random"], [5]), texts], ignore_index=True), "results")
+    found = leaderboard.board(sources.gather())
+    assert {"dataset", "kind"} <= set(found.varying)
+    of_text = (found.rows.dataset == "fictional").to_numpy()
+    assert set(found.rows.method[of_text]) == set(published.LEVELS)
+    assert pd.isna(found.values["RTE", "retrain"][of_text]).all()
+    assert not pd.isna(found.values["rho", "clean"][of_text]).any()
+    page = (report.build().parent / "leaderboard.html").read_text()
+    assert "fictional" in page and "paraphrase of both" in page
+
+
+def test_published_figures_beside_ours_are_a_page_of_the_report(home):
+    from unlearnkit import published as figures
+
+    scores = published.scores(["tenth"], [0]).assign(protocol="tenth")
+    results.publish("T10-published", figures.beside(scores), to="results/paper-cut", notebook="00_small", parameters={},
+                    runs=figures.comparable(scores), roots=[figures.beside])  # fmt: skip
+    page = (report.build().parent / "results" / "paper-cut" / "T10-published.html").read_text()
+    assert "not run" in page and "99.88" in page and "two sources" in page
+
+
 def test_a_seed_on_which_a_method_diverged_is_not_counted_as_measured(home):
     scores = published.scores(["canary"], [5])
     gone = (scores.method == "scrub") & (scores.seed == 2)

@@ -1,15 +1,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from unlearnkit import figures
+from unlearnkit.arrival import TIMED, arrivals, first, timed
 from unlearnkit.cell import cells
 from unlearnkit.difficulty import FLOOR, difficulty, t8_copies, t8_difficulty, with_risk
-from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.proxies import ITSELF, t8_proxies
 from unlearnkit.risk import mixed_memorisation, risks
-from unlearnkit.study import load_task
+from unlearnkit.study import evidence, load_task, references, unlearn
 from unlearnkit.summary import CELL
+from unlearnkit.trajectory import margins
 
 SMALL = {"n_targets": 12, "train_size": 120, "pool": 300, "recipe": {"epochs": 4}}
 NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]
@@ -116,8 +119,18 @@ def planted(slope: float, n=200, seeds=3) -> pd.DataFrame:
         true = risk + 0.7 * g.normal(size=n)
         mine, one, other = g.normal(size=(3, n))
         hard = true + slope * risk + mine + 0.3 * g.normal(size=n)
-        columns = {"risk": risk, "headroom_0": true + one, "headroom_1": true + other, "moved": true}
+        columns = {
+            "risk": risk,
+            "run": f"m{seed}",
+            "risk_run": f"r{seed}",
+            "headroom_0": true + one,
+            "headroom_1": true + other,
+            "moved": true,
+        }
         columns |= {"headroom": true + (one + other) / 2, "shared_headroom": true + mine}
+        columns |= {
+            name.replace("headroom", "ahead"): columns[name] for name in ("headroom", "headroom_0", "headroom_1")
+        }
         for method, value in (("harsh", hard), (FLOOR, g.normal(size=n))):
             parts.append(
                 pd.DataFrame(columns | {"difficulty": value, "method": method, "seed": seed, "sample": range(n)})
@@ -139,6 +152,41 @@ def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
     assert rho[0.0]["difficulty | shared headroom"] < 0.1
 
 
+def test_when_a_target_is_first_as_far_as_retraining_leaves_it():
+    way = torch.tensor([[5.0, 1, 5, 5], [3, 4, 5, 1], [1, 4, 5, 4]])  # phi before, after one step and after two
+    found = first(way, torch.tensor([2.0, 2, 2, 2]))
+    assert found.steps.tolist() == [2, 0, 3, 1] and found.schedule.unique().tolist() == [2]
+    assert found.at_once.tolist() == [False, True, False, False] and found.never.tolist() == [False, False, True, False]
+    assert found.returned.tolist() == [False, True, False, True]
+
+
+def test_the_way_ends_where_the_method_does(grid):
+    found = arrivals(grid, ["random_label", "ssd", "unsir"], 2)  # ssd takes no steps, unsir forgets whole classes
+    assert set(found.method) == {"random_label"} and len(found) == 24
+    assert (found.steps == found.schedule + 1)[found.never].all() and (found.steps == 0)[found.at_once].all()
+    _, way = margins(grid[0], "random_label")
+    made = unlearn(grid[0], "random_label")
+    for model, phi in ((references([grid[0]])[0]["original"], way[0]), (made, way[-1])):
+        torch.testing.assert_close(
+            evidence(model)[1].phi[load_task(grid[0]).index("target")].float(), phi, atol=1e-3, rtol=1e-3
+        )
+    assert len(way) == made.artefact.info["steps"] + 1
+    with pytest.raises(NotApplicable, match="none of these methods takes steps"):
+        arrivals(grid, ["ssd"], 2)
+
+
+def test_steps_take_the_place_of_the_gap(grid):
+    gap = difficulty(grid, ["random_label", "ssd"], n_retrains=2)
+    joined = with_risk(gap, risks(grid, ["lira_online"], 4), "lira_online")
+    both = timed(joined, arrivals(grid, ["random_label", "ssd"], 2))
+    mine = joined[joined.method == "random_label"]
+    assert (joined.ahead.abs() <= joined.headroom + 1e-9).all() and (joined.ahead < 0).any()
+    assert both.gap.tolist() == mine.difficulty.tolist() and both.difficulty.tolist() != both.gap.tolist()
+    table = t8_difficulty(both, TIMED).set_index("question")
+    assert list(table.index) == list(TIMED) and table.never["difficulty"] == pytest.approx(both.never.mean())
+    assert set(table.run["difficulty"].split()) == {*both.run, *joined.risk_run} and "beyond_floor" not in table
+
+
 def test_copies_are_compared_with_the_same_targets():
     grid = cells(seeds=2, targets="canary", copies=[0, 3], **SMALL)
     table = t8_copies(difficulty(grid, [], n_retrains=2), risks(grid, ["lira_online"], 4)).set_index(
@@ -157,9 +205,14 @@ def test_figures_show_their_data():
     figure, data = figures.f11(risks_, t8_proxies(risks_, ["lira_online"]))
     assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "one half", "other half"} <= set(data)
     assert [t.get_text() for t in figure.axes[2].get_yticklabels()][-1] in (ITSELF, "loss")  # the best on top
-    table = t8_difficulty(planted(0.0, n=20, seeds=2))
-    figure, data = figures.f12(table)
+    found = planted(0.0, n=20, seeds=2)
+    steps = found[found.method != FLOOR].assign(
+        gap=found.difficulty, at_once=False, never=found["sample"] % 4 == 0, returned=False
+    )
+    table = [t8_difficulty(found).assign(difficulty="gap"), t8_difficulty(steps, TIMED).assign(difficulty="steps")]
+    figure, data = figures.f12(table := pd.concat(table, ignore_index=True))
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [FLOOR, "harsh"] and data is table
+    assert [t.get_text() for t in figure.axes[1].get_yticklabels()] == ["harsh (25% never)"]
     copies = pd.DataFrame({"targets": "random", "copies": [0, 5] * 2, "quantity": ["headroom"] * 2 + ["signed: x"] * 2})
     copies = copies.assign(group="target", value=1.0, value_low=None, value_high=None)
     figure, data = figures.f12_copies(copies)

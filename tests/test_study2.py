@@ -9,7 +9,7 @@ from test_metrics_features import random, rotation
 from unlearnkit import figures, protocols, spectra, study, tables, trajectory
 from unlearnkit.cell import cells
 from unlearnkit.contracts_metrics import evidence
-from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.evidence import take
 from unlearnkit.metrics.features import dimensional_alignment
 
@@ -39,6 +39,13 @@ def test_protocols_are_the_cells_they_say():
     found = protocols.protocols(["classes", "tenth"], "digits", classes=[2, 5], seeds=1, train_size=200)
     assert found["classes"] == cells(targets="class", which=[2, 5], copies=0, seeds=1, train_size=200)
     assert found["tenth"] == cells(targets="tenth", copies=0, seeds=1, train_size=200)
+    found = protocols.protocols(["tenth", "subclass"], ["digits", "mnist"], seeds=1, train_size=200)
+    assert found["subclass"] == cells(dataset="digits_parity", targets="subclass", copies=0, seeds=1, train_size=200)
+    assert [cell.dataset for cell in found["tenth"]] == ["digits", "mnist"]
+    own = protocols.protocols(["subclass"], "mnist", parts="cifar20", seeds=1)["subclass"]
+    assert [cell.dataset for cell in own] == ["cifar20"]
+    with pytest.raises(NotApplicable, match="the classes of mnist have no parts"):
+        protocols.protocols(["subclass"], "mnist")
     with pytest.raises(UnknownName, match="Did you mean 'class'"):
         protocols.protocols(["clas"], "digits")
 
@@ -137,11 +144,31 @@ def test_figures_draw_what_they_return(looked):
     assert len(figure.axes) == 6 and set(data.part) == {"spectrum", "DA"} and set(data.protocol) == {"class", "tenth"}
     figure, data = figures.f9(steps)
     assert len(figure.axes) == 10 and set(data.what) == {"forget", "retain", "test", "DA", "effective_rank"}
-    cell = grids["class"][0]
-    seen = {n: study.evidence(study.model(cell, n), features=True)[1] for n in ("original", "retrain", "muda")}
-    task = study.load_task(cell)
-    figure, data = figures.f10(spectra.plane(seen), task.y, task.index("target"), task.index("filler"))
-    assert len(figure.axes) == 3 and set(data.group) == {"retain", "target"} and len(data) == 3 * 120
+    planes = spectra.planes(grids["class"][:1] + grids["tenth"][:1], ["original", "retrain", "muda", "unsir"])
+    assert (
+        "unsir" not in set(planes[planes.targets == "tenth"].method)
+        and planes.groupby("run").method.nunique().eq(1).all()
+    )
+    figure, data = figures.f10(planes[planes.targets == "class"])
+    assert len(figure.axes) == 4 and set(data.group) == {"retain", "target"} and len(data) == 4 * 120
+
+
+def test_figures_tell_data_sets_apart(looked):
+    _, eigenvalues, by_seed, steps, _ = looked
+    twice = [pd.concat([t, t.assign(dataset="other")], ignore_index=True) for t in (eigenvalues, by_seed, steps)]
+    table = spectra.t5_spectra(twice[1])
+    once = spectra.t5_spectra(by_seed).drop(columns="dataset")
+    for name in ("digits", "other"):
+        pd.testing.assert_frame_equal(table[table.dataset == name].drop(columns="dataset").reset_index(drop=True), once)
+    figure, data = figures.f7(twice[0], table)
+    assert len(figure.axes) == 12 and data.n.max() == 2  # seeds, not seeds of two sets
+    figure, data = figures.f9(twice[2])
+    assert len(figure.axes) == 20 and set(data.dataset) == {"digits", "other"}
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["digits, class", "digits, tenth"]
+    planes = pd.DataFrame({"dataset": ["a"] * 4 + ["b"] * 2, "method": ["m", "m", "o", "o", "m", "m"]})
+    planes = planes.assign(x=range(6), y=range(6), label=0, held=0.5, group=["retain", "target"] * 3)
+    figure, _ = figures.f10(planes)
+    assert [a.get_title() for a in figure.axes if a.get_visible()] == ["a: m (50%)", "a: o (50%)", "b: m (50%)"]
 
 
 def test_the_plane_sees_no_rotation_no_scale_and_no_shift():

@@ -80,6 +80,24 @@ def test_yardsticks_agree_as_their_orders_do():
     assert len(data) == 2 + 2 and figure.axes
 
 
+def test_images_and_texts_are_ordered_apart_and_stand_in_one_table():
+    texts = scores({name: (gap, gap) for name, (gap, _) in REVERSED.items()}).assign(
+        dataset="fictional", kind="paraphrase of both", architecture="nano_llama"
+    )
+    texts.loc[(texts.method == "original") & (texts.metric == "avg-gap"), "value"] = 0.9
+    both = pd.concat([scores(REVERSED), texts[texts.metric != "phi"]], ignore_index=True)
+    figure, data = figures.f14(both)
+    same = data[data.reference == "both"].set_index(["domain", "a"]).tau
+    assert same["images", "avg-gap"] == -1 and same["texts", "avg-gap"] == 1  # a mean over both would be 0
+    assert ("texts", "rho") not in same and [a.get_title().split("\n")[0] for a in figure.axes[:2]] == [
+        "images",
+        "texts",
+    ]
+    table = synthesis.t9(both).set_index(["dataset", "method"]).moved
+    assert table["digits", "a"] == 1 and table["fictional", "a"] == 0
+    assert set(synthesis.t10(both).dataset) == {"digits", "fictional"}
+
+
 def test_seeds_that_differ_give_an_interval():
     found = synthesis.orders(scores(REVERSED, wobble=0.3)).set_index("yardstick").loc["avg-gap"]
     assert -1 < found.tau < 1 and found.tau_low < found.tau < found.tau_high

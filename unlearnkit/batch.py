@@ -1,6 +1,7 @@
 """Run a profile's jobs on Dask: an embedded cluster of one-thread worker processes, or any running scheduler.
 
-Workers end when their scheduler or driver does, and kernels when their worker does: a killed run leaves nothing at work.
+Where torch sees GPUs there is a worker for each, which sees no other; else a worker for each core. Workers end when their
+scheduler or driver does, and kernels when their worker does: a killed run leaves nothing at work.
 """
 
 import contextlib
@@ -28,13 +29,14 @@ def run(jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | Non
     board = _Board(jobs, outcomes)
     todo = [j for j in jobs if j.key not in outcomes]
     if todo:
-        with _client(min(workers or os.cpu_count() or 1, len(todo)), scheduler) as client:
-            _drive(client, todo, outcomes, board)
+        own = [] if scheduler else job.gpus()  # on a running cluster whoever starts the workers decides
+        with _client(min(workers or len(own) or os.cpu_count() or 1, len(todo)), scheduler) as client:
+            _drive(client, todo, outcomes, board, own)
     board.summary()
     return [outcomes[j.key] for j in jobs]
 
 
-def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
+def _drive(client, todo: list[Job], outcomes: dict, board: "_Board", own: Sequence[str]) -> None:
     from distributed import as_completed
 
     settings = environment()
@@ -50,7 +52,7 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board") -> None:
                 return submit_ready()
             if all(k in outcomes for k in j.after):
                 waiting.remove(j)
-                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings)
+                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings, own)
                 name = f"{j.notebook.stem}-{j.key}"
                 futures.add(client.submit(job.run, *arguments, key=name, pure=False, priority=-place[j.key]))
 

@@ -23,9 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     study.add_argument("--profile", default="small", help="smoke (seconds each), small (default; minutes)")
     study.add_argument("--only", nargs="+", default=[], metavar="ID", help="tables, figures or notebooks, say T2 F3")
-    study.add_argument("--workers", type=_positive, help="worker processes, one thread each (default: one per core)")
+    study.add_argument(
+        "--workers", type=_positive, help="processes, one thread each (default: one per GPU, or per core)"
+    )
     study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, say tcp://host:8786")
     study.set_defaults(run=_study)
+
+    cut = commands.add_parser(
+        "cut", help="of the profile paper what a GPU does in 25 minutes, without notebooks or Dask", **exact
+    )
+    cut.add_argument("--minutes", type=float, default=25.0, help="no part is begun that would end later (default: 25)")
+    cut.add_argument("--device", default="auto", help="auto (default), cuda, cuda:1, cpu")
+    cut.add_argument("--workers", type=_positive, default=0, help="processes that score (default: one per core)")
+    cut.add_argument("--to", default="", metavar="FOLDER", help="results folder (default: results/paper-cut)")
+    cut.add_argument("--toy", action="store_true", help="digits, in seconds on a CPU: does everything run?")
+    cut.set_defaults(run=_cut)
 
     tune = commands.add_parser(
         "tune",
@@ -39,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
     tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
-    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per core)")
+    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per GPU, or per core)")
     tune.add_argument(
         "-p",
         nargs=2,
@@ -132,6 +144,17 @@ def _study(given) -> int:
 
     outcomes = batch.run(grid.load(given.profile, given.only), workers=given.workers, scheduler=given.scheduler)
     return int(any(outcome.state == "failed" for outcome in outcomes))
+
+
+def _cut(given) -> int:
+    from unlearnkit import cut
+
+    how = {name: getattr(given, name) for name in ("minutes", "device", "workers", "to")}
+    plan = cut.TOY if given.toy else cut.PLAN
+    scores = cut.run(plan, **how)
+    if scores is not None:
+        print(f"published to {given.to or plan.publish}/: seeds {', '.join(map(str, sorted(scores.seed.unique())))}")
+    return int(scores is None)
 
 
 def _tune(given) -> int:

@@ -8,7 +8,7 @@ a relation, and noise in the headroom alone leaves some of it free. So the two a
 correction for the second (unlearnkit.rank_correlation.partial_given_two).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,15 @@ from unlearnkit.references import Trained, references, trained
 from unlearnkit.summary import CELL, mean_interval
 
 FLOOR = "retrain"  # the method: retraining from yet another seed, whose difficulty is noise alone
-QUESTIONS = {  # name: (how risk is correlated, with which columns)
-    "headroom": (spearman, ["headroom"]),
-    "moved": (spearman, ["moved"]),
-    "difficulty": (spearman, ["difficulty"]),
-    "difficulty | headroom": (partial_spearman, ["difficulty", "headroom"]),
-    "difficulty | headroom corrected": (partial_given_two, ["difficulty", "headroom_0", "headroom_1"]),
-    "difficulty | shared headroom": (partial_spearman, ["difficulty", "shared_headroom"]),
+QUESTIONS = {  # name: (how columns are correlated, which)
+    "headroom": (spearman, ["risk", "headroom"]),
+    "moved": (spearman, ["risk", "moved"]),
+    "difficulty": (spearman, ["risk", "difficulty"]),
+    "difficulty | headroom": (partial_spearman, ["risk", "difficulty", "headroom"]),
+    "difficulty | headroom corrected": (partial_given_two, ["risk", "difficulty", "headroom_0", "headroom_1"]),
+    "difficulty | shared headroom": (partial_spearman, ["risk", "difficulty", "shared_headroom"]),
 }
+SHARES = ("at_once", "never", "returned")  # of the targets, where difficulty is in steps (unlearnkit.arrival)
 SAMPLE = [*CELL, "seed", "sample"]
 
 
@@ -43,7 +44,8 @@ def difficulty(
 
     difficulty: mean of |phi_u - phi_r| over n_retrains seeds; signed: of phi_u - phi_r, above 0 for too little forgetting;
     headroom: mean of |phi_o - phi_r| over n_retrains *other* seeds, so that their noise is not in both; headroom_0 and _1:
-    by every other of these, which is how noisy it is; shared_headroom: over the seeds of the difficulty, for comparison;
+    by every other of these, which is how noisy it is; ahead, ahead_0, ahead_1: the same of phi_o - phi_r, below 0 where
+    retraining leaves the target surer; shared_headroom: over the seeds of the difficulty, for comparison;
     moved: |phi_o - phi_u|. A method that diverged in a cell, or has no meaning in it, has no rows there. Raises BadValue
     for less than two retrainings, NotApplicable if no method has a meaning.
     """
@@ -80,6 +82,9 @@ def difficulty(
                 "headroom": (before - others).abs().mean(0),
                 "headroom_0": (before - others[::2]).abs().mean(0),
                 "headroom_1": (before - others[1::2]).abs().mean(0),
+                "ahead": (before - others).mean(0),
+                "ahead_0": (before - others[::2]).mean(0),
+                "ahead_1": (before - others[1::2]).mean(0),
                 "shared_headroom": (before - mine).abs().mean(0),
             }
             found = pd.DataFrame({k: v.numpy() for k, v in found.items()})
@@ -90,26 +95,29 @@ def difficulty(
 
 
 def with_risk(difficulties: pd.DataFrame, risks: pd.DataFrame, ranker: str) -> pd.DataFrame:
-    """The table of `difficulty` with the column risk: of this ranker, from all shadow models."""
+    """The table of `difficulty` with the columns risk, of this ranker, from all shadow models, and risk_run, its key."""
     chosen = risks[(risks.ranker == ranker) & (risks.half == "") & (risks.group == "target")]
     if chosen.empty:
         raise BadValue(f"there are no risks by {ranker!r}: give it to unlearnkit.risk.risks")
-    return difficulties.merge(chosen[[*SAMPLE, "value"]].rename(columns={"value": "risk"}), on=SAMPLE)
+    return difficulties.merge(
+        chosen[[*SAMPLE, "value", "run"]].rename(columns={"value": "risk", "run": "risk_run"}), on=SAMPLE
+    )
 
 
-def t8_difficulty(found: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, method and question (QUESTIONS): Spearman's rho of risk, with intervals over seeds and, _samples,
-    over samples; beyond_floor: rho less that of FLOOR, paired by seed, with its interval over seeds. The headroom is no
-    method's, and stands with FLOOR alone. found: of `with_risk`.
+def t8_difficulty(found: pd.DataFrame, questions: Mapping[str, tuple] = QUESTIONS) -> pd.DataFrame:
+    """One row per cell, method and question: Spearman's rho of risk, with intervals over seeds and, _samples, over samples;
+    beyond_floor: rho less that of FLOOR, paired by seed, with its interval over seeds; SHARES, where they are known. The
+    headroom is no method's, and stands with FLOOR alone. found: of `with_risk`, or with questions=TIMED of
+    unlearnkit.arrival.timed.
     """
     rows = []
     for cell, of_cell in found.groupby(CELL, sort=False):
         per_seed: dict[tuple[str, str], pd.Series] = {}
         made = []
-        for (method, name), seeds in _columns(of_cell).items():
+        for (method, name), seeds in _columns(of_cell, questions).items():
             if name == "headroom" and method != FLOOR:  # the same for all methods
                 continue
-            statistic = QUESTIONS[name][0]
+            statistic = questions[name][0]
             per_seed[method, name] = pd.Series({seed: float(statistic(*v)) for seed, v in seeds.items()})
             made.append((method, name, over_seeds(statistic, list(seeds.values()))))
         for method, name, interval in made:
@@ -120,20 +128,30 @@ def t8_difficulty(found: pd.DataFrame) -> pd.DataFrame:
             beyond = (per_seed[method, name] - per_seed.get((FLOOR, name), np.nan)).dropna()
             if method != FLOOR and len(beyond):
                 row |= _interval("beyond_floor", mean_interval(beyond))
-            rows.append(row)
+            mine = of_cell[of_cell.method == method]
+            for share in (share for share in SHARES if share in mine):
+                row |= _interval(share, mean_interval(mine.groupby("seed")[share].mean()))
+            rows.append(row | {"run": _keys(mine.run, mine.risk_run)})
     return pd.DataFrame(rows)
+
+
+def _keys(*columns: pd.Series) -> str:
+    """The runs of some rows, as a table names them."""
+    return " ".join(dict.fromkeys(key for column in columns for key in column))
 
 
 def _interval(name: str, found: dict) -> dict:
     return {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
 
 
-def _columns(of_cell: pd.DataFrame) -> dict[tuple[str, str], dict[int, list[np.ndarray]]]:
+def _columns(
+    of_cell: pd.DataFrame, questions: Mapping[str, tuple]
+) -> dict[tuple[str, str], dict[int, list[np.ndarray]]]:
     """{(method, question): {seed: [risk, what it is correlated with, what is held fixed ...]}}."""
     found: dict = {}
     for (method, seed), part in of_cell.groupby(["method", "seed"], sort=False):
-        for name, (_, columns) in QUESTIONS.items():
-            found.setdefault((method, name), {})[seed] = [part[c].to_numpy() for c in ("risk", *columns)]
+        for name, (_, columns) in questions.items():
+            found.setdefault((method, name), {})[seed] = [part[c].to_numpy() for c in columns]
     return found
 
 
@@ -151,6 +169,7 @@ def t8_copies(difficulties: pd.DataFrame, risks: pd.DataFrame) -> pd.DataFrame:
     for name in ("difficulty", "signed"):
         parts.append(difficulties.assign(quantity=name + ": " + difficulties.method, value=difficulties[name]))
     long = pd.concat(parts, ignore_index=True).fillna({"group": "target"})
+    keys = long.groupby([*CELL, "quantity", "group"]).run.agg(_keys)
     means = long.groupby([*CELL, "quantity", "group", "seed"], sort=False).value.mean().reset_index()
     same = [c for c in CELL if c not in ("copies", "strength", "degree")] + ["quantity", "group", "seed"]
     first = means.sort_values("copies").drop_duplicates(same)[[*same, "value"]]
@@ -159,5 +178,5 @@ def t8_copies(difficulties: pd.DataFrame, risks: pd.DataFrame) -> pd.DataFrame:
     for key, part in means.groupby([*CELL, "quantity", "group"], sort=False):
         found = mean_interval(part.value)
         row = dict(zip([*CELL, "quantity", "group"], key)) | _interval("value", found) | {"n": found["n"]}
-        rows.append(row | _interval("change", mean_interval(part.value - part.value_first)))
+        rows.append(row | _interval("change", mean_interval(part.value - part.value_first)) | {"run": keys[key]})
     return pd.DataFrame(rows)

@@ -8,7 +8,7 @@ jobs:
     each: [method]   # one job per value of these
     with: [seeds, copies, targets]   # passed whole
     set: {method: all}               # its own values; "all": every method that has a meaning for the targets
-    after: [20_train_references]     # waits for all jobs of these
+    after: [20_train_references]     # waits for all jobs of these that stand earlier, in this file or one before it
     makes: [T1]      # tables and figures that it publishes
 ```
 """
@@ -26,7 +26,7 @@ from unlearnkit import code, notebook, paths
 from unlearnkit.errors import BadValue, unknown
 from unlearnkit.registry import load_plugins
 
-PROFILES = ("smoke", "small", "real", "paper")
+PROFILES = ("smoke", "small", "real", "paper", "paper-cut")
 _ENTRY = {"notebook", "each", "with", "set", "after", "makes"}
 
 
@@ -55,13 +55,15 @@ def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     files = sorted((paths.root() / "notebooks" / "grids").glob("*.yaml"))
-    jobs = [job for file in files for job in _jobs(file, profile)]
+    made: dict[str, list[Job]] = {}
+    jobs = [job for file in files for job in _jobs(file, profile, made)]
     if not jobs:
         raise BadValue(f"no grid in notebooks/grids has a profile {profile!r}")
     return _select(jobs, only) if only else jobs
 
 
-def _jobs(file: Path, profile: str) -> list[Job]:
+def _jobs(file: Path, profile: str, made: dict[str, list[Job]]) -> list[Job]:
+    """made: {notebook: its jobs} of earlier files, to which this one's are added."""
     try:
         grid = yaml.safe_load(file.read_text())
         entries, values = grid["jobs"], grid["profiles"]
@@ -69,7 +71,6 @@ def _jobs(file: Path, profile: str) -> list[Job]:
         raise BadValue(f"{file.name}: not a grid with `profiles` and `jobs`: {error}") from error
     if profile not in values:
         return []
-    made: dict[str, list[Job]] = {}
     jobs: list[Job] = []
     for entry in entries:
         if extra := set(entry) - _ENTRY:
@@ -99,7 +100,7 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
             raise unknown("value in this profile", name, known)
     for name in entry.get("after", ()):
         if name not in made:
-            raise unknown("earlier notebook of this grid", name, made)
+            raise unknown("earlier notebook of these grids", name, made)
     each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
     fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
     after = frozenset(job.key for name in entry.get("after", ()) for job in made[name])

@@ -1,13 +1,13 @@
 """Run one notebook as a job: whole or not at all, with a manifest written last."""
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +40,14 @@ def finished(stem: str, key: str) -> bool:
     return all(_digest(paths.root() / file) == digest for file, digest in manifest["outputs"].items())
 
 
-def run(stem: str, path: str, parameters: dict, key: str, environment: dict | None = None) -> Outcome:
-    """Execute the notebook with papermill in this process; another process at the same job is waited for."""
+def run(
+    stem: str, path: str, parameters: dict, key: str, environment: dict | None = None, gpus: Sequence[str] = ()
+) -> Outcome:
+    """Execute the notebook with papermill in this process; another process at the same job is waited for. gpus: see
+    `choose_gpu`."""
     start = time.monotonic()
     os.environ.update(environment or {})
-    choose_gpu()
+    choose_gpu(gpus)
     parent = paths.runs() / stem
     (paths.runs() / "locks").mkdir(parents=True, exist_ok=True)
     parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +65,24 @@ def run(stem: str, path: str, parameters: dict, key: str, environment: dict | No
     return Outcome(key, "ran", seconds)
 
 
-def choose_gpu() -> None:
-    """Worker i of a local cluster keeps to GPU i, round and round; elsewhere whoever starts the workers decides."""
+def gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that torch sees here: its number, or as whoever set the variable did."""
+    import torch  # a worker asks for none: its kernel does
+
+    found = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (named or [str(i) for i in range(found)])[:found]
+
+
+def choose_gpu(gpus: Sequence[str]) -> None:
+    """Worker i of a local cluster sees the i-th of these GPUs alone, round and round, and so does the kernel that it starts;
+    to be called before anything asks CUDA for a device. Elsewhere it does nothing."""
     from distributed import get_worker
 
-    gpus = len(glob.glob("/dev/nvidia[0-9]*"))
     with contextlib.suppress(ValueError):  # not on a worker
         name = get_worker().name
-        if gpus > 1 and isinstance(name, int):
-            os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(name % gpus))
+        if gpus and isinstance(name, int):
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[name % len(gpus)]
 
 
 def execute(path: Path, out: Path, parameters: dict) -> str:

@@ -90,7 +90,7 @@ def _made(cell: Cell, name: str, tuned: bool, device: str) -> Trained | None:
 
 
 def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """DA by each way to take it: one row per protocol, method and way, means over seeds with 95% intervals.
+    """DA by each way to take it: one row per data set, protocol, method and way, means over seeds with 95% intervals.
 
     by_seed: the second table of `looked_at`. from_retrain: DA less retrain's of the same seed, for how well the way tells
     them apart.
@@ -99,7 +99,7 @@ def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
     retrain = by_seed[by_seed.method == "retrain"].set_index(["dataset", "protocol", "way", "seed"]).DA
     at = pd.MultiIndex.from_frame(by_seed[["dataset", "protocol", "way", "seed"]])
     table = by_seed.assign(from_retrain=by_seed.DA.to_numpy() - retrain.reindex(at).to_numpy())
-    for name in ("method", "protocol"):  # in the order asked for, also where the first seeds have no row
+    for name in ("method", "protocol", "dataset"):  # in the order asked for, also where the first seeds have no row
         place = {value: i for i, value in enumerate(dict.fromkeys(by_seed[name]))}
         table = table.sort_values(name, key=lambda v, place=place: v.map(place), kind="stable")
     rows = []
@@ -134,6 +134,25 @@ def plane(models: Mapping[str, Evidence], onto: str = "original") -> dict[str, t
         whole, held = (t[trained].var(0).sum().item() for t in (v, xy))
         found[name] = xy.float(), held / whole if whole else 0.0
     return found
+
+
+def planes(cells: Sequence[Cell], names: Sequence[str], *, tuned: bool = True, device: str = "auto") -> pd.DataFrame:
+    """`plane` of each cell and row: one row per retained or forgotten sample (group "retain" or "target"), with its label,
+    x, y, held (the share of the model's covariance that the plane holds), the columns of the cell, method and run.
+
+    A method that has no meaning in a cell, or diverged, is left out there. names must hold "original".
+    """
+    parts = []
+    for cell in cells:
+        made = {name: model for name in names if (model := _made(cell, name, tuned, device)) is not None}
+        found = {name: evidence(model, features=True, device=device) for name, model in made.items()}
+        for name, (xy, held) in plane({name: seen for name, (_, seen) in found.items()}).items():
+            key, seen = found[name]
+            for group in ("retain", "target"):
+                rows = seen.rows(group)
+                part = pd.DataFrame(xy[rows].numpy(), columns=["x", "y"]).assign(label=seen.labels[rows].numpy())
+                parts.append(part.assign(**cell.columns(), method=name, group=group, held=held, run=key))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _evened(v: Tensor, rows: Tensor) -> Tensor:

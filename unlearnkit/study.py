@@ -127,6 +127,7 @@ def scores(
     tuned: bool = True,
     metrics: Sequence[str] | None = None,
     n_models: int = 16,
+    labelled: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
@@ -135,7 +136,8 @@ def scores(
     out of cells for which it has no meaning (unlearnkit.methods.applies; or that it refuses as NotApplicable). options:
     {method: options} that are to differ from those that `unlearn` would take, which are the tuned ones unless `tuned` is
     False. metrics: all that need no more than one pass of each model, if not given; any others by name, each in cells of
-    the domains that it judges. n_models: how many of each kind are made for the metrics that compare ensembles. A method
+    the domains that it judges. n_models: how many of each kind are made for the metrics that compare ensembles. labelled:
+    given options are part of a method's name in the table; False where each has one set of them, stated elsewhere. A method
     that diverged has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
     """
     judged = {
@@ -158,7 +160,8 @@ def scores(
         for cell, name in wanted:
             given = (options or {}).get(name, {})
             try:
-                frames.append(_scores(cell, name, given, tuned, judged[domain(cell).name], n_models, device))
+                found = _scores(cell, name, given, tuned, judged[domain(cell).name], n_models, device)
+                frames.append(found if labelled else found.assign(method=name))
             except NotApplicable as error:  # seen only in the cell: say, a class of which nothing stays
                 why = error
             bar.step()

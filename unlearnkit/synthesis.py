@@ -98,26 +98,31 @@ def t9(scores: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *(c for c in table if c not in first)]]
 
 
-def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
-    """Kendall's tau-b between the orders of the methods by two yardsticks: the data of F14.
+def domains(scores: pd.DataFrame) -> pd.Series:
+    """Whether each row is of "images" or "texts", whose similar samples are paraphrases."""
+    return scores.kind.str.startswith("paraphrase").map({True: "texts", False: "images"})
 
-    Columns a, b (yardsticks), reference, tau, tau_low, tau_high, conditions, n; where a is b, reference is "both", and tau
-    that between its orders against retrain and against clean. Means over conditions (what differs in more than the seed),
-    with 95% intervals over n seeds.
+
+def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's tau-b between the orders of the methods by two yardsticks, of images and of texts: the data of F14.
+
+    Columns domain, a, b (yardsticks), reference, tau, tau_low, tau_high, conditions, n; where a is b, reference is "both",
+    and tau that between its orders against retrain and against clean. Means over conditions (what differs in more than the
+    seed), with 95% intervals over n seeds.
     """
-    far = _in_order(distances(scores))
-    names = [y for y in YARDSTICKS if y in set(far.yardstick)]
-    pairs = [(a, b, r) for r in REFERENCES for i, a in enumerate(names) for b in names[i + 1 :]]
-    rows = []
-    for a, b, reference in [*pairs, *((y, y, "both") for y in names)]:
-        part = far[far.yardstick.isin([a, b]) & far.reference.isin([reference] if a != b else REFERENCES)]
-        by = ("yardstick", a, b) if a != b else ("reference", *REFERENCES)
-        taus = pd.DataFrame({i: _taus(one, *by) for i, one in part.groupby(CELL, sort=False)})  # (seeds, conditions)
-        found = mean_interval(taus.mean(axis=1)) | {"conditions": taus.shape[1]}
-        rows.append(
-            {"a": a, "b": b, "reference": reference, "conditions": found["conditions"], "n": found["n"]}
-            | named("tau", found)
-        )
+    everything, rows = _in_order(distances(scores)), []
+    for domain, far in everything.groupby(domains(everything)):
+        names = [y for y in YARDSTICKS if y in set(far.yardstick)]
+        pairs = [(a, b, r) for r in REFERENCES for i, a in enumerate(names) for b in names[i + 1 :]]
+        for a, b, reference in [*pairs, *((y, y, "both") for y in names)]:
+            part = far[far.yardstick.isin([a, b]) & far.reference.isin([reference] if a != b else REFERENCES)]
+            by = ("yardstick", a, b) if a != b else ("reference", *REFERENCES)
+            taus = pd.DataFrame(
+                {i: _taus(one, *by) for i, one in part.groupby(CELL, sort=False)}
+            )  # (seeds, conditions)
+            found = mean_interval(taus.mean(axis=1)) | {"conditions": taus.shape[1]}
+            of = {"domain": domain, "a": a, "b": b, "reference": reference}
+            rows.append(of | {"conditions": found["conditions"], "n": found["n"]} | named("tau", found))
     return pd.DataFrame(rows)
 
 

@@ -178,7 +178,8 @@ def t5(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    parts = {}
+    parts, there = {}, set(scores.metric)  # some may be asked for outputs alone
+    columns = {name: key for name, key in columns.items() if key[0] in there}
     for protocol, part in scores.groupby("protocol", sort=False):
         table = summarise(part, columns)
         parts[protocol] = _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])

@@ -1,11 +1,13 @@
 """What a model knows after each step of an unlearning method: a run is told by its way, and not by its end alone."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from torch import nn
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from unlearnkit import evidence as evidence_module
 from unlearnkit.alignment import effective_rank, moment
@@ -13,13 +15,15 @@ from unlearnkit.cell import Cell
 from unlearnkit.compute import threads
 from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.evidence import Evidence, take
+from unlearnkit.inference import predict
 from unlearnkit.methods import methods
 from unlearnkit.metrics.features import dimensional_alignment, features
 from unlearnkit.observed import evidence
 from unlearnkit.progress import Progress
-from unlearnkit.references import references
+from unlearnkit.references import Trained, references
 from unlearnkit.store import Spec, Store
 from unlearnkit.summary import CELL, mean_interval
+from unlearnkit.task import ROLES
 from unlearnkit.tasks import load_task
 from unlearnkit.train import watched
 from unlearnkit.unlearned import label, unlearn
@@ -49,33 +53,68 @@ def trajectory(
         raise BadValue(f"every must be at least 1, got {every}")
     made = unlearn(cell, method, options, tuned=tuned, device=device)
     (refs,) = references([cell], ["original"], device=device)
-    task, how = load_task(cell), made.artefact.manifest["params"]
+    task, steps = load_task(cell), made.artefact.info["steps"]
     spec = Spec("trajectory", {"every": every}, (stood, methods[method], evidence_module), [made.key])
 
     def make(folder: Path) -> None:
         rows = [{"step": 0} | stood(evidence(refs["original"], features=True, device=device)[1])]
-        taken = 0
 
-        def look(net: nn.Module) -> None:
-            nonlocal taken
-            taken += 1
-            if taken % every == 0 or taken == made.artefact.info["steps"]:
+        def look(net: nn.Module, taken: int) -> None:
+            if taken % every == 0 or taken == steps:
                 seen = take(net, task, features=True, device=device, precision=cell.recipe.precision)
                 if seen.features.isfinite().all():
                     rows.append({"step": taken} | stood(seen))
 
-        diverged = "diverged" in made.artefact.info
-        expected = contextlib.suppress(NonFiniteLoss) if diverged else contextlib.nullcontext()
-        request = task.request(cell.recipe)
-        with threads(1), watched(look), expected:
-            methods[method](refs["original"].load(), request, seed=how["seed"], device=device, **how["options"])
-        if not taken and not diverged:
-            end = evidence(made, features=True, device=device)[1]
-            rows.append({"step": max(made.artefact.info["steps"], 1)} | stood(end))
+        _again(made, refs["original"], look, device)
+        if len(rows) == 1 and "diverged" not in made.artefact.info:  # no steps, or none of `minimise`
+            rows.append({"step": max(steps, 1)} | stood(evidence(made, features=True, device=device)[1]))
         pd.DataFrame(rows).to_parquet(folder / "steps.parquet")
 
     artefact = Store().get(spec, make)
     return pd.read_parquet(artefact.folder / "steps.parquet").assign(run=artefact.key)
+
+
+def margins(cell: Cell, method: str, *, tuned: bool = True, device: str = "auto") -> tuple[str, Tensor]:
+    """(key, Evidence.phi of each target, in the order of their ids, before the first and after each optimiser step of
+    `unlearn(cell, method)`: (1 + steps, targets) float32); of image classifiers. A method that takes no steps has one row.
+    """
+    made = unlearn(cell, method, tuned=tuned, device=device)
+    (refs,) = references([cell], ["original"], device=device)
+    task, precision = load_task(cell), cell.recipe.precision
+    rows = task.index("target")
+    spec = Spec("margins", {}, (margins, methods[method], evidence_module), [made.key])
+
+    def make(folder: Path) -> None:
+        found: list[Tensor] = []
+
+        def look(net: nn.Module, _: int = 0) -> None:
+            logits = predict(net, task.x[rows], device=device, precision=precision)[0]
+            role = torch.full_like(rows, ROLES.index("target"))
+            found.append(Evidence(logits, task.y[rows], role, rows).phi.float())
+
+        look(refs["original"].load())
+        _again(made, refs["original"], look, device)
+        save_file({"phi": torch.stack(found)}, folder / "margins.safetensors")
+
+    artefact = Store().get(spec, make)
+    return artefact.key, load_file(artefact.folder / "margins.safetensors")["phi"]
+
+
+def _again(made: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str) -> None:
+    """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser steps;
+    a run that diverged ends where it did."""
+    how, taken = made.artefact.manifest["params"], 0
+
+    def step(net: nn.Module) -> None:
+        nonlocal taken
+        taken += 1
+        look(net, taken)
+
+    diverged = "diverged" in made.artefact.info
+    expected = contextlib.suppress(NonFiniteLoss) if diverged else contextlib.nullcontext()
+    request = load_task(made.cell).request(made.cell.recipe)
+    with threads(1), watched(step), expected:
+        methods[how["method"]](original.load(), request, seed=how["seed"], device=device, **how["options"])
 
 
 def trajectories(

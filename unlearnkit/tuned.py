@@ -149,10 +149,12 @@ def states() -> list[tuple[str, str, str]]:
 
 def digest(parameters: Mapping) -> str:
     """One hash of the tuned values that a notebook with these parameters may take, "" for none: its result is made anew
-    when one changes. parameters: `tuned`, `dataset` (one or several), and `also`, a list of more of these."""
+    when one changes. parameters: `tuned`, `dataset` (one or several), `also`, a list of more of these, and `texts`, one."""
     if not parameters.get("tuned"):
         return ""
-    named = [p["dataset"] for p in (parameters, *parameters.get("also", ())) if "dataset" in p]
+    named = [
+        p["dataset"] for p in (parameters, *parameters.get("also", ()), parameters.get("texts", {})) if "dataset" in p
+    ]
     datasets = {Path(d).stem for name in named for d in ([name] if isinstance(name, str) else name)}
     taken = [file for file in _files() if file.relative_to(paths.tuned()).parts[0] in datasets]
     found = {str(file.relative_to(paths.tuned())): read(file)["values"] for file in taken}

@@ -268,7 +268,9 @@ def run(
     study.references(list(dict.fromkeys(c for name in ready for c in grids[name])), ["original", "retrain"])
     print(f"tuning {len(ready)} methods, each by {trials} trials on {seeds} forget sets", flush=True)
     files, failed, start = [], {}, time.monotonic()
-    for name, found in _results({name: grids[name] for name in ready}, trials, workers or os.cpu_count() or 1):
+    own = job.gpus()
+    at_once = workers or len(own) or os.cpu_count() or 1
+    for name, found in _results({name: grids[name] for name in ready}, trials, at_once, own):
         if isinstance(found, Exception):
             failed[name] = found
             text = f"FAILED: {type(found).__name__}: {found}"
@@ -290,7 +292,7 @@ def _summary(record: Mapping) -> str:
     return f"{found}, retrain again {goal['retrain_again']:.4f}" + (f"; {diverged} trials diverged" if diverged else "")
 
 
-def _results(grids: Mapping[str, Sequence[Cell]], trials: int, workers: int):
+def _results(grids: Mapping[str, Sequence[Cell]], trials: int, workers: int, gpus: Sequence[str]):
     """Yields (method, record or exception) as they are finished."""
     with Progress("trials", len(grids) * trials) as bar:
         if min(workers, len(grids)) == 1:
@@ -310,16 +312,16 @@ def _results(grids: Mapping[str, Sequence[Cell]], trials: int, workers: int):
         with dask.config.set(environ), batch.local_cluster(min(workers, len(grids))) as client:
             client.subscribe_topic("trial", lambda event: bar.step())
             environment = batch.environment()
-            jobs = {client.submit(_work, n, g, trials, environment, pure=False): n for n, g in grids.items()}
+            jobs = {client.submit(_work, n, g, trials, environment, gpus, pure=False): n for n, g in grids.items()}
             for future in as_completed(jobs):
                 error = future.exception()
                 yield jobs[future], error if error is not None else future.result()
 
 
-def _work(method: str, grid: Sequence[Cell], trials: int, environment: Mapping) -> dict:
+def _work(method: str, grid: Sequence[Cell], trials: int, environment: Mapping, gpus: Sequence[str]) -> dict:
     """On a worker."""
     from distributed import get_worker
 
     os.environ.update(environment)
-    job.choose_gpu()
+    job.choose_gpu(gpus)
     return tune(method, grid, trials, done=lambda: get_worker().log_event("trial", method))

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from unlearnkit import study
 from unlearnkit.cell import Cell
-from unlearnkit.figures.sheets import _ink, _picture
+from unlearnkit.figures.sheets import ink_of, picture
 from unlearnkit.figures.style import finished
 from unlearnkit.reconstruction.runs import image_of, pictures
 
@@ -30,11 +30,11 @@ def f4(data: pd.DataFrame, cells: list[Cell], n_targets: int = 3) -> tuple[Figur
     figure, axes = plt.subplots(len(shown), width, figsize=size, squeeze=False, layout="constrained")
     for number, (row, (cell, place)) in enumerate(zip(axes, shown, strict=True)):
         task = study.load_task(cell)
-        ink, part = _ink(task), _of(data, cell)
+        ink, part = ink_of(task), _of(data, cell)
         target, decoy = task.index("target")[place].item(), task.index("decoy")[place].item()
-        _picture(row[0], task.x[target], "target", ink)
+        picture(row[0], task.x[target], "target", ink)
         row[0].set_ylabel(f"{cell.columns()['dataset']}, m = {cell.copies}", fontsize=7)
-        _picture(row[-2], task.x[decoy], "decoy", ink)
+        picture(row[-2], task.x[decoy], "decoy", ink)
         asked = [(axis, target, *column) for axis, column in zip(row[1:], columns)]
         for axis, sample, attack, model in [*asked, (row[-1], decoy, "kkt", "original")]:
             rows = part[(part["sample"] == sample) & (part.attack == attack) & (part.model == model)]
@@ -52,7 +52,7 @@ def _found(axis, rows: pd.DataFrame, title: str, task, ink: str) -> None:
         return
     row = rows.iloc[0]
     image = (pictures(image_of(row)[None], task.x.shape[1:])[0] * 255).round().byte()
-    _picture(axis, image, title, ink)
+    picture(axis, image, title, ink)
     kkt = f"{row.residual:.2g} | {row.kkt:.2g}" if row.attack == "kkt" else f"{row.residual:.2g}"
     axis.set_xlabel(f"SSIM {row.ssim:.2f}\n{kkt}", fontsize=7, labelpad=2)
     if row.attack == "kkt" and not row.converged:

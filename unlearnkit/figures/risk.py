@@ -21,6 +21,7 @@ ASKED = {  # question: (label, colour)
     "difficulty | headroom": ("... with the headroom fixed", ORANGE),
     "difficulty | headroom corrected": ("... corrected for its noise", RED),
 }
+MEASURED = {"gap": "gap to retrain", "steps": "steps to retrain's loss"}  # how difficulty is
 
 
 def _named(targets: str) -> str:
@@ -72,36 +73,56 @@ def _proxies(axis, table: pd.DataFrame, measure: str) -> None:
 
 
 def f12(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How risk correlates with what a method does to a sample, one panel per kind of targets, one line per method and
-    question; means over seeds with 95% intervals. Dotted, in the same colours: what a retraining from another seed gives,
-    whose difficulty is noise. table: of unlearnkit.difficulty.t8_difficulty."""
-    kinds, methods = list(table.targets.unique()), _by_difficulty(table)
-    size = (5.2 * len(kinds) + 1, 0.55 * len(methods) + 1.6)
-    shape = {"squeeze": False, "layout": "constrained", "sharex": True, "sharey": True, "figsize": size}
-    figure, axes = plt.subplots(1, len(kinds), **shape)
-    for axis, kind in zip(axes[0], kinds):
-        part = table[table.targets == kind].set_index(["question", "method"])
-        for i, (question, (label, colour)) in enumerate(ASKED.items()):
-            line = part.loc[question].reindex(methods)
-            at = np.arange(len(methods)) + 0.18 * (i - (len(ASKED) - 1) / 2)
-            axis.hlines(at, line.rho_low.astype(float), line.rho_high.astype(float), color=colour, lw=1.5)
-            axis.plot(line.rho.astype(float), at, "o", color=colour, ms=5, label=label)
-            if question != "moved":
-                axis.axvline(line.rho[FLOOR], color=colour, lw=1, ls=":")
-        axis.axvline(0, color="black", lw=1)
-        axis.set_yticks(range(len(methods)), [m.replace("_", " ") for m in methods])
-        axis.set(xlim=(-1, 1), ylim=(len(methods) - 0.5, -0.5), xlabel="Spearman's rho", title=_named(kind))
-        axis.grid(axis="y", visible=False)
+    """How risk correlates with what a method does to a sample: a column of panels per kind of targets, a row per measure of
+    difficulty, one line per method and question; means over seeds with 95% intervals.
+
+    Dotted, in the same colours: what a retraining from another seed gives, whose difficulty is noise. In brackets: the
+    share of targets that never arrive where retraining leaves them, and which in steps are all equally hard. table: of
+    unlearnkit.difficulty.t8_difficulty, with a column difficulty: "gap" or "steps".
+    """
+    kinds, measures = list(table.targets.unique()), list(table.difficulty.unique())
+    names = {name: _by_difficulty(table[table.difficulty == name]) for name in measures}
+    heights = [len(methods) for methods in names.values()]
+    size = (5.2 * len(kinds) + 1, 0.5 * sum(heights) + 1.4 * len(measures) + 0.4)
+    shape = {"squeeze": False, "layout": "constrained", "sharex": True, "figsize": size}
+    figure, axes = plt.subplots(len(measures), len(kinds), **shape, height_ratios=heights)
+    for row, (measure, methods) in zip(axes, names.items()):
+        for axis, kind in zip(row, kinds):
+            part = table[(table.targets == kind) & (table.difficulty == measure)]
+            _lines(axis, part.set_index(["question", "method"]), methods)
+            axis.set_title(f"{_named(kind)}: {MEASURED[measure]}", fontsize=11)
+        row[0].set_ylabel("")
+    for axis in axes[-1]:
+        axis.set_xlabel("Spearman's rho")
     figure.legend(
         *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False
     )
     return finished(figure), table
 
 
+def _lines(axis, part: pd.DataFrame, methods: Sequence[str]) -> None:
+    for i, (question, (label, colour)) in enumerate(ASKED.items()):
+        if question in part.index.get_level_values(0):
+            line = part.loc[question].reindex(methods)
+            at = np.arange(len(methods)) + 0.18 * (i - (len(ASKED) - 1) / 2)
+            axis.hlines(at, line.rho_low.astype(float), line.rho_high.astype(float), color=colour, lw=1.5)
+            axis.plot(line.rho.astype(float), at, "o", color=colour, ms=5, label=label)
+            if question != "moved" and FLOOR in line.index:
+                axis.axvline(line.rho[FLOOR], color=colour, lw=1, ls=":")
+    names = [m.replace("_", " ") for m in methods]
+    never = part.loc["difficulty"].reindex(methods).get("never")
+    if never is not None and never.notna().any():
+        names = [f"{name} ({share:.0%} never)" for name, share in zip(names, never)]
+    axis.axvline(0, color="black", lw=1)
+    axis.set_yticks(range(len(methods)), names, fontsize=9)
+    axis.set(xlim=(-1, 1), ylim=(len(methods) - 0.5, -0.5))
+    axis.grid(axis="y", visible=False)
+
+
 def _by_difficulty(table: pd.DataFrame) -> list[str]:
-    """FLOOR first, then by the mean correlation of risk and difficulty."""
-    rho = table[table.question == "difficulty"].groupby("method").rho.mean().drop(FLOOR, errors="ignore")
-    return [FLOOR, *rho.sort_values(ascending=False).index]
+    """FLOOR first, if it is there, then by the mean correlation of risk and difficulty."""
+    rho = table[table.question == "difficulty"].groupby("method").rho.mean().sort_values(ascending=False)
+    return sorted(rho.index, key=lambda name: name != FLOOR)
 
 
 def f12_copies(table: pd.DataFrame, quantities: Sequence[str] = ()) -> tuple[Figure, pd.DataFrame]:

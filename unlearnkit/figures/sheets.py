@@ -41,13 +41,13 @@ def f1(
     rows = []
     for row, (cell, task, target, block) in zip(axes, grid, strict=True):
         image = task.x[target]
-        ink = _ink(task)
-        _picture(row[0], image, f"{cell.columns()['dataset']}, b = {block}", ink)
+        ink = ink_of(task)
+        picture(row[0], image, f"{cell.columns()['dataset']}, b = {block}", ink)
         for axis, strength in zip(row[1:], strengths, strict=True):
             rng = generator(cell.seed, "sheet", target)
             copy = to_bytes(kinds["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block))
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
-            _picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
+            picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
             of = {"dataset": cell.columns()["dataset"], "target": target, "label": int(task.y[target])}
             rows.append({**of, "b": block, "r": strength, **measures})
     return finished(figure), pd.DataFrame(rows)
@@ -67,8 +67,8 @@ def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.
         task, place = study.load_task(cell), number % len(degrees)
         target = task.index("target")[0]
         image, fillers = task.x[target], task.x[task.index("filler")]
-        ink = _ink(task)
-        _picture(axes[number][0], image, cell.columns()["dataset"], ink)
+        ink = ink_of(task)
+        picture(axes[number][0], image, cell.columns()["dataset"], ink)
         found = {kind: _of_degree(cell, kind, image, fillers, degree) for kind in made}
         for kind in natural:
             neighbour = study.load_task(replace(cell, kind=kind, copies=len(degrees), strength=0.0, degree=""))
@@ -79,7 +79,7 @@ def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.
                 axis.set_title(f"{kind.replace('_', ' ')}\nout of reach", fontsize=7)
                 continue
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
-            _picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
+            picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
             asked = "" if kind in natural else degree
             rows.append({"dataset": cell.columns()["dataset"], "kind": kind, "degree": asked, **measures})
     return finished(figure), pd.DataFrame(rows)
@@ -100,12 +100,12 @@ def _sheet(rows: int, columns: int):
     return plt.subplots(rows, columns, figsize=(1.2 * columns, 1.4 * rows), squeeze=False, layout="constrained")
 
 
-def _ink(task: SimilarityTask) -> str:
+def ink_of(task: SimilarityTask) -> str:
     """The colour map of grey images: what is drawn on black, as digits are, is shown as it was written, on white."""
     return "gray_r" if task.x[task.index("filler")].median() < 32 else "gray"
 
 
-def _picture(axis, image: Tensor, title: str, ink: str) -> None:
+def picture(axis, image: Tensor, title: str, ink: str) -> None:
     """image: (channels, height, width) uint8."""
     axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap=ink, vmin=0, vmax=255, interpolation="nearest")
     axis.set_title(title, fontsize=7)
