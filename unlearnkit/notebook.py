@@ -2,6 +2,7 @@
 
 import ast
 import json
+import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -10,6 +11,9 @@ from typing import get_args, get_origin
 from unlearnkit import paths
 from unlearnkit.errors import BadValue, unknown
 from unlearnkit.registry import check_type
+
+# tqdm, which transformers brings along, asks each notebook for widgets; its bars are lines of text without them
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 _IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
 
