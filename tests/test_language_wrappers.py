@@ -28,7 +28,7 @@ TEXTS = sorted(name for name in wrappers if "text" in wrappers[name].info["domai
 def around(name: str, base: str) -> Entry:
     """A wrapper around a method as it is used on texts, made short."""
     entry = methods[f"{name}({base})"]
-    short = {"near": "text top 2"} if name != "diversify" else {"rewordings": 2}
+    short = {"diversify": {"rewordings": 2}, "rsu": {"batches": 2}}.get(name, {"near": "text top 2"})
     return Entry("method", entry.name, partial(entry, **entry.info["text"] | short | {"epochs": 2}), entry.info)
 
 

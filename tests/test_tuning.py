@@ -163,7 +163,7 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
         return replace(real, x=x)
 
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
-    monkeypatch.setattr(tuning, "load_task", noisy)
+    monkeypatch.setattr(objective, "load_task", noisy)
     monkeypatch.setattr(tasks, "load_task", noisy)
     tuning._reference.cache_clear()
     after = tuning.trial(cell, NAME, options)
