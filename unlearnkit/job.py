@@ -109,6 +109,7 @@ def execute(path: Path, out: Path, parameters: dict) -> str:
             parameters=parameters,
             kernel_name="python3",
             progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel calls the interrupt that ends it an error
             config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/s"}}),  # ports can be raced for
         )
     except papermill.PapermillExecutionError as error:
