@@ -7,7 +7,7 @@ jobs:
   - notebook: 30_unlearn
     each: [method]   # one job per value of these
     with: [seeds, copies, targets]   # passed whole
-    set: {method: all}               # its own values; "all": every method that has a meaning for the targets
+    set: {method: all}               # its own values; "all", here or in a profile: every method that has a meaning for the targets
     after: [20_train_references]     # waits for all jobs of these that stand earlier, in this file or one before it
     makes: [T1]      # tables and figures that it publishes
 ```
@@ -87,14 +87,14 @@ def _jobs(file: Path, profile: str, made: dict[str, list[Job]]) -> list[Job]:
 def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
     path = notebook.find(entry["notebook"])
     own = dict(entry.get("set", {}))
-    if own.get("method") == "all":
+    known = values | own
+    if known.get("method") == "all":
         from unlearnkit.methods import applies, methods
 
-        targets = (values | own).get("targets", ["random"])
+        targets = known.get("targets", ["random"])
         targets = targets if isinstance(targets, list) else [targets]
         fit = [m for m in methods if any(applies(m, t) for t in targets)]
-        own["method"] = sorted(fit, key=lambda m: (m != "retrain", m))  # all others are timed against it
-    known = values | own
+        known["method"] = sorted(fit, key=lambda m: (m != "retrain", m))  # all others are timed against it
     for name in (*entry.get("each", ()), *entry.get("with", ())):
         if name not in known:
             raise unknown("value in this profile", name, known)
