@@ -157,9 +157,9 @@ def _cut(given) -> int:
 
 
 def _tune(given) -> int:
-    from unlearnkit import tuning
+    from unlearnkit import search_space, tuning
 
-    names = tuning.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
+    names = search_space.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
     chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
     settings = {name: _value(text) for name, text in given.p}
     tuning.run(names, given.dataset, given.model, workers=given.workers, **chosen, **settings)
