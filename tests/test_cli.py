@@ -3,7 +3,8 @@ import json
 import pytest
 
 from data_builders.export import load_export
-from unlearnkit.cli import LISTS, main
+from unlearnkit.cli import main
+from unlearnkit.listing import LISTS
 
 
 @pytest.mark.parametrize("what", LISTS)

@@ -9,6 +9,7 @@ from unlearnkit.cell import cells
 from unlearnkit.difficulty import FLOOR, difficulty, t8_copies, t8_difficulty, with_risk
 from unlearnkit.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.proxies import ITSELF, t8_proxies
+from unlearnkit.references import trained
 from unlearnkit.risk import mixed_memorisation, risks
 from unlearnkit.study import evidence, load_task, references, unlearn
 from unlearnkit.summary import CELL
@@ -153,7 +154,7 @@ def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
 
 
 def test_when_a_target_is_first_as_far_as_retraining_leaves_it():
-    way = torch.tensor([[5.0, 1, 5, 5], [3, 4, 5, 1], [1, 4, 5, 4]])  # phi before, after one step and after two
+    way = torch.tensor([[5.0, 1, 5, 5], [3, 4, 5, 1], [2, 4, 5, 4]])  # phi before, after one step and after two
     found = first(way, torch.tensor([2.0, 2, 2, 2]))
     assert found.steps.tolist() == [2, 0, 3, 1] and found.schedule.unique().tolist() == [2]
     assert found.at_once.tolist() == [False, True, False, False] and found.never.tolist() == [False, False, True, False]
@@ -171,6 +172,11 @@ def test_the_way_ends_where_the_method_does(grid):
             evidence(model)[1].phi[load_task(grid[0]).index("target")].float(), phi, atol=1e-3, rtol=1e-3
         )
     assert len(way) == made.artefact.info["steps"] + 1
+    for cell, (_, part) in zip(grid, found.groupby("seed")):  # each cell by its own retrained models, all of them
+        rows = load_task(cell).index("target")
+        again = trained([(cell, "retrain", repeat) for repeat in ("", "1")], "auto")
+        goal = torch.stack([evidence(model)[1].phi[rows] for model in again]).mean(0)
+        assert part.steps.tolist() == first(margins(cell, "random_label")[1], goal).steps.tolist()
     with pytest.raises(NotApplicable, match="none of these methods takes steps"):
         arrivals(grid, ["ssd"], 2)
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import grid, objective, paths, references, results, study, tables, tasks, tuned, tuning
+from unlearnkit import grid, objective, paths, references, results, search_space, study, tables, tasks, tuned, tuning
 from unlearnkit.cell import Cell
 from unlearnkit.cli import main
 from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
@@ -56,7 +56,7 @@ def tune(name=NAME, trials=3, seeds=1, **more):
 def test_fixed_options_are_not_searched_and_are_taken(fake, monkeypatch):
     seen, real = [], tuning.trial
     monkeypatch.setattr(tuning, "trial", lambda c, m, o, d: seen.append(o) or real(c, m, o, d))
-    found = tuning.tune("fake", tuning.protocol("fake", "digits", "small_cnn", 1, **SMALL), 2, fixed={"k": 3})
+    found = tuning.tune("fake", search_space.protocol("fake", "digits", "small_cnn", 1, **SMALL), 2, fixed={"k": 3})
     assert all(options["k"] == 3 for options in seen[:2]) and set(found["values"]) == {"lr"}
 
 
@@ -139,7 +139,7 @@ def test_a_stopped_search_loses_no_trial_and_ends_where_it_would_have(fake, monk
         if error := next(steps):
             raise error
 
-    cells = tuning.protocol("fake", "digits", "small_cnn", 1, **SMALL)
+    cells = search_space.protocol("fake", "digits", "small_cnn", 1, **SMALL)
     with pytest.raises(Stopped):
         tuning.tune("fake", cells, 5, done=stop_after_three)
     assert fake.calls == 3
@@ -152,7 +152,7 @@ def test_a_stopped_search_loses_no_trial_and_ends_where_it_would_have(fake, monk
 
 @pytest.mark.parametrize(("role", "counts"), [("test", False), ("validation", True)])
 def test_only_validation_images_are_looked_at_never_test_images(role, counts, monkeypatch, tmp_path):
-    (cell,) = tuning.protocol(NAME, "digits", "small_cnn", 1, **SMALL)
+    (cell,) = search_space.protocol(NAME, "digits", "small_cnn", 1, **SMALL)
     options = methods[NAME].resolve({})
     before = tuning.trial(cell, NAME, options)
     real = study.load_task(cell)
@@ -198,7 +198,7 @@ def test_methods_for_whole_classes_are_tuned_on_one():
         return model
 
     try:
-        (cell,) = tuning.protocol("of_a_class", "digits", "small_cnn", 1, train_size=400)
+        (cell,) = search_space.protocol("of_a_class", "digits", "small_cnn", 1, train_size=400)
     finally:
         del methods._entries["of_a_class"]
     assert cell.targets == "class" and cell.copies == 0 and cell.seed == 1000
@@ -211,7 +211,7 @@ def test_methods_for_whole_classes_are_tuned_on_one():
 
 @pytest.mark.parametrize("name", sorted(methods))
 def test_every_range_holds_its_default_and_fits_its_option(name):
-    tuning.space(name)
+    search_space.space(name)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_range_that_does_not_fit_is_refused(search, default, message):
     methods.register("wrong")(wrong)
     try:
         with pytest.raises(BadValue, match=f"option 'k' of method 'wrong'.*{message}"):
-            tuning.space("wrong")
+            search_space.space("wrong")
     finally:
         del methods._entries["wrong"]
 
@@ -241,7 +241,7 @@ def test_a_range_that_does_not_fit_is_refused(search, default, message):
 )
 def test_wrong_settings_are_named(settings, error, message):
     with pytest.raises(error, match=message):
-        tuning.protocol(NAME, "digits", "small_cnn", 1, **settings)
+        search_space.protocol(NAME, "digits", "small_cnn", 1, **settings)
 
 
 def test_another_exception_is_raised_when_the_other_methods_are_finished(fake, capsys):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit import objective, paths, references, study, tuned, tuning
+from unlearnkit import objective, paths, references, search_space, study, tuned, tuning
 from unlearnkit.errors import NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.language import objective as text_objective
 from unlearnkit.methods import methods
@@ -46,7 +46,7 @@ def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(cell, capsys
     """What is written for texts is what a text cell takes, and an image cell does not."""
     how = {"train_size": 40, "vocabulary": 400, "test_size": 8}
     how |= {"recipe": {"epochs": 6, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}}
-    made = tuning.protocol("npo", "fictional", "nano", 2, **how)
+    made = search_space.protocol("npo", "fictional", "nano", 2, **how)
     assert {(c.domain, c.copies, c.n_targets, c.targets) for c in made} == {("text", 0, 8, "random")}
     (file,) = tuning.run(["npo", "retrain"], "fictional", "nano", trials=3, seeds=1, workers=1, **how)
     found = json.loads(file.read_text())
@@ -58,14 +58,14 @@ def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(cell, capsys
     )
     assert tuned.values("npo", "fictional", "tiny_llama") == {}
     with pytest.raises(NotApplicable, match="unsir has no meaning for a cell of texts: there are amnesiac"):
-        tuning.protocol("unsir", "fictional", "nano")
+        search_space.protocol("unsir", "fictional", "nano")
     with pytest.raises(UnknownName, match="pool"):
-        tuning.protocol("npo", "fictional", "nano", pool=100)
+        search_space.protocol("npo", "fictional", "nano", pool=100)
 
 
-@pytest.mark.parametrize("name", tuning.serving("nano_llama"))
+@pytest.mark.parametrize("name", search_space.serving("nano_llama"))
 def test_ranges_for_texts_hold_their_defaults(name):
-    ranges, image = tuning.space(name, "text"), tuning.space(name)
+    ranges, image = search_space.space(name, "text"), search_space.space(name)
     lr = methods[name].info["text"].get("lr")
     assert ranges.keys() == image.keys()
     if lr:
@@ -75,6 +75,6 @@ def test_ranges_for_texts_hold_their_defaults(name):
 
 
 def test_all_methods_are_those_that_unlearn_such_a_model():
-    images, texts = tuning.serving("small_cnn"), tuning.serving("hf:any")
+    images, texts = search_space.serving("small_cnn"), search_space.serving("hf:any")
     assert {"unsir", "muda", "finetune"} <= {*images} and "npo" not in images
     assert {"npo", "muda", "finetune"} <= {*texts} and "unsir" not in texts

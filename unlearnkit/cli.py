@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from unlearnkit import listing
 from unlearnkit.errors import BadValue, UnlearnkitError
-
-LISTS = ("methods", "metrics", "rankers", "datasets", "kinds", "models", "notebooks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     tune.set_defaults(run=_tune)
 
-    listing = commands.add_parser("list", help=f"what there is: {', '.join(LISTS)}, tuned", **exact)
-    listing.add_argument("what", choices=[*LISTS, "tuned"])
-    listing.add_argument("--json", action="store_true", help="for programs")
-    listing.set_defaults(run=_list)
+    lists = commands.add_parser("list", help=f"what there is: {', '.join(listing.LISTS)}, tuned", **exact)
+    lists.add_argument("what", choices=[*listing.LISTS, "tuned"])
+    lists.add_argument("--json", action="store_true", help="for programs")
+    lists.set_defaults(run=_list)
 
     export = commands.add_parser(
         "export", help="write a similar-sample task as Parquet files with a dataset card, for use without this package"
@@ -158,9 +157,9 @@ def _cut(given) -> int:
 
 
 def _tune(given) -> int:
-    from unlearnkit import tuning
+    from unlearnkit import search_space, tuning
 
-    names = tuning.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
+    names = search_space.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
     chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
     settings = {name: _value(text) for name, text in given.p}
     tuning.run(names, given.dataset, given.model, workers=given.workers, **chosen, **settings)
@@ -168,90 +167,8 @@ def _tune(given) -> int:
 
 
 def _list(given) -> int:
-    if given.what == "tuned":
-        return _list_tuned(given.json)
-    rows = _notebooks() if given.what == "notebooks" else _registered(given.what)
-    if given.json:
-        print(json.dumps(rows, indent=1, default=str))
-    else:
-        width = max(len(row["name"]) for row in rows)
-        for row in rows:
-            print(f"{row['name']:<{width}}  {_serves(row)}{row['summary']}")
+    listing.show(given.what, given.json)
     return 0
-
-
-def _serves(row: dict) -> str:
-    """What it is for, images or texts or both, where that is said of it: a column of its own."""
-    return f"{', '.join(row['domains']):<{len('image, text')}}  " if "domains" in row else ""
-
-
-def _list_tuned(as_json: bool) -> int:
-    from unlearnkit import tuned
-
-    rows = tuned.listing()
-    if as_json:
-        print(json.dumps(rows, indent=1))
-    elif not rows:
-        print("nothing is tuned yet, all methods run with their published defaults; see `unlearnkit tune --help`")
-    for row in rows if not as_json else ():
-        chosen = ", ".join(f"{k}={v} (default {row['defaults'][k]})" for k, v in row["values"].items())
-        gaps = f"gap {row['gap_tuned']:.4f} (default {row['gap_default']:.4f}, n={row['n']})"
-        tail = f"{row['trials']} trials" + (f", {row['diverged']} diverged" if row["diverged"] else "")
-        stale = ", stale: the method's code changed since" if row["stale"] else ""
-        print(f"{row['method']}  {row['dataset']}  {row['model']}: {chosen}; {gaps}; {tail}{stale}")
-    return 0
-
-
-def _registered(what: str) -> list[dict]:
-    if what == "methods":
-        from unlearnkit.methods import methods as registry
-    elif what == "metrics":
-        from unlearnkit.metrics import metrics as registry
-    elif what == "rankers":
-        from unlearnkit.rankers import rankers as registry
-    elif what == "models":
-        return _models()
-    elif what == "kinds":
-        from data_builders.kinds import kinds as registry
-    else:
-        from data_builders import datasets as registry
-    return _described(registry)
-
-
-def _models() -> list[dict]:
-    """Classifiers of images, then language models."""
-    from unlearnkit.language.models import language_models
-    from unlearnkit.models import models
-
-    found = {"image": models, "text": language_models}
-    return [row | {"domains": [domain]} for domain, registry in found.items() for row in _described(registry)]
-
-
-def _described(registry) -> list[dict]:
-    return [
-        {"name": name, "summary": entry.summary, **{k: v for k, v in entry.info.items() if not callable(v)}}
-        | {"options": {row.pop("name"): _option(row) for row in entry.described()}}
-        for name, entry in sorted({**registry, **getattr(registry, "families", {})}.items())
-    ]
-
-
-def _option(row: dict) -> dict:
-    """An option without what is not said of it."""
-    search = row.pop("search")
-    return {k: v for k, v in row.items() if v != "" or k == "default"} | ({"search": vars(search)} if search else {})
-
-
-def _notebooks() -> list[dict]:
-    from unlearnkit import notebook
-
-    return [
-        {
-            "name": path.stem,
-            "summary": notebook.title(path),
-            "parameters": {n: {"default": d, "type": t} for n, (t, d) in notebook.parameters(path).items()},
-        }
-        for path in notebook.notebooks()
-    ]
 
 
 def _export(given) -> int:

@@ -9,107 +9,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import get_type_hints
 
-from unlearnkit import code, job, objective, study
+from unlearnkit import code, job, objective, search_space, study
 from unlearnkit import tuned as tuned_values
-from unlearnkit.cell import Cell, cells
+from unlearnkit.cell import Cell
 from unlearnkit.compute import derive, resolve_device, threads
 from unlearnkit.domain import domain, task_artefact
-from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, unknown
+from unlearnkit.errors import BadValue, NonFiniteLoss
 from unlearnkit.evidence import Evidence
 from unlearnkit.language import objective as text_objective
-from unlearnkit.language.cell import TextCell
-from unlearnkit.language.models import language_models
-from unlearnkit.methods import Search, applies, methods
+from unlearnkit.methods import methods
 from unlearnkit.progress import Progress, duration
-from unlearnkit.registry import check_type
 from unlearnkit.store import Spec, Store, provenance
 from unlearnkit.tuning_record import write
 
-TRIALS, SEEDS = 20, 5  # of each method: as many settings, each on as many forget sets
-FORGOTTEN = 5  # a fifth of the training set; see `protocol`
-FIRST_SEED = 1000  # tables count their seeds from 0: what is tuned on is never reported
-SETTINGS = {  # of a cell, which may be chosen
-    Cell: ("train_size", "pool", "test_size", "recipe"),
-    TextCell: ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
-}
+TRIALS = 20  # settings tried of each method
 GOAL = "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples"
-
-
-def of(model: str) -> type[Cell] | type[TextCell]:
-    """What cells of this architecture are: TextCell for a language model, else Cell."""
-    return TextCell if model in language_models else Cell
-
-
-def serving(model: str) -> list[str]:
-    """The methods that unlearn models of this architecture, sorted."""
-    kind = of(model).domain
-    return sorted(name for name in methods if kind in methods[name].info["domains"])
-
-
-def _defaults(method: str, kind: str) -> dict:
-    """All options at their published defaults, those of the domain before those of the method."""
-    return methods[method].resolve(methods[method].info.get(kind, {}))
-
-
-def space(method: str, kind: str = "image") -> dict[str, Search]:
-    """The options that may be tuned, and within what range; {} for a method that has none.
-
-    kind: "image" or "text". The range of a learning rate lies about its default as it does for images, where the domain
-    has another: Adam's rates are a tenth of SGD's. Raises BadValue for a range that does not hold the default, which is
-    always tried first, or has fractions where the option is a whole number.
-    """
-    found, chosen = {}, _defaults(method, kind)
-    for row in methods[method].described():
-        if (search := row["search"]) is None:
-            continue
-        name, default = f"option {row['name']!r} of method {method!r}", chosen[row["name"]]
-        if row["name"] == "lr" and default != row["default"]:
-            ends = (_five(end * default / row["default"]) for end in (search.low, search.high))
-            search = Search(*ends, log=search.log)
-        if not search.low <= default <= search.high or (_whole(search) and default != int(default)):
-            raise BadValue(f"{name}: its default {default} is not in the range to be searched, {search}")
-        if row["type"] == "int" and not _whole(search):
-            raise BadValue(f"{name} is a whole number, so both ends of its range must be, got {search}")
-        found[row["name"]] = search
-    return found
-
-
-def _whole(search: Search) -> bool:
-    return isinstance(search.low, int) and isinstance(search.high, int)
-
-
-def _five(value: float) -> float:
-    """Of five digits."""
-    return float(f"{value:.5g}")
-
-
-def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settings) -> list[Cell]:
-    """The cells that a method is tuned on, one per seed: of texts for a language model. settings: SETTINGS, at the defaults
-    of Cell or TextCell.
-
-    A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024 and
-    that of retraining again 0.015 (10 seeds), 0.9 standard deviations of a seed apart; with a fifth it is 0.025 and 0.012,
-    2 apart. With a half it is 4, but methods would pass over five batches where the study's 12 targets fill one.
-    Methods that forget whole classes forget one. Raises NotApplicable for a method that does not unlearn such models.
-    """
-    made = of(model)
-    hints = get_type_hints(made) | {"recipe": dict | type(made.recipe)}
-    for name, value in settings.items():
-        if name not in SETTINGS[made]:
-            raise unknown("setting of tuning", name, SETTINGS[made])
-        check_type(f"{name!r}", value, hints[name])  # one value, since a list would make a grid
-    n_targets = max(settings.get("train_size", made.train_size) // FORGOTTEN, 1)
-    chosen = {"targets": "class"} if methods[method].info.get("whole_classes") else {"n_targets": n_targets}
-    if not applies(method, chosen.get("targets", "random"), made.domain):
-        raise NotApplicable(
-            f"{method} has no meaning for a cell of {made.domain}s: there are {', '.join(serving(model))}"
-        )
-    which = range(FIRST_SEED, FIRST_SEED + seeds)
-    return cells(seeds=which, of=made, dataset=dataset, model=model, copies=0, **chosen, **settings)
-
-
 OBJECTIVES = {"image": objective, "text": text_objective}
 
 
@@ -174,15 +89,15 @@ def tune(
     device: str = "auto",
     done: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Search one method's options on the cells of `protocol`; returns what `write` puts on record. fixed: options that are
-    not searched, where they are not to have their defaults.
+    """Search one method's options on the cells of `search_space.protocol`; returns what `write` puts on record. fixed:
+    options that are not searched, where they are not to have their defaults.
 
     The first trial is the published default; the rest are proposed by Optuna's TPE sampler, seeded, so that a run that
     was stopped finds its trials again and goes on. A trial that diverges counts as the worst. done() is called after
     each trial. Raises BadValue for a method without a range to search, and whatever else a method raises.
     """
     kind = grid[0].domain
-    ranges, published = space(method, kind), _defaults(method, kind)
+    ranges, published = search_space.space(method, kind), search_space.defaults(method, kind)
     if not ranges:
         raise BadValue(f"method {method!r} has no option to tune")
     import optuna
@@ -194,7 +109,7 @@ def tune(
     tried = []
     for number in range(trials):
         proposed = search.ask()
-        found = {name: _suggest(proposed, name, within) for name, within in ranges.items()}
+        found = {name: search_space.suggest(proposed, name, within) for name, within in ranges.items()}
         options = found if number else defaults
         outcome = _over(grid, method, methods[method].resolve(published | dict(fixed or {}) | options), device)
         search.tell(proposed, outcome["gap"])
@@ -204,18 +119,10 @@ def tune(
     return _record(method, grid, ranges, defaults, tried, best, device)
 
 
-def _suggest(proposed, name: str, within: Search) -> float | int:
-    """A value in the range, of five digits: what is written is what was run."""
-    if _whole(within):
-        return proposed.suggest_int(name, within.low, within.high, log=within.log)
-    value = _five(proposed.suggest_float(name, within.low, within.high, log=within.log))
-    return min(max(value, within.low), within.high)
-
-
 def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
     import optuna
 
-    cell, again = grid[0], _defaults("retrain", grid[0].domain)
+    cell, again = grid[0], search_space.defaults("retrain", grid[0].domain)
     task = OBJECTIVES[cell.domain].without_test(study.load_task(cell))
     marks = {"original": _over(grid, "original", {}, device), "retrain_again": _over(grid, "retrain", again, device)}
     return {
@@ -231,7 +138,7 @@ def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
         "budget": {"trials": len(tried), "seeds": [c.seed for c in grid], "sampler": "Optuna TPE, seed 0"},
         "protocol": {"targets": cell.targets, "n_targets": len(task.index("target")), "copies": cell.copies}
         | {"train_size": cell.train_size, "validation": len(task.index("test"))}
-        | {name: getattr(cell, name) for name in SETTINGS[type(cell)] if name not in ("train_size", "recipe")},
+        | {n: getattr(cell, n) for n in search_space.SETTINGS[type(cell)] if n not in ("train_size", "recipe")},
         "recipe": cell.recipe.as_dict(),
         "trials": tried,
         "sources": code.digests([methods[method]]),
@@ -248,7 +155,7 @@ def run(
     model: str = "small_cnn",
     *,
     trials: int = TRIALS,
-    seeds: int = SEEDS,
+    seeds: int = search_space.SEEDS,
     workers: int | None = None,
     **settings,
 ) -> list[Path]:
@@ -256,10 +163,10 @@ def run(
 
     One budget, trials x seeds, for all. Several methods are tuned at a time, each by one worker: what is tried next
     depends on what was found, and the result on nothing else. An exception stops its own method alone, and is raised
-    when the others are finished. The same command goes on where a stopped run was. settings: see `protocol`.
+    when the others are finished. The same command goes on where a stopped run was. settings: see `search_space.protocol`.
     """
-    grids = {name: protocol(name, dataset, model, seeds, **settings) for name in names}
-    ready = [name for name in grids if space(name, of(model).domain)]
+    grids = {name: search_space.protocol(name, dataset, model, seeds, **settings) for name in names}
+    ready = [name for name in grids if search_space.space(name, search_space.of(model).domain)]
     for name in grids:
         if name not in ready:
             print(f"{name}: has no option to tune", flush=True)

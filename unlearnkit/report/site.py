@@ -4,21 +4,18 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
 from pygments.formatters import HtmlFormatter
 
 from unlearnkit import code, notebook, paths
 from unlearnkit.errors import BadValue
-from unlearnkit.report import cards, claims, leaderboard, notebooks, show, sources, text
+from unlearnkit.report import cards, claims, leaderboard, notebooks, runs, show, sources, text
 from unlearnkit.report.sources import Result
 from unlearnkit.reproduce import commands
-from unlearnkit.store import described
 from unlearnkit.study import BASELINES, INITIAL
 
 REFERENCES = (*BASELINES, "retrain", INITIAL)  # rows of a board to judge the others by
@@ -38,8 +35,8 @@ class Site:
         )
         self.env.filters |= {"inline": text.inline, "docstring": text.docstring}
         self.registries = cards.registries()
-        _known.cache_clear()  # of an earlier site, and perhaps another cache
-        _run.cache_clear()
+        runs.known.cache_clear()  # of an earlier site, and perhaps another cache
+        runs.run.cache_clear()
         self.problems = sources.problems(found)
         self.rows_of: dict[str, str] = {}  # run -> the page of the first row that was made from it
         self.pages = self._pages()
@@ -188,8 +185,8 @@ class Site:
             title = ", ".join(f"{n} {said}" for n in names if (said := show.text(r.table[n].iloc[i])))
             self._page(
                 made[-1], "row.html", f"{r.label}: {title}", r=r, i=i, cells=cells, command=typed[i],
-                executed=self._executed(r), runs=[_run(key) for key in keys], seeds=_seeds(r, keys),
-                here_still=any(_known(key)[2] for key in keys),
+                executed=self._executed(r), runs=[runs.run(key) for key in keys], seeds=runs.seeds(r, keys),
+                here_still=any(runs.known(key)[2] for key in keys),
             )  # fmt: skip
         return made
 
@@ -285,66 +282,6 @@ def _formulas(source: str) -> str:
 
 def _rounded(value: float) -> float | None:
     return None if pd.isna(value) else float(f"{value:.4g}")
-
-
-@cache
-def _known(key: str) -> tuple[str, str, Mapping | None, Sequence[str]]:
-    """(kind, parameters as HTML, how it was made, keys of what it was computed from) as the cache knows them of a run."""
-    found = described(key)
-    if found is None:
-        return "", "", None, ()
-    params = "".join(f"<dt>{show.escape(k)}</dt><dd>{show.escape(v)}</dd>" for k, v in _flat(found["params"]))
-    return found["kind"], params, found["made"], found["parents"]
-
-
-@cache
-def _run(key: str) -> Markup:
-    """A run as HTML: its parameters, versions and hardware, and the parameters of what it was computed from."""
-    kind, params, made, parents = _known(key)
-    if made is None:
-        return Markup(f'<p class="keys"><code>{key}</code></p>')
-    parts = [f"<details><summary><code>{key}</code> {kind}</summary>", f'<dl class="facts">{params}</dl>']
-    for parent in dict.fromkeys(parents):
-        kind, params, known, _ = _known(parent)
-        if known:
-            parts.append(
-                f'<p class="parent">from {kind} <code>{parent}</code></p><dl class="facts small">{params}</dl>'
-            )
-    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
-    machine = f"{made['gpu'] or made['processor']}, {made['threads']} thread{'s' * (made['threads'] != 1)}"
-    parts.append(
-        f"<p class='parent'>{made['date']}, code {made['code']}, Python {made['python']}, {libraries}; {machine}</p>"
-    )
-    return Markup("".join([*parts, "</details>"]))
-
-
-def _flat(params: Mapping, before: str = "") -> list[tuple[str, str]]:
-    """Nested parameters as (name, value), what is empty left out."""
-    found = []
-    for name, value in sorted(params.items()):
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{before}{name}.")
-        elif value not in ("", [], None):
-            found.append((before + name, json.dumps(value) if isinstance(value, list) else str(value)))
-    return found
-
-
-def _seeds(r: Result, keys: Sequence[str]) -> Markup:
-    """What was measured in each run behind a row, metric by metric, as HTML; "" if no tidy record was kept."""
-    if r.by_run is None:
-        return Markup("")
-    seeds = r.runs.set_index("run").seed
-    part = r.by_run[[key for key in keys if key in r.by_run]].dropna(how="all")
-    part = part.T.groupby(seeds[part.columns].to_numpy()).first().T  # a seed's numbers may come from several runs
-    heads = [*(("", name) for name in part.index.names), *((" class=number", f"seed {seed}") for seed in part)]
-    lines = ["".join(f"<th scope=col{kind}>{name}</th>" for kind, name in heads)]
-    for index, values in zip(part.index, part.to_numpy().tolist()):
-        words = "".join(f"<td>{show.escape(word)}</td>" for word in index)
-        lines.append(
-            words + "".join(f"<td class=number>{'' if pd.isna(value) else show.number(value)}</td>" for value in values)
-        )
-    head, *rows = (f"<tr>{line}</tr>" for line in lines)
-    return Markup(f'<table class="data"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>')
 
 
 def _costs(found: leaderboard.Board) -> dict[str, list[tuple[str, str, str]]]:
