@@ -105,10 +105,13 @@ def _client(workers: int, scheduler: str | None):
 @contextlib.contextmanager
 def local_cluster(workers: int):
     """A client of as many one-thread worker processes, which end with this one."""
+    import dask
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():  # a second cluster finds the usual port taken, and uses another
+    unwatched = {"distributed.worker.profile.enabled": False}  # a look at each worker every 10 ms: 4% of a core, and unread
+    with warnings.catch_warnings(), dask.config.set(unwatched):
+        # a second cluster finds the usual port taken, and uses another
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
