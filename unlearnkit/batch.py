@@ -109,9 +109,9 @@ def local_cluster(workers: int):
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    unwatched = {"distributed.worker.profile.enabled": False}  # a look at each worker every 10 ms: 4% of a core, and unread
-    with warnings.catch_warnings(), dask.config.set(unwatched):
-        # a second cluster finds the usual port taken, and uses another
+    # the profiler looks at each worker every 10 ms, 4% of a core, and nobody reads it; a second cluster finds the usual
+    # port taken, and uses another
+    with warnings.catch_warnings(), dask.config.set({"distributed.worker.profile.enabled": False}):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
