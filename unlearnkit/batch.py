@@ -109,7 +109,7 @@ def local_cluster(workers: int):
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    # the profiler looks at each worker every 10 ms, 4% of a core, and nobody reads it; a second cluster finds the usual
+    # the profiler looks at each worker every 10 ms, and nobody reads it; a second cluster finds the usual
     # port taken, and uses another
     with warnings.catch_warnings(), dask.config.set({"distributed.worker.profile.enabled": False}):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
