@@ -88,7 +88,7 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
     path = notebook.find(entry["notebook"])
     own = dict(entry.get("set", {}))
     known = values | own
-    if known.get("method") == "all":
+    if known.get("method") == "all" and "method" in (*entry.get("each", ()), *own):
         from unlearnkit.methods import applies, methods
 
         targets = known.get("targets", ["random"])
