@@ -272,6 +272,15 @@ def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
         grid.load("smoke")
 
 
+def test_all_of_a_profile_is_every_method_that_fits_where_one_is_run_each():
+    """And the job before these, which names its own, stays one."""
+    from unlearnkit.methods import applies, methods
+
+    jobs = [j.parameters["method"] for j in grid.load("small") if j.notebook.stem == "30_unlearn"]
+    fit = {m for m in methods if any(applies(m, t) for t in ("random", "hard", "canary"))}
+    assert jobs[0] == "retrain" and sorted(jobs) == sorted(fit) and fit < set(methods)
+
+
 def test_the_real_grids_are_sound():
     for profile in ("smoke", "small", "real"):
         made = {i for j in grid.load(profile) for i in j.makes}
