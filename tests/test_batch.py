@@ -123,8 +123,12 @@ def alive(pid) -> bool:
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+def parent(pid) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("victim", ["driver", "kernel's worker"])
+@pytest.mark.parametrize("victim", ["driver", "worker", "fork server"])
 def test_a_kill_loses_nothing_and_leaves_no_orphan(home, victim):
     gate = home / "gate"
     wait = f"while n == 2 and not Path({str(gate)!r}).exists(): time.sleep(0.1)"
@@ -133,13 +137,15 @@ def test_a_kill_loses_nothing_and_leaves_no_orphan(home, victim):
     run = driver(home, "--workers", "1")
     wait_for(lambda: any(t[1] == "2" for t in trace(home)))
     kernel = int(next(t[2] for t in trace(home) if t[1] == "2"))
-    worker = int(Path(f"/proc/{kernel}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    os.kill(run.pid if victim == "driver" else worker, signal.SIGKILL)
-    if victim == "driver":
+    server = parent(kernel)
+    worker = parent(server)
+    os.kill({"driver": run.pid, "worker": worker, "fork server": server}[victim], signal.SIGKILL)
+    if victim != "worker":  # whose job Dask gives to another
         run.wait()
-    wait_for(lambda: not alive(worker) and not alive(kernel), 30)
+    left = [kernel, server, *([worker] if victim != "fork server" else [])]
+    wait_for(lambda: not any(map(alive, left)), 30)
     gate.touch()
-    if victim == "driver":
+    if victim != "worker":
         run = driver(home, "--workers", "1")
     said = run.communicate(timeout=120)[0]
     assert run.returncode == 0, said

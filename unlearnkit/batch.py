@@ -31,12 +31,12 @@ def run(jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | Non
     if todo:
         own = [] if scheduler else job.gpus()  # on a running cluster whoever starts the workers decides
         with _client(min(workers or len(own) or os.cpu_count() or 1, len(todo)), scheduler) as client:
-            _drive(client, todo, outcomes, board, own)
+            _drive(client, todo, outcomes, board, own, fork=not (scheduler or own))
     board.summary()
     return [outcomes[j.key] for j in jobs]
 
 
-def _drive(client, todo: list[Job], outcomes: dict, board: "_Board", own: Sequence[str]) -> None:
+def _drive(client, todo: list[Job], outcomes: dict, board: "_Board", own: Sequence[str], *, fork: bool) -> None:
     from distributed import as_completed
 
     settings = environment()
@@ -52,7 +52,7 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board", own: Sequen
                 return submit_ready()
             if all(k in outcomes for k in j.after):
                 waiting.remove(j)
-                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings, own)
+                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings, own, fork)
                 name = f"{j.notebook.stem}-{j.key}"
                 futures.add(client.submit(job.run, *arguments, key=name, pure=False, priority=-place[j.key]))
 
@@ -109,9 +109,10 @@ def local_cluster(workers: int):
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    # the profiler looks at each worker every 10 ms, and nobody reads it; a second cluster finds the usual
-    # port taken, and uses another
-    with warnings.catch_warnings(), dask.config.set({"distributed.worker.profile.enabled": False}):
+    # the profiler looks at each worker every 10 ms, and nobody reads it; a daemon may not fork kernels, and workers end with
+    # their driver without being one; a second cluster finds the usual port taken, and uses another
+    settings = {"distributed.worker.profile.enabled": False, "distributed.worker.daemon": False}
+    with warnings.catch_warnings(), dask.config.set(settings):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None

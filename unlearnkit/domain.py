@@ -30,10 +30,11 @@ class Domain:
 
     task_artefact(cell), load_task(cell), read_task(folder): the stored task, of which `info` names the digest of each
     reference's training set. training_set(cell, reference): what `original`, `retrain` or `clean` is trained on;
-    request(cell): what methods are given. model(cell, seed): the untrained model; model_params(cell): what it depends on
-    beyond name, recipe, seed and data; model_code(cell): the functions that make it, the architecture first. fit_many, and
-    training, the functions behind it. take(model, cell, features, device): {"evidence" or "features": tensors}, with code
-    seen_by(cell), whose first is the evidence module; evidence(those tensors, task, cost).
+    request(cell): what methods are given. model(cell, seed): the untrained model; shape(cell): what beside its code says
+    of which layers it is; model_params(cell): what it depends on beyond name, recipe, seed and data; model_code(cell): the
+    functions that make it, the architecture first. fit_many, and training, the functions behind it. take(model, cell,
+    features, device): {"evidence" or "features": tensors}, with code seen_by(cell), whose first is the evidence module;
+    evidence(those tensors, task, cost).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Domain:
     training_set: Callable[[Any, str], Any]
     request: Callable[[Any], Request]
     model: Callable[[Any, int], nn.Module]
+    shape: Callable[[Any], tuple]
     model_params: Callable[[Any], dict]
     model_code: Callable[[Any], tuple]
     fit_many: Callable
@@ -60,9 +62,13 @@ def _image_request(cell: Cell) -> Request:
     return tasks.load_task(cell).request(cell.recipe)
 
 
-def _image_model(cell: Cell, seed: int) -> nn.Module:
+def _image_shape(cell: Cell) -> tuple[str, tuple, int]:
     task = tasks.load_task(cell)
-    return image_models.build(cell.model, tuple(task.x.shape[1:]), task.n_classes, seed)
+    return cell.model, tuple(task.x.shape[1:]), task.n_classes
+
+
+def _image_model(cell: Cell, seed: int) -> nn.Module:
+    return image_models.build(*_image_shape(cell), seed)
 
 
 def _take_image(model: nn.Module, cell: Cell, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
@@ -89,6 +95,7 @@ IMAGE = Domain(
     training_set=_image_training_set,
     request=_image_request,
     model=_image_model,
+    shape=_image_shape,
     model_params=lambda cell: {},
     model_code=lambda cell: (image_models.models[cell.model], image_models.build),
     fit_many=stack.fit_many,
@@ -105,6 +112,7 @@ TEXT = Domain(
     training_set=texts.training_set,
     request=texts.request,
     model=texts.model,
+    shape=lambda cell: (cell.model, texts.tokenizer(cell).size, cell.context, cell.lora),
     model_params=texts.model_params,
     model_code=lambda cell: (language_models.language_models[cell.model], language_models.build),
     fit_many=text_train.fit_many,

@@ -46,10 +46,12 @@ class Evidence:
     _memo: dict = field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, group: str) -> Tensor:
-        """Row numbers of a group, in the order of their ids."""
-        wanted = torch.tensor([ROLES.index(r) for r in GROUPS[group]])
-        rows = torch.isin(self.role, wanted).nonzero().squeeze(1)
-        return rows[self.ids[rows].argsort()]
+        """Row numbers of a group, in the order of their ids; found at the first call only."""
+        if (name := f"rows of {group}") not in self._memo:
+            wanted = torch.tensor([ROLES.index(r) for r in GROUPS[group]])
+            rows = torch.isin(self.role, wanted).nonzero().squeeze(1)
+            self._memo[name] = rows[self.ids[rows].argsort()]
+        return self._memo[name]
 
     @property
     def groups(self) -> list[str]:

@@ -41,13 +41,23 @@ def finished(stem: str, key: str) -> bool:
 
 
 def run(
-    stem: str, path: str, parameters: dict, key: str, environment: dict | None = None, gpus: Sequence[str] = ()
+    stem: str,
+    path: str,
+    parameters: dict,
+    key: str,
+    environment: dict | None = None,
+    gpus: Sequence[str] = (),
+    fork: bool = False,
 ) -> Outcome:
     """Execute the notebook with papermill in this process; another process at the same job is waited for. gpus: see
-    `choose_gpu`."""
+    `choose_gpu`; fork: see unlearnkit.forked."""
     start = time.monotonic()
     os.environ.update(environment or {})
     choose_gpu(gpus)
+    if fork:
+        from unlearnkit import forked
+
+        forked.use()
     parent = paths.runs() / stem
     (paths.runs() / "locks").mkdir(parents=True, exist_ok=True)
     parent.mkdir(parents=True, exist_ok=True)

@@ -42,11 +42,24 @@ class Trained:
         if "diverged" in self.artefact.info:
             raise NonFiniteLoss(self.artefact.info["diverged"])
         state = load_file(self.artefact.folder / "model.safetensors")
-        model = domain(self.cell).model(self.cell, 0)
+        model = _blank(self.cell)
         if members := {name.split(".")[1] for name in state if name.startswith("members.")}:
             model = Ensemble(copy.deepcopy(model) for _ in members)
         model.load_state_dict(state)
         return model.eval()
+
+
+_blanks: dict[tuple, nn.Module] = {}
+
+
+def _blank(cell: Cell) -> nn.Module:
+    """A model of the cell's layers, to load weights into. Drawing one takes longer than to copy the last one drawn."""
+    of = domain(cell)
+    key = (of.model_code(cell)[0].function, *of.shape(cell))
+    if key not in _blanks:
+        _blanks.clear()
+        _blanks[key] = of.model(cell, 0)
+    return copy.deepcopy(_blanks[key])
 
 
 def references(

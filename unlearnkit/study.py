@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -160,27 +161,31 @@ def scores(
         for cell, name in wanted:
             given = (options or {}).get(name, {})
             try:
-                found = _scores(cell, name, given, tuned, judged[domain(cell).name], n_models, device)
-                frames.append(found if labelled else found.assign(method=name))
+                table, run = _scores(cell, name, given, tuned, judged[domain(cell).name], n_models, device)
+                of = cell.columns() | {"method": label(name, given) if labelled else name, "run": run}
+                frames.append((table, of))
             except NotApplicable as error:  # seen only in the cell: say, a class of which nothing stays
                 why = error
             bar.step()
     if not frames:
         raise why
-    return pd.concat(frames, ignore_index=True)
+    found = pd.concat([table for table, _ in frames], ignore_index=True)
+    which = np.repeat(np.arange(len(frames)), [len(table) for table, _ in frames])
+    return found.join(pd.DataFrame([of for _, of in frames]).iloc[which].reset_index(drop=True))
 
 
 def _scores(
     cell: Cell, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], n: int, device: str
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, str]:
+    """Metric, reference, group and value; and the key of what they were found in."""
     registered, needs = [metrics_module.metrics[m] for m in metrics], metrics_module.needed(metrics)
     (refs,) = references([cell], device=device)
     refs |= {INITIAL: initial(cell)}
     timed = unlearn(cell, "retrain", device=device)
     (model,) = _rows(cell, name, options, tuned, [""], device)
     if "diverged" in model.artefact.info:
-        found = pd.DataFrame([("diverged", "", "all", 1.0)], columns=["metric", "reference", "group", "value"])
-        return found.assign(**cell.columns(), method=label(name, options), run=model.key)
+        row = {"metric": "diverged", "reference": "", "group": "all", "value": 1.0}
+        return pd.DataFrame([row]), model.key
     cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
     parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(cell).key]
@@ -217,5 +222,4 @@ def _scores(
         table.to_parquet(folder / "scores.parquet")
 
     artefact = Store().get(spec, make)
-    table = pd.read_parquet(artefact.folder / "scores.parquet")
-    return table.assign(**cell.columns(), method=label(name, options), run=artefact.key)
+    return pd.read_parquet(artefact.folder / "scores.parquet"), artefact.key
