@@ -97,14 +97,24 @@ def test_a_killed_run_goes_on_where_it_was(home):
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-def test_no_part_is_begun_that_would_outlast_its_time(monkeypatch, capsys):
+def test_no_model_is_begun_that_would_outlast_its_time(monkeypatch, capsys):
     assert cut.run(TOY, minutes=0.0, workers=1) is None
-    assert "would not end in time" in capsys.readouterr().out and not stored("model")
+    assert "does not end in time" in capsys.readouterr().out and not stored("model")
     start, real = time.monotonic(), cut._Clock.gone
     monkeypatch.setattr(cut._Clock, "gone", lambda clock: real(clock) + 10_000 * (len(stored("unlearned")) >= 4))
     scores = cut.run(TOY, minutes=25.0, workers=1)
     assert set(scores.protocol) == {"similar"} and time.monotonic() > start  # the first part alone, but whole
     assert set(scores.method) == {*study.BASELINES, "retrain", "gradient_ascent"}
+
+
+def test_on_a_slow_device_it_ends_in_time_and_goes_on_there(monkeypatch, capsys):
+    real = cut._Clock.gone
+    with monkeypatch.context() as slow:
+        slow.setattr(cut._Clock, "gone", lambda clock: real(clock) + 100 * len(stored("model")))
+        assert cut.run(TOY, minutes=5.0, workers=1) is None
+    before = stored("model")
+    assert "similar of seed 0 does not end in time" in capsys.readouterr().out and 1 <= len(before) < 4
+    assert set(cut.run(TOY, workers=1).protocol) == {"similar", "tenth", "class"} and before < stored("model")
 
 
 def test_scores_do_not_depend_on_the_number_of_processes():
