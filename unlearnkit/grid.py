@@ -7,7 +7,7 @@ jobs:
   - notebook: 30_unlearn
     each: [method]   # one job per value of these
     with: [seeds, copies, targets]   # passed whole
-    set: {method: all}               # its own values; "all", here or in a profile: those that have a meaning for the targets
+    set: {method: all}               # its own values; "all" stands for those that have a meaning for the targets
     after: [20_train_references]     # waits for all jobs of these that stand earlier, in this file or one before it
     makes: [T1]      # tables and figures that it publishes
 ```
@@ -88,7 +88,7 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
     path = notebook.find(entry["notebook"])
     own = dict(entry.get("set", {}))
     known = values | own
-    if known.get("method") == "all" and "method" in (*entry.get("each", ()), *own):
+    if own.get("method") == "all":
         from unlearnkit.methods import applies, methods
 
         targets = known.get("targets", ["random"])
