@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 PRELOADED = [
+    "transformers.models.llama.modeling_llama",  # of texts, first: tqdm, which it imports, takes ipykernel for a notebook
     "ipykernel.kernelapp",
     "torch",
     "torch._dynamo",  # which the first optimiser imports
@@ -26,8 +27,7 @@ PRELOADED = [
     "sklearn.svm",
     "scipy.stats",
     "seaborn",
-    "transformers.models.llama.modeling_llama",  # of texts; what is not installed is left out
-]
+]  # what is not installed is left out
 NAME = "forked"
 
 
