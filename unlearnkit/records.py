@@ -21,8 +21,8 @@ NUMBERS = (*CELL, "seed", "n_targets", "n_models")  # columns of numbers that na
 
 def write(frame: pd.DataFrame, folder: Path, place: Callable[[Path, Callable], None]) -> str:
     """Store a record below `folder`, under a name made of its content; returns that name. `place(path, write)` puts a file
-    in its place whole. Numbers are kept to 7 digits (float32)."""
-    order = [c for c in (*MEASURED[:-1], "run") if c in frame]
+    in its place whole. Numbers are kept to 7 digits (float32). Rows stand run by run: its names then take no room."""
+    order = [c for c in ("run", *MEASURED[:-1]) if c in frame]
     kept = frame.sort_values(order, kind="stable", ignore_index=True)
     numbers = [c for c in kept if not names_a_run(kept[c])]
     kept = kept.astype(dict.fromkeys(numbers, "float32"))
