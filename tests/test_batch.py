@@ -1,5 +1,6 @@
 """The batch runner on small notebooks of its own: progress, caching, failures, kills."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -278,13 +279,19 @@ def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
         grid.load("smoke")
 
 
-def test_all_methods_are_those_that_fit_the_targets():
-    from unlearnkit.methods import applies, methods
+def test_doses_that_run_apart_are_what_the_tables_read():
+    from unlearnkit.cell import Cell, cells
 
-    jobs = [j.parameters for j in grid.load("real") if j.notebook.stem == "30_unlearn"]
-    last = [p["method"] for p in jobs if isinstance(p["dataset"], list)]
-    fit = {m for m in methods if applies(m, "canary")}
-    assert last[0] == "retrain" and sorted(last) == sorted(fit) and fit < set(methods)
+    def of(p: dict) -> set:
+        known = {f.name for f in dataclasses.fields(Cell)} | {"recipe", "seeds", "also"}
+        return {str(cell) for cell in cells(**{k: v for k, v in p.items() if k in known})}
+
+    for profile in ("small", "real"):
+        jobs = [(j.notebook.stem, j.parameters) for j in grid.load(profile, ["T2"])]
+        (asked,) = (of(p) for name, p in jobs if name == "50_tables_and_figures")
+        made = [of(p) for name, p in jobs if name == "40_evaluate"]
+        assert set().union(*made) == asked and sum(map(len, made)) == len(asked)
+        assert all(p["methods"] == [] for name, p in jobs if name == "40_evaluate")
 
 
 def test_the_real_grids_are_sound():

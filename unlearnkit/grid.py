@@ -7,7 +7,7 @@ jobs:
   - notebook: 30_unlearn
     each: [method]   # one job per value of these
     with: [seeds, copies, targets]   # passed whole
-    set: {method: all}               # its own values; "all" stands for those that have a meaning for the targets
+    set: {method: [scrub, ssd]}      # its own values
     after: [20_train_references]     # waits for all jobs of these that stand earlier, in this file or one before it
     makes: [T1]      # tables and figures that it publishes
 ```
@@ -39,11 +39,7 @@ class Job:
     makes: tuple[str, ...]
     after: frozenset[str]  # keys of jobs that must end first
     key: str
-
-    @property
-    def label(self) -> str:
-        shown = {k: v for k, v in self.parameters.items() if not isinstance(v, list | dict) and k != "publish"}
-        return " ".join([self.notebook.stem, *(f"{k}={v}" for k, v in shown.items())])
+    label: str  # the notebook, and what tells the job from others of its profile
 
 
 def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
@@ -80,7 +76,7 @@ def _jobs(file: Path, profile: str, made: dict[str, list[Job]]) -> list[Job]:
         except (BadValue, KeyError) as error:
             raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
         made.setdefault(entry["notebook"], []).extend(found)
-        jobs += [job for job in found if job.key not in {j.key for j in jobs}]  # an earlier entry may have one of "all"
+        jobs += [job for job in found if job.key not in {j.key for j in jobs}]  # an earlier entry may have one of them
     return jobs
 
 
@@ -88,13 +84,6 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
     path = notebook.find(entry["notebook"])
     own = dict(entry.get("set", {}))
     known = values | own
-    if own.get("method") == "all":
-        from unlearnkit.methods import applies, methods
-
-        targets = known.get("targets", ["random"])
-        targets = targets if isinstance(targets, list) else [targets]
-        fit = [m for m in methods if any(applies(m, t) for t in targets)]
-        known["method"] = sorted(fit, key=lambda m: (m != "retrain", m))  # all others are timed against it
     for name in (*entry.get("each", ()), *entry.get("with", ())):
         if name not in known:
             raise unknown("value in this profile", name, known)
@@ -115,8 +104,16 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
         if values := tuned.digest({n: d for n, (_, d) in notebook.parameters(path).items()} | parameters):
             parts.append(values)
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
-        jobs.append(Job(path, parameters, tuple(entry.get("makes", ())), after, key))
+        label = " ".join([path.stem, *_short({k: v for k, v in parameters.items() if k in own or k in each})])
+        jobs.append(Job(path, parameters, tuple(entry.get("makes", ())), after, key, label))
     return jobs
+
+
+def _short(parameters: dict) -> list[str]:
+    """name=value of those that fit on a line beside others."""
+    lists = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}
+    plain = {k: v for k, v in lists.items() if 0 < len(v) <= 3 and not any(isinstance(x, list | dict) for x in v)}
+    return [f"{name}={','.join(map(str, value))}" for name, value in plain.items()]
 
 
 def _select(jobs: list[Job], only: Sequence[str]) -> list[Job]:
