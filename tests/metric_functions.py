@@ -63,29 +63,33 @@ def zrf_is_bounded(zrf):
     assert zrf(mild, even) == {"target": pytest.approx(1 - js)}
 
 
-def population(memorised: bool, n: int = 300, seed: int = 0) -> Evidence:
-    """Members are confident, others less so; the targets are like members if memorised, else like others."""
+def population(memorised: bool, n: int = 300, seed: int = 0, *, tests: int = 1, lift: float = 8) -> Evidence:
+    """Members are confident by `lift`, others less so; the targets are like members if memorised, else like others. There
+    are `tests` times as many test samples as members."""
     g = torch.Generator().manual_seed(seed)
-    roles = ["target"] * n + ["filler"] * n + ["test"] * n
-    margin = torch.randn(3 * n, generator=g)
-    margin[n : 2 * n] += 8
-    margin[:n] += 8 if memorised else 0
-    labels = torch.randint(2, (3 * n,), generator=g)
-    logits = torch.zeros(3 * n, 2).scatter_(1, labels[:, None], margin[:, None])
+    roles = ["target"] * n + ["filler"] * n + ["test"] * n * tests
+    margin = torch.randn(len(roles), generator=g)
+    margin[n : 2 * n] += lift
+    margin[:n] += lift if memorised else 0
+    labels = torch.randint(2, (len(roles),), generator=g)
+    logits = torch.zeros(len(roles), 2).scatter_(1, labels[:, None], margin[:, None])
     return evidence(logits, labels, roles)
 
 
 def attack_is_right(attack):
-    """A sign that is not what it says; an attack scored on samples that it was fitted on. attack(evidence) -> share of
-    targets taken for non-members."""
+    """A sign that is not what it says; an attack scored on samples that it was fitted on, or fitted on more of one side.
+    attack(evidence) -> share of targets taken for non-members."""
     assert attack(population(True)) < 0.05, "a memorised sample is not caught"
     assert attack(population(False)) > 0.95, "a sample never seen counts as a member"
+    assert attack(population(True, tests=6, lift=2)) < 0.25, "the larger side is presumed"  # 0.16 for equal sides
 
 
 def stranger_is_at_chance(attack):
-    """An attack fitted and scored on the same samples tells apart what cannot be told. attack(evidence) -> accuracy."""
+    """An attack fitted and scored on the same samples tells apart what cannot be told; one on sides of unequal size is
+    right by naming the larger. attack(evidence) -> accuracy."""
     assert attack(population(True)) > 0.95, "a memorised sample is not caught"
-    assert abs(attack(population(False)) - 0.5) < 0.1, "the attack finds what is not there"
+    for tests in (1, 3):
+        assert abs(attack(population(False, tests=tests)) - 0.5) < 0.1, "the attack finds what is not there"
 
 
 def batches_do_not_matter(take, task):

@@ -5,6 +5,8 @@ import copy
 import torch
 import torch.nn.functional as F
 
+from mutants_metrics import kl_swapped
+from unlearnkit.divergence import kl
 from unlearnkit.methods.random_label import relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
 from unlearnkit.models import fresh
@@ -25,6 +27,19 @@ def teacher_in_training_mode(model, task, *, seed, device="auto"):
         model.train()(task.forget.x)
     model.eval()
     return fresh(model, seed).eval()
+
+
+def teacher_trains_along(model, task, *, seed, device="auto"):
+    """The model that was given is left alone, and its copy is not."""
+    teacher = copy.deepcopy(model).train()
+
+    def losses(net):
+        for batch in task.retain.batches(20, seed):
+            with torch.no_grad():
+                said = teacher(batch.x).softmax(1)
+            yield F.cross_entropy(net(batch.x), said)
+
+    return minimise(model, losses, lr=0.1)
 
 
 def student_never_moves(model, task, *, seed, device="auto"):
@@ -96,6 +111,19 @@ def scrub_with_a_max_pass_too_many(model, task, *, seed, epochs=3, max_epochs=1,
     return minimise(model, losses, lr=0.005)
 
 
+def scrub_with_one_step_a_pass(model, task, *, seed, epochs=3, max_epochs=1, batch_size=64):
+    """The losses of a pass are added up, and its optimiser steps once."""
+
+    def losses(net):
+        for epoch in range(epochs):
+            if epoch < max_epochs:
+                yield -torch.stack([task.losses(net, b).mean() for b in task.forget.batches(batch_size, seed)]).sum()
+            for batch in task.retain.batches(batch_size, seed, epoch):
+                yield task.losses(net, batch).mean()
+
+    return minimise(model, losses, lr=0.005)
+
+
 def importances_of_batches(model, samples, chunk=64):
     """The square of a batch's mean gradient, in place of the mean of squares: it shrinks with the batch."""
     total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
@@ -112,6 +140,32 @@ def labels_without_the_true_one(y, n_classes, seed, epoch, true_label):
     from unlearnkit.methods.random_label import draw_labels
 
     return draw_labels(y, n_classes, seed, epoch, true_label=False)
+
+
+def labels_with_the_true_one(y, n_classes, seed, epoch, true_label):
+    from unlearnkit.methods.random_label import draw_labels
+
+    return draw_labels(y, n_classes, seed, epoch, true_label=True)
+
+
+def scrub_that_asks_what_the_student_knows(student, teacher, task, **options):
+    """KL with its sides swapped."""
+    return _scrub_losses(student, teacher, task, kl_swapped, **options)
+
+
+def scrub_without_the_temperature(student, teacher, task, **options):
+    """Softened by T, and not made up for by T^2."""
+    return _scrub_losses(student, teacher, task, lambda p, q: kl(p, q) / options["temperature"] ** 2, **options)
+
+
+def _scrub_losses(student, teacher, task, divergence, *, alpha, gamma, temperature, **_):
+    def distance(batch):
+        said = [(task.logits(m, batch) / temperature).log_softmax(-1) for m in (teacher, student)]
+        return divergence(*said).mean() * temperature**2
+
+    yield -distance(next(task.forget.batches(64, 0, "max", 0)))
+    batch = next(task.retain.batches(64, 0, 0))
+    yield gamma * F.cross_entropy(task.logits(student, batch), batch.y) + alpha * distance(batch)
 
 
 def counts_every_token(model, task, *, seed, device="auto"):
@@ -143,6 +197,7 @@ def mutant(function, **info):
 BY_CONTRACT = {
     "input_is_untouched": mutant(unlearns_in_place),
     "something_moves": mutant(student_never_moves),
+    "teacher_is_at_rest": mutant(teacher_trains_along),
     "output_keeps_its_shape": mutant(shadow_class_stays),
     "seed_decides": mutant(global_seed),
     "forget_set_stays_unread": mutant(retrains_on_everything, reads_forget_set=False),

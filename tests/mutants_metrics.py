@@ -4,7 +4,10 @@ import dataclasses
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 
 from unlearnkit.divergence import js, kl
 from unlearnkit.heads import outputs
@@ -151,6 +154,21 @@ def scored_on_what_it_was_fitted_on(e):
     rows = torch.cat([e.rows("target"), e.rows("test")])
     x, y = e.losses.numpy()[rows][:, None], np.repeat([1, 0], len(rows) // 2)
     return float(KNeighborsClassifier(1).fit(x, y).score(x, y))
+
+
+def fitted_on_all_test_samples(e):
+    """Members are a few hundred, test samples thousands."""
+    members, outsiders = e.rows("filler"), e.rows("test")
+    y = np.repeat([1, 0], [len(members), len(outsiders)])
+    confidence = (-e.losses).exp().numpy()[:, None]
+    attack = SVC(C=3, gamma="auto").fit(confidence[torch.cat([members, outsiders])], y)
+    return float((attack.predict(confidence[e.rows("target")]) == 0).mean())
+
+
+def scored_on_all_test_samples(e):
+    rows = torch.cat([e.rows("target"), e.rows("test")])
+    x, y = e.losses.numpy()[rows][:, None], np.repeat([1, 0], [len(e.rows("target")), len(e.rows("test"))])
+    return float(cross_val_score(LogisticRegression(), x, y).mean())
 
 
 def constant_answer(e):

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import mutants
@@ -20,12 +21,13 @@ from unlearnkit.gradients import per_sample, squared
 from unlearnkit.heads import Ensemble, head, outputs
 from unlearnkit.language.cell import TextCell
 from unlearnkit.methods import applies, methods
+from unlearnkit.methods import random_label as random_label_module
 from unlearnkit.methods.boundary_shrink import nearest_labels
 from unlearnkit.methods.fisher import fisher_diagonal
 from unlearnkit.methods.influence import inverse_fisher_product
 from unlearnkit.methods.random_label import draw_labels, relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
-from unlearnkit.methods.scrub import scrub
+from unlearnkit.methods.scrub import scrub, scrub_losses
 from unlearnkit.methods.unsir import error_maximising
 from unlearnkit.models import Classifier, build
 from unlearnkit.registry import Entry
@@ -140,14 +142,39 @@ def test_the_references_inherit_nothing_from_the_original(raw, task):
 
 
 def test_scrub_takes_one_step_per_batch_and_no_max_pass_too_many(models, request_):
-    batches = -(-len(request_.retain) // 64)
-    for max_epochs in (0, 1, 2):
+    def steps(method, size, max_epochs=1):
         with measured() as cost:
-            scrub(models["original"], request_, seed=0, epochs=3, max_epochs=max_epochs, batch_size=64)
-        assert cost.steps == 3 * batches + max_epochs  # the forget set is one batch
-    with measured() as cost:
-        mutants.scrub_with_a_max_pass_too_many(models["original"], request_, seed=0)
-    assert cost.steps != 3 * batches + 1
+            method(models["original"], request_, seed=0, epochs=3, max_epochs=max_epochs, batch_size=size)
+        return cost.steps
+
+    def wanted(size, max_epochs=1):
+        return 3 * -(-len(request_.retain) // size) + max_epochs * -(-len(request_.forget) // size)
+
+    for size, max_epochs in ((64, 0), (64, 1), (64, 2), (5, 1), (5, 2)):
+        assert steps(scrub, size, max_epochs) == wanted(size, max_epochs)
+    assert wanted(5) > 3 * -(-len(request_.retain) // 5) + 1  # the forget set is two batches there
+    assert steps(mutants.scrub_with_a_max_pass_too_many, 64) != wanted(64)
+    assert steps(mutants.scrub_with_one_step_a_pass, 5) != wanted(5)
+
+
+def scrub_asks_what_the_teacher_knows(losses, student, teacher, request):
+    """KL(teacher || student) T^2, by torch's own: upwards on F, downwards beside the loss on R."""
+    options = {"seed": 0, "epochs": 1, "max_epochs": 1, "alpha": 0.3, "gamma": 0.7, "batch_size": 64}
+    found = losses(student, teacher, request, temperature=2.0, **options)
+    said = lambda net, batch: (request.logits(net, batch) / 2).log_softmax(1)  # noqa: E731
+    distance = lambda b: 4 * F.kl_div(said(student, b), said(teacher, b), reduction="batchmean", log_target=True)  # noqa: E731
+    first, second = next(request.forget.batches(64, 0, "max", 0)), next(request.retain.batches(64, 0, 0))
+    torch.testing.assert_close(next(found), -distance(first))
+    own = F.cross_entropy(request.logits(student, second), second.y)
+    torch.testing.assert_close(next(found), 0.7 * own + 0.3 * distance(second))
+
+
+def test_the_losses_of_scrub_are_its_equation(models, request_):
+    nets = models["clean"], models["original"], request_
+    scrub_asks_what_the_teacher_knows(scrub_losses, *nets)
+    for wrong in (mutants.scrub_that_asks_what_the_student_knows, mutants.scrub_without_the_temperature):
+        with pytest.raises(AssertionError, match="not close"):
+            scrub_asks_what_the_teacher_knows(wrong, *nets)
 
 
 def test_scrub_with_nothing_to_maximise_stays_at_the_teacher(models, request_):
@@ -210,6 +237,8 @@ def test_random_labels_are_uniform_over_what_each_variant_allows(true_label):
 def test_a_draw_that_never_hits_the_true_label_is_caught():
     with pytest.raises(AssertionError, match="not uniform"):
         labels_are_uniform_over_what_is_allowed(mutants.labels_without_the_true_one, True)
+    with pytest.raises(AssertionError):
+        labels_are_uniform_over_what_is_allowed(mutants.labels_with_the_true_one, False)
 
 
 def test_random_label_schedules_take_the_steps_they_say(models, request_):
@@ -265,6 +294,24 @@ def test_l1_sparse_without_the_pull_is_finetuning_and_with_it_leaves_smaller_wei
     assert same(none, methods["finetune"](original, request_, seed=0, epochs=3))
     size = [sum(p.abs().sum() for p in m.parameters()) for m in (none, some)]
     assert size[1] < 0.9 * size[0]
+
+
+@pytest.mark.parametrize("name", ["random_label", "amnesiac", "salun"])
+def test_the_draw_that_a_method_asks_for(name, models, request_, monkeypatch):
+    """amnesiac: once, never the true label; the others anew in each epoch, the true one as their option says."""
+    asked, real = [], random_label_module.draw_labels
+
+    def spied(y, n_classes, seed, epoch, true_label):
+        asked.append((epoch, true_label))
+        return real(y, n_classes, seed, epoch, true_label)
+
+    monkeypatch.setattr(random_label_module, "draw_labels", spied)
+    variants = [{}] if name == "amnesiac" else [{"true_label": True}, {"true_label": False}]
+    for options in variants:
+        asked.clear()
+        methods[name](models["original"], request_, seed=0, epochs=3, **options)
+        epochs = {0} if name == "amnesiac" else {0, 1, 2}
+        assert set(asked) == {(epoch, options.get("true_label", False)) for epoch in epochs}
 
 
 def test_amnesiac_draws_wrong_labels_once(request_):

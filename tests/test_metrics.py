@@ -60,7 +60,13 @@ def of_targets(e: Evidence) -> float:
 
 ENTROPIES = [mutants.entropy_with_the_wrong_log, mutants.entropy_of_the_batch, mutants.entropy_of_rounded_probabilities]
 HISTOGRAMS = [mutants.histogram_without_the_maximum, mutants.histogram_swapped]
-ATTACKS = [mutants.share_of_members, mutants.entropy_sign_flipped, mutants.fitted_on_the_targets]
+ATTACKS = [
+    mutants.share_of_members,
+    mutants.entropy_sign_flipped,
+    mutants.fitted_on_the_targets,
+    mutants.fitted_on_all_test_samples,
+]
+STRANGERS = [mutants.scored_on_what_it_was_fitted_on, mutants.scored_on_all_test_samples, mutants.constant_answer]
 BY_FUNCTION = [  # contract, ours, mutants
     (contracts.kl_is_kl, kl, [mutants.kl_swapped, mutants.kl_averaged]),
     (contracts.js_is_bounded, js, [mutants.js_of_raw_sums, mutants.js_unhalved, mutants.jeffreys]),
@@ -69,7 +75,7 @@ BY_FUNCTION = [  # contract, ours, mutants
     (contracts.zrf_is_bounded, zero_retrain_forgetting, [mutants.zrf_unbounded, mutants.zrf_as_a_cosine]),
     (contracts.attack_is_right, of_targets, ATTACKS),
     (contracts.attack_is_right, entropy_attack, ATTACKS[1:2]),
-    (contracts.stranger_is_at_chance, loss_attack, [mutants.scored_on_what_it_was_fitted_on, mutants.constant_answer]),
+    (contracts.stranger_is_at_chance, loss_attack, STRANGERS),
 ]
 
 

@@ -30,6 +30,20 @@ def test_without_copies_retrain_is_clean_and_with_them_it_is_not(grid):
         assert refs["original"].key != refs["retrain"].key
 
 
+def test_retrain_and_clean_share_nothing_with_the_original_but_their_data(grid):
+    """Seeds of their own: nets that start from one draw of the weights still point the same way after training."""
+
+    def alike(a, b):
+        pairs = [(p.flatten(), q.flatten()) for p, q in zip(a.parameters(), b.parameters(), strict=True)]
+        return max(torch.cosine_similarity(p, q, dim=0).item() for p, q in pairs if len(p) >= 100)
+
+    cell = next(c for c in grid if c.copies)
+    (refs,) = study.references([cell])
+    nets = {name: model.load() for name, model in refs.items()}
+    assert max(alike(nets["original"], nets[name]) for name in ("retrain", "clean")) < 0.5
+    assert alike(nets["retrain"], nets["clean"]) > 0.5  # these two differ in their data alone
+
+
 def test_nothing_is_trained_twice(grid, monkeypatch):
     study.references(grid)
     study.unlearn(grid[0], "finetune")

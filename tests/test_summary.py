@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from unlearnkit.errors import BadValue
 from unlearnkit.figures import f3
 from unlearnkit.summary import CELL, mean_interval, ratio_interval, rho, shown, summarise
 from unlearnkit.tables import t2_protocols
@@ -29,6 +30,16 @@ def test_one_seed_has_no_interval():
     assert mean_interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
     table = summarise(scores({"original": [0.5]}, seeds=1), {"s": ("phi", "target", "")})
     assert shown(table).s.tolist() == ["0.50 (n = 1, no interval)"]
+
+
+def test_a_column_with_fewer_seeds_says_so():
+    both = pd.concat([scores({"a": [1.0] * 4}), scores({"a": [2.0] * 4}, "MIA-loss").query("seed == 0")])
+    columns = {"s": ("phi", "target", ""), "MIA_loss": ("MIA-loss", "target", "")}
+    table = summarise(both, columns)
+    assert table.n.tolist() == [4] and table.MIA_loss_n.tolist() == [1] and "s_n" not in table
+    assert shown(table).iloc[0].to_dict() == {"s": "1.00 [1.00, 1.00]", "MIA_loss": "2.00 (n = 1, no interval)", "n": 4,
+                                              "diverged": 0}  # fmt: skip
+    assert "MIA_loss_n" not in summarise(both[both.seed == 0], columns)
 
 
 def test_fieller_covers_the_true_ratio():
@@ -59,9 +70,18 @@ def test_rho_is_one_for_original_and_zero_for_clean():
     assert set(table.n) == {4}
 
 
+def test_rho_over_noise_is_masked_for_a_method_of_which_one_seed_is_left_too():
+    table = scores({"original": [1.0, -1.0, 1.5, -1.2], "clean": [0.0] * 4, "lost": [0.5] * 4})
+    table = table[(table.method != "lost") | (table.seed == 0)]
+    assert rho(table).rho.isna().all()
+
+
 def test_intervals_are_over_seeds_not_rows():
-    table = summarise(scores({"a": [0.0, 1.0, 0.0, 1.0]}), {"s": ("phi", "target", "")})
-    assert table.n.tolist() == [4] and table.s.tolist() == [0.5]
+    table = scores({"a": [0.0, 1.0, 0.0, 1.0]})
+    found = summarise(table, {"s": ("phi", "target", "")})
+    assert found.n.tolist() == [4] and found.s.tolist() == [0.5]
+    with pytest.raises(BadValue, match="more than one phi of one seed"):  # samples in place of seeds
+        summarise(pd.concat([table, table]), {"s": ("phi", "target", "")})
 
 
 def tidy(methods, metrics, seeds=3, **more) -> pd.DataFrame:

@@ -67,6 +67,10 @@ def test_a_distance_is_to_what_the_metric_calls_best_or_to_the_row_itself():
     far = synthesis.distances(scores(REVERSED)).set_index(["yardstick", "reference", "method", "seed"]).distance
     assert far["avg-gap", "retrain", "b", 0] == pytest.approx(0.2)
     assert far["rho", "clean", "b", 0] == pytest.approx(0.6) and far["rho", "retrain", "b", 0] == pytest.approx(0.2)
+    of = scores(REVERSED).query("metric == 'phi'")
+    zrf = synthesis.distances(pd.concat([scores(REVERSED), of.assign(metric="ZRF", reference="initial")]))
+    zrf = zrf[zrf.yardstick == "ZRF"].set_index(["reference", "method", "seed"]).distance
+    assert zrf["clean", "b", 0] == pytest.approx(0.6) and zrf["retrain", "b", 0] == pytest.approx(0.2)
     with pytest.raises(BadValue, match="no row clean"):
         synthesis.distances(scores(REVERSED).query("method != 'clean'"))
 

@@ -1,6 +1,7 @@
 """Wrappers over methods: what they ask of the base, that nothing found is the base alone, and the table they end in."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
@@ -23,7 +24,7 @@ from unlearnkit.inference import predict
 from unlearnkit.methods import methods
 from unlearnkit.neighbours import Found, Placed, find
 from unlearnkit.registry import Entry, Wrapped
-from unlearnkit.task import joined
+from unlearnkit.task import Samples, joined
 from unlearnkit.tasks import load_task
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
@@ -253,6 +254,17 @@ def test_align_aligns(models, request_):
     for weight in (0.0, 10.0):
         after.append(aligned_share(entry(original, request_, seed=0, align_weight=weight), request_))
     assert after[1] > max(after[0], before)
+
+
+def test_what_align_pushes_leaves_no_trace_in_running_statistics(normed, request_):
+    """The forget set is white noise a hundred times as bright."""
+    bright = replace(request_, forget=Samples(100 * request_.forget.x, request_.forget.y))
+    stays = lambda model, task, *, seed, device="auto": copy.deepcopy(model)  # noqa: E731
+    align = wrappers["align"].function
+    after = align(stays, normed, bright, seed=0, align_epochs=1, align_lr=1e-6, align_weight=1e-6)
+    plain = methods["finetune"](normed, request_, seed=0, epochs=1, lr=1e-6)
+    pairs = zip(after.buffers(), plain.buffers(), strict=True)
+    assert all(torch.allclose(a, b, rtol=0.2, atol=0.05) for a, b in pairs if a.is_floating_point())
 
 
 def test_align_says_that_its_base_left_nothing_to_align(models, request_):

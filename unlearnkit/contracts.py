@@ -11,6 +11,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from unlearnkit.errors import NonFiniteLoss
 from unlearnkit.registry import Entry
@@ -47,6 +48,30 @@ def output_keeps_its_shape(method: Entry, model: nn.Module, request: Request) ->
     assert after(few).shape == model(few).shape, "the output has another width"
     assert not any(layer.training for layer in after.modules()), "the model is not in eval mode"
     assert all(p.requires_grad for p in after.parameters()), "a weight is left frozen"
+
+
+def teacher_is_at_rest(method: Entry, model: nn.Module, request: Request) -> None:
+    """A copy of the model for a teacher that is left in training mode: its running statistics move with the student."""
+    if method.info.get("starts_anew", False):
+        return  # it may train several nets at once
+    turns: list[nn.Module] = []
+    around: list[nn.Module] = []
+
+    def enter(module, inputs):
+        if not around and module.training and not (turns and turns[-1] is module):
+            turns.append(module)
+        around.append(module)
+
+    hooks = [
+        register_module_forward_pre_hook(enter),
+        register_module_forward_hook(lambda *_: around.pop() and None, always_call=True),
+    ]
+    try:
+        method(model, request, seed=0, device="cpu")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len({id(net) for net in turns}) == len(turns), "two nets in training mode are called in turn"
 
 
 def seed_decides(method: Entry, model: nn.Module, request: Request) -> None:
@@ -142,6 +167,7 @@ def divergence_is_an_error(method: Entry, model: nn.Module, request: Request) ->
 CONTRACTS: tuple[Callable[[Entry, nn.Module, Request], None], ...] = (
     input_is_untouched,
     something_moves,
+    teacher_is_at_rest,
     output_keeps_its_shape,
     seed_decides,
     forget_set_stays_unread,

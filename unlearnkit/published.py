@@ -21,8 +21,8 @@ UNITS: Mapping[str, float] = {
 WHOLE = {"cifar10": 45000}  # training images from which on a set counts as whole: 5,000 are decoys and validation
 NOT_RUN = "not run"
 DIFFERENCES = {  # source: what is another in ours, where it is run
-    "Fan et al. 2024 (SalUn), arXiv 2310.12508": "epochs and augmentation of training; options: defaults, untuned; "
-    "MIA: fitted on filler, not on all that stays; minutes: of another GPU",
+    "Fan et al. 2024 (SalUn), arXiv 2310.12508": "epochs and augmentation of training; options: defaults, untuned, no "
+    "weight decay but SalUn's (theirs: 5e-4); MIA: fitted on filler, not on all that stays; minutes: of another GPU",
     "NeurIPS 2023 unlearning challenge, starting kit": "epochs and augmentation of training (theirs reaches 88% on test "
     "images); forget set: a random tenth; RA: of what stays, theirs of all training images; options: defaults",
     "TOFU leaderboards, Llama-3.2-1B": "needs pretrained weights",

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit  # the t quantile; scipy.stats takes a second to import
 
+from unlearnkit.errors import BadValue
+
 CELL = ["dataset", "train_size", "targets", "copies", "kind", "strength", "degree", "architecture"]
 LEVEL = 0.95
 
@@ -47,8 +49,8 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, 
 
 
 def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    """One row per cell and method; per column its mean over seeds, `<column>_low` and `_high`; n seeds that have a value,
-    and on how many more the method diverged.
+    """One row per cell and method; per column its mean over seeds, `<column>_low` and `_high`; n seeds, and on how many
+    more the method diverged. A column that has no value on some of the n has a `<column>_n` of its own.
 
     scores: the tidy table; columns: {name: (metric, group, reference)}.
     """
@@ -68,7 +70,8 @@ def rho(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
 
     rho = (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over the targets: 1 when nothing was
     removed, 0 when as little is left as in a model that saw neither targets nor similar samples. A ratio of means over
-    seeds with Fieller's interval, masked where the denominator is within noise. Source: our measure of P1's claim; with
+    seeds with Fieller's interval, masked where the denominator is within noise: over all seeds, or over those on which the
+    method did not diverge. Source: our measure of P1's claim; with
     metric="phi-decoy" what the model knows of samples like the targets is taken off first.
     scores must hold the rows "original" and "clean".
     """
@@ -76,39 +79,49 @@ def rho(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
     rows = {}
     for cell, by_seed in s.groupby(level=CELL):
         below = by_seed["original"] - by_seed["clean"]
+        noise = ratio_interval(below, below)["mean"] is None
         for method in by_seed:
             above = (by_seed[method] - by_seed["clean"]).dropna()
             if len(above):
-                rows[(*cell, method)] = ratio_interval(above, below[above.index])
+                masked = {"mean": None, "low": None, "high": None, "n": len(above)}
+                rows[(*cell, method)] = masked if noise else ratio_interval(above, below[above.index])
     index = pd.MultiIndex.from_tuples(rows, names=[*CELL, "method"])
     return _spread(pd.DataFrame({"rho": list(rows.values())}, index=index))
 
 
 def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.Series:
     chosen = scores[(scores.metric == metric) & (scores.group == group) & (scores.reference == reference)]
-    return chosen.set_index([*CELL, "method", "seed"]).value
+    found = chosen.set_index([*CELL, "method", "seed"]).value
+    if found.index.has_duplicates:  # which would count as so many more seeds
+        twice = found.index[found.index.duplicated()][0]
+        raise BadValue(f"more than one {metric} of one seed: {dict(zip(found.index.names, twice, strict=True))}")
+    return found
 
 
 def _spread(found: pd.DataFrame) -> pd.DataFrame:
-    """Columns of {mean, low, high, n} -> plain columns, and one n for all."""
-    out = {}
+    """Columns of {mean, low, high, n} -> plain columns, and one n for all, and for those that have less another."""
+    out, seeds = {}, {}
     for name in found:
         part = pd.DataFrame([{} if not isinstance(d, dict) else d for d in found[name]], index=found.index)
         part = part.reindex(columns=["mean", "low", "high", "n"])
-        out |= {name: part["mean"], f"{name}_low": part["low"], f"{name}_high": part["high"], f"{name}_n": part["n"]}
-    n = pd.DataFrame([out.pop(f"{name}_n") for name in found]).max()
-    return pd.DataFrame({k: v.astype(float) for k, v in out.items()} | {"n": n.astype("Int64")})
+        out |= {name: part["mean"], f"{name}_low": part["low"], f"{name}_high": part["high"]}
+        seeds[f"{name}_n"] = part["n"].astype("Int64")
+    n = pd.DataFrame(seeds).max(axis=1)
+    fewer = {name: count for name, count in seeds.items() if (count < n).any()}
+    return pd.DataFrame({k: v.astype(float) for k, v in out.items()} | fewer | {"n": n.astype("Int64")})
 
 
 def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
-    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "masked"."""
+    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where there is
+    no value or it is masked."""
     out = pd.DataFrame(index=table.index)
     for name in table:
         if f"{name}_low" not in table:
-            if not name.endswith(("_low", "_high")):
+            if not name.endswith(("_low", "_high", "_n")):
                 out[name] = table[name]
             continue
-        rows = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], table["n"], strict=True)
+        n = table.get(f"{name}_n", table["n"])
+        rows = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], n, strict=True)
         out[name] = [_text(*row, digits) for row in rows]
     return out
 

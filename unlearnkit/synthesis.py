@@ -33,9 +33,10 @@ def distances(scores: pd.DataFrame) -> pd.DataFrame:
     }
     found = []
     for yardstick, (metric, group, _) in YARDSTICKS.items():
-        compares = "retrain" in metrics[metric].info["references"]
+        to = metrics[metric].info["references"]  # ZRF's is the untrained model, whomever the methods are held against
+        compares = "retrain" in to
         for reference in REFERENCES:
-            key = (metric, group, reference if compares else "")
+            key = (metric, group, reference if compares else next(iter(to), ""))
             if key not in known:
                 continue
             value = known[key]
@@ -131,7 +132,8 @@ def t10(scores: pd.DataFrame) -> pd.DataFrame:
     over seeds of the means over tasks.
 
     seconds: wall seconds of one unlearning, on one thread or one GPU; steps: of optimisers; each also as a ratio to
-    retraining (seconds_ratio by the metric RTE).
+    retraining (seconds_ratio by the metric RTE). Peak memory stands with each run (`peak_mib`) and not here: on the CPU it
+    is that of the process, which made other models before.
     """
     key = ["dataset", "train_size", "architecture", "method"]
     wanted = {"seconds": ("seconds", ""), "steps": ("steps", ""), "seconds_ratio": ("RTE", "retrain")}

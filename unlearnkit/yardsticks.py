@@ -37,7 +37,8 @@ YARDSTICKS = {  # name: metric, group, what it looks at
     "LP": ("LP", "unseen", "features"),
     "NMI": ("NMI", "test", "features"),
     "F1": ("F1", "test", "features"),
-    "CKA": ("CKA", "test", "features"),
+    "CKA": ("CKA", "test", "features"),  # where a class goes, none of its images is a test image
+    "CKA (targets)": ("CKA", "target", "features"),
     "k-NN": ("k-NN", "unseen", "features"),
     "ES": ("ES", "target", "features"),
     "relearn": ("relearn", "target", "relearning"),

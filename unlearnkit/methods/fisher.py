@@ -44,6 +44,7 @@ def fisher(
 ) -> nn.Module:
     """Add noise of variance alpha min(1 / F_ii, most) to each weight, F the Fisher matrix of R.
 
+    The official code treats the head apart: less at most, means over its rows, ten times the noise; ours does not.
     labels: "model" takes every label, weighted by the model's probability of it, which is the Fisher matrix and costs a
     gradient per class; "data" the label that is there, the empirical one. Raises BadValue for a negative alpha.
     """

@@ -42,6 +42,7 @@ def influence(
 ) -> nn.Module:
     """theta + alpha H^-1 g: g is the summed gradient of F over |F| + |R|, H the damped Fisher matrix of R.
 
+    The official code of Jia et al. also takes off the gradient of R, which is 0 where training has ended; ours does not.
     samples: of R that H is made from, at most; fewer where their gradients would take more than 1 GiB.
     Raises BadValue for a damping that is not above 0.
     """

@@ -65,8 +65,8 @@ def scrub(
     """Each of the first `max_epochs` epochs starts with one pass that maximises KL(teacher || student) T^2 on F; every
     epoch has one that minimises gamma l + alpha KL(teacher || student) T^2 on R. The teacher is the model as given.
 
-    The student starts at the teacher, where KL and its gradient are 0: the very first max step is idle, and with a
-    forget set of one batch so is the first max pass.
+    The student starts at the teacher, where KL and its gradient are 0: without batch norm, by which a student in
+    training mode differs, the very first max step is idle, and with a forget set of one batch so is the first max pass.
     """
     task = task.to(device)
     teacher = copy.deepcopy(model).to(task.forget.y.device).eval()

@@ -1,13 +1,14 @@
 """After a method, the features of the forget set and its neighbours are pushed where those of all others lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Annotated
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from unlearnkit.alignment import alignment_loss, directions
-from unlearnkit.compute import resolve_device
+from unlearnkit.compute import generator, resolve_device
 from unlearnkit.errors import NonFiniteLoss, NotApplicable
 from unlearnkit.inference import predict
 from unlearnkit.neighbours import NEAR, Near, find, parted
@@ -33,7 +34,9 @@ def align(
     align_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = 128,
 ) -> nn.Module:
     """Go on from what the base returns: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
-    retain set without the neighbours. Its main directions are taken anew before each pass, and have no gradient.
+    retain set without the neighbours. Its main directions are taken anew before each pass, and have no gradient. What is
+    pushed goes through the net in eval mode, so that running statistics are those of rest, in parts of at least
+    `align_batch` where there are as many.
 
     Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features of nothing
     but 0.
@@ -46,13 +49,24 @@ def align(
     pushed, rest = joined(task.forget, close.to(on)), rest.to(on)
     precision = getattr(task.recipe, "precision", "fp32")
 
+    def features(net: nn.Module, rows: Tensor) -> Tensor:
+        net.eval()
+        found = task.outputs(net, pushed[rows])[1]
+        net.train()
+        return found
+
+    def parts() -> Iterator[Tensor]:
+        for lap in count():
+            order = torch.randperm(len(pushed), generator=generator(seed, "order", "pushed", lap)).to(on)
+            yield from order.tensor_split(max(len(order) // align_batch, 1))
+
     def losses(net):
-        push = (batch for lap in count() for batch in pushed.batches(align_batch, seed, "pushed", lap))
+        push = parts()
         for epoch in range(align_epochs):
             held = predict(net, rest.stored, device=device, precision=precision)[1].to(on)
             main = directions(held)
             for batch in rest.batches(align_batch, seed, "align", epoch):
-                away = alignment_loss(task.outputs(net, next(push))[1], main)
+                away = alignment_loss(features(net, next(push)), main)
                 yield task.losses(net, batch).mean() + align_weight * away.float()
 
     try:
