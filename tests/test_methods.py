@@ -21,6 +21,7 @@ from unlearnkit.gradients import per_sample, squared
 from unlearnkit.heads import Ensemble, head, outputs
 from unlearnkit.language.cell import TextCell
 from unlearnkit.methods import applies, methods
+from unlearnkit.methods import bad_teacher as bad_teacher_module
 from unlearnkit.methods import random_label as random_label_module
 from unlearnkit.methods.boundary_shrink import nearest_labels
 from unlearnkit.methods.fisher import fisher_diagonal
@@ -29,7 +30,7 @@ from unlearnkit.methods.random_label import draw_labels, relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
 from unlearnkit.methods.scrub import scrub, scrub_losses
 from unlearnkit.methods.unsir import error_maximising
-from unlearnkit.models import Classifier, build
+from unlearnkit.models import Classifier, build, fresh
 from unlearnkit.registry import Entry
 from unlearnkit.task import Request, Samples
 from unlearnkit.train import fit
@@ -356,6 +357,18 @@ def test_salun_refuses_a_share_that_is_none(models, request_):
     for share in (0.0, 1.5):
         with pytest.raises(BadValue, match="share of the weights"):
             methods["salun"](models["original"], request_, seed=0, share=share)
+
+
+def test_the_loss_of_bad_teacher_is_its_equation(models, request_, monkeypatch):
+    """KL(teacher || student), by torch's own; the teacher of F is the model drawn anew."""
+    seen, student = [], models["clean"]
+    first = lambda model, losses, **how: seen.append(next(losses(student))) or model  # noqa: E731
+    monkeypatch.setattr(bad_teacher_module, "minimise", first)
+    methods["bad_teacher"](models["original"], request_, seed=3, retain_share=0.0)
+    teacher = fresh(models["original"], 3).eval()
+    p, q = (request_.log_probs(net, request_.forget) for net in (teacher, student))
+    torch.testing.assert_close(seen[0], F.kl_div(q, p, reduction="batchmean", log_target=True))
+    assert not torch.allclose(seen[0], F.kl_div(p, q, reduction="batchmean", log_target=True), rtol=0.1)
 
 
 def test_bad_teacher_makes_the_forget_set_look_as_to_a_model_that_knows_nothing(models, request_):
