@@ -33,7 +33,7 @@ from unlearnkit.methods.unsir import error_maximising
 from unlearnkit.models import Classifier, build, fresh
 from unlearnkit.registry import Entry
 from unlearnkit.task import Request, Samples
-from unlearnkit.train import fit
+from unlearnkit.train import fit, minimise
 from unlearnkit.unlearned import unlearn
 
 IMAGES, TEXTS = (sorted(n for n in methods if d in methods[n].info["domains"]) for d in ("image", "text"))
@@ -589,6 +589,16 @@ def test_unsir_forgets_the_class_and_keeps_the_others(models, class_task):
     with torch.no_grad():
         gone, kept = ((after(s.x).argmax(1) == s.y).double().mean() for s in (task.forget, task.retain))
     assert gone < 0.3 and kept > 0.9
+
+
+def test_unsir_repairs_by_an_adam_and_at_a_rate_of_its_own(models, class_task):
+    original, task = models["original"], class_task.request(RECIPE)
+    impaired = methods["unsir"](original, task, seed=0, lr=0.01, repair_epochs=0)
+    batches = lambda net: (task.losses(net, b).mean() for b in task.retain.batches(64, 0, "repair", 0))  # noqa: E731
+    for rate, options in ((0.01, {}), (0.003, {"repair_lr": 0.003})):
+        repaired = minimise(impaired, batches, lr=rate, device="cpu", optimiser="adam")
+        assert same(methods["unsir"](original, task, seed=0, lr=0.01, **options), repaired)
+        assert not same(repaired, impaired)
 
 
 def test_a_method_says_which_targets_it_has_a_meaning_for():

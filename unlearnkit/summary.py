@@ -71,8 +71,8 @@ def rho(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
     rho = (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over the targets: 1 when nothing was
     removed, 0 when as little is left as in a model that saw neither targets nor similar samples. A ratio of means over
     seeds with Fieller's interval, masked where the denominator is within noise: over all seeds, or over those on which the
-    method did not diverge. Source: our measure of P1's claim; with
-    metric="phi-decoy" what the model knows of samples like the targets is taken off first.
+    method did not diverge. Source: our measure of P1's claim; with metric="phi-decoy" what the model knows of samples like
+    the targets is taken off first.
     scores must hold the rows "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
