@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue
-from unlearnkit.registry import Registry
-from unlearnkit.task import digest, hashes
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.registry import Registry
+from data_builders.task import digest, hashes
 
 datasets = Registry("dataset", "data_builders")
 
@@ -145,7 +145,7 @@ def find(name: str) -> Source:
 
     Raises UnknownName with the nearest name, BadValue if there is no such file.
     """
-    from data_builders import own  # it registers nothing, and needs this module
+    from data_builders import user_images as own  # it registers nothing, and needs this module
 
     if name not in datasets and own.is_path(name):
         path = own.resolve(name)

@@ -6,7 +6,7 @@ Source: Gu et al. 2017 (BadNets), arXiv 1708.06733, white pixels in the bottom r
 import torch
 from torch import Tensor
 
-from unlearnkit.errors import BadValue
+from unlearnkit.core.errors import BadValue
 
 SHARE = 8  # the side of the patch is that of the image over 8, and 2 at least
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from data_builders import RawImages, dataset
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
 
 TEST = 397  # leaves 1,400 to draw training samples and decoys from
 

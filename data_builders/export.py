@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from data_builders.card import PAIRS, SAMPLES, card
-from unlearnkit.errors import BadValue
-from unlearnkit.task import ROLES, SimilarityTask
+from data_builders.dataset_card import PAIRS, SAMPLES, card
+from unlearnkit.core.errors import BadValue
+from data_builders.task import ROLES, SimilarityTask
 
 FORMAT, TASK = 1, "task.json"
 REST = "task.json without its sha256"  # keys sorted, as json.dumps writes it

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from data_builders import datasets
-from data_builders.compose import compose
-from unlearnkit.compute import generator
-from unlearnkit.evidence import take
-from unlearnkit.models import Classifier, build, fresh
-from unlearnkit.train import Recipe, fit
+from data_builders.build_task import compose
+from unlearnkit.core.compute import generator
+from unlearnkit.images.outputs import take
+from unlearnkit.images.models import Classifier, build, fresh
+from unlearnkit.images.train import Recipe, fit
 
 RECIPE = Recipe(epochs=15, batch_size=32, lr=0.1)  # enough to fit the canaries
 

@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from data_builders.texts.compose import compose
+from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
-from unlearnkit.compute import generator
-from unlearnkit.either import joined
-from unlearnkit.language import domain as texts
-from unlearnkit.language import tasks
-from unlearnkit.language.cell import TextCell, text_cells
-from unlearnkit.language.evidence import evidence_of, take
-from unlearnkit.language.generate import generate
-from unlearnkit.language.models import build, language_models
-from unlearnkit.language.tokenizer import trained
-from unlearnkit.language.train import TextRecipe, fit_lm
-from unlearnkit.task import TRAINED_ON
+from unlearnkit.core.compute import generator
+from unlearnkit.images.either import joined
+from unlearnkit.texts import domain as texts
+from unlearnkit.texts import tasks
+from unlearnkit.texts.config import TextCell, text_cells
+from unlearnkit.texts.outputs import evidence_of, take
+from unlearnkit.texts.generate import generate
+from unlearnkit.texts.models import build, language_models
+from unlearnkit.texts.tokenizer import trained
+from unlearnkit.texts.train import TextRecipe, fit_lm
+from data_builders.task import TRAINED_ON
 
 CELL = {"model": "nano", "vocabulary": 400, "n_targets": 3, "copies": 2, "train_size": 40, "test_size": 8}
 RECIPE = {"epochs": 25, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}

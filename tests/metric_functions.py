@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from unlearnkit.contracts_metrics import evidence
-from unlearnkit.evidence import Evidence
+from unlearnkit.metrics.contracts import evidence
+from unlearnkit.images.outputs import Evidence
 
 
 def log(*rows) -> torch.Tensor:

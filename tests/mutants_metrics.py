@@ -9,13 +9,13 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from unlearnkit.divergence import js, kl
-from unlearnkit.heads import outputs
+from unlearnkit.core.divergence import js, kl
+from unlearnkit.images.heads import outputs
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.attacks import confidence_attack, entropy_attack
 from unlearnkit.metrics.ensembles import BINS, EPS, histogram_kl
-from unlearnkit.registry import Entry
-from unlearnkit.task import unit
+from unlearnkit.core.registry import Entry
+from data_builders.task import unit
 
 
 def first_rows_as_they_come(e, reference=None):
@@ -176,7 +176,7 @@ def constant_answer(e):
 
 
 def take_in_training_mode(model, task, *, features, batch_size, device):
-    from unlearnkit.evidence import Evidence
+    from unlearnkit.images.outputs import Evidence
 
     model.train()
     found = [outputs(model, unit(x)) for x in task.x.split(batch_size)]

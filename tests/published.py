@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearnkit import results
-from unlearnkit.summary import rho, summarise
+from unlearnkit.core.statistics import rho, summarise
 
 CELL = {
     "dataset": "digits",
@@ -55,7 +55,7 @@ SOURCES = [
     ("markdown", "# Does a small notebook run?\n\nWith $z_y - \\log b$ and [the table](../results/tables/T2.csv)."),
     ("parameters", 'targets: list[str] = ["random", "canary"]  # kinds\ncopies: list[int] = [0, 5]  # doses\n'
      'methods: list[str] = []  # all if empty\nseeds: int = 3  # how many\npublish: str = ""  # where to'),
-    ("code", "from unlearnkit.notebook import check_parameters\n\ncheck_parameters(globals())"),
+    ("code", "from unlearnkit.runner.notebook import check_parameters\n\ncheck_parameters(globals())"),
     ("code", "import sys\n\nsys.path.insert(0, TESTS)\nimport published\n\n"
      "scores = published.scores(targets, copies, methods, range(seeds))\npublished.publish(scores, publish)"),
 ]  # fmt: skip

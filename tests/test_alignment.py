@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_metrics_features import SEEDS, matrix, random, rotation
-from unlearnkit.alignment import alignment, alignment_loss, directions, effective_rank, moment, principal, spectrum
-from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable
+from unlearnkit.core.alignment import alignment, alignment_loss, directions, effective_rank, moment, principal, spectrum
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
 
 
 def test_the_loss_is_minus_the_square_of_the_alignment():

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from data_builders import RawImages
 from data_builders.backdoor import side, stamped
-from data_builders.compose import compose
+from data_builders.build_task import compose
 from unlearnkit import study
-from unlearnkit.cell import cells
-from unlearnkit.contracts_metrics import evidence
-from unlearnkit.errors import BadValue, NotApplicable
+from unlearnkit.images.config import cells
+from unlearnkit.metrics.contracts import evidence
+from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.metrics import metrics
 
 SMALL = {"train_size": 200, "n_targets": 12, "recipe": {"epochs": 12, "batch_size": 32, "lr": 0.1}}

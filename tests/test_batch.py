@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from unlearnkit import batch, grid, job
-from unlearnkit.cell import Cell
-from unlearnkit.errors import BadValue, UnknownName, UnlearnkitError
+from unlearnkit.runner import batch, grid, job
+from unlearnkit.images.config import Cell
+from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 
 WORK = """
 from pathlib import Path
@@ -280,7 +280,7 @@ def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
 
 
 def test_doses_that_run_apart_are_what_the_tables_read():
-    from unlearnkit.cell import Cell, cells
+    from unlearnkit.images.config import Cell, cells
 
     def of(p: dict) -> set:
         known = {f.name for f in dataclasses.fields(Cell)} | {"recipe", "seeds", "also"}
@@ -306,8 +306,8 @@ def test_what_the_profile_paper_runs_apart_is_what_its_tables_read():
     """Workers make methods one by one, and the tables ask for all: in the same cells, with the same options."""
     from dataclasses import fields
 
-    from unlearnkit.cell import cells
-    from unlearnkit.protocols import protocols
+    from unlearnkit.images.config import cells
+    from unlearnkit.study.protocols import protocols
 
     def of(parameters: dict, **more) -> list:
         known = {f.name for f in fields(Cell)} | {"recipe", "seeds"}

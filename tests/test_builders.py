@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from data_builders import RawImages, datasets
-from data_builders.compose import compose
-from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.task import ROLES
+from data_builders.build_task import compose
+from unlearnkit.core.errors import BadValue, UnknownName
+from data_builders.task import ROLES
 
 
 def test_the_training_set_keeps_its_size(raw):

@@ -1,7 +1,7 @@
 import pytest
 
-from unlearnkit.cell import Cell, cells
-from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit.images.config import Cell, cells
+from unlearnkit.core.errors import BadValue, UnknownName
 
 
 def test_every_combination_once():

@@ -4,7 +4,7 @@ import sys
 import types
 
 import unlearnkit
-from unlearnkit import code
+from unlearnkit.core import code_digest as code
 from unlearnkit.methods import methods
 
 
@@ -21,8 +21,8 @@ def test_comments_docstrings_and_layout_do_not_count():
 
 def test_a_method_depends_on_its_own_file_and_what_it_imports_only():
     found = code.digests([methods["scrub"]])
-    assert {"unlearnkit.methods.scrub", "unlearnkit.train", "unlearnkit.divergence", "unlearnkit.task"} <= set(found)
-    assert not {"unlearnkit.methods.finetune", "unlearnkit.figures", "unlearnkit.study", "unlearnkit.store"} & set(
+    assert {"unlearnkit.methods.scrub", "unlearnkit.images.train", "unlearnkit.core.divergence", "data_builders.task"} <= set(found)
+    assert not {"unlearnkit.methods.finetune", "unlearnkit.figures", "unlearnkit.study", "unlearnkit.core.store"} & set(
         found
     )
 
@@ -31,7 +31,7 @@ def test_a_function_from_elsewhere_counts_by_its_own_source(tmp_path, monkeypatc
     made = []
     for body in ("return 1", "return 2"):
         path = tmp_path / f"mine{len(made)}.py"
-        path.write_text(f"from unlearnkit.divergence import kl\ndef f():\n    {body}\n")
+        path.write_text(f"from unlearnkit.core.divergence import kl\ndef f():\n    {body}\n")
         module = types.ModuleType(path.stem)
         module.__file__ = str(path)
         exec(path.read_text(), module.__dict__)
@@ -39,11 +39,11 @@ def test_a_function_from_elsewhere_counts_by_its_own_source(tmp_path, monkeypatc
         made.append(code.digests([module.f]))
     own = [{v for k, v in found.items() if not k.startswith("unlearnkit.")} for found in made]
     assert own[0] != own[1]
-    assert all("unlearnkit.divergence" in m for m in made)
+    assert all("unlearnkit.core.divergence" in m for m in made)
 
 
 def test_current_finds_a_module_or_says_it_is_gone():
-    assert code.current("unlearnkit.train") == code.digests([methods["scrub"]])["unlearnkit.train"]
+    assert code.current("unlearnkit.images.train") == code.digests([methods["scrub"]])["unlearnkit.images.train"]
     assert code.current("unlearnkit.no_such") is None
 
 

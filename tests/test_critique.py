@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from unlearnkit import critique, references, study, unlearned
-from unlearnkit.agreement import agreement, controls, kendall, ranked, spearman
-from unlearnkit.cell import Cell, cells
-from unlearnkit.errors import BadValue
+from unlearnkit import study
+from unlearnkit.analysis import metric_distances as critique
+from unlearnkit.study import reference_models as references, unlearned_models as unlearned
+from unlearnkit.analysis.metric_agreement import agreement, controls, kendall, ranked, spearman
+from unlearnkit.images.config import Cell, cells
+from unlearnkit.core.errors import BadValue
 from unlearnkit.figures import f8, f8_layers
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.ensembles import histogram_kl
-from unlearnkit.tables import T7_COLUMNS, t7
-from unlearnkit.yardsticks import TRUTHS, YARDSTICKS, judge, truth
+from unlearnkit.analysis.tables import T7_COLUMNS, t7
+from unlearnkit.analysis.candidate_metrics import TRUTHS, YARDSTICKS, judge, truth
 
 SMALL = {"train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 VALUES = st.lists(st.integers(0, 6), min_size=3, max_size=9)

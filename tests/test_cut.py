@@ -12,10 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unlearnkit import cut, grid, paths, published, study
-from unlearnkit.cell import cells
+from unlearnkit import study
+from unlearnkit.analysis import literature as published
+from unlearnkit.core import paths
+from unlearnkit.runner import time_boxed as cut, grid
+from unlearnkit.images.config import cells
 from unlearnkit.metrics import metrics
-from unlearnkit.protocols import protocols
+from unlearnkit.study.protocols import protocols
 
 TOY = cut.TOY
 BLOCKED = [

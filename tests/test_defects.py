@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from conftest import RECIPE
-from data_builders.compose import compose
-from unlearnkit.errors import BadValue
-from unlearnkit.evidence import take
+from data_builders.build_task import compose
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.outputs import take
 from unlearnkit.metrics import score
-from unlearnkit.models import build
-from unlearnkit.summary import mean_interval
-from unlearnkit.task import ROLES
-from unlearnkit.train import Recipe, fit
+from unlearnkit.images.models import build
+from unlearnkit.core.statistics import mean_interval
+from data_builders.task import ROLES
+from unlearnkit.images.train import Recipe, fit
 
 # --- an interval over one seed -----------------------------------------------------------------------------------------
 

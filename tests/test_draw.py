@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from data_builders import RawImages
 from data_builders.backdoor import stamped
-from data_builders.compose import compose
-from data_builders.draw import HARD_SHARE, WHOLE, Targets, draw
-from data_builders.kinds import kinds
-from data_builders.natural import neighbours
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue, UnknownName
+from data_builders.build_task import compose
+from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
+from data_builders.perturbations import kinds
+from data_builders.natural_neighbours import neighbours
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue, UnknownName
 
 POOL, TEST, CLASSES = 160, 40, 4
 NATURAL = [name for name, entry in kinds.items() if entry.info["natural"]]

@@ -3,10 +3,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from data_builders import duplicates, load
-from data_builders.duplicates import near_duplicates, recall
-from unlearnkit.errors import BadValue
-from unlearnkit.paths import data
+from data_builders import near_duplicates as duplicates, load
+from data_builders.near_duplicates import near_duplicates, recall
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.paths import data
 
 
 def photographs(n, seed=0, channels=3, shape=(32, 32)):

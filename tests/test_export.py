@@ -21,10 +21,10 @@ from PIL import Image
 
 from data_builders import RawImages
 from data_builders import export as module
-from data_builders.compose import compose
+from data_builders.build_task import compose
 from data_builders.export import export, load_export
-from unlearnkit.errors import BadValue
-from unlearnkit.task import ROLES, SimilarityTask
+from unlearnkit.core.errors import BadValue
+from data_builders.task import ROLES, SimilarityTask
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@ import copy
 import pytest
 import torch
 
-from unlearnkit.compute import threads
-from unlearnkit.contracts import same
-from unlearnkit.errors import BadValue
-from unlearnkit.heads import Ensemble, head, outputs
-from unlearnkit.inference import BATCH, predict
-from unlearnkit.models import build
+from unlearnkit.core.compute import threads
+from unlearnkit.methods.contracts import same
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.heads import Ensemble, head, outputs
+from unlearnkit.images.predict import BATCH, predict
+from unlearnkit.images.models import build
 
 SHAPE = (3, 28, 28)
 

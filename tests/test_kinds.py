@@ -10,13 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from data_builders import to_bytes
-from data_builders.compose import compose
-from data_builders.degree import parse, search
-from data_builders.kinds import kinds
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.similarity import MEASURES, psnr, ssim
-from unlearnkit.task import unit
+from data_builders.build_task import compose
+from data_builders.similarity_level import parse, search
+from data_builders.perturbations import kinds
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue, UnknownName
+from data_builders.similarity import MEASURES, psnr, ssim
+from data_builders.task import unit
 
 MADE = [name for name, entry in kinds.items() if not entry.info["natural"]]
 EXACT = {"exact_duplicate"}  # has no strength, and its copies do not differ

@@ -12,12 +12,12 @@ from torch.nn.functional import cosine_similarity
 
 import mutants
 from language import _shared_cache, asked_of_texts, by_heart, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.compute import measured
-from unlearnkit.contracts import same
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.language.models import build
-from unlearnkit.language.objectives import fitting, frozen, kept, kl_to, log_ratio, paired
-from unlearnkit.language.tokens import Tokens
+from unlearnkit.core.compute import measured
+from unlearnkit.methods.contracts import same
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.texts.models import build
+from unlearnkit.methods.text_losses import fitting, frozen, kept, kl_to, log_ratio, paired
+from unlearnkit.texts.tokens import Tokens
 from unlearnkit.methods import methods
 from unlearnkit.methods.dpo import dpo_loss, unknowing
 from unlearnkit.methods.ga_mismatch import mismatched

@@ -8,18 +8,19 @@ import torch
 import torch.nn.functional as F
 
 from language import CELL, RECIPE, _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit import references, study
-from unlearnkit.cell import Cell, cells
-from unlearnkit.domain import domain
-from unlearnkit.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.gradients import per_sample, squared
-from unlearnkit.language import domain as texts
-from unlearnkit.language.cell import TextCell, text_cells
-from unlearnkit.language.evidence import TOLD, scored, summed
-from unlearnkit.language.models import build
+from unlearnkit import study
+from unlearnkit.study import reference_models as references
+from unlearnkit.images.config import Cell, cells
+from unlearnkit.study.domains import domain
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.per_sample_gradients import per_sample, squared
+from unlearnkit.texts import domain as texts
+from unlearnkit.texts.config import TextCell, text_cells
+from unlearnkit.texts.outputs import TOLD, scored, summed
+from unlearnkit.texts.models import build
 from unlearnkit.methods import applies, methods
 from unlearnkit.metrics import metrics
-from unlearnkit.task import TRAINED_ON
+from data_builders.task import TRAINED_ON
 
 TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from data_builders.texts import load
 from data_builders.texts.fictional import make
 from language import nano
-from unlearnkit.either import joined, rows
-from unlearnkit.errors import BadValue
-from unlearnkit.language.models import LanguageModel, build
-from unlearnkit.language.task import Texts
-from unlearnkit.language.tokenizer import trained
-from unlearnkit.language.tokens import Tokens, padding
+from unlearnkit.images.either import joined, rows
+from unlearnkit.core.errors import BadValue
+from unlearnkit.texts.models import LanguageModel, build
+from data_builders.texts.task import Texts
+from unlearnkit.texts.tokenizer import trained
+from unlearnkit.texts.tokens import Tokens, padding
 
 SOME = Tokens.of([[5, 6], [7], [8, 9, 10]], [[11, 0], [12, 13, 14, 0], [0]])
 

@@ -10,15 +10,15 @@ from data_builders.texts.reframe import reframed
 from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
 from test_wrappers import asks
 from unlearnkit import study
-from unlearnkit.cell import cells
-from unlearnkit.contracts import CONTRACTS
-from unlearnkit.either import joined
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.language import domain as texts
-from unlearnkit.language.similarity import char_cosine, char_vectors, lcs, words
+from unlearnkit.images.config import cells
+from unlearnkit.methods.contracts import CONTRACTS
+from unlearnkit.images.either import joined
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.texts import domain as texts
+from data_builders.texts.similarity import char_cosine, char_vectors, lcs, words
 from unlearnkit.methods import methods
-from unlearnkit.neighbours import find
-from unlearnkit.registry import Entry
+from unlearnkit.wrappers.neighbours import find
+from unlearnkit.core.registry import Entry
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.diversify import reworded
 

@@ -4,16 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from unlearnkit import layers, study
-from unlearnkit.cell import cells
-from unlearnkit.compute import threads
-from unlearnkit.depth import by_depth, depth
-from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.heads import Ensemble, outputs
-from unlearnkit.inference import BATCH, predict
-from unlearnkit.layers import features, flat, names, stages
-from unlearnkit.models import Classifier, build
-from unlearnkit.observed import by_layer
+from unlearnkit import study
+from unlearnkit.images import layers
+from unlearnkit.images.config import cells
+from unlearnkit.core.compute import threads
+from unlearnkit.analysis.layerwise import by_depth, depth
+from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.images.heads import Ensemble, outputs
+from unlearnkit.images.predict import BATCH, predict
+from unlearnkit.images.layers import features, flat, names, stages
+from unlearnkit.images.models import Classifier, build
+from unlearnkit.study.model_outputs import by_layer
 
 SHAPE = (3, 32, 32)
 

@@ -11,15 +11,15 @@ from torch import nn
 import mutants
 from conftest import RECIPE
 from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.cell import Cell
-from unlearnkit.compute import measured
-from unlearnkit.contracts import CONTRACTS, check, input_is_untouched, output_keeps_its_shape, same
-from unlearnkit.divergence import kl
-from unlearnkit.either import last_blocks
-from unlearnkit.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.gradients import per_sample, squared
-from unlearnkit.heads import Ensemble, head, outputs
-from unlearnkit.language.cell import TextCell
+from unlearnkit.images.config import Cell
+from unlearnkit.core.compute import measured
+from unlearnkit.methods.contracts import CONTRACTS, check, input_is_untouched, output_keeps_its_shape, same
+from unlearnkit.core.divergence import kl
+from unlearnkit.images.either import last_blocks
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.per_sample_gradients import per_sample, squared
+from unlearnkit.images.heads import Ensemble, head, outputs
+from unlearnkit.texts.config import TextCell
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods import bad_teacher as bad_teacher_module
 from unlearnkit.methods import random_label as random_label_module
@@ -30,11 +30,11 @@ from unlearnkit.methods.random_label import draw_labels, relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
 from unlearnkit.methods.scrub import scrub, scrub_losses
 from unlearnkit.methods.unsir import error_maximising
-from unlearnkit.models import Classifier, build, fresh
-from unlearnkit.registry import Entry
-from unlearnkit.task import Request, Samples
-from unlearnkit.train import fit, minimise
-from unlearnkit.unlearned import unlearn
+from unlearnkit.images.models import Classifier, build, fresh
+from unlearnkit.core.registry import Entry
+from data_builders.task import Request, Samples
+from unlearnkit.images.train import fit, minimise
+from unlearnkit.study.unlearned_models import unlearn
 
 IMAGES, TEXTS = (sorted(n for n in methods if d in methods[n].info["domains"]) for d in ("image", "text"))
 SERVED = [*((name, "image") for name in IMAGES), *((name, "text") for name in TEXTS)]
@@ -133,8 +133,8 @@ def test_retrain_inherits_nothing(models, request_):
 
 
 def test_the_references_inherit_nothing_from_the_original(raw, task):
-    from unlearnkit.models import build
-    from unlearnkit.train import fit
+    from unlearnkit.images.models import build
+    from unlearnkit.images.train import fit
 
     a, b = (build("small_cnn", (1, 8, 8), 10, seed=s) for s in (1, 2))
     original = fit(a, task.training_set("original"), RECIPE, seed=1)

@@ -12,15 +12,15 @@ import metric_functions as contracts
 import mutants_metrics as mutants
 from language import small_pool, text_evidences  # noqa: F401 (fixtures)
 from metric_functions import population
-from unlearnkit.contracts_metrics import CONTRACTS, check, evidence
-from unlearnkit.divergence import js, kl
-from unlearnkit.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.evidence import Evidence, take
+from unlearnkit.metrics.contracts import CONTRACTS, check, evidence
+from unlearnkit.core.divergence import js, kl
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.outputs import Evidence, take
 from unlearnkit.metrics import cheap, metrics, score
 from unlearnkit.metrics.attacks import best_threshold, confidence_attack, entropy_attack, loss_attack
 from unlearnkit.metrics.divergence import zero_retrain_forgetting
 from unlearnkit.metrics.ensembles import histogram_kl
-from unlearnkit.task import ROLES, unit
+from data_builders.task import ROLES, unit
 
 # --- contracts ---
 
@@ -113,7 +113,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(evidences):
     assert score(bare, evidences).metric.unique().tolist() == cheap() and "DA" not in cheap()
     with pytest.raises(NotApplicable, match="'ROUGE-L' has no meaning for images"):
         metrics["ROUGE-L"](bare)
-    for name, way in (("DA", "features=True"), ("KLoM", "study.ensemble"), ("relearn", "unlearnkit.relearn")):
+    for name, way in (("DA", "features=True"), ("KLoM", "study.ensemble"), ("relearn", "unlearnkit.metrics.relearn_time")):
         with pytest.raises(BadValue, match=f"'{name}'.*{way}"):
             score(bare, evidences, [name])
     with pytest.raises(BadValue, match="'CKA' needs features"):
@@ -243,9 +243,9 @@ def test_too_few_targets_give_no_loss_attack():
 def test_retrain_knows_targets_no_better_than_test_without_copies(raw):
     """Retrain's forget accuracy lies within noise of its test accuracy on an i.i.d. split."""
     from conftest import RECIPE
-    from data_builders.compose import compose
-    from unlearnkit.models import build
-    from unlearnkit.train import fit
+    from data_builders.build_task import compose
+    from unlearnkit.images.models import build
+    from unlearnkit.images.train import fit
 
     task = compose(raw, n_targets=150, copies=0, train_size=700, seed=2)
     model = fit(build("small_cnn", (1, 8, 8), 10, 0), task.training_set("retrain"), RECIPE, seed=0)

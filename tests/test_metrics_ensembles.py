@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit.contracts import same
-from unlearnkit.contracts_metrics import evidence
-from unlearnkit.errors import BadValue
+from unlearnkit.methods.contracts import same
+from unlearnkit.metrics.contracts import evidence
+from unlearnkit.core.errors import BadValue
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.ensembles import histogram_kl, lira, lira_accuracy, tpr_at
-from unlearnkit.relearn import forget_loss, relearn_steps
+from unlearnkit.metrics.relearn_time import forget_loss, relearn_steps
 
 SEEDS = st.integers(0, 2**31)
 

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit import study, tables
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.language import domain as texts
-from unlearnkit.language import said as said_module
-from unlearnkit.language.evidence import TextEvidence
-from unlearnkit.language.generate import generate
+from unlearnkit import study
+from unlearnkit.analysis import tables
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.texts import domain as texts
+from unlearnkit.study import generation as said_module
+from unlearnkit.texts.outputs import TextEvidence
+from unlearnkit.texts.generate import generate
 from unlearnkit.metrics import cheap, judging, metrics
 from unlearnkit.metrics.answers import holds
 from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio, min_k
-from unlearnkit.task import ROLES
+from data_builders.task import ROLES
 
 
 def answers(*p: list[float], roles=None, hit=None, restated=None, wrong=None, **more) -> TextEvidence:

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from conftest import RECIPE
-from unlearnkit.alignment import alignment, directions
-from unlearnkit.compute import measured
-from unlearnkit.errors import BadValue, NonFiniteLoss
-from unlearnkit.evidence import take
+from unlearnkit.core.alignment import alignment, directions
+from unlearnkit.core.compute import measured
+from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.images.outputs import take
 from unlearnkit.methods import methods
 from unlearnkit.methods.muda import distilled, muda
 from unlearnkit.metrics import metrics
-from unlearnkit.task import Samples
+from data_builders.task import Samples
 
 
 @pytest.fixture

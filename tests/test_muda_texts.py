@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.alignment import alignment, alignment_loss, directions
-from unlearnkit.compute import measured
-from unlearnkit.contracts import same
-from unlearnkit.divergence import kl
-from unlearnkit.either import minimise
-from unlearnkit.language.evidence import scored
+from unlearnkit.core.alignment import alignment, alignment_loss, directions
+from unlearnkit.core.compute import measured
+from unlearnkit.methods.contracts import same
+from unlearnkit.core.divergence import kl
+from unlearnkit.images.either import minimise
+from unlearnkit.texts.outputs import scored
 from unlearnkit.methods import methods
 from unlearnkit.methods.muda import TEXT, distilled, features, muda, seen
 

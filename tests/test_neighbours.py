@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit import neighbours
-from unlearnkit.cell import cells
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
-from unlearnkit.inference import predict
-from unlearnkit.neighbours import Found, Placed, Way, find, nearest, parse, parted
-from unlearnkit.solutions import judged, recovered
-from unlearnkit.task import Request, Samples
+from unlearnkit.wrappers import neighbours
+from unlearnkit.images.config import cells
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.images.predict import predict
+from unlearnkit.wrappers.neighbours import Found, Placed, Way, find, nearest, parse, parted
+from unlearnkit.analysis.mitigations import judged, recovered
+from data_builders.task import Request, Samples
 
 
 def noise(n: int, *labels, classes: int = 3) -> Samples:

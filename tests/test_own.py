@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_builders import RawImages, datasets, find, load
-from data_builders.compose import compose
-from data_builders.own import TEST_SHARE, read
-from unlearnkit.errors import BadValue, UnknownName
+from data_builders.build_task import compose
+from data_builders.user_images import TEST_SHARE, read
+from unlearnkit.core.errors import BadValue, UnknownName
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 8, 6), dtype=np.uint8)

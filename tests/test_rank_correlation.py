@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit.rank_correlation import over_samples, over_seeds, partial_given_two, partial_spearman, spearman
+from unlearnkit.core.rank_correlation import over_samples, over_seeds, partial_given_two, partial_spearman, spearman
 
 few = st.lists(st.integers(0, 6), min_size=6, max_size=20)
 

@@ -7,17 +7,17 @@ import torch
 from torch import nn
 
 from conftest import RECIPE
-from unlearnkit import subsets
-from unlearnkit.compute import measured
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.gradients import per_sample
-from unlearnkit.models import Classifier, fresh
-from unlearnkit.rankers import rankers, ranking
-from unlearnkit.ranking import shadows, trained_anew
-from unlearnkit.ranking.outputs import margins
-from unlearnkit.subsets import Seen, all_but_a_fold, halves
-from unlearnkit.task import Request, joined
-from unlearnkit.train import Recipe
+from unlearnkit.privacy_risk import subset_models as subsets
+from unlearnkit.core.compute import measured
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.images.per_sample_gradients import per_sample
+from unlearnkit.images.models import Classifier, fresh
+from unlearnkit.privacy_risk import rankers, ranking
+from unlearnkit.privacy_risk import shadow_models as shadows, retraining_scores as trained_anew
+from unlearnkit.privacy_risk.output_scores import margins
+from unlearnkit.privacy_risk.subset_models import Seen, all_but_a_fold, halves
+from data_builders.task import Request, joined
+from unlearnkit.images.train import Recipe
 
 K = 8
 
@@ -134,7 +134,7 @@ def test_class_distance_by_hand():
     nn.init.ones_(identity.weight)
     net = Classifier(nn.Sequential(nn.Flatten(), identity), nn.Linear(1, 2)).eval()
     x = torch.tensor([0.0, 0.3, 0.9, 0.5]).view(4, 1, 1, 1)
-    from unlearnkit.task import Samples
+    from data_builders.task import Samples
 
     forget, retain = Samples(x[:2], torch.tensor([0, 1])), Samples(x[2:], torch.tensor([0, 1]))
     value = ranked("class_distance", net, Request(forget, retain, 2))
@@ -249,7 +249,7 @@ def test_presentations_are_those_of_the_samples(mixed):
     correct = trained_anew.presentations(net, still, "cpu")
     assert correct.shape == (3, 20) and (correct == correct[0]).all()
     pool, place = subsets.pooled(still)
-    from unlearnkit.compute import derive
+    from unlearnkit.core.compute import derive
 
     start = fresh(net, derive(0, "presentations", pool.digest()))
     right = start(mixed.forget.x).argmax(1) == mixed.forget.y

@@ -7,12 +7,13 @@ import torch
 from sklearn.svm import SVC
 from torch import nn
 
-from unlearnkit import figures, unlearned
-from unlearnkit.cell import cells
-from unlearnkit.errors import BadValue
-from unlearnkit.heads import Ensemble
-from unlearnkit.models import build, fresh
-from unlearnkit.reconstruction import (
+from unlearnkit import figures
+from unlearnkit.study import unlearned_models as unlearned
+from unlearnkit.images.config import cells
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.heads import Ensemble
+from unlearnkit.images.models import build, fresh
+from unlearnkit.analysis.reconstruction import (
     Search,
     images_of_difference,
     inputs_of_difference,
@@ -24,11 +25,11 @@ from unlearnkit.reconstruction import (
     stationary,
     summary,
 )
-from unlearnkit.reconstruction.layers import gradient_sum, gram, logits, smooth_relu, stacked
-from unlearnkit.reconstruction.model import homogeneous
-from unlearnkit.reconstruction.stationary import coefficients, margins
-from unlearnkit.task import Samples
-from unlearnkit.train import Recipe, fit, minimise
+from unlearnkit.analysis.reconstruction.layers import gradient_sum, gram, logits, smooth_relu, stacked
+from unlearnkit.analysis.reconstruction.model import homogeneous
+from unlearnkit.analysis.reconstruction.stationary import coefficients, margins
+from data_builders.task import Samples
+from unlearnkit.images.train import Recipe, fit, minimise
 
 RECIPE = {"epochs": 600, "batch_size": 12, "lr": 0.5, "weight_decay": 1e-3}
 QUICK = Search(steps=150)

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import published
-from unlearnkit import records, results
-from unlearnkit.errors import BadValue
+from unlearnkit import results
+from unlearnkit.results import records
+from unlearnkit.core.errors import BadValue
 
 
 def test_a_record_comes_back_as_it_was_and_names_its_runs(tmp_path):

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.registry import Registry, check_type, plugin_names
+from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.core.registry import Registry, check_type, plugin_names
 
 PLUGIN = '''
 from unlearnkit.methods import method
-from unlearnkit.train import minimise
+from unlearnkit.images.train import minimise
 
 @method("halve_loss", source="mine")
 def halve_loss(model, task, *, seed, device="auto", lr: float = 0.1):

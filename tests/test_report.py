@@ -11,8 +11,8 @@ import pytest
 import published
 from unlearnkit import report, results
 from unlearnkit.cli import main
-from unlearnkit.contracts import CONTRACTS
-from unlearnkit.errors import BadValue
+from unlearnkit.methods.contracts import CONTRACTS
+from unlearnkit.core.errors import BadValue
 from unlearnkit.methods import methods
 from unlearnkit.metrics import metrics
 from unlearnkit.report import cards, claims, leaderboard, show, sources, text
@@ -257,7 +257,7 @@ def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
 
 
 def test_published_figures_beside_ours_are_a_page_of_the_report(home):
-    from unlearnkit import published as figures
+    from unlearnkit.analysis import literature as figures
 
     scores = published.scores(["tenth"], [0]).assign(protocol="tenth")
     results.publish("T10-published", figures.beside(scores), to="results/paper-cut", notebook="00_small", parameters={},

@@ -3,9 +3,11 @@ import json
 import pytest
 
 import published
-from unlearnkit import paths, records, reproduce
+from unlearnkit.core import paths
+from unlearnkit.results import records
+from unlearnkit.runner import reproduce
 from unlearnkit.cli import main
-from unlearnkit.errors import UnlearnkitError
+from unlearnkit.core.errors import UnlearnkitError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from unlearnkit import results
-from unlearnkit.errors import StoreError
+from unlearnkit.core.errors import StoreError
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from torch import nn
 
 from conftest import RECIPE
 from unlearnkit import study
-from unlearnkit.cell import cells
-from unlearnkit.compute import measured
-from unlearnkit.contracts import same
-from unlearnkit.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.config import cells
+from unlearnkit.core.compute import measured
+from unlearnkit.methods.contracts import same
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.methods import methods
-from unlearnkit.rankers import rankers
-from unlearnkit.registry import Entry
-from unlearnkit.task import Samples
-from unlearnkit.turns import Turn, steps
+from unlearnkit.privacy_risk import rankers
+from unlearnkit.core.registry import Entry
+from data_builders.task import Samples
+from unlearnkit.wrappers.partial_passes import Turn, steps
 from unlearnkit.wrappers.rsu import Order, partition, rsu
 
 ORDERS = Order.__args__
@@ -317,6 +317,6 @@ def test_a_stored_run_depends_on_the_code_of_what_its_options_name(monkeypatch):
     (cell,) = cells(seeds=1, **small)
     options = {"by": "entropy", "refine": "finetune, base, cf_k", "batch_size": 2}
     made = study.unlearn(cell, "rsu(random_label)", options, tuned=False)
-    named = {"unlearnkit.ranking.outputs", "unlearnkit.methods.cf_k", "unlearnkit.methods.random_label"}
+    named = {"unlearnkit.privacy_risk.output_scores", "unlearnkit.methods.cf_k", "unlearnkit.methods.random_label"}
     assert named <= set(made.artefact.manifest["sources"])
     assert made.artefact.info["steps"] > 0

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from language import _shared_cache, asked_of_texts, by_heart, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.compute import measured
-from unlearnkit.contracts import same
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.language import domain as texts
+from unlearnkit.core.compute import measured
+from unlearnkit.methods.contracts import same
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.texts import domain as texts
 from unlearnkit.methods import applies, methods
-from unlearnkit.rankers import rankers, ranking
-from unlearnkit.ranking.shadows import ensemble
+from unlearnkit.privacy_risk import rankers, ranking
+from unlearnkit.privacy_risk.shadow_models import ensemble
 from unlearnkit.wrappers.rsu import rsu
 
 BASES = ["dpo", "gradient_ascent", "npo", "random_label"]

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import figures, per_stratum, sequences
-from unlearnkit.cell import cells
-from unlearnkit.errors import BadValue, UnknownName
+from unlearnkit import figures
+from unlearnkit.analysis import risk_strata as per_stratum, forgetting_order as sequences
+from unlearnkit.images.config import cells
+from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.methods import methods
-from unlearnkit.subsets import Seen
-from unlearnkit.summary import mean_interval
+from unlearnkit.privacy_risk.subset_models import Seen
+from unlearnkit.core.statistics import mean_interval
 
 SMALL = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 6, "lr": 0.1}}
 FAST = {"epochs": 2, "batch_size": 3}

@@ -7,15 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit import figures, references, study, unlearned
-from unlearnkit.cell import cells
-from unlearnkit.domain import DOMAINS, IMAGE
-from unlearnkit.errors import BadValue, NonFiniteLoss
+from unlearnkit import figures, study
+from unlearnkit.study import reference_models as references, unlearned_models as unlearned
+from unlearnkit.images.config import cells
+from unlearnkit.study.domains import DOMAINS, IMAGE
+from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.methods import methods
 from unlearnkit.metrics.ensembles import histogram_kl, lira_accuracy
-from unlearnkit.shadows import attacks, margins, members, t2_attacks
-from unlearnkit.train import minimise
-from unlearnkit.worlds import GROUPS, WORLDS, alive, assigned, compare
+from unlearnkit.analysis.distributions import attacks, margins, members, t2_attacks
+from unlearnkit.images.train import minimise
+from unlearnkit.analysis.reference_assignment import GROUPS, WORLDS, alive, assigned, compare
 
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 4, "batch_size": 32, "lr": 0.1}}
 SEEDS = st.integers(0, 2**31)

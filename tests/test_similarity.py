@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
-from unlearnkit.similarity import pixel_cosine, ssim
+from data_builders.similarity import pixel_cosine, ssim
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnkit import store as store_module
-from unlearnkit.errors import StoreError
-from unlearnkit.store import Spec, Store
+from unlearnkit.core import store as store_module
+from unlearnkit.core.errors import StoreError
+from unlearnkit.core.store import Spec, Store
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_values_that_are_no_json_are_refused():
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from unlearnkit.store import Spec, Store
+from unlearnkit.core.store import Spec, Store
 def make(folder):
     (folder / "x").write_text("half")
     print("started", flush=True)

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from test_metrics_features import random, rotation
-from unlearnkit import figures, protocols, spectra, study, tables, trajectory
-from unlearnkit.cell import cells
-from unlearnkit.contracts_metrics import evidence
-from unlearnkit.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.evidence import take
+from unlearnkit import figures, study
+from unlearnkit.analysis import feature_spectra as spectra, tables, trajectories as trajectory
+from unlearnkit.study import protocols
+from unlearnkit.images.config import cells
+from unlearnkit.metrics.contracts import evidence
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.outputs import take
 from unlearnkit.metrics.features import dimensional_alignment
 
 SMALL = {"train_size": 120, "recipe": {"epochs": 6, "lr": 0.1}}

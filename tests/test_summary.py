@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from unlearnkit.errors import BadValue
+from unlearnkit.core.errors import BadValue
 from unlearnkit.figures import f3
-from unlearnkit.summary import CELL, mean_interval, ratio_interval, rho, shown, summarise
-from unlearnkit.tables import t2_protocols
+from unlearnkit.core.statistics import CELL, mean_interval, ratio_interval, rho, shown, summarise
+from unlearnkit.analysis.tables import t2_protocols
 
 
 def scores(values, metric="phi", seeds=4):

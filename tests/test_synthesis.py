@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearnkit import figures, synthesis
-from unlearnkit.errors import BadValue
-from unlearnkit.summary import CELL
+from unlearnkit import figures
+from unlearnkit.analysis import method_ranking as synthesis
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import CELL
 
 HERE = dict(zip(CELL, ["digits", 640, "canary", 25, "block_mask", 0.3, "", "small_cnn"]))
 

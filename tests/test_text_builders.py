@@ -10,17 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from data_builders.texts import RawTexts, fictional, find, grammar, hub, own, paraphraser, text_datasets, tofu
+from data_builders.texts import (
+    RawTexts,
+    fictional,
+    find,
+    grammar,
+    hub,
+    user_texts as own,
+    paraphraser,
+    text_datasets,
+    tofu,
+)
 from data_builders.texts import load as load_raw
-from data_builders.texts.compose import compose
+from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
 from data_builders.texts.grammar import ANSWER, QUESTION, expand, near
-from data_builders.texts.kinds import KINDS
-from data_builders.texts.listed import Listed, distinct
+from data_builders.texts.fictional_questions import KINDS
+from data_builders.texts.given_paraphrases import Listed, distinct
 from data_builders.texts.sides import arranged
-from unlearnkit.errors import BadValue, UnknownName, UnlearnkitError
-from unlearnkit.language.similarity import words
-from unlearnkit.language.task import Texts
+from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
+from data_builders.texts.similarity import words
+from data_builders.texts.task import Texts
 
 SIDES = ("question", "answer", "both", "mixed")
 

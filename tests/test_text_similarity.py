@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_builders.texts import judged
-from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.language.similarity import (
+from data_builders.texts import human_judgements as judged
+from unlearnkit.core.errors import BadValue, UnlearnkitError
+from data_builders.texts.similarity import (
     AT_ONCE,
     MEASURES,
     SIDES,
@@ -112,7 +112,7 @@ def test_batches_do_not_matter(measure, monkeypatch):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["red", "green", "blue", "grey"], 5)) for _ in range(40)]
     whole = measure(texts, texts[::-1])
-    monkeypatch.setattr("unlearnkit.language.similarity.AT_ONCE", 7)
+    monkeypatch.setattr("data_builders.texts.similarity.AT_ONCE", 7)
     assert AT_ONCE > 40 and np.allclose(measure(texts, texts[::-1]), whole, atol=1e-6)
 
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from data_builders.texts.compose import compose
+from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
-from unlearnkit.errors import BadValue, UnknownName
-from unlearnkit.language import tables, tasks
-from unlearnkit.language.task import Texts, TextTask, joined, load
-from unlearnkit.task import ROLES, TRAINED_ON
+from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.analysis import text_tables as tables
+from unlearnkit.texts import tasks
+from data_builders.texts.task import Texts, TextTask, joined, load
+from data_builders.task import ROLES, TRAINED_ON
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def test_damage_is_named(task, tmp_path):
 
 @pytest.fixture
 def small(raw, monkeypatch):
-    monkeypatch.setattr("unlearnkit.language.tasks._pool", lambda *_: raw)
+    monkeypatch.setattr("unlearnkit.texts.tasks._pool", lambda *_: raw)
     return {"n_targets": 3, "copies": 2, "train_size": 60, "test_size": 10}
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from conftest import RECIPE
-from unlearnkit.compute import measured, resolve_device, threads, uncounted
-from unlearnkit.contracts import same
-from unlearnkit.errors import BadValue, NonFiniteLoss
-from unlearnkit.models import build
-from unlearnkit.stack import fit_many
-from unlearnkit.task import Request, Samples
-from unlearnkit.train import Recipe, fit, flip_shift, lone_values, minimise, watched
+from unlearnkit.core.compute import measured, resolve_device, threads, uncounted
+from unlearnkit.methods.contracts import same
+from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.images.models import build
+from unlearnkit.images.train_many import fit_many
+from data_builders.task import Request, Samples
+from unlearnkit.images.train import Recipe, fit, flip_shift, lone_values, minimise, watched
 
 
 def test_same_seed_same_model_and_the_input_is_left_alone(task, models):

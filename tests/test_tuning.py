@@ -8,15 +8,22 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import grid, objective, paths, references, results, search_space, study, tables, tasks, tuned, tuning
-from unlearnkit.cell import Cell
+from unlearnkit import results, study
+from unlearnkit.analysis import tables
+from unlearnkit.core import paths
+from unlearnkit.images import tasks
+from unlearnkit.methods import tuned_options as tuned
+from unlearnkit.runner import grid
+from unlearnkit.study import reference_models as references
+from unlearnkit.tuning import objective, search_space, search as tuning
+from unlearnkit.images.config import Cell
 from unlearnkit.cli import main
-from unlearnkit.errors import BadValue, NonFiniteLoss, UnknownName
-from unlearnkit.evidence import take
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.images.outputs import take
 from unlearnkit.methods import Search, method, methods
 from unlearnkit.metrics.attacks import confidence_attack
-from unlearnkit.task import ROLES
-from unlearnkit.train import Recipe
+from data_builders.task import ROLES
+from unlearnkit.images.train import Recipe
 
 SMALL = {"train_size": 100, "recipe": {"epochs": 2, "batch_size": 32, "lr": 0.1}}
 NAME = "gradient_ascent"

@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit import objective, paths, references, search_space, study, tuned, tuning
-from unlearnkit.errors import NonFiniteLoss, NotApplicable, UnknownName
-from unlearnkit.language import objective as text_objective
+from unlearnkit import study
+from unlearnkit.core import paths
+from unlearnkit.methods import tuned_options as tuned
+from unlearnkit.study import reference_models as references
+from unlearnkit.tuning import objective, search_space, search as tuning
+from unlearnkit.core.errors import NonFiniteLoss, NotApplicable, UnknownName
+from unlearnkit.tuning import text_objective
 from unlearnkit.methods import methods
 from unlearnkit.metrics.attacks import confidence_attack
 

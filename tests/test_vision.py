@@ -12,10 +12,10 @@ import pytest
 import torch
 import torchvision.datasets
 
-from data_builders import RawImages, find, load, vision
-from data_builders.vision import SUPERCLASS
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue
+from data_builders import RawImages, find, load, torchvision_sets as vision
+from data_builders.torchvision_sets import SUPERCLASS
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
 
 FOLDERS = {
     "mnist": ("MNIST", "MNIST/raw"),

@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 
 import mutants
 from conftest import RECIPE
-from data_builders.compose import compose
-from unlearnkit import figures, solutions, study
-from unlearnkit.alignment import alignment, moment, principal
-from unlearnkit.cell import cells
-from unlearnkit.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
-from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
-from unlearnkit.inference import predict
+from data_builders.build_task import compose
+from unlearnkit import figures, study
+from unlearnkit.analysis import mitigations as solutions
+from unlearnkit.core.alignment import alignment, moment, principal
+from unlearnkit.images.config import cells
+from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
+from unlearnkit.images.predict import predict
 from unlearnkit.methods import methods
-from unlearnkit.neighbours import Found, Placed, find
-from unlearnkit.registry import Entry, Wrapped
-from unlearnkit.task import Samples, joined
-from unlearnkit.tasks import load_task
+from unlearnkit.wrappers.neighbours import Found, Placed, find
+from unlearnkit.core.registry import Entry, Wrapped
+from data_builders.task import Samples, joined
+from unlearnkit.images.tasks import load_task
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
 from unlearnkit.wrappers.weigh import drawn
@@ -388,7 +389,7 @@ def test_the_front_is_what_nothing_dominates(points):
 
 def test_a_wrapped_method_runs_with_the_bases_tuned_values(tmp_path, monkeypatch):
     (cell,) = cells(seeds=1, **SMALL)
-    monkeypatch.setattr("unlearnkit.tuned.values", lambda *a: {"epochs": 1})
+    monkeypatch.setattr("unlearnkit.methods.tuned_options.values", lambda *a: {"epochs": 1})
     made = study.unlearn(cell, "expand(finetune)")
     assert made.artefact.manifest["params"]["options"]["epochs"] == 1
     assert made.key != study.unlearn(cell, "finetune").key

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearnkit import listing
-from unlearnkit.errors import BadValue, UnlearnkitError
+from unlearnkit.core.errors import BadValue, UnlearnkitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="as of unlearnkit.cell.Cell: copies 25",
+        help="as of unlearnkit.images.config.Cell: copies 25",
     )
     export.add_argument(
         "--features", default="", metavar="BY", help="also measure pairs by `original` or a torchvision model"
@@ -139,14 +139,14 @@ def _positive(text: str) -> int:
 
 
 def _study(given) -> int:
-    from unlearnkit import batch, grid
+    from unlearnkit.runner import batch, grid
 
     outcomes = batch.run(grid.load(given.profile, given.only), workers=given.workers, scheduler=given.scheduler)
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
 def _cut(given) -> int:
-    from unlearnkit import cut
+    from unlearnkit.runner import time_boxed as cut
 
     how = {name: getattr(given, name) for name in ("minutes", "device", "workers", "to")}
     plan = cut.TOY if given.toy else cut.PLAN
@@ -157,7 +157,7 @@ def _cut(given) -> int:
 
 
 def _tune(given) -> int:
-    from unlearnkit import search_space, tuning
+    from unlearnkit.tuning import search_space, search as tuning
 
     names = search_space.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
     chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
@@ -173,9 +173,9 @@ def _list(given) -> int:
 
 def _export(given) -> int:
     from data_builders.export import export
-    from unlearnkit.cell import cells
-    from unlearnkit.references import measured_pairs
-    from unlearnkit.tasks import load_task
+    from unlearnkit.images.config import cells
+    from unlearnkit.study.reference_models import measured_pairs
+    from unlearnkit.images.tasks import load_task
 
     values = {"seed": 0} | {name: _value(text) for name, text in given.p}
     (cell, *more) = cells(seeds=[values.pop("seed")], **values)
@@ -195,7 +195,8 @@ def _value(text: str) -> object:
 
 
 def _verify(given) -> int:
-    from unlearnkit import results, tuned
+    from unlearnkit import results
+    from unlearnkit.methods import tuned_options as tuned
 
     found = results.verify() + tuned.states()
     for name, state, detail in found:
@@ -218,7 +219,8 @@ def _report(given) -> int:
 
 
 def _reproduce(given) -> int:
-    from unlearnkit import reproduce, results
+    from unlearnkit import results
+    from unlearnkit.runner import reproduce
 
     (folder,) = results.folders(given.profile).values()
     parts = [pair.partition("=") for pair in given.where]
@@ -234,7 +236,9 @@ def _reproduce(given) -> int:
 
 
 def _readme(given) -> int:
-    from unlearnkit import paths, readme, results
+    from unlearnkit import results
+    from unlearnkit.core import paths
+    from unlearnkit.results import readme
 
     file = paths.root() / "README.md"
     text = file.read_text()

@@ -25,7 +25,7 @@ def _serves(row: dict) -> str:
 
 
 def _show_tuned(as_json: bool) -> None:
-    from unlearnkit import tuned
+    from unlearnkit.methods import tuned_options as tuned
 
     rows = tuned.listing()
     if as_json:
@@ -46,11 +46,11 @@ def _registered(what: str) -> list[dict]:
     elif what == "metrics":
         from unlearnkit.metrics import metrics as registry
     elif what == "rankers":
-        from unlearnkit.rankers import rankers as registry
+        from unlearnkit.privacy_risk import rankers as registry
     elif what == "models":
         return _models()
     elif what == "kinds":
-        from data_builders.kinds import kinds as registry
+        from data_builders.perturbations import kinds as registry
     else:
         from data_builders import datasets as registry
     return _described(registry)
@@ -58,8 +58,8 @@ def _registered(what: str) -> list[dict]:
 
 def _models() -> list[dict]:
     """Classifiers of images, then language models."""
-    from unlearnkit.language.models import language_models
-    from unlearnkit.models import models
+    from unlearnkit.texts.models import language_models
+    from unlearnkit.images.models import models
 
     found = {"image": models, "text": language_models}
     return [row | {"domains": [domain]} for domain, registry in found.items() for row in _described(registry)]
@@ -80,7 +80,7 @@ def _option(row: dict) -> dict:
 
 
 def _notebooks() -> list[dict]:
-    from unlearnkit import notebook
+    from unlearnkit.runner import notebook
 
     return [
         {

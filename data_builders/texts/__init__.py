@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from unlearnkit.errors import BadValue
-from unlearnkit.language.similarity import words
-from unlearnkit.language.task import Texts
-from unlearnkit.registry import Registry
+from unlearnkit.core.errors import BadValue
+from data_builders.texts.similarity import words
+from data_builders.texts.task import Texts
+from unlearnkit.core.registry import Registry
 
 text_datasets = Registry("text dataset", "data_builders.texts")
 
@@ -115,7 +115,7 @@ def find(name: str) -> TextSource:
 
     Raises UnknownName with the nearest name, BadValue if there is no such file.
     """
-    from data_builders.texts import own  # it registers nothing, and needs this module
+    from data_builders.texts import user_texts as own  # it registers nothing, and needs this module
 
     if name not in text_datasets and own.is_path(name):
         path = own.resolve(name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 
-from unlearnkit.language.similarity import lcs
+from data_builders.texts.similarity import lcs
 
 NAMES = {"{n}": "{e}", "{o}": "{u}", "{s}": "{h}"}  # a name, and the pronoun in its place
 UNCOUNTED = {*NAMES, "{f}", "{a}", "{t}"}  # what every paraphrase has to keep

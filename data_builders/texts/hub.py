@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data_builders.texts import RawTexts, text_dataset
-from data_builders.texts.listed import distinct
-from unlearnkit import paths
-from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.language.similarity import words
-from unlearnkit.language.task import Texts
+from data_builders.texts.given_paraphrases import distinct
+from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue, UnlearnkitError
+from data_builders.texts.similarity import words
+from data_builders.texts.task import Texts
 
 PKU = "PKU-Alignment/PKU-SafeRLHF"
 RESPONSES = ("response_0", "response_1")

@@ -2,7 +2,7 @@
 
 from data_builders.texts import frames
 from data_builders.texts.grammar import lines
-from unlearnkit.language.similarity import words
+from data_builders.texts.similarity import words
 
 
 def reframed(question: str) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from unlearnkit.errors import BadValue, unknown
+from unlearnkit.core.errors import BadValue, unknown
 
 Side = Literal["question", "answer", "both", "mixed"]
 

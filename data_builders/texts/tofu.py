@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_builders.texts import RawTexts, hub, text_dataset
-from data_builders.texts.listed import Listed
-from unlearnkit import paths
-from unlearnkit.errors import BadValue, UnlearnkitError
-from unlearnkit.language.similarity import words
-from unlearnkit.language.task import Texts
+from data_builders.texts.given_paraphrases import Listed
+from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue, UnlearnkitError
+from data_builders.texts.similarity import words
+from data_builders.texts.task import Texts
 
 FULL, TESTS = "tofu_full_paraphrased.jsonl", ("real_authors_perturbed.json", "world_facts_perturbed.json")
 HUB, PARAPHRASED = "locuslab/TOFU", ("forget10_perturbed", "retain_perturbed")

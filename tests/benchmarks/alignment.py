@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from unlearnkit.alignment import alignment, directions
+from unlearnkit.core.alignment import alignment, directions
 
 WANTED = 2.0
 

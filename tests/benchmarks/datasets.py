@@ -10,16 +10,16 @@ import time
 import torch
 
 from data_builders import datasets
-from data_builders.compose import compose
-from unlearnkit.errors import BadValue
-from unlearnkit.similarity import ssim
+from data_builders.build_task import compose
+from unlearnkit.core.errors import BadValue
+from data_builders.similarity import ssim
 
 PEAK = """
 import re
 import torchvision.datasets
 from pathlib import Path
 from unlearnkit import tasks
-from unlearnkit.cell import Cell
+from unlearnkit.images.config import Cell
 
 def status(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 2**10  # MiB

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 
 from data_builders.texts import load
-from data_builders.texts.compose import compose
-from unlearnkit.compute import resolve_device
-from unlearnkit.language.evidence import scored
-from unlearnkit.language.models import build
-from unlearnkit.language.tokenizer import trained
-from unlearnkit.language.tokens import padding
-from unlearnkit.language.train import TextRecipe, fit_lm, fit_many
+from data_builders.texts.build_task import compose
+from unlearnkit.core.compute import resolve_device
+from unlearnkit.texts.outputs import scored
+from unlearnkit.texts.models import build
+from unlearnkit.texts.tokenizer import trained
+from unlearnkit.texts.tokens import padding
+from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
 
 CONTEXT, BATCH, PAIRS = 128, 32, 640
 

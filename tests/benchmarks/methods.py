@@ -21,11 +21,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from data_builders import load
-from data_builders.compose import compose
-from unlearnkit.errors import NotApplicable
+from data_builders.build_task import compose
+from unlearnkit.core.errors import NotApplicable
 from unlearnkit.methods import methods
-from unlearnkit.models import build
-from unlearnkit.train import Recipe, fit
+from unlearnkit.images.models import build
+from unlearnkit.images.train import Recipe, fit
 
 WANTED = 1.2
 

@@ -12,10 +12,10 @@ import torch
 from methods import timed
 
 from data_builders import load
-from data_builders.compose import compose
+from data_builders.build_task import compose
 from unlearnkit.methods import methods
-from unlearnkit.models import build
-from unlearnkit.train import Recipe, fit
+from unlearnkit.images.models import build
+from unlearnkit.images.train import Recipe, fit
 
 WANTED, ROUNDS = 1.3, 5
 

@@ -17,14 +17,14 @@ import torch
 from stacked import plain, timed
 
 from data_builders import datasets
-from unlearnkit.compute import generator, threads
-from unlearnkit.models import build
-from unlearnkit.ranking.shadows import STATISTICS
-from unlearnkit.stack import fit_many
-from unlearnkit.subsets import Seen, halves
-from unlearnkit.task import Samples
-from unlearnkit.train import Recipe
-from unlearnkit.worlds import WORLDS, compare
+from unlearnkit.core.compute import generator, threads
+from unlearnkit.images.models import build
+from unlearnkit.privacy_risk.shadow_models import STATISTICS
+from unlearnkit.images.train_many import fit_many
+from unlearnkit.privacy_risk.subset_models import Seen, halves
+from data_builders.task import Samples
+from unlearnkit.images.train import Recipe
+from unlearnkit.analysis.reference_assignment import WORLDS, compare
 
 K, POOL, SINGLE = 64, 1000, 4
 

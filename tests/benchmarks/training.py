@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlearnkit.compute import resolve_device
-from unlearnkit.inference import predict
-from unlearnkit.models import build
-from unlearnkit.stack import fit_many
-from unlearnkit.task import Samples
-from unlearnkit.train import Recipe, fit
+from unlearnkit.core.compute import resolve_device
+from unlearnkit.images.predict import predict
+from unlearnkit.images.models import build
+from unlearnkit.images.train_many import fit_many
+from data_builders.task import Samples
+from unlearnkit.images.train import Recipe, fit
 
 SHAPE, BATCH = (3, 32, 32), 128
 RECIPE = Recipe(epochs=1, batch_size=BATCH, lr=0.01, augment="flip_shift", precision="bf16")

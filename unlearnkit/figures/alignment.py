@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit.figures.style import finished
-from unlearnkit.summary import mean_interval
+from unlearnkit.core.statistics import mean_interval
 
 FIXED = {"original": "0.45", "retrain": "black", "initial": "tan"}
 SPECTRUM = 20  # eigenvalues that are drawn
@@ -39,7 +39,7 @@ def f7(spectra: pd.DataFrame, table: pd.DataFrame, way: str = "95%") -> tuple[Fi
     """One row of panels per data set and protocol: the eigenvalues of the retain set's and of the targets' second moments
     as shares of their sum, means over seeds; and DA of every row taken by `way`, 95% intervals over seeds.
 
-    spectra: the first table of unlearnkit.spectra.looked_at; table: unlearnkit.spectra.t5_spectra. In the data, part tells
+    spectra: the first table of unlearnkit.analysis.feature_spectra.looked_at; table: unlearnkit.analysis.feature_spectra.t5_spectra. In the data, part tells
     spectra from DA.
     """
     by = ["dataset", "protocol", "method", "group", "place"]
@@ -78,7 +78,7 @@ def f9(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     column of panels per data set and protocol, one line per method; a thin line is a seed, a thick one the mean over
     all seeds.
 
-    steps: of unlearnkit.trajectory.trajectories, with a column protocol. A line begins with the original at step 0.
+    steps: of unlearnkit.analysis.trajectories.trajectories, with a column protocol. A line begins with the original at step 0.
     """
     asked, names = conditions(steps), list(dict.fromkeys(steps.method))
     colour = colours(names)
@@ -119,7 +119,7 @@ def f10(planes: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Features of retained samples (dots, coloured by label) and forgotten ones (crosses) of each model in one plane; a
     block of panels per data set, since planes of different sets have nothing in common.
 
-    planes: of unlearnkit.spectra.planes. In brackets the share of the model's covariance that the plane holds.
+    planes: of unlearnkit.analysis.feature_spectra.planes. In brackets the share of the model's covariance that the plane holds.
     """
     sets = list(dict.fromkeys(planes.dataset))
     panels = [(d, m) for d in sets for m in dict.fromkeys(planes[planes.dataset == d].method)]

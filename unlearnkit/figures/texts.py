@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit.figures.style import finished
-from unlearnkit.language.tables import relations
-from unlearnkit.language.tasks import load_task, resolve
+from unlearnkit.analysis.text_tables import relations
+from unlearnkit.texts.tasks import load_task, resolve
 
 MEASURES = ("rouge_l", "char_cosine", "word_cosine")
 NAMES = {

@@ -1,6 +1,6 @@
 """Unlearning methods: `(model, task, *, seed, device, **options) -> model`, one file each.
 
-A method gets a trained model and an `unlearnkit.task.Request` (forget set, retain set, number of classes, recipe), and
+A method gets a trained model and an `data_builders.task.Request` (forget set, retain set, number of classes, recipe), and
 returns a new model; what it was given stays as it was. It never learns which retain samples are similar to a target.
 
 Each option is `name: Annotated[type, where its default comes from] = default`, with a `Search` beside the source where
@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from unlearnkit.errors import NotApplicable
-from unlearnkit.registry import Entry, Registry, Wrapped
-from unlearnkit.task import Request
+from unlearnkit.core.errors import NotApplicable
+from unlearnkit.core.registry import Entry, Registry, Wrapped
+from data_builders.task import Request
 from unlearnkit.wrappers import wrappers
 
 
@@ -76,7 +76,7 @@ def method(
 
 
 def applies(name: str, targets: str, domain: str = "image") -> bool:
-    """Whether the method has a meaning for targets of this kind (see data_builders.draw), in images or texts."""
+    """Whether the method has a meaning for targets of this kind (see data_builders.select_targets), in images or texts."""
     info = methods[name].info
     return domain in info["domains"] and info["whole_classes"] in (None, targets == "class")
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import minimise
+from unlearnkit.images.either import minimise
 from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method(

@@ -6,13 +6,13 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
-from unlearnkit.divergence import kl
-from unlearnkit.either import joined, minimise, rows
-from unlearnkit.errors import BadValue
+from unlearnkit.core.compute import generator
+from unlearnkit.core.divergence import kl
+from unlearnkit.images.either import joined, minimise, rows
+from unlearnkit.core.errors import BadValue
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from unlearnkit.models import fresh
-from unlearnkit.task import Request, Samples
+from unlearnkit.images.models import fresh
+from data_builders.task import Request, Samples
 
 SOURCE = "Chundawat et al. 2023"
 

@@ -5,11 +5,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.compute import generator
-from unlearnkit.heads import head, with_head
+from unlearnkit.core.compute import generator
+from unlearnkit.images.heads import head, with_head
 from unlearnkit.methods import BATCH, Search, method
-from unlearnkit.task import Request
-from unlearnkit.train import minimise
+from data_builders.task import Request
+from unlearnkit.images.train import minimise
 
 SOURCE = "Chen et al. 2023, official code"
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.methods import BATCH, Search, method
-from unlearnkit.task import Request, Samples
-from unlearnkit.train import minimise
+from data_builders.task import Request, Samples
+from unlearnkit.images.train import minimise
 
 SOURCE = "Chen et al. 2023, official code"
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import last_blocks, minimise
+from unlearnkit.images.either import last_blocks, minimise
 from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method("cf_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})
@@ -21,7 +21,7 @@ def cf_k(
     lr: Annotated[float, Search(1e-3, 0.2, log=True), "Goel et al. 2022"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise the loss on R over the weights of the last k blocks (unlearnkit.heads.blocks); all others stay.
+    """Minimise the loss on R over the weights of the last k blocks (unlearnkit.images.heads.blocks); all others stay.
 
     Raises BadValue for a k that the model does not have.
     """

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import minimise, own_head
+from unlearnkit.images.either import minimise, own_head
 from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method("classifier_only", source="ours: a control that any good metric must flag", domains=BOTH, text={"lr": 1e-3})

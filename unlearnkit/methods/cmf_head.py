@@ -6,11 +6,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.errors import NotApplicable
-from unlearnkit.heads import head, outputs, with_head
+from unlearnkit.core.errors import NotApplicable
+from unlearnkit.images.heads import head, outputs, with_head
 from unlearnkit.methods import method
-from unlearnkit.task import Request
-from unlearnkit.train import at_rest
+from data_builders.task import Request
+from unlearnkit.images.train import at_rest
 
 
 @method(

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
-from unlearnkit.either import minimise
-from unlearnkit.language.objectives import (
+from unlearnkit.core.compute import generator
+from unlearnkit.images.either import minimise
+from unlearnkit.methods.text_losses import (
     TOFU,
     Batch,
     Epochs,
@@ -23,10 +23,10 @@ from unlearnkit.language.objectives import (
     positive,
     texts,
 )
-from unlearnkit.language.request import TextRequest
-from unlearnkit.language.tokens import Tokens
+from unlearnkit.texts.request import TextRequest
+from unlearnkit.texts.tokens import Tokens
 from unlearnkit.methods import Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 IDK = (  # ours, after the hundred of TOFU
     "I don't know.",

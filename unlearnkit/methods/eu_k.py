@@ -5,11 +5,11 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import last_blocks
+from unlearnkit.images.either import last_blocks
 from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
 from unlearnkit.methods.cf_k import cf_k
-from unlearnkit.models import fresh
-from unlearnkit.task import Request
+from unlearnkit.images.models import fresh
+from data_builders.task import Request
 
 
 @method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})
@@ -24,7 +24,7 @@ def eu_k(
     lr: Annotated[float, Search(1e-3, 0.2, log=True), "Goel et al. 2022"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Draw the last k blocks (unlearnkit.heads.blocks) anew and train them on R; all other weights stay.
+    """Draw the last k blocks (unlearnkit.images.heads.blocks) anew and train them on R; all other weights stay.
 
     Raises BadValue for a k that the model does not have.
     """

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue
-from unlearnkit.gradients import squared
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.per_sample_gradients import squared
 from unlearnkit.methods import OURS, Search, method
-from unlearnkit.task import Request, Samples
-from unlearnkit.train import at_rest
+from data_builders.task import Request, Samples
+from unlearnkit.images.train import at_rest
 
 SOURCE = "Golatkar et al. 2020, official code"
 

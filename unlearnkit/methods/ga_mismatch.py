@@ -5,13 +5,13 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.compute import generator
-from unlearnkit.either import minimise
-from unlearnkit.errors import BadValue
-from unlearnkit.language.objectives import Batch, Epochs, Rate, frozen, kl_to, paired, texts
-from unlearnkit.language.tokens import Tokens
+from unlearnkit.core.compute import generator
+from unlearnkit.images.either import minimise
+from unlearnkit.core.errors import BadValue
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, frozen, kl_to, paired, texts
+from unlearnkit.texts.tokens import Tokens
 from unlearnkit.methods import method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Yao et al. 2023, arXiv 2310.10683"
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.language.objectives import SMALL, TOFU, Batch, Rate, texts
+from unlearnkit.methods.text_losses import SMALL, TOFU, Batch, Rate, texts
 from unlearnkit.methods import method
 from unlearnkit.methods.neggrad_plus import neggrad_plus
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method("grad_diff", source=f"Liu et al. 2022, arXiv 2203.12817; {TOFU}", domains=("text",))

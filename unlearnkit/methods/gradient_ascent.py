@@ -4,9 +4,9 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import minimise
+from unlearnkit.images.either import minimise
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398", domains=BOTH, text={"lr": 1e-4})

@@ -6,12 +6,12 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue
-from unlearnkit.gradients import per_sample
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.per_sample_gradients import per_sample
 from unlearnkit.methods import BOTH, OURS, Search, method
-from unlearnkit.task import Request, Samples
-from unlearnkit.train import at_rest
+from data_builders.task import Request, Samples
+from unlearnkit.images.train import at_rest
 
 FLOATS = 2**28  # that the gradients behind the Fisher matrix may take: 1 GiB
 

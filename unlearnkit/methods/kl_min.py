@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from unlearnkit.either import minimise
-from unlearnkit.language.objectives import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts
+from unlearnkit.images.either import minimise
+from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts
 from unlearnkit.methods import method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method("kl_min", source=TOFU, domains=("text",))

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import minimise
+from unlearnkit.images.either import minimise
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Jia et al. 2023"
 

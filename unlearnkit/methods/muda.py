@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.alignment import ENERGY, alignment_loss, directions
-from unlearnkit.compute import autocast, generator
-from unlearnkit.divergence import kl
-from unlearnkit.either import minimise
-from unlearnkit.either import rows as labels_of
-from unlearnkit.errors import BadValue, NonFiniteLoss, NotApplicable
-from unlearnkit.language.models import LanguageModel, pooled
+from unlearnkit.core.alignment import ENERGY, alignment_loss, directions
+from unlearnkit.core.compute import autocast, generator
+from unlearnkit.core.divergence import kl
+from unlearnkit.images.either import minimise
+from unlearnkit.images.either import rows as labels_of
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
+from unlearnkit.texts.models import LanguageModel, pooled
 from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
 from unlearnkit.methods.bad_teacher import told
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 PAPER = "Seo et al. 2025 (MUDA), arXiv 2407.17710"
 LEAST = 128  # forget samples in a batch: a moment of fewer is mostly noise; ours
@@ -96,7 +96,7 @@ def muda(
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Rounds of two phases. Forget: `forget_epochs` passes over F that minimise KL(what is distilled || student) +
-    weight L_DA, where L_DA = -DA(F | R)^2 (unlearnkit.alignment). Recover: `recover_epochs` passes of l over R, or over a
+    weight L_DA, where L_DA = -DA(F | R)^2 (unlearnkit.core.alignment). Recover: `recover_epochs` passes of l over R, or over a
     drawn share of it, the only retained samples that are ever used. With alternate=False each step over R has both losses.
 
     U, the main directions of R, is taken anew at the start of each round from the same `held` retained samples; rank,

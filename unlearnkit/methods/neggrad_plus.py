@@ -5,10 +5,10 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.either import minimise
-from unlearnkit.errors import BadValue
+from unlearnkit.images.either import minimise
+from unlearnkit.core.errors import BadValue
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 
 @method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880", domains=BOTH, text={"lr": 1e-4})

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
-from unlearnkit.either import joined, minimise
+from unlearnkit.core.compute import generator
+from unlearnkit.images.either import joined, minimise
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from unlearnkit.task import Request, Samples
+from data_builders.task import Request, Samples
 
 Schedule = Literal["alternate", "union"]
 

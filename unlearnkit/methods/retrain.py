@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from unlearnkit.either import fit
+from unlearnkit.images.either import fit
 from unlearnkit.methods import BOTH, method
-from unlearnkit.models import fresh
-from unlearnkit.task import Request
+from unlearnkit.images.models import fresh
+from data_builders.task import Request
 
 
 @method(

@@ -5,14 +5,14 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
-from unlearnkit.either import minimise
-from unlearnkit.errors import BadValue
-from unlearnkit.language.objectives import SMALL, Batch, Epochs, Rate, frozen, paired, positive, texts
-from unlearnkit.language.request import TextRequest
-from unlearnkit.language.tokens import Tokens
+from unlearnkit.core.compute import generator
+from unlearnkit.images.either import minimise
+from unlearnkit.core.errors import BadValue
+from unlearnkit.methods.text_losses import SMALL, Batch, Epochs, Rate, frozen, paired, positive, texts
+from unlearnkit.texts.request import TextRequest
+from unlearnkit.texts.tokens import Tokens
 from unlearnkit.methods import Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Li et al. 2024 (RMU), arXiv 2403.03218"
 

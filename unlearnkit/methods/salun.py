@@ -6,12 +6,12 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import resolve_device
-from unlearnkit.either import minimise
-from unlearnkit.errors import BadValue
+from unlearnkit.core.compute import resolve_device
+from unlearnkit.images.either import minimise
+from unlearnkit.core.errors import BadValue
 from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import Schedule, relabelled_batches
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Fan et al. 2024"
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.divergence import kl
-from unlearnkit.either import minimise
+from unlearnkit.core.divergence import kl
+from unlearnkit.images.either import minimise
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Kurmanji et al. 2023, official code"
 

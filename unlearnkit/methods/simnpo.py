@@ -5,10 +5,10 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.either import minimise
-from unlearnkit.language.objectives import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
+from unlearnkit.images.either import minimise
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
 from unlearnkit.methods import Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Fan et al. 2024 (SimNPO), arXiv 2410.07163"
 

@@ -6,13 +6,13 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.compute import derive, generator, uncounted
-from unlearnkit.errors import BadValue
-from unlearnkit.heads import Ensemble
+from unlearnkit.core.compute import derive, generator, uncounted
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.heads import Ensemble
 from unlearnkit.methods import method
-from unlearnkit.models import fresh
-from unlearnkit.task import Request, Samples, joined
-from unlearnkit.train import Recipe, fit
+from unlearnkit.images.models import fresh
+from data_builders.task import Request, Samples, joined
+from unlearnkit.images.train import Recipe, fit
 
 SOURCE = "Bourtoule et al. 2021"
 

@@ -6,11 +6,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.errors import BadValue
-from unlearnkit.gradients import squared
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.per_sample_gradients import squared
 from unlearnkit.methods import BOTH, Search, method
-from unlearnkit.task import Request
-from unlearnkit.train import at_rest
+from data_builders.task import Request
+from unlearnkit.images.train import at_rest
 
 SOURCE = "Foster et al. 2024"
 

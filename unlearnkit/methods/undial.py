@@ -5,11 +5,11 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.divergence import kl
-from unlearnkit.either import minimise
-from unlearnkit.language.objectives import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
+from unlearnkit.core.divergence import kl
+from unlearnkit.images.either import minimise
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
 from unlearnkit.methods import Search, method
-from unlearnkit.task import Request
+from data_builders.task import Request
 
 SOURCE = "Dong et al. 2024 (UNDIAL), arXiv 2402.10052"
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.compute import generator
+from unlearnkit.core.compute import generator
 from unlearnkit.methods import BATCH, OURS, Search, method, need_whole_classes
-from unlearnkit.task import Request, Samples, joined
-from unlearnkit.train import minimise
+from data_builders.task import Request, Samples, joined
+from unlearnkit.images.train import minimise
 
 SOURCE = "Tarun et al. 2023, official code"
 

@@ -2,7 +2,7 @@
 
 direction: "lower" or "higher" is better, or "gap": only its distance to the reference's value says anything.
 references: the models it is computed against, each giving a row of its own; () for metrics of one model alone.
-best: what a reference scores against itself. needs: what beyond one pass of logits (unlearnkit.evidence.NEEDS); metrics
+best: what a reference scores against itself. needs: what beyond one pass of logits (unlearnkit.images.outputs.NEEDS); metrics
 that need something are computed only where they are asked for by name. domains: what it judges, "image", "text" or both;
 where samples have labels, texts have the tokens of their answers: `correct` is the share of these that are the likeliest
 (exact memorisation), `losses` are nats per token, `phi` is of the probability per token.
@@ -14,9 +14,9 @@ from functools import wraps
 
 import pandas as pd
 
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.evidence import NEEDS, Evidence
-from unlearnkit.registry import Registry
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.images.outputs import NEEDS, Evidence
+from unlearnkit.core.registry import Registry
 
 metrics = Registry("metric", "unlearnkit.metrics")
 BOTH = ("image", "text")

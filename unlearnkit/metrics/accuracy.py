@@ -1,6 +1,6 @@
 """Accuracies, as fractions of samples whose largest logit is the label's; eval mode, no augmentation."""
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 
 

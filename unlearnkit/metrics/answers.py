@@ -5,8 +5,8 @@ from statistics import harmonic_mean
 import torch
 from torch import Tensor
 
-from unlearnkit.language.evidence import TextEvidence
-from unlearnkit.language.similarity import char_cosine, rouge_l_recall, words
+from unlearnkit.texts.outputs import TextEvidence
+from data_builders.texts.similarity import char_cosine, rouge_l_recall, words
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.likelihoods import TOFU, by_group, log_truth_ratio
 

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 
 

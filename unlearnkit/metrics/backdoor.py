@@ -1,6 +1,6 @@
 """Whether a backdoor still opens."""
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy
 

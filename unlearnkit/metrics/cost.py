@@ -1,6 +1,6 @@
 """What making the model took. The reference models are trained many at once and have no cost of their own."""
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 
 

@@ -1,7 +1,7 @@
 """How far two models' predictions are apart."""
 
-from unlearnkit.divergence import js, kl
-from unlearnkit.evidence import Evidence
+from unlearnkit.core.divergence import js, kl
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import metric
 
 

@@ -1,6 +1,6 @@
 """Per-sample distributions over models made from other seeds: unlearned ones against ones that never saw the targets.
 
-Margins are phi, the label's logit less logsumexp of the others (unlearnkit.evidence), (models, samples). Two sets of
+Margins are phi, the label's logit less logsumexp of the others (unlearnkit.images.outputs), (models, samples). Two sets of
 models made in the very same way still differ by chance, the more so the fewer they are: read these metrics beside the
 noise floor, one reference against itself from other seeds. KLoM's is high, since most of 20 bins are empty in one of the
 two: 3.9 nats with 16 models of each kind, 0.6 with 64, 0.35 with 100, 0.02 with 1,000 (standard normal margins).
@@ -9,8 +9,8 @@ two: 3.9 nats with 16 models of each kind, 0.6 with 64, 0.35 with 100, 0.02 with
 import torch
 from torch import Tensor
 
-from unlearnkit.errors import BadValue
-from unlearnkit.evidence import Evidence
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 
 BINS, CLIP, EPS = 20, 100.0, 1e-5

@@ -6,9 +6,9 @@ Of little meaning where a group has fewer samples than the features have directi
 import torch
 from torch import Tensor
 
-from unlearnkit.alignment import ENERGY, alignment, directions, effective_rank, moment
-from unlearnkit.errors import NotApplicable
-from unlearnkit.evidence import Evidence
+from unlearnkit.core.alignment import ENERGY, alignment, directions, effective_rank, moment
+from unlearnkit.core.errors import NotApplicable
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 
 
@@ -25,7 +25,7 @@ def dimensional_alignment(
     rank: int | None = None,
     centred: bool = False,
 ) -> float:
-    """DA(group | retain set), in [0, 1]; the options are those of unlearnkit.alignment.directions.
+    """DA(group | retain set), in [0, 1]; the options are those of unlearnkit.core.alignment.directions.
 
     Raises NotApplicable if all features of the group or of the retain set are 0.
     """

@@ -1,6 +1,6 @@
 """Several accuracies in one number: the distance to a reference model."""
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.attacks import confidence_attack

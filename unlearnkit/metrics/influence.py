@@ -1,10 +1,10 @@
 """What is left of the targets in a model, and what removing it cost their neighbours.
 
 Residual influence, rho = (s(M) - s(clean)) / (s(original) - s(clean)), is a ratio of means over seeds and is made from
-these scores when a table is (unlearnkit.summary.rho); a ratio for each seed would be mostly noise.
+these scores when a table is (unlearnkit.core.statistics.rho); a ratio for each seed would be mostly noise.
 """
 
-from unlearnkit.evidence import Evidence
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import BOTH, metric
 from unlearnkit.metrics.accuracy import accuracy
 
@@ -45,5 +45,5 @@ def neighbour_cost(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     source="Golatkar et al. 2020, arXiv 1911.04933; steps in place of epochs are ours",
 )
 def relearn(evidence: Evidence, reference=None) -> dict[str, float]:
-    """Steps on the targets until their loss is the original's again (unlearnkit.relearn); few = still known."""
+    """Steps on the targets until their loss is the original's again (unlearnkit.metrics.relearn_time); few = still known."""
     return {"target": evidence.extra["relearn_steps"]}

@@ -8,7 +8,7 @@ from math import exp
 import torch
 from torch import Tensor
 
-from unlearnkit.language.evidence import TextEvidence, summed
+from unlearnkit.texts.outputs import TextEvidence, summed
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy_by_group
 

@@ -14,8 +14,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from unlearnkit.errors import NotApplicable
-from unlearnkit.evidence import Evidence
+from unlearnkit.core.errors import NotApplicable
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import metric
 
 RESTARTS = 10

@@ -6,7 +6,7 @@ sets by their registries, claims in the README.
 
 from pathlib import Path
 
-from unlearnkit import paths
+from unlearnkit.core import paths
 from unlearnkit.report import sources
 from unlearnkit.report.site import Site
 

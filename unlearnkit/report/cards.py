@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import data_builders
 import unlearnkit
-from unlearnkit import paths, tuned
-from unlearnkit.errors import UnlearnkitError
-from unlearnkit.registry import Entry, Registry
+from unlearnkit.core import paths
+from unlearnkit.methods import tuned_options as tuned
+from unlearnkit.core.errors import UnlearnkitError
+from unlearnkit.core.registry import Entry, Registry
 
 
 @dataclass
@@ -83,10 +84,10 @@ def _tuned(method: str) -> list[dict]:
 
 
 def _contracts(kind: str) -> list[tuple[str, str]]:
-    """(contract, the defect that it guards against): those of unlearnkit.contracts* whose functions take such a thing."""
+    """(contract, the defect that it guards against): those of unlearnkit.methods.contracts* whose functions take such a thing."""
     found = []
-    for module in pkgutil.iter_modules(unlearnkit.__path__, "unlearnkit."):
-        if module.name.startswith("unlearnkit.contracts"):
+    for module in pkgutil.walk_packages(unlearnkit.__path__, "unlearnkit."):
+        if module.name.endswith("s.contracts"):
             for contract in getattr(importlib.import_module(module.name), "CONTRACTS", ()):
                 if next(iter(inspect.signature(contract).parameters)) == kind:
                     said = " ".join((inspect.getdoc(contract) or "").split())

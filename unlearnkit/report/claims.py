@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearnkit.errors import BadValue
-from unlearnkit.readme import MARKED
+from unlearnkit.core.errors import BadValue
+from unlearnkit.results.readme import MARKED
 
 
 @dataclass(frozen=True)

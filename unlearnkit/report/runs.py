@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from unlearnkit.report import show
 from unlearnkit.report.sources import Result
-from unlearnkit.store import described
+from unlearnkit.core.store import described
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unlearnkit.metrics import metrics
-from unlearnkit.records import NUMBERS, names_a_run
+from unlearnkit.results.records import NUMBERS, names_a_run
 
 HIDDEN = ("run", "digests", "raw_digest")
 FEW = 40  # at most so many values for a column to be chosen by

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit import paths, records, results
+from unlearnkit import results
+from unlearnkit.core import paths
+from unlearnkit.results import records
 
 TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score table
 
@@ -47,7 +49,7 @@ class Result:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row per run that is known by more than its key: see unlearnkit.records.runs."""
+        """One row per run that is known by more than its key: see unlearnkit.results.records.runs."""
         return pd.DataFrame({"run": []}) if self.record is None else records.runs(self.record)
 
     @cached_property

@@ -7,7 +7,7 @@ the base is asked for, or goes on from what it returns; as the base, it never le
 
 from collections.abc import Callable, Mapping, Sequence
 
-from unlearnkit.registry import Entry, Registry
+from unlearnkit.core.registry import Entry, Registry
 
 wrappers = Registry("wrapper", "unlearnkit.wrappers")
 

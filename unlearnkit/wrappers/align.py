@@ -7,13 +7,13 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.alignment import alignment_loss, directions
-from unlearnkit.compute import generator, resolve_device
-from unlearnkit.errors import NonFiniteLoss, NotApplicable
-from unlearnkit.inference import predict
-from unlearnkit.neighbours import NEAR, Near, find, parted
-from unlearnkit.task import Request, joined
-from unlearnkit.train import minimise
+from unlearnkit.core.alignment import alignment_loss, directions
+from unlearnkit.core.compute import generator, resolve_device
+from unlearnkit.core.errors import NonFiniteLoss, NotApplicable
+from unlearnkit.images.predict import predict
+from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
+from data_builders.task import Request, joined
+from unlearnkit.images.train import minimise
 from unlearnkit.wrappers import wrapper
 
 DA = "DA and -DA^2: Seo et al. 2025, arXiv 2407.17710; their use on neighbours is ours"

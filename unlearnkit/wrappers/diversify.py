@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from data_builders.texts.reframe import reframed
-from unlearnkit.compute import generator
-from unlearnkit.errors import BadValue
-from unlearnkit.language.request import TextRequest
-from unlearnkit.language.tokens import Tokens
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
+from unlearnkit.texts.request import TextRequest
+from unlearnkit.texts.tokens import Tokens
 from unlearnkit.wrappers import wrapper
 
 

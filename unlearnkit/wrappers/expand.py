@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from unlearnkit.either import joined
-from unlearnkit.neighbours import NEAR, Near, find, parted
-from unlearnkit.task import Request
+from unlearnkit.images.either import joined
+from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
+from data_builders.task import Request
 from unlearnkit.wrappers import wrapper
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.neighbours import NEAR, Near, Placed, Way, find, nearest, parted
-from unlearnkit.task import Request
+from unlearnkit.wrappers.neighbours import NEAR, Near, Placed, Way, find, nearest, parted
+from data_builders.task import Request
 from unlearnkit.wrappers import wrapper
 
 

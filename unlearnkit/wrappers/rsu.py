@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.compute import derive, generator, measured, uncounted
-from unlearnkit.errors import BadValue, NotApplicable
-from unlearnkit.rankers import rankers
-from unlearnkit.registry import Entry
-from unlearnkit.task import Request
-from unlearnkit.turns import Turn
+from unlearnkit.core.compute import derive, generator, measured, uncounted
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.privacy_risk import rankers
+from unlearnkit.core.registry import Entry
+from data_builders.task import Request
+from unlearnkit.wrappers.partial_passes import Turn
 from unlearnkit.wrappers import wrapper
 
 Order = Literal["descending", "ascending", "random", "shuffled"]
@@ -68,7 +68,7 @@ def rsu(
     order: Annotated[Order, "descending: ours, P3 read literally; ascending: RUM's direction; the others: controls"] = (
         "descending"
     ),
-    by: Annotated[str, "ours: a ranker, see unlearnkit.rankers"] = "loss",
+    by: Annotated[str, "ours: a ranker, see unlearnkit.privacy_risk"] = "loss",
     replay: Annotated[float, "ours: the share of what is forgotten already that is asked for again"] = 0.0,
     refine: Annotated[str, RUM + "; as names from the lowest to the highest risk, 'finetune, base, salun'"] = "",
 ) -> nn.Module:
@@ -76,7 +76,7 @@ def rsu(
     other with the base, each time from the weights that the last one left.
 
     The retain set is the task's throughout: no sample that is forgotten later is ever retained. Budget: the base is asked
-    for all it would do, with passes that are cut to a turn's share (unlearnkit.turns), so that all batches together take
+    for all it would do, with passes that are cut to a turn's share (unlearnkit.wrappers.partial_passes), so that all batches together take
     exactly the steps of the base alone, which is one batch; to first order in the learning rate each target is then pushed
     as far, too. What ranking takes is no part of the cost. A base without optimiser steps is applied once a batch, and its
     time is not split. A base that does not read the forget set knows no order.

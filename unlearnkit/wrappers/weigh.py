@@ -7,11 +7,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.compute import generator
-from unlearnkit.either import joined
-from unlearnkit.errors import BadValue
-from unlearnkit.neighbours import NEAR, Found, Near, find, parted
-from unlearnkit.task import Request
+from unlearnkit.core.compute import generator
+from unlearnkit.images.either import joined
+from unlearnkit.core.errors import BadValue
+from unlearnkit.wrappers.neighbours import NEAR, Found, Near, find, parted
+from data_builders.task import Request
 from unlearnkit.wrappers import wrapper
 
 

@@ -1,0 +1,148 @@
+"""The dataset card of an exported task."""
+
+import inspect
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+
+from data_builders.similarity import MEASURES
+from data_builders.task import ROLES, TRAINED_ON, SimilarityTask
+
+SAMPLES, PAIRS = "samples.parquet", "pairs.parquet"
+LICENCES = {"MIT": "mit", "CC BY 4.0": "cc-by-4.0", "CC BY-SA 3.0": "cc-by-sa-3.0"}  # as facts say it: as the hub does
+MEANING = (  # of each of ROLES
+    "to be forgotten",
+    "linked to a target as similar to it, and stays in training",
+    "the rest of the training set",
+    "drawn like a target, never trained on",
+    "linked to a decoy as similar samples are to a target, never trained on",
+    "held out, never trained on",
+    "held out like test, for methods and tuning that look at unseen images",
+)
+CARD = """---
+{head}
+---
+
+# {title}
+
+{n} images of {n_classes} classes, {shape} (channels, height, width). Some are to be forgotten by a trained model, while
+images similar to them stay in training: does unlearning, or retraining without the targets, remove their influence?
+
+`samples.parquet`: `id` (row number), `image` (PNG, lossless), `label` (what is trained on, not always the true class),
+`role`, `source` (id of the raw image that it is or was made from). `pairs.parquet`: one row per target or decoy (`anchor`)
+and each sample `similar` to it, both ids, with `kind`, `strength` and the measures below.
+
+{roles}
+
+Three reference models: {trained}.
+
+## How to load it
+
+{load}
+```python
+import io, pandas as pd, PIL.Image
+samples, pairs = pd.read_parquet("path/to/this/folder/samples.parquet"), pd.read_parquet("path/to/this/folder/pairs.parquet")
+image = PIL.Image.open(io.BytesIO(samples.image[0]["bytes"]))
+```
+
+`datasets` names the only split of a table `train`: it holds all roles, also those never trained on.
+
+## Samples per class and role
+
+{counts}
+
+## How similar they are
+
+{pairs} pairs, of targets and of decoys.
+
+{measures}
+
+## How it was made
+
+{made}
+
+## Licence and source
+
+Licence of the images: {licence}. Source: {source}.
+
+{facts}
+
+## Hashes
+
+The task, as `SimilarityTask.digest()` gives it: {digest}.
+
+{hashes}
+"""
+
+
+def card(task: SimilarityTask, info: Mapping) -> str:
+    """The text of README.md: front matter for the hub, then what the data is, for people. info: what task.json holds."""
+    facts, made, n = info["facts"], info["made"], len(task.x)
+    title = f"Similar-sample unlearning: {facts.get('dataset', 'images')}"
+    licence = str(facts.get("licence", "none stated"))
+    head = {"license": LICENCES.get(licence, "other")}
+    if head["license"] == "other":
+        head["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.")
+    tables = {"samples": SAMPLES} | ({"pairs": PAIRS} if len(task.pairs) else {})  # `datasets` refuses empty tables
+    configs = [{"config_name": k, "data_files": v, "default": k == "samples"} for k, v in tables.items()]
+    head |= {"pretty_name": title, "tags": ["machine-unlearning"], "configs": configs}
+    load = [f'{k} = load_dataset("path/to/this/folder", "{k}", split="train")' for k in tables]
+    of_class = torch.bincount(task.y * len(ROLES) + task.role, minlength=task.n_classes * len(ROLES))
+    counts = [[label, *row, sum(row)] for label, row in enumerate(of_class.view(-1, len(ROLES)).tolist())]
+    said = {name: inspect.getdoc(measure.function).splitlines()[0] for name, measure in MEASURES.items()}
+    measured = [name for name in task.pairs if name not in ("anchor", "similar", "kind", "strength")]
+    measures = [
+        f"`{name}`: {said.get(name, 'see how it was made.')}\n\n{_histogram(task.pairs[name])}"
+        for name in (measured if len(task.pairs) else [])
+    ]
+    return CARD.format(
+        head="\n".join(f"{k}: {_json(v)}" for k, v in head.items()),  # JSON is YAML
+        title=title,
+        n=n,
+        n_classes=task.n_classes,
+        shape=" x ".join(map(str, info["shape"])),
+        roles=_table(["role", "samples", "what"], [[r, info["counts"][r], m] for r, m in zip(ROLES, MEANING)]),
+        trained="; ".join(f"**{model}** is trained on {', '.join(roles)}" for model, roles in TRAINED_ON.items()),
+        load="\n".join(["```python", "from datasets import load_dataset", *load, "```\n"]),
+        counts=_table(["label", *ROLES, "all"], [*counts, ["all", *(info["counts"][r] for r in ROLES), n]]),
+        pairs=len(task.pairs) or "No",
+        measures="\n\n".join(measures),
+        made=_table(["parameter", "value"], made.items()) if made else "Not recorded.",
+        licence=licence,
+        source=facts.get("source", "not stated"),
+        facts=_table(["fact", "value"], facts.items()) if facts else "",
+        digest=info["digest"],
+        hashes=_table(["sha256 of", ""], info["sha256"].items()),
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _table(head: list[str], rows: Iterable) -> str:
+    cells = [[c if isinstance(c, str) else _json(c) for c in row] for row in (head, ["---"] * len(head), *rows)]
+    cells = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in cells]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _histogram(values: pd.Series) -> str:
+    """Ten equal bins from the least to the greatest; what is not finite has a row of its own."""
+    values = values.to_numpy(np.float64)
+    finite = values[np.isfinite(values)]
+    edges = np.unique(np.linspace(finite.min(), finite.max(), 11)) if len(finite) else finite
+    if len(edges) > 1:
+        names = [f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)]
+        rows = dict(zip(names, np.histogram(finite, edges)[0].tolist()))
+    else:
+        rows = {f"{edge:.4g}": len(finite) for edge in edges}
+    rows |= Counter(str(v) for v in values[~np.isfinite(values)])
+    most = max(rows.values())
+    return _table(["from - to", "pairs", ""], [[k, v, "█" * math.ceil(20 * v / most)] for k, v in rows.items()])

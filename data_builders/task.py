@@ -1,0 +1,216 @@
+"""The similar-sample task: what is to be forgotten, what resembles it and stays, and what was never seen."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.core.compute import autocast, generator, resolve_device
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.heads import outputs
+
+ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation")
+
+# which roles each reference model is trained on
+TRAINED_ON = {
+    "original": ("target", "similar", "filler"),
+    "retrain": ("similar", "filler"),
+    "clean": ("filler",),
+}
+
+
+def unit(x: Tensor) -> Tensor:
+    """Bytes as float32 in [0, 1]; floats as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples in memory. stored: (n, channels, height, width) uint8 or float32; y: (n,) int64.
+
+    x is what models are fed: float32, made of bytes when it is asked for, so that a set takes a quarter of the room.
+    """
+
+    stored: Tensor
+    y: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        return unit(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index) -> "Samples":
+        return Samples(self.stored[index], self.y[index])
+
+    def to(self, device) -> "Samples":
+        return Samples(self.stored.to(device), self.y.to(device))
+
+    def relabelled(self, y: Tensor) -> "Samples":
+        return Samples(self.stored, y)
+
+    def batches(self, size: int, seed: int, *labels: object) -> Iterator["Samples"]:
+        """One shuffled pass in batches of `size` (the last may be smaller); the order depends on seed and labels."""
+        order = torch.randperm(len(self), generator=generator(seed, "order", *labels)).to(self.y.device)
+        for index in order.split(size):
+            yield self[index]
+
+    def digest(self) -> str:
+        """Hash of content, order included."""
+        return digest(self.stored, self.y)
+
+
+def joined(*parts: Samples) -> Samples:
+    """All parts as one."""
+    return Samples(torch.cat([p.stored for p in parts]), torch.cat([p.y for p in parts]))
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that an unlearning method is given: never the roles, the links, the test set or the decoys.
+
+    forget, retain: Samples; validation: samples of the same kind that were never trained on, perhaps none; recipe: how
+    the model was trained (unlearnkit.images.train.Recipe), whose precision methods compute in.
+    """
+
+    forget: Samples
+    retain: Samples
+    n_classes: int
+    recipe: Any = None
+    validation: Samples | None = None
+
+    def __post_init__(self):
+        if not len(self.forget):
+            raise BadValue("the forget set is empty: there is nothing to unlearn")
+        if not len(self.retain):
+            raise BadValue("the retain set is empty: to forget everything, draw a new model")
+
+    def to(self, device: str) -> "Request":
+        device = resolve_device(device)
+        held = None if self.validation is None else self.validation.to(device)
+        return replace(self, forget=self.forget.to(device), retain=self.retain.to(device), validation=held)
+
+    @property
+    def whole_classes(self) -> list[int]:
+        """The classes of which nothing stays: all of them, and only them, are asked to be forgotten; else []."""
+        gone, kept = (set(s.y.unique().tolist()) for s in (self.forget, self.retain))
+        return [] if gone & kept else sorted(gone)
+
+    def logits(self, model: nn.Module, batch: Samples) -> Tensor:
+        """(n, classes) float32, in the recipe's precision."""
+        return self.run(model, batch.x)
+
+    def run(self, model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """model(x) as float32, computed in the recipe's precision."""
+        with autocast(x.device, getattr(self.recipe, "precision", "fp32")):
+            return model(x.contiguous(memory_format=torch.channels_last)).float()
+
+    def outputs(self, model: nn.Module, batch: Samples) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) and features (n, width), what the head is fed, in one pass; float32, in the recipe's
+        precision, with their gradients. Raises BadValue if the model has no linear head."""
+        x = batch.x
+        with autocast(x.device, getattr(self.recipe, "precision", "fp32")):
+            logits, features = outputs(model, x.contiguous(memory_format=torch.channels_last))
+        return logits.float(), features.float()
+
+    @torch.no_grad()
+    def features(self, model: nn.Module, samples: Samples) -> Tensor:
+        """Features of all samples, (n, width), in eval mode, which the model is then out of again if it was."""
+        was_training = model.training
+        model.eval()
+        parts = [self.outputs(model, samples[i : i + 256])[1] for i in range(0, len(samples), 256)]
+        model.train(was_training)
+        return torch.cat(parts)
+
+    def losses(self, model: nn.Module, batch: Samples) -> Tensor:
+        """Cross-entropy of each sample, (n,), in nats."""
+        return F.cross_entropy(self.logits(model, batch), batch.y, reduction="none")
+
+    def log_probs(self, model: nn.Module, batch: Samples) -> Tensor:
+        """Log of the predicted distribution of each sample, (n, classes)."""
+        return self.logits(model, batch).log_softmax(-1)
+
+
+@dataclass(frozen=True)
+class SimilarityTask:
+    """Samples with roles, and a table of which sample is similar to which.
+
+    x: (n, channels, height, width) uint8; y: (n,) int64, the label trained on; role: (n,) int8, index into ROLES;
+    source: (n,) int64, the id of the raw image that a sample is or was made from.
+    pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), kind, strength, and the measures.
+    facts: what a dataset card shows. A sample's id is its row number.
+    """
+
+    x: Tensor
+    y: Tensor
+    role: Tensor
+    source: Tensor
+    pairs: pd.DataFrame
+    n_classes: int
+    facts: Mapping = field(default_factory=dict)
+
+    def index(self, *roles: str) -> Tensor:
+        """Row numbers of the samples in these roles, in order."""
+        wanted = torch.tensor([ROLES.index(r) for r in roles])
+        return torch.isin(self.role, wanted).nonzero().squeeze(1)
+
+    def of(self, *roles: str) -> Samples:
+        index = self.index(*roles)
+        return Samples(self.x[index], self.y[index])
+
+    def training_set(self, reference: str) -> Samples:
+        """What `original`, `retrain` or `clean` is trained on."""
+        return self.of(*TRAINED_ON[reference])
+
+    def request(self, recipe=None) -> Request:
+        parts = (self.of("target"), self.of("similar", "filler"))
+        return Request(*parts, self.n_classes, recipe, self.of("validation"))
+
+    def digest(self) -> str:
+        """Hash of all content: pixels, labels, roles, sources and pairs."""
+        text = self.pairs.to_csv(index=False, float_format="%.6g").encode()
+        return digest(self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8))
+
+    def check(self) -> "SimilarityTask":
+        """Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""
+        groups = {
+            "trained": TRAINED_ON["original"],
+            "decoy": ("decoy",),
+            "test": ("test",),
+            "validation": ("validation",),
+        }
+        pixels = {g: set(hashes(self.x[self.index(*r)])) for g, r in groups.items()}
+        groups["decoy"] += ("decoy_similar",)  # by id: two different digits, masked to a dot, may be equal
+        ids = {g: set(self.source[self.index(*r)].tolist()) for g, r in groups.items()}
+        for a, b in combinations(groups, 2):
+            for what, sets in (("ids", ids), ("images", pixels)):
+                if shared := len(sets[a] & sets[b]):
+                    raise BadValue(
+                        f"{shared} {what} are in both the {a} and the {b} samples; they must be disjoint. Exact "
+                        "duplicates in the raw data are dropped by RawImages.distinct()"
+                    )
+        for column, allowed in (("anchor", ("target", "decoy")), ("similar", ("similar", "decoy_similar"))):
+            found = {ROLES[r] for r in self.role[torch.tensor(self.pairs[column].to_numpy())].tolist()}
+            if extra := found - set(allowed):
+                raise BadValue(f"column {column!r} of the pair table names samples of role {', '.join(sorted(extra))}")
+        return self
+
+
+def digest(*tensors: Tensor) -> str:
+    """One hash of the content of all."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.contiguous().numpy())
+    return found.hexdigest()[:20]
+
+
+def hashes(x: Tensor) -> list[bytes]:
+    """One hash of content per image, 16 bytes each. x: (n, ...)."""
+    return [hashlib.blake2b(image, digest_size=16).digest() for image in x.contiguous().numpy()]

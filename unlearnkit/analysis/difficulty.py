@@ -1,0 +1,182 @@
+"""How hard each target was to forget: how far a method's model stays from retrained ones on it, sample by sample; and
+whether that goes with privacy risk.
+
+A risky sample moves more by definition, since retrained models are farther from the original on it: the headroom. So
+"risky samples move more" and "risky samples are harder to match" can both hold, and the second is asked with the headroom
+held fixed. Retrained models differ by chance, which biases this twice: noise that is in both difficulty and headroom hides
+a relation, and noise in the headroom alone leaves some of it free. So the two are of different seeds, and there is a
+correction for the second (unlearnkit.core.rank_correlation.partial_given_two).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from unlearnkit import study
+from unlearnkit.images.config import Cell
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.methods import applies
+from unlearnkit.core.rank_correlation import over_seeds, partial_given_two, partial_spearman, spearman
+from unlearnkit.study.reference_models import Trained, references, trained
+from unlearnkit.core.statistics import CELL, mean_interval
+
+FLOOR = "retrain"  # the method: retraining from yet another seed, whose difficulty is noise alone
+QUESTIONS = {  # name: (how columns are correlated, which)
+    "headroom": (spearman, ["risk", "headroom"]),
+    "moved": (spearman, ["risk", "moved"]),
+    "difficulty": (spearman, ["risk", "difficulty"]),
+    "difficulty | headroom": (partial_spearman, ["risk", "difficulty", "headroom"]),
+    "difficulty | headroom corrected": (partial_given_two, ["risk", "difficulty", "headroom_0", "headroom_1"]),
+    "difficulty | shared headroom": (partial_spearman, ["risk", "difficulty", "shared_headroom"]),
+}
+SHARES = ("at_once", "never", "returned")  # of the targets, where difficulty is in steps (unlearnkit.analysis.forgetting_time)
+SAMPLE = [*CELL, "seed", "sample"]
+
+
+def difficulty(
+    cells: Sequence[Cell], methods: Sequence[str], n_retrains: int = 3, *, tuned: bool = True, device: str = "auto"
+) -> pd.DataFrame:
+    """One row per target and method, FLOOR among them: the columns of the cell, sample, method, run, and, with u the
+    method's model, o the original, r the retrained ones, and phi the logit of the label's probability:
+
+    difficulty: mean of |phi_u - phi_r| over n_retrains seeds; signed: of phi_u - phi_r, above 0 for too little forgetting;
+    headroom: mean of |phi_o - phi_r| over n_retrains *other* seeds, so that their noise is not in both; headroom_0 and _1:
+    by every other of these, which is how noisy it is; ahead, ahead_0, ahead_1: the same of phi_o - phi_r, below 0 where
+    retraining leaves the target surer; shared_headroom: over the seeds of the difficulty, for comparison;
+    moved: |phi_o - phi_u|. A method that diverged in a cell, or has no meaning in it, has no rows there. Raises BadValue
+    for less than two retrainings, NotApplicable if no method has a meaning.
+    """
+    if n_retrains < 2:
+        raise BadValue(f"n_retrains must be at least 2, one for each half of the headroom, got {n_retrains}")
+    names = list(dict.fromkeys([FLOOR, *methods]))
+    repeats = ["", *map(str, range(1, 2 * n_retrains))]
+    originals = [refs["original"] for refs in references(cells, ["original"], device=device)]
+    again = trained([(cell, "retrain", repeat) for cell in cells for repeat in repeats], device)
+    parts, why = [], None
+    for i, (cell, original) in enumerate(zip(cells, originals, strict=True)):
+        rows = study.load_task(cell).index("target")
+
+        def phi(model: Trained, rows=rows) -> Tensor:
+            return study.evidence(model, device=device)[1].phi[rows]
+
+        before = phi(original)
+        r = torch.stack([phi(model) for model in again[i * len(repeats) : (i + 1) * len(repeats)]])
+        mine, others = r[:n_retrains], r[n_retrains:]
+        for name in (name for name in names if applies(name, cell.targets)):
+            try:
+                model = study.unlearn(cell, name, tuned=tuned, device=device)
+            except NotApplicable as error:
+                why = error
+                continue
+            if "diverged" in model.artefact.info:
+                continue
+            after = phi(model)
+            found = {
+                "sample": rows,
+                "difficulty": (after - mine).abs().mean(0),
+                "signed": (after - mine).mean(0),
+                "moved": (before - after).abs(),
+                "headroom": (before - others).abs().mean(0),
+                "headroom_0": (before - others[::2]).abs().mean(0),
+                "headroom_1": (before - others[1::2]).abs().mean(0),
+                "ahead": (before - others).mean(0),
+                "ahead_0": (before - others[::2]).mean(0),
+                "ahead_1": (before - others[1::2]).mean(0),
+                "shared_headroom": (before - mine).abs().mean(0),
+            }
+            found = pd.DataFrame({k: v.numpy() for k, v in found.items()})
+            parts.append(found.assign(**cell.columns(), method=name, run=model.key))
+    if not parts:
+        raise why or NotApplicable(f"no meaning for these targets: {', '.join(names)}")
+    return pd.concat(parts, ignore_index=True)
+
+
+def with_risk(difficulties: pd.DataFrame, risks: pd.DataFrame, ranker: str) -> pd.DataFrame:
+    """The table of `difficulty` with the columns risk, of this ranker, from all shadow models, and risk_run, its key."""
+    chosen = risks[(risks.ranker == ranker) & (risks.half == "") & (risks.group == "target")]
+    if chosen.empty:
+        raise BadValue(f"there are no risks by {ranker!r}: give it to unlearnkit.analysis.privacy_risk.risks")
+    return difficulties.merge(
+        chosen[[*SAMPLE, "value", "run"]].rename(columns={"value": "risk", "run": "risk_run"}), on=SAMPLE
+    )
+
+
+def t8_difficulty(found: pd.DataFrame, questions: Mapping[str, tuple] = QUESTIONS) -> pd.DataFrame:
+    """One row per cell, method and question: Spearman's rho of risk, with intervals over seeds and, _samples, over samples;
+    beyond_floor: rho less that of FLOOR, paired by seed, with its interval over seeds; SHARES, where they are known. The
+    headroom is no method's, and stands with FLOOR alone. found: of `with_risk`, or with questions=TIMED of
+    unlearnkit.analysis.forgetting_time.timed.
+    """
+    rows = []
+    for cell, of_cell in found.groupby(CELL, sort=False):
+        per_seed: dict[tuple[str, str], pd.Series] = {}
+        made = []
+        for (method, name), seeds in _columns(of_cell, questions).items():
+            if name == "headroom" and method != FLOOR:  # the same for all methods
+                continue
+            statistic = questions[name][0]
+            per_seed[method, name] = pd.Series({seed: float(statistic(*v)) for seed, v in seeds.items()})
+            made.append((method, name, over_seeds(statistic, list(seeds.values()))))
+        for method, name, interval in made:
+            row = dict(zip(CELL, cell)) | {"method": method, "question": name}
+            row |= {
+                ("rho" if k == "mean" else k if k in ("n", "samples") else f"rho_{k}"): v for k, v in interval.items()
+            }
+            beyond = (per_seed[method, name] - per_seed.get((FLOOR, name), np.nan)).dropna()
+            if method != FLOOR and len(beyond):
+                row |= _interval("beyond_floor", mean_interval(beyond))
+            mine = of_cell[of_cell.method == method]
+            for share in (share for share in SHARES if share in mine):
+                row |= _interval(share, mean_interval(mine.groupby("seed")[share].mean()))
+            rows.append(row | {"run": _keys(mine.run, mine.risk_run)})
+    return pd.DataFrame(rows)
+
+
+def _keys(*columns: pd.Series) -> str:
+    """The runs of some rows, as a table names them."""
+    return " ".join(dict.fromkeys(key for column in columns for key in column))
+
+
+def _interval(name: str, found: dict) -> dict:
+    return {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+
+
+def _columns(
+    of_cell: pd.DataFrame, questions: Mapping[str, tuple]
+) -> dict[tuple[str, str], dict[int, list[np.ndarray]]]:
+    """{(method, question): {seed: [risk, what it is correlated with, what is held fixed ...]}}."""
+    found: dict = {}
+    for (method, seed), part in of_cell.groupby(["method", "seed"], sort=False):
+        for name, (_, columns) in questions.items():
+            found.setdefault((method, name), {})[seed] = [part[c].to_numpy() for c in columns]
+    return found
+
+
+def t8_copies(difficulties: pd.DataFrame, risks: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell and quantity: its mean over the targets, mean over seeds with a 95% interval; and `change`, its
+    difference to the fewest copies of the same dataset, targets and seed, whose targets are the same images.
+
+    quantity: "risk: RANKER" of targets and, as chance, of decoys; headroom; "difficulty: METHOD" and "signed: METHOD".
+    """
+    parts = []
+    for (group, ranker), part in risks[risks.half == ""].groupby(["group", "ranker"]):
+        parts.append(part.assign(quantity=f"risk: {ranker}", group=group))
+    floor = difficulties[difficulties.method == FLOOR]
+    parts.append(floor.assign(quantity="headroom", value=floor.headroom))
+    for name in ("difficulty", "signed"):
+        parts.append(difficulties.assign(quantity=name + ": " + difficulties.method, value=difficulties[name]))
+    long = pd.concat(parts, ignore_index=True).fillna({"group": "target"})
+    keys = long.groupby([*CELL, "quantity", "group"]).run.agg(_keys)
+    means = long.groupby([*CELL, "quantity", "group", "seed"], sort=False).value.mean().reset_index()
+    same = [c for c in CELL if c not in ("copies", "strength", "degree")] + ["quantity", "group", "seed"]
+    first = means.sort_values("copies").drop_duplicates(same)[[*same, "value"]]
+    means = means.merge(first, on=same, suffixes=("", "_first"))
+    rows = []
+    for key, part in means.groupby([*CELL, "quantity", "group"], sort=False):
+        found = mean_interval(part.value)
+        row = dict(zip([*CELL, "quantity", "group"], key)) | _interval("value", found) | {"n": found["n"]}
+        rows.append(row | _interval("change", mean_interval(part.value - part.value_first)) | {"run": keys[key]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,196 @@
+"""Shadow ensembles over a grid: many models of each kind from other seeds, compared sample by sample with the three worlds
+(unlearnkit.analysis.reference_assignment).
+
+Two sets of models made in the same way still differ by chance, so the rows `retrain` and `clean-again`, the references
+from other seeds, are the floor that stands beside every number.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from unlearnkit.images import outputs as evidence_module
+from unlearnkit import study
+from unlearnkit.images.config import Cell
+from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.images.outputs import Evidence
+from unlearnkit.core.progress import Progress
+from unlearnkit.study.reference_models import Trained, trained
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.core.statistics import CELL, summarise
+from unlearnkit.images.tasks import load_task, task_artefact
+from unlearnkit.analysis.reference_assignment import FEWEST, WORLDS, tables
+
+FLOORS = {"retrain": "retrain", "clean-again": "clean"}  # rows that are a reference from other seeds
+
+T2_ATTACKS = {  # column: metric, group, reference
+    **{f"as_{w}": ("assigned", "target", w) for w in (*WORLDS, "none")},
+    **{f"LiRA_{w}": ("U-LiRA", "target", w) for w in ("retrain", "clean")},
+    **{f"TPR_{w}": ("U-LiRA-TPR", "target", w) for w in ("retrain", "clean")},
+    **{f"KLoM_{w}": ("KLoM", "target", w) for w in ("retrain", "clean")},
+    **{f"similar_as_{w}": ("assigned", "similar", w) for w in (*WORLDS, "none")},
+    **{f"LiRA_similar_{w}": ("U-LiRA", "similar", w) for w in ("retrain", "clean")},
+}
+
+
+# --- one ensemble ----------------------------------------------------------------------------------------------------
+
+
+def members(
+    cell: Cell,
+    name: str,
+    n: int,
+    options: Mapping | None = None,
+    *,
+    tuned: bool = True,
+    reference: bool = False,
+    device: str = "auto",
+) -> list[Trained | None]:
+    """n models of one kind from other seeds, None for each that diverged; those of study.ensemble, where that takes them.
+
+    name: with reference=True one of WORLDS; else a method, "original", "initial", or one of FLOORS. The floor `retrain` is
+    trained as the reference is, together, and not one by one as the method of that name, which draws from the same
+    distribution.
+    """
+    repeats = _repeats(n)
+    if reference or name in (*WORLDS, *FLOORS):
+        again = "" if reference or name not in FLOORS else "again"
+        of = name if reference else FLOORS.get(name, name)
+        return _trained([(cell, of, again + repeat) for repeat in repeats], device)
+    if name == study.INITIAL:
+        return [study.initial(cell, repeat=repeat) for repeat in repeats]
+    made = []
+    for repeat, before in zip(repeats, _trained([(cell, "original", repeat) for repeat in repeats], device)):
+        after = before and study.unlearn(cell, name, options, tuned=tuned, repeat=repeat, device=device)
+        made.append(None if after is None or "diverged" in after.artefact.info else after)
+    return made
+
+
+def _repeats(n: int) -> list[str]:
+    """n draws of the seeds, the first being the one that everything else uses. Raises BadValue for less than FEWEST."""
+    if n < FEWEST:
+        raise BadValue(f"an attack on ensembles needs at least {FEWEST} models of each kind, two to fit a Gaussian on and "
+                       f"two to test; got n_models = {n}")  # fmt: skip
+    return ["", *map(str, range(1, n))]
+
+
+def _trained(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained | None]:
+    """The models together; where one of them diverges, which stops all that are trained beside it, one by one."""
+    try:
+        return list(trained(asked, device))
+    except NonFiniteLoss:
+        found = []
+        for one in asked:
+            try:
+                found += trained([one], device)
+            except NonFiniteLoss:
+                found.append(None)
+        return found
+
+
+def margins(models: Sequence[Trained | None], device: str = "auto") -> Tensor:
+    """phi of each model on every sample of the task, (models, samples) float64; NaN for one that diverged.
+
+    Raises NonFiniteLoss if there is none.
+    """
+    rows = [None if model is None else study.evidence(model, device=device)[1].phi for model in models]
+    like = next((row for row in rows if row is not None), None)
+    if like is None:
+        raise NonFiniteLoss(f"all {len(rows)} models diverged")
+    return torch.stack([torch.full_like(like, torch.nan) if row is None else row for row in rows])
+
+
+# --- over a grid -----------------------------------------------------------------------------------------------------
+
+
+def check_rate(cells: Iterable[Cell], n_models: int, fpr: float) -> None:
+    """Before anything is trained: raises BadValue for a false positive rate that targets times models cannot resolve."""
+    for cell in cells:
+        found = len(load_task(cell).index("target"))
+        scores = found * n_models
+        if scores * fpr < 1 - 1e-9:
+            raise BadValue(f"fpr: a false positive rate of {fpr:g} cannot be resolved: {found} targets times {n_models} "
+                           f"models are {scores} scores, and the smallest rate is {1 / scores:.2g}; ask for more models "
+                           "or more targets")  # fmt: skip
+
+
+def attacks(
+    cells: Sequence[Cell],
+    methods: Sequence[str],
+    n_models: int,
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    fpr: float = 0.01,
+    tuned: bool = True,
+    device: str = "auto",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(samples, scores) of original, retrain from other seeds, the methods, and clean from other seeds.
+
+    samples: the columns of the cell, method, reference, group, sample, klom, lira, assigned (see `compare`), models, run.
+    scores: the tidy score table of their means over each group, metrics KLoM, U-LiRA and assigned; U-LiRA-TPR at `fpr`,
+    scores of a group pooled, left out where diverged models leave too few; and how many models diverged.
+    Raises BadValue for fewer than FEWEST models, also where so many diverged that no more stay, and for a rate that cannot
+    be resolved.
+    """
+    _repeats(n_models)
+    check_rate(cells, n_models, fpr)
+    rows = list(dict.fromkeys(["original", "retrain", *methods, "clean-again"]))
+    asked = [(cell, world, repeat) for cell in cells for world in WORLDS for repeat in _repeats(n_models)]
+    asked += [(c, of, f"again{repeat}") for c in cells for of in FLOORS.values() for repeat in _repeats(n_models)]
+    _trained(asked, device)  # together
+    samples, scores = [], []
+    with Progress("attacks", len(cells) * len(rows)) as bar:
+        for cell in cells:
+            worlds = {w: members(cell, w, n_models, reference=True, device=device) for w in WORLDS}
+            known: dict[str, Tensor] = {}
+            for name in rows:
+                models = members(cell, name, n_models, (options or {}).get(name), tuned=tuned, device=device)
+                artefact = _attack(cell, models, worlds, known, fpr, device)
+                of = cell.columns() | {"method": name}
+                samples.append(pd.read_parquet(artefact.folder / "samples.parquet").assign(**of, run=artefact.key))
+                scores.append(pd.read_parquet(artefact.folder / "scores.parquet").assign(**of, run=artefact.key))
+                bar.step()
+    return pd.concat(samples, ignore_index=True), pd.concat(scores, ignore_index=True)
+
+
+def _attack(cell: Cell, models: list, worlds: Mapping[str, list], known: dict, fpr: float, device: str):
+    """The stored tables of one row; `known` keeps the worlds' margins, which all rows of a cell share."""
+    keys = ["diverged" if m is None else m.key for group in (models, *worlds.values()) for m in group]
+    parents = [*keys, task_artefact(cell).key]
+    spec = Spec("attack", {"n_models": len(models), "fpr": fpr}, (tables, evidence_module), parents)
+
+    def make(folder: Path) -> None:
+        known.update({w: margins(v, device) for w, v in worlds.items() if w not in known})
+        task = load_task(cell)
+        rows = Evidence(torch.empty(0), task.y, task.role, torch.arange(len(task.y)))
+        samples, scores = tables(margins(models, device), known, rows, fpr)
+        samples.to_parquet(folder / "samples.parquet")
+        scores.to_parquet(folder / "scores.parquet")
+
+    return Store().get(spec, make)
+
+
+def t2_attacks(scores: pd.DataFrame) -> pd.DataFrame:
+    """T2-attacks: one row per cell and method, means over seeds with 95% intervals; original and retrain above the methods,
+    clean-again below. scores: the second table of `attacks`.
+
+    as_W: share of models whose margin on a target is likeliest in world W, as_none: of those far from all; LiRA_W: accuracy
+    of telling them from the models of W, 0.5 = not at all; TPR_W: share told at the false positive rate asked for; KLoM_W:
+    nats. diverged: models, of all seeds, that are in none of these numbers.
+    """
+    lost = scores[scores.metric == "diverged-models"].groupby([*CELL, "method"]).value.sum().astype(int)
+    table = summarise(scores, {k: v for k, v in T2_ATTACKS.items() if _there(scores, v)})
+    table = table.assign(diverged=lost.reindex(table.index)).reset_index()
+    order = {"original": 0, "retrain": 1, "clean-again": 3}
+    table = table.assign(place=table.method.map(lambda m: order.get(m, 2)))
+    table = table.sort_values([*CELL, "place", "method"], ignore_index=True).drop(columns="place")
+    first = [*CELL, "method", "n", "diverged"]
+    return table[[*first, *(c for c in table if c not in first)]]
+
+
+def _there(scores: pd.DataFrame, key: tuple[str, str, str]) -> bool:
+    metric, group, reference = key
+    return bool(((scores.metric == metric) & (scores.group == group) & (scores.reference == reference)).any())

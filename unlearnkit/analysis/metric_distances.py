@@ -1,0 +1,91 @@
+"""Every row of a grid under every yardstick, and its true distance to retraining: see unlearnkit.analysis.candidate_metrics."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import pandas as pd
+
+from unlearnkit.images import outputs as evidence_module
+from unlearnkit import metrics as metrics_module
+from unlearnkit.metrics import relearn_time as relearn_module
+from unlearnkit import study
+from unlearnkit.analysis import distributions as shadows
+from unlearnkit.images.config import Cell
+from unlearnkit.images.outputs import Evidence
+from unlearnkit.methods import applies
+from unlearnkit.study.model_outputs import relearned
+from unlearnkit.core.progress import Progress
+from unlearnkit.study.reference_models import Trained
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.images.tasks import load_task
+from unlearnkit.analysis.candidate_metrics import TRUTHS, YARDSTICKS, judge, truth
+
+
+def distances(
+    cells: Sequence[Cell], names: Sequence[str], n_models: int = 0, *, tuned: bool = True, device: str = "auto"
+) -> pd.DataFrame:
+    """One row per cell, row and yardstick: value, reference_value (the retrained model's, where it has one), distance,
+    seconds (that computing it took, beyond a pass of the model and the models that it needs), family, making (seconds that
+    the method took), run.
+
+    names: methods, `original`, `initial`; `retrain` is retraining from other seeds. n_models: of each kind, for KLoM and
+    the other yardsticks of ensembles; none of these where it is 0. A method is left out of cells in which it has no
+    meaning; one that diverged has one row, of yardstick "diverged". Raises what unlearnkit.analysis.distributions.members raises.
+    """
+    rows = [(c, n) for c in cells for n in names if n in (*study.BASELINES, study.INITIAL) or applies(n, c.targets)]
+    study.references(cells, device=device)
+    frames = []
+    with Progress("yardsticks", len(rows)) as bar:
+        for cell, name in rows:
+            model = study.model(cell, name, tuned=tuned, device=device)
+            if "diverged" in model.artefact.info:
+                found = [pd.DataFrame([{"yardstick": "diverged", "distance": 1.0, "run": model.key}])]
+            else:
+                found = [_judged(cell, name, model, device)]
+                found += [_truth(cell, name, n_models, tuned, device)] if n_models else []
+            of = {**cell.columns(), "method": name, "making": model.artefact.info.get("seconds")}
+            frames += [table.assign(**of) for table in found]
+            bar.step()
+    return pd.concat(frames, ignore_index=True)
+
+
+def _judged(cell: Cell, name: str, model: Trained, device: str) -> pd.DataFrame:
+    (refs,) = study.references([cell], device=device)
+    refs |= {study.INITIAL: study.initial(cell)}
+    wanted = sorted({metric for metric, _, _ in YARDSTICKS.values()})
+    registered = [metrics_module.metrics[m] for m in wanted]
+    parents = [model.key, refs["retrain"].key, refs["original"].key, refs[study.INITIAL].key]
+    params = {"yardsticks": {k: list(v) for k, v in YARDSTICKS.items()}, "name": name}
+    spec = Spec("judged", params, (judge, relearn_module, evidence_module, *registered), parents)
+
+    def make(folder: Path) -> None:
+        seen = {r: _seen(refs[r], device) for r in ("retrain", study.INITIAL)}
+        table = judge(_seen(model, device), seen)
+        table.loc[table.yardstick == "relearn", "seconds"] = relearned(model, device=device)["seconds"]
+        table.to_parquet(folder / "judged.parquet")
+
+    artefact = Store().get(spec, make)
+    return pd.read_parquet(artefact.folder / "judged.parquet").assign(run=artefact.key)
+
+
+def _seen(model: Trained, device: str) -> Evidence:
+    found = study.evidence(model, features=True, device=device)[1]
+    return replace(found, extra={**found.extra, "relearn_steps": relearned(model, device=device)["steps"]})
+
+
+def _truth(cell: Cell, name: str, n: int, tuned: bool, device: str) -> pd.DataFrame:
+    mine = shadows.members(cell, name, n, tuned=tuned, device=device)
+    theirs = shadows.members(cell, "retrain", n, reference=True, device=device)
+    keys = ["diverged" if m is None else m.key for m in (*mine, *theirs)]
+    spec = Spec("truth", {"n_models": n}, (truth, evidence_module), keys)
+
+    def make(folder: Path) -> None:
+        start = perf_counter()
+        rows = {g: load_task(cell).index(g) for g in {g for groups in TRUTHS.values() for g in groups}}
+        table = truth(shadows.margins(mine, device), shadows.margins(theirs, device), rows)
+        table.assign(family="ensembles", seconds=perf_counter() - start).to_parquet(folder / "truth.parquet")
+
+    artefact = Store().get(spec, make)
+    return pd.read_parquet(artefact.folder / "truth.parquet").assign(run=artefact.key)

@@ -1,0 +1,156 @@
+"""Privacy risk of the samples of a cell, by any ranker, beside what chance gives; and forget sets chosen by it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.images.config import Cell
+from unlearnkit.core.compute import derive, generator
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.progress import Progress
+from unlearnkit.privacy_risk import rankers, ranking
+from unlearnkit.privacy_risk.shadow_models import STATISTICS, ensemble, left_out
+from unlearnkit.study.reference_models import references
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.privacy_risk.subset_models import Seen, halves
+from data_builders.task import ROLES, TRAINED_ON, Request, SimilarityTask, joined
+from unlearnkit.images.tasks import load_task, task_artefact
+
+N_MODELS = 32
+GROUPS = (*TRAINED_ON["original"], "decoy")
+OF_ONE_MODEL = {"classes", "features"}  # what rankers may need that say something of a sample that was never trained on
+
+
+def risks(
+    cells: Sequence[Cell],
+    names: Sequence[str] = (),
+    n_models: int = N_MODELS,
+    groups: Sequence[str] = ("target", "decoy"),
+    *,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """One row per sample and ranker: the columns of the cell, sample (row number in the task), group, ranker, half, value,
+    run. names: rankers, all of images if none are given; one that a cell cannot give is left out. groups: of GROUPS.
+
+    half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them: two
+    estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the shadow
+    models is taken for those that were: what is found of them is chance. Raises UnknownName for a ranker that there is
+    not, BadValue for a group that there is not or too few models, NotApplicable if a cell gives none of the rankers.
+    """
+    names = list(names) or ranking("image")
+    entries = [rankers[name] for name in names]
+    halves(n_models)  # fails now, not after the references
+    if wrong := set(groups) - set(GROUPS):
+        raise BadValue(f"groups: {', '.join(sorted(wrong))} is none of {', '.join(GROUPS)}")
+    params = {"names": names, "n_models": n_models, "groups": list(groups)}
+    frames = []
+    with Progress("risks", len(cells)) as bar:
+        for cell, refs in zip(cells, references(cells, ["original"], device=device), strict=True):
+            parents = [refs["original"].key, task_artefact(cell).key]
+
+            def make(folder: Path, cell=cell, original=refs["original"]) -> None:
+                found = _of_cell(cell, original.load(), names, n_models, groups, device)
+                found.to_parquet(folder / "risks.parquet")
+
+            artefact = Store().get(Spec("risks", params, (_of_cell, *entries), parents), make)
+            table = pd.read_parquet(artefact.folder / "risks.parquet")
+            frames.append(table.assign(**cell.columns(), run=artefact.key))
+            bar.step()
+    return pd.concat(frames, ignore_index=True)
+
+
+def _of_cell(
+    cell: Cell, model: nn.Module, names: Sequence[str], n_models: int, groups: Sequence[str], device: str
+) -> pd.DataFrame:
+    task, parts, why = load_task(cell), [], None
+    rows = {group: task.index(group) for group in groups if len(task.index(group))}
+
+    def note(name: str, half: str, values: dict[str, Tensor]) -> None:
+        for group, value in values.items():
+            of = {"sample": rows[group].numpy(), "group": group, "ranker": name, "half": half}
+            parts.append(pd.DataFrame(of | {"value": value.numpy()}))
+
+    shadows = [name for name in names if name in STATISTICS]
+    if shadows:
+        seen, role = _seen(cell, task, model, n_models, device)
+        for half, models in _halves(n_models).items():
+            for name in shadows:
+                value = STATISTICS[name](seen.of(models=models))
+                note(name, half, {group: value[role == ROLES.index(group)] for group in rows})
+    for name in (name for name in names if name not in STATISTICS):
+        needs = rankers[name].info["needs"]
+        options = {"n_models": n_models} if "shadows" in needs else {}
+        for group in rows:
+            if group == "decoy" and not OF_ONE_MODEL.issuperset(needs):
+                continue
+            request = _request(task, group, cell)
+            try:
+                value = rankers[name](model, request, seed=derive(cell.seed, "rank"), device=device, **options)
+            except NotApplicable as error:
+                why = error
+            else:
+                note(name, "", {group: value})
+    if not parts:
+        raise why or NotApplicable(f"none of the groups {', '.join(groups)} has samples that can be ranked")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _request(task: SimilarityTask, group: str, cell: Cell) -> Request:
+    """As if this group were to be forgotten, and all else that was trained on stayed."""
+    rest = [role for role in TRAINED_ON["original"] if role != group]
+    return Request(task.of(group), task.of(*rest), task.n_classes, cell.recipe)
+
+
+def _seen(cell: Cell, task: SimilarityTask, model: nn.Module, n_models: int, device: str) -> tuple[Seen, Tensor]:
+    """What the shadow models of the training set say of it and of the decoys, and the role of each column."""
+    shadows = ensemble(model, task.request(cell.recipe), n_models, device)
+    trained, decoys = task.index("target"), task.index("decoy")
+    trained = torch.cat([trained, task.index("similar", "filler")])
+    drawn = halves(n_models)(2 * len(decoys), derive(cell.seed, "decoys"))[:, : len(decoys)]
+    request = task.request(cell.recipe)
+    samples = joined(request.forget, request.retain, task.of("decoy"))
+    return shadows.seen(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
+
+
+def _halves(n_models: int) -> dict[str, Tensor]:
+    """Rows of all models, and of every other pair of them where each half can fit its Gaussians."""
+    pair = torch.arange(n_models) // 2
+    found = {"": torch.arange(n_models)}
+    if n_models >= 8:
+        found |= {str(h): (pair % 2 == h).nonzero().squeeze(1) for h in (0, 1)}
+    return found
+
+
+def mixed_memorisation(cell: Cell, n_targets: int, n_models: int = N_MODELS, *, device: str = "auto") -> Cell:
+    """The cell with n_targets in three equal parts: the most memorised training samples, those nearest to half as
+    memorised as these, and of the least memorised a random draw. Source: ours, after RUM (Zhao et al. 2024, arXiv
+    2406.01257).
+
+    Memorisation is that of the cell's own training set; the new cell draws fillers of its own, trains its own models, and
+    ranks its targets by shadow models of its own, so that nothing is chosen and judged by the same numbers. Raises
+    BadValue if there are not enough samples.
+    """
+    task = load_task(cell)
+    (refs,) = references([cell], ["original"], device=device)
+    request = task.request(cell.recipe)
+    third, n = n_targets // 3, len(request.forget) + len(request.retain)
+    if third < 1 or n_targets >= n:
+        raise BadValue(f"n_targets must be at least 3 and below the {n} training samples, got {n_targets}")
+    shadows = ensemble(refs["original"].load(), request, n_models, device)
+    value = left_out(shadows.seen(joined(request.forget, request.retain), shadows.inside))
+    value = value + 1e-6 * torch.rand(n, generator=generator(cell.seed, "ties"))  # of which there are many at 0
+    order = value.argsort(descending=True)
+    high, rest = order[:third], order[third:]
+    near = (value[rest] - value[high].mean() / 2).abs().argsort()
+    middle = rest[near[:third]]
+    left = order[~torch.isin(order, torch.cat([high, middle]))]
+    low = left[-(n_targets - 2 * third) :]
+    rows = torch.cat([task.index("target"), task.index("similar", "filler")])
+    ids = task.source[rows[torch.cat([high, middle, low])]].tolist()
+    if len(set(ids)) < len(ids):
+        raise BadValue("samples made of one image cannot all be targets: start from a cell without copies")
+    return replace(cell, targets="ids", which=ids, n_targets=len(ids))

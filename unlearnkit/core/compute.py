@@ -1,0 +1,105 @@
+"""Where and how numbers are computed: devices, threads, seeds, and what a computation costs."""
+
+import contextlib
+import hashlib
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from unlearnkit.core.errors import BadValue
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """`"auto"` is the current CUDA device if there is one, else the CPU; anything else is what torch calls it."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise BadValue(f"unknown device {device!r}; say 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise BadValue(f"device {device!r} asked for, but torch sees no CUDA GPU here; say 'auto' or 'cpu'")
+    return found
+
+
+def derive(seed: int, *labels: object) -> int:
+    """A seed of its own for each purpose: 63 bits from `seed` and the labels, the same on every machine."""
+    text = "\x1f".join(map(str, (seed, *labels)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+
+
+def generator(seed: int, *labels: object) -> torch.Generator:
+    """A CPU generator for one purpose; the global one is never touched."""
+    return torch.Generator().manual_seed(derive(seed, *labels))
+
+
+@contextlib.contextmanager
+def threads(n: int):
+    """Run with `n` intra-op threads. Small nets use one: it is as fast, and the numbers then fit any machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which nets compute in "fp32", or in "bf16" with float32 weights."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@dataclass
+class Cost:
+    """What a computation took: wall seconds, optimiser steps, and the process's peak memory in MiB."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    peak_mib: float = 0.0
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+_running: list[Cost] = []
+
+
+@contextlib.contextmanager
+def uncounted():
+    """Keep what happens in this block out of every `measured` that it is in: work that was done before, in earnest."""
+    with measured() as aside:
+        yield
+    for cost in _running:
+        cost.seconds -= aside.seconds
+        cost.steps -= aside.steps
+
+
+@contextlib.contextmanager
+def measured():
+    """Yields a Cost, filled when the block ends. Steps are counted in torch itself, so a method cannot miscount."""
+    cost = Cost()
+
+    def count(optimiser, args, kwargs):
+        cost.steps += 1
+
+    hook = register_optimizer_step_post_hook(count)
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    if on_gpu and not _running:  # or the peak so far of a block around this one would be lost
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    _running.append(cost)
+    try:
+        yield cost
+    finally:
+        _running.pop()  # blocks nest
+        if on_gpu:
+            torch.cuda.synchronize()
+        cost.seconds += time.perf_counter() - start
+        hook.remove()
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # getrusage counts bytes there, KiB elsewhere
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        cost.peak_mib = round(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else host, 1)

@@ -1,0 +1,52 @@
+"""Where things are kept. Nothing depends on the working directory: notebooks run in several."""
+
+import functools
+import json
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The project: `UNLEARNKIT_HOME`, else the nearest folder upwards with `notebooks/grids`, else this checkout.
+
+    Raises nothing: an installed library without a checkout works in the current folder.
+    """
+    if home := os.environ.get("UNLEARNKIT_HOME"):
+        return Path(home).resolve()
+    here, package = Path.cwd(), Path(__file__).resolve().parents[1]
+    for folder in (here, *here.parents, package.parent):
+        if (folder / "notebooks" / "grids").is_dir():
+            return folder
+    return here
+
+
+def cache() -> Path:
+    return _resolved(os.environ.get("UNLEARNKIT_CACHE") or str(root() / "results" / "cache"), os.getcwd())
+
+
+@functools.cache
+def _resolved(path: str, here: str) -> Path:
+    """Asked for thousands of times in a run, and each time a walk through the file system."""
+    return Path(here, path).resolve()
+
+
+def data() -> Path:
+    """Data sets that are not part of a package, as torchvision lays them out: `UNLEARNKIT_DATA`, else in the cache."""
+    return Path(os.environ.get("UNLEARNKIT_DATA") or cache() / "data").resolve()
+
+
+def runs() -> Path:
+    """Executed notebooks with their manifests."""
+    return Path(os.environ.get("UNLEARNKIT_RUNS") or root() / "results" / "runs").resolve()
+
+
+def tuned() -> Path:
+    """Tuned options of methods: `UNLEARNKIT_TUNED`, else in the results."""
+    return Path(os.environ.get("UNLEARNKIT_TUNED") or root() / "results" / "tuned").resolve()
+
+
+def note(what: str, value: str) -> None:
+    """Inside a batch job, tell the batch runner what was read or written: a line in the file it named."""
+    if log := os.environ.get("UNLEARNKIT_JOB_LOG"):
+        with open(log, "a") as file:
+            file.write(json.dumps([what, value]) + "\n")

@@ -1,0 +1,72 @@
+"""What can be seen of deleted images in the weights that should have forgotten them: F4."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from unlearnkit import study
+from unlearnkit.images.config import Cell
+from unlearnkit.figures.dataset_sheets import ink_of, picture
+from unlearnkit.figures.style import finished
+from unlearnkit.analysis.reconstruction.runs import image_of, pictures
+
+
+def f4(data: pd.DataFrame, cells: list[Cell], n_targets: int = 3) -> tuple[Figure, pd.DataFrame]:
+    """Reconstructions: a target, the best candidate for it from each model and from each difference to original, and on the
+    right a decoy with the best candidate for it from original, which shows what resemblance comes for nothing.
+
+    data: of `reconstruction.reconstructions` over `cells`. One row per target of the first seed of each condition. Below
+    each picture its SSIM, then two KKT residuals: at the candidates, and at the samples that were trained on; red where the
+    KKT conditions do not hold, so that a failure says nothing. Below a difference: of it, at the targets.
+    """
+    first = list({_condition(cell): cell for cell in reversed(cells)}.values())[::-1]
+    shown = [
+        (cell, place) for cell in first for place in range(min(n_targets, len(study.load_task(cell).index("target"))))
+    ]
+    columns = list(dict.fromkeys(data[["attack", "model"]].itertuples(index=False, name=None)))
+    columns.sort(key=lambda c: (c[0] != "kkt", _order(c[1])))
+    width = len(columns) + 3
+    size = (1.15 * width, 1.62 * len(shown))
+    figure, axes = plt.subplots(len(shown), width, figsize=size, squeeze=False, layout="constrained")
+    for number, (row, (cell, place)) in enumerate(zip(axes, shown, strict=True)):
+        task = study.load_task(cell)
+        ink, part = ink_of(task), _of(data, cell)
+        target, decoy = task.index("target")[place].item(), task.index("decoy")[place].item()
+        picture(row[0], task.x[target], "target", ink)
+        row[0].set_ylabel(f"{cell.columns()['dataset']}, m = {cell.copies}", fontsize=7)
+        picture(row[-2], task.x[decoy], "decoy", ink)
+        asked = [(axis, target, *column) for axis, column in zip(row[1:], columns)]
+        for axis, sample, attack, model in [*asked, (row[-1], decoy, "kkt", "original")]:
+            rows = part[(part["sample"] == sample) & (part.attack == attack) & (part.model == model)]
+            name = f"{'difference to' if attack == 'difference' else 'from'}\n{model.replace('_', ' ')}"
+            _found(axis, rows, name, task, ink)
+        for axis in row if number else ():  # titles stand above the first row
+            axis.set_title("")
+    return finished(figure), data
+
+
+def _found(axis, rows: pd.DataFrame, title: str, task, ink: str) -> None:
+    if not len(rows):  # clean without copies is retrain; of a difference there may be none
+        axis.set(xticks=[], yticks=[], frame_on=False, xlim=(0, 1), ylim=(1, 0), aspect="equal")
+        axis.set_title(title, fontsize=7)
+        return
+    row = rows.iloc[0]
+    image = (pictures(image_of(row)[None], task.x.shape[1:])[0] * 255).round().byte()
+    picture(axis, image, title, ink)
+    kkt = f"{row.residual:.2g} | {row.kkt:.2g}" if row.attack == "kkt" else f"{row.residual:.2g}"
+    axis.set_xlabel(f"SSIM {row.ssim:.2f}\n{kkt}", fontsize=7, labelpad=2)
+    if row.attack == "kkt" and not row.converged:
+        axis.xaxis.label.set_color("tab:red")
+
+
+def _condition(cell: Cell) -> tuple:
+    return tuple(v for k, v in cell.columns().items() if k != "seed")
+
+
+def _of(data: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    of = cell.columns()
+    return data[(data[[*of]] == [*of.values()]).all(axis=1)]
+
+
+def _order(model: str) -> int:
+    return {"original": 0, "retrain": 2, "clean": 3}.get(model, 1)

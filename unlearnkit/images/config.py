@@ -1,0 +1,99 @@
+"""One cell of the study's grid: everything that a task and its reference models depend on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from unlearnkit.core.errors import BadValue, unknown
+from unlearnkit.core.registry import check_type
+from unlearnkit.images.train import Recipe
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
+
+    Without copies their strength and degree mean nothing: such cells are all the same one, of strength 0. A degree
+    takes the place of a strength.
+    """
+
+    domain = "image"
+
+    dataset: str = "digits"  # a registered one, or a file or folder of your own (data_builders.user_images)
+    pool: int = 4000  # images that everything is drawn from, at most; the same for all seeds; 0 takes all
+    test_size: int = 1000  # test images, at most; 0 takes all
+    targets: str = "random"  # see data_builders.select_targets
+    n_targets: int = 12
+    which: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
+    copies: int = 5  # similar samples per target that stay in training
+    kind: str = "block_mask"
+    strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
+    degree: str = ""  # a measured similarity asked for instead, "ssim~0.6"
+    kind_options: Mapping = field(default_factory=dict, hash=False)
+    train_size: int = 640
+    model: str = "small_cnn"
+    recipe: Recipe = Recipe()
+    seed: int = 0
+
+    def __post_init__(self):
+        hints = get_type_hints(Cell) | {"kind_options": dict}
+        for name, hint in hints.items():
+            check_type(f"{name!r}", getattr(self, name), hint)
+        object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.degree else 0.0)
+        object.__setattr__(self, "degree", self.degree if self.copies else "")
+
+    def task_params(self) -> dict:
+        """What the task depends on: all but model and recipe."""
+        return {k: v for k, v in asdict(self).items() if k not in ("model", "recipe")}
+
+    def columns(self) -> dict:
+        """The columns that name this cell in the tidy score table."""
+        return {
+            "dataset": Path(self.dataset).stem,
+            "train_size": self.train_size,
+            "targets": self.targets,
+            "copies": self.copies,
+            "kind": self.kind,
+            "strength": self.strength,
+            "degree": self.degree,
+            "architecture": self.model,
+            "seed": self.seed,
+        }
+
+
+def cells(
+    seeds: int | Iterable[int] = 3,
+    recipe: Mapping | Recipe | None = None,
+    also: Iterable[Mapping] = (),
+    *,
+    of: type[Any] = Cell,
+    **values,
+) -> list:
+    """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
+
+    seeds: how many (0, 1, ...), or which. also: further grids, each by what differs from this one, say
+    {"copies": 25, "strength": [0.1, 0.7]}; a cell of both stands once. The list `which` is one value. of: what they are
+    cells of, Cell or unlearnkit.texts.config.TextCell. Raises UnknownName for a name that a cell does not have, and
+    BadValue for a value that it cannot have.
+    """
+    known, kind = {f.name for f in fields(of)}, type(of.recipe)
+    for name in values:
+        if name not in known:
+            raise unknown("parameter", name, known)
+    check_type("'seeds'", seeds, int | list | tuple | range)
+    which = range(seeds) if isinstance(seeds, int) else seeds
+    if not len(which):
+        raise BadValue("seeds: at least one is needed")
+    if isinstance(recipe, Mapping):
+        for name in recipe:
+            if name not in {f.name for f in fields(kind)}:
+                raise unknown("recipe entry", name, [f.name for f in fields(kind)])
+        recipe = kind(**recipe)
+    lists = {k: v if isinstance(v, list | tuple | range) and k != "which" else [v] for k, v in values.items()}
+    made = [of(recipe=recipe or kind(), seed=seed, **dict(zip(lists, combination, strict=True)))
+            for combination in product(*lists.values()) for seed in which]  # fmt: skip
+    for extra in also:
+        made += cells(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
+    return list(dict.fromkeys(made))

@@ -1,0 +1,86 @@
+"""What is inside any classifier, found without editing it: its head, the features that the head is fed, its blocks."""
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.core.errors import BadValue
+
+
+def head_name(model: nn.Module) -> str:
+    """Where the head of any classifier is: its last linear layer. Raises BadValue if it has none."""
+    linear = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    if not linear or isinstance(model, Ensemble):
+        raise BadValue(f"{type(model).__name__} has no linear head: which of its outputs are features is not clear")
+    return linear[-1]
+
+
+def head(model: nn.Module) -> nn.Linear:
+    """The last linear layer of any classifier. Raises BadValue if it has none."""
+    return model.get_submodule(head_name(model))
+
+
+def heads(model: nn.Module) -> list[nn.Linear]:
+    """The head of a classifier, or those of an ensemble's members. Raises BadValue if one has none."""
+    return [head(member) for member in model.members] if isinstance(model, Ensemble) else [head(model)]
+
+
+def with_head(model: nn.Module, new: nn.Linear) -> nn.Module:
+    """A copy of `model` with another head. Raises BadValue if it has none."""
+    model = copy.deepcopy(model)
+    model.set_submodule(head_name(model), new.train(model.training))
+    return model
+
+
+def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) and features (n, width), what the head is fed, in one pass of any classifier."""
+    if isinstance(model, Ensemble):
+        return model.outputs(x)
+    caught = []
+    hook = head(model).register_forward_pre_hook(lambda layer, inputs: caught.append(inputs[0]))
+    try:
+        return model(x), caught[-1].flatten(1)
+    finally:
+        hook.remove()
+
+
+def in_line(model: nn.Module) -> list[nn.Module]:
+    """The layers of a classifier in order. Nothing but nn.Sequential is taken apart: a residual block is one layer."""
+    layers = list(model.children())
+    while len(layers) == 1:  # a wrapper
+        layers = list(layers[0].children())
+    while any(isinstance(layer, nn.Sequential) for layer in layers):
+        layers = [found for layer in layers for found in (layer if isinstance(layer, nn.Sequential) else [layer])]
+    return layers
+
+
+def blocks(model: nn.Module) -> list[list[nn.Module]]:
+    """The layers in line that have parameters, the head last, each norm with the layer before it."""
+    groups: list[list[nn.Module]] = []
+    for layer in in_line(model):
+        dimensions = [p.ndim for p in layer.parameters()]
+        if dimensions and max(dimensions) == 1 and groups:
+            groups[-1].append(layer)
+        elif dimensions:
+            groups.append([layer])
+    return groups
+
+
+class Ensemble(nn.Module):
+    """Classifiers that vote: the log of their mean probability. Features are those of all members side by side."""
+
+    def __init__(self, members: Iterable[nn.Module]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits, features = zip(*[outputs(member, x) for member in self.members], strict=True)
+        log_p = torch.stack(logits).log_softmax(-1)
+        return log_p.logsumexp(0) - math.log(len(log_p)), torch.cat(features, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        log_p = torch.stack([member(x) for member in self.members]).log_softmax(-1)
+        return log_p.logsumexp(0) - math.log(len(log_p))

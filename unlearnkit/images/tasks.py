@@ -1,0 +1,144 @@
+"""Cells -> stored tasks: the images of a dataset, and what is drawn from them."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from data_builders import TEST, TRAIN, RawImages, Source, find
+from data_builders.build_task import compose
+from data_builders.perturbations import kinds
+from unlearnkit.core import paths
+from unlearnkit.images.config import Cell
+from unlearnkit.core.compute import derive
+from unlearnkit.images.predict import predict
+from unlearnkit.images.models import build, models
+from unlearnkit.images.held_out_loss import held_out_loss
+from unlearnkit.images.train_many import fit_many
+from unlearnkit.core.store import Artefact, Spec, Store
+from data_builders.task import TRAINED_ON, Samples, SimilarityTask
+
+
+def load_task(cell: Cell) -> SimilarityTask:
+    """The task of a cell; built at the first call."""
+    return read_task(str(task_artefact(cell).folder))
+
+
+def task_artefact(cell: Cell) -> Artefact:
+    """The stored task of a cell. `info` holds its digest, and that of each reference's training set."""
+    found = find(cell.dataset)  # what it depends on beyond the cell, and may change while a notebook is open
+    code = (kinds[cell.kind].function, getattr(found.code, "function", found.code))
+    return _task_artefact(cell, code, tuple(found.fingerprint().items()), paths.cache())
+
+
+@lru_cache(maxsize=2**14)
+def _task_artefact(cell: Cell, *state) -> Artefact:
+    params = cell.task_params() | {"pool": 0 if cell.targets == "ids" else cell.pool}
+    params["kind_options"] = kinds[cell.kind].resolve(params["kind_options"])
+    of = {"pool": pool_artefact(cell)}
+    if cell.targets == "hard":
+        of["difficulty"] = difficulty_artefact(cell)
+    if cell.kind == "feature_neighbours":
+        of["features"] = features_artefact(cell)
+    taken = {k: params.pop(k) for k in ("dataset", "pool", "test_size")}
+    pool = of["pool"].info  # a task depends on what the pool holds, whichever way it was read
+    params["facts"] = pool["facts"]
+    parents = [pool["digest"], *(a.key for k, a in of.items() if k != "pool")]
+
+    def make(folder: Path) -> dict:
+        given = {k: load_file(a.folder / f"{k}.safetensors")[k] for k, a in of.items() if k != "pool"}
+        arguments = {k: v for k, v in params.items() if k != "facts"}
+        task = compose(_read_pool(str(of["pool"].folder)), **arguments, **given)
+        tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
+        save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
+        task.pairs.to_parquet(folder / "pairs.parquet")
+        info = {"n_classes": task.n_classes, "facts": dict(task.facts), "digest": task.digest()}
+        (folder / "task.json").write_text(json.dumps(info))
+        return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
+
+    return Store().get(Spec("task", params, (compose, kinds[cell.kind]), parents), make)
+
+
+@lru_cache(maxsize=64)
+def read_task(folder: str) -> SimilarityTask:
+    folder = Path(folder)
+    info = json.loads((folder / "task.json").read_text())
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    return SimilarityTask(
+        **load_file(folder / "task.safetensors"), pairs=pairs, n_classes=info["n_classes"], facts=info["facts"]
+    )
+
+
+def pool_artefact(cell: Cell) -> Artefact:
+    """The stored pool that a cell's dataset is cut down to: no exact duplicates, at most so many images."""
+    found = find(cell.dataset)
+    size = 0 if cell.targets == "ids" else cell.pool
+    params = {"dataset": found.name, "files": found.fingerprint(), "pool": size, "test_size": cell.test_size}
+
+    def make(folder: Path) -> dict:
+        raw = found.load()
+        kept = raw.distinct()
+        cut = kept.drawn(size, cell.test_size)
+        save_file({n: getattr(cut, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
+        facts = _facts(found, raw, kept) | dict(raw.facts)
+        (folder / "pool.json").write_text(json.dumps({"n_classes": cut.n_classes, "facts": facts}))
+        return {"digest": cut.digest(), "facts": facts}
+
+    return Store().get(Spec("pool", params, (found.code, RawImages)), make)
+
+
+def _facts(found: Source, raw: RawImages, kept: RawImages) -> dict:
+    return {
+        "dataset": found.name,
+        "licence": found.licence,
+        "source": found.source,
+        "raw_train": len(raw.x),
+        "raw_test": len(raw.test_x),
+        "raw_digest": raw.digest(),
+        "exact_duplicates_dropped": len(raw.x) - len(kept.x),
+    }
+
+
+def load_pool(cell: Cell) -> RawImages:
+    """The images that a cell's task is drawn from."""
+    return _read_pool(str(pool_artefact(cell).folder))
+
+
+@lru_cache(maxsize=4)
+def _read_pool(folder: str) -> RawImages:
+    folder = Path(folder)
+    info = json.loads((folder / "pool.json").read_text())
+    return RawImages(**load_file(folder / "pool.safetensors"), n_classes=info["n_classes"], facts=info["facts"])
+
+
+def difficulty_artefact(cell: Cell) -> Artefact:
+    """Held-out loss of every image of the cell's pool: from the fold model that did not see it."""
+
+    def make(folder: Path) -> None:
+        raw = load_pool(cell)
+        loss = held_out_loss(raw.x, raw.y, raw.n_classes, cell.model, cell.recipe)
+        save_file({"difficulty": loss}, folder / "difficulty.safetensors")
+
+    return Store().get(_of_pool("difficulty", cell, held_out_loss), make)
+
+
+def features_artefact(cell: Cell) -> Artefact:
+    """Features of every image of the cell's pool under a model of the cell's architecture that was trained on it."""
+
+    def make(folder: Path) -> None:
+        raw = load_pool(cell)
+        seed = derive(0, "pool features")
+        net = build(cell.model, tuple(raw.x.shape[1:]), raw.n_classes, seed)
+        (net,) = fit_many([net], [Samples(raw.x, raw.y)], cell.recipe, seeds=[seed])
+        save_file(
+            {"features": predict(net, raw.x, precision=cell.recipe.precision)[1]}, folder / "features.safetensors"
+        )
+
+    return Store().get(_of_pool("features", cell, fit_many), make)
+
+
+def _of_pool(kind: str, cell: Cell, function) -> Spec:
+    params = {"model": cell.model, "recipe": cell.recipe.as_dict()}
+    return Spec(kind, params, (models[cell.model], function, predict), [pool_artefact(cell).info["digest"]])

@@ -1,0 +1,224 @@
+"""Train one model, plainly. Many at once: unlearnkit.images.train_many. Both follow the same recipe and the same batch order."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Literal, get_type_hints
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit.core.compute import autocast, generator, resolve_device
+from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.core.registry import check_type
+from data_builders.task import Samples
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a reference model is trained: SGD with Nesterov momentum, one cosine cycle of the learning rate.
+
+    The defaults make the digits CNN fit all of its training data, mislabelled canaries included: a model that has
+    not memorised a sample has nothing to forget.
+    """
+
+    epochs: int = 24
+    batch_size: int = 64
+    lr: float = 0.07
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup: float = 0.2  # share of the steps over which the rate rises to lr
+    smoothing: float = 0.0  # of labels
+    augment: Literal["none", "flip_shift"] = "none"  # flip_shift: mirrored or not, and moved by up to 2 pixels
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, which data-centre GPUs and recent CPUs do faster
+
+    def __post_init__(self):
+        for name, hint in get_type_hints(Recipe).items():
+            check_type(f"recipe: {name!r}", getattr(self, name), hint)
+        for name in ("epochs", "batch_size", "lr"):
+            if getattr(self, name) <= 0:
+                raise BadValue(f"recipe: {name} must be above 0, got {getattr(self, name)}")
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def steps(self, n_samples: int) -> int:
+        return self.epochs * ceil(n_samples / self.batch_size)
+
+    def optimiser(self, parameters, n_samples: int):
+        """The optimiser and its schedule, which ends with the last step; below 8 steps the rate stays the same."""
+        sgd = torch.optim.SGD(
+            parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=True, fused=True
+        )
+        steps = self.steps(n_samples)
+        if steps < 8:  # no cycle fits, and torch's divides by zero where its rise is one step long
+            return sgd, torch.optim.lr_scheduler.ConstantLR(sgd, factor=1.0)
+        return sgd, torch.optim.lr_scheduler.OneCycleLR(
+            sgd, self.lr, total_steps=steps, pct_start=self.warmup, cycle_momentum=False
+        )
+
+
+def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, device: str = "auto") -> nn.Module:
+    """Train a copy of `model` on `samples`; returns it on the CPU, in eval mode.
+
+    Raises BadValue without samples, NonFiniteLoss (with epoch and step) when the loss stops being finite.
+    """
+    if not len(samples):
+        raise BadValue("there is nothing to train on: the training set is empty")
+    device = resolve_device(device)
+    model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+    samples = samples.to(device)
+    sgd, schedule = recipe.optimiser(model.parameters(), len(samples))
+    with lone_values(model):
+        for epoch in range(recipe.epochs):
+            losses = []
+            for number, batch in enumerate(samples.batches(recipe.batch_size, seed, epoch)):
+                with autocast(device, recipe.precision):
+                    x = flip_shift(batch.x, seed, epoch, number) if recipe.augment == "flip_shift" else batch.x
+                    loss = F.cross_entropy(
+                        model(x.contiguous(memory_format=torch.channels_last)),
+                        batch.y,
+                        label_smoothing=recipe.smoothing,
+                    )
+                sgd.zero_grad()
+                loss.backward()
+                sgd.step()
+                schedule.step()
+                losses.append(loss.detach())
+            check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
+    return at_rest(model)
+
+
+def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
+    """Half of the images mirrored, each moved by up to 2 pixels both ways with its border mirrored in. x: (n, c, h, w)."""
+    g = generator(seed, "augment", *labels)
+    n, channels, height, width = x.shape
+    mirrored = torch.rand(n, 1, generator=g).to(x.device) < 0.5
+    down, right = torch.randint(0, 5, (2, n), generator=g).to(x.device)
+    rows, columns = _moved(down, height), _moved(right, width)
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).expand(-1, channels, -1)
+    return x.flatten(2).gather(2, pixels).view_as(x)
+
+
+def _moved(shift: Tensor, size: int) -> Tensor:
+    """Which of `size` pixels is seen at each place after padding by two, mirrored, and cutting at `shift`: (n, size)."""
+    at = (shift[:, None] + torch.arange(-2, size - 2, device=shift.device)).abs()
+    return torch.where(at < size, at, 2 * (size - 1) - at)
+
+
+@contextlib.contextmanager
+def lone_values(net: nn.Module):
+    """Batch norm that is given one value per channel, which has no variance, uses its running statistics.
+
+    torch would raise, for a last batch or a forget set of one sample whose maps have shrunk to a point.
+    """
+
+    def pause(layer, inputs):
+        if layer.training and inputs[0].numel() == inputs[0].shape[1]:
+            layer.eval()
+            paused.add(layer)
+
+    def resume(layer, inputs, output):
+        if layer in paused:
+            paused.remove(layer)
+            layer.train()
+
+    paused: set[nn.Module] = set()
+    with contextlib.ExitStack() as hooks:
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                hooks.callback(layer.register_forward_pre_hook(pause).remove)
+                hooks.callback(layer.register_forward_hook(resume).remove)
+        yield
+
+
+def at_rest(model: nn.Module) -> nn.Module:
+    """The model on the CPU, in eval mode, in the plain memory layout that it is stored in.
+
+    Raises NonFiniteLoss, naming the weight, if one is not a number.
+    """
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise NonFiniteLoss(
+                f"{name} is not finite. Nothing was stored. Lower the learning rate, or raise the damping."
+            )
+    return model.cpu().to(memory_format=torch.contiguous_format).eval()
+
+
+def check_finite(losses: Tensor, where: str) -> None:
+    """losses: (steps,) or (steps, models). Checked once an epoch, so that a GPU is not made to wait at each step."""
+    bad = ~losses.isfinite().reshape(len(losses), -1).all(1)
+    if bad.any():
+        raise NonFiniteLoss(
+            f"the loss is not finite from step {int(bad.nonzero()[0]) + 1} of {where} on. Nothing was stored. Lower the "
+            "learning rate, or the weight of the term that grows."
+        )
+
+
+_watch: ContextVar[Callable[[nn.Module], None] | None] = ContextVar("watch", default=None)
+
+
+@contextlib.contextmanager
+def watched(callback: Callable[[nn.Module], None]):
+    """Within this block callback(net) is called after each step of any `minimise`, whoever calls that; blocks do not add
+    up. It must leave the net as it is: its weights, gradients and mode."""
+    before = _watch.set(callback)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
+
+
+def minimise(
+    model: nn.Module,
+    losses: Callable[[nn.Module], Iterator[Tensor | None]],
+    *,
+    lr: float,
+    device: str = "auto",
+    optimiser: Literal["sgd", "adam"] = "sgd",
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    only: Callable[[nn.Module], Sequence[nn.Module]] | None = None,
+    after_step: Callable[[nn.Module], None] | None = None,
+) -> nn.Module:
+    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each None the
+    optimiser starts anew, without momentum: a new phase.
+
+    optimiser: momentum is SGD's. only: the layers of the net that may move, running statistics included; the others are
+    in eval mode and cost no gradient. after_step(net) is called after each step.
+    Returns the copy on the CPU, in eval mode. Raises NonFiniteLoss with the step at which a loss stops being finite.
+    """
+    net = copy.deepcopy(model).to(resolve_device(device), memory_format=torch.channels_last)
+    if only is None:
+        net.train()
+    else:
+        net.eval().requires_grad_(False)
+        for layer in only(net):
+            layer.train().requires_grad_(True)
+    moving = [p for p in net.parameters() if p.requires_grad]
+    if optimiser == "sgd":
+        steps = torch.optim.SGD(moving, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    else:
+        steps = torch.optim.Adam(moving, lr, weight_decay=weight_decay, fused=True)
+    taken, watch = [], _watch.get()
+    with lone_values(net):
+        for loss in losses(net):
+            if loss is None:
+                steps.state.clear()
+                continue
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+            if after_step:
+                after_step(net)
+            if watch:
+                watch(net)
+            taken.append(loss.detach())
+    if taken:
+        check_finite(torch.stack(taken), f"the {len(taken)} of unlearning")
+    return at_rest(net.requires_grad_(True))

@@ -1,0 +1,62 @@
+"""How fast a model learns again what it was made to forget: what is left shows in the steps that are not needed."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.core.compute import resolve_device
+from data_builders.task import Request
+from unlearnkit.images.train import minimise
+
+AT_MOST = 200
+
+
+@torch.no_grad()
+def forget_loss(model: nn.Module, task: Request) -> float:
+    """Mean cross-entropy over the forget set, nats, in eval mode. Both must be on one device."""
+    was_training = model.training
+    model.eval()
+    losses = [task.losses(model, task.forget[rows]) for rows in torch.arange(len(task.forget)).split(1024)]
+    model.train(was_training)
+    return torch.cat(losses).double().mean().item()
+
+
+def relearn_steps(
+    model: nn.Module,
+    task: Request,
+    goal: float,
+    *,
+    seed: int,
+    device: str = "auto",
+    lr: float = 0.01,
+    batch_size: int = 64,
+    at_most: int = AT_MOST,
+) -> int:
+    """Steps of SGD (momentum 0.9) on the forget set until its mean loss is `goal` or less; 0 if it is already.
+
+    goal: the original model's mean loss on the forget set, nats. The loss is taken after each step. A run that has not
+    arrived, or whose loss is no longer finite, counts as `at_most` steps. The model itself is left as it is.
+    Source: Golatkar et al. 2020, arXiv 1911.04933 (relearn time, in epochs); rate, batches and limit are ours.
+    """
+    device = resolve_device(device)
+    task, taken = task.to(str(device)), 0
+
+    def losses(net: nn.Module) -> Iterator[Tensor]:
+        nonlocal taken
+        epoch = 0
+        while True:
+            for batch in task.forget.batches(batch_size, seed, "relearn", epoch):
+                now = forget_loss(net, task)
+                if now <= goal * (1 + 1e-4) or taken == at_most:  # the memory layout moves the last digits
+                    return
+                if not math.isfinite(now):
+                    taken = at_most
+                    return
+                yield task.losses(net, batch).mean()
+                taken += 1
+            epoch += 1
+
+    minimise(model, losses, lr=lr, device=str(device))
+    return taken

@@ -1,0 +1,110 @@
+"""The runs behind a table, one by one: kept beside it, so that each number leads back to its seeds when the cache is gone.
+
+A record is a data frame with a column `run`, as the tidy score table has it. Its columns that are the same in all rows of a
+run name the run: dataset, copies, method, seed ...; the others are what was measured.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import CELL
+
+MEASURED = ("metric", "reference", "group", "value")  # of the tidy score table
+NUMBERS = (*CELL, "seed", "n_targets", "n_models")  # columns of numbers that name a run, not measure it
+
+
+def write(frame: pd.DataFrame, folder: Path, place: Callable[[Path, Callable], None]) -> str:
+    """Store a record below `folder`, under a name made of its content; returns that name. `place(path, write)` puts a file
+    in its place whole. Numbers are kept to 7 digits (float32). Rows stand run by run: its names then take no room."""
+    order = [c for c in ("run", *MEASURED[:-1]) if c in frame]
+    kept = frame.sort_values(order, kind="stable", ignore_index=True)
+    numbers = [c for c in kept if not names_a_run(kept[c])]
+    kept = kept.astype(dict.fromkeys(numbers, "float32"))
+    held = io.BytesIO()
+    words = [c for c in kept if c not in numbers]  # a dictionary of numbers that all differ is larger than they are
+    kept.to_parquet(held, index=False, compression="zstd", use_dictionary=words)
+    name = f"scores/{hashlib.sha256(held.getvalue()).hexdigest()[:12]}.parquet"
+    (folder / "scores").mkdir(parents=True, exist_ok=True)
+    place(folder / name, lambda path: path.write_bytes(held.getvalue()))
+    return name
+
+
+def read(folder: Path, entry: Mapping) -> pd.DataFrame | None:
+    """The record of a result by its entry in the manifest, None if it has none (its table then names the runs itself)."""
+    names = [name for name in entry["files"] if name.startswith("scores/")]
+    return pd.read_parquet(folder / names[0]) if names and (folder / names[0]).is_file() else None
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A table as it was published: empty text stays "", an empty number is NaN."""
+    found = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    for name in found:
+        if found[name].isna().all() or not pd.api.types.is_numeric_dtype(found[name]):
+            found[name] = found[name].astype(object).where(found[name].notna(), "")
+    return found
+
+
+def runs(record: pd.DataFrame) -> pd.DataFrame:
+    """One row per run: its key, and the columns that name it."""
+    one = record.groupby("run", sort=False)
+    same = (one.nunique(dropna=False) == 1).all()
+    names = [c for c in record if c in same.index and same[c] and c not in MEASURED]
+    return one[[c for c in names if c != "run"]].first().reset_index()
+
+
+def behind(table: pd.DataFrame, found: pd.DataFrame) -> list[list[str]]:
+    """For each row of a table the keys of the runs that it was made from: those that its own column `run` names, or else
+    those of `found` (see `runs`) that agree with it in every column that names a run in both; none if there is no such."""
+    if "run" in table:
+        return [str(keys).split() for keys in table.run]
+    shared = [c for c in found if c in table and c != "run" and names_a_run(found[c])]
+    if not shared:
+        return [found.run.tolist() for _ in range(len(table))]
+    by_names: dict[tuple, list[str]] = {}
+    for key, names in zip(found.run, _names(found, shared)):
+        by_names.setdefault(names, []).append(key)
+    return [by_names.get(names, []) for names in _names(table, shared)]
+
+
+def _names(frame: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
+    return list(zip(*(frame[c].map(said) for c in columns)))
+
+
+def names_a_run(column: pd.Series) -> bool:
+    """Whether a column tells runs apart, rather than being measured in them."""
+    return column.name in NUMBERS or not pd.api.types.is_float_dtype(column)
+
+
+def same(a: object, b: object) -> bool:
+    """Equal as text, or as numbers to the digits that a CSV keeps."""
+    return said(a) == said(b)
+
+
+def said(value: object) -> str:
+    """A value as text: a number, or what reads as one, to the 6 digits that a CSV keeps; "" for none."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return str(value)
+    return "" if math.isnan(number) else f"{number:.6g}"
+
+
+def select(rows: pd.DataFrame, where: Mapping[str, str], what: str) -> pd.DataFrame:
+    """The rows that agree with `where`. Raises BadValue, with what there is, for a column or a value that does not exist."""
+    for name, wanted in where.items():
+        if name not in rows:
+            raise BadValue(f"{what} has no column {name!r}; it has: {', '.join(map(str, rows))}")
+        kept = rows[rows[name].map(lambda value, wanted=wanted: same(value, wanted))]
+        if kept.empty:
+            there = ", ".join(dict.fromkeys(map(said, rows[name])))
+            raise BadValue(f"no row of {what} has {name}={wanted}; with the rest of the selection there is: {there}")
+        rows = kept
+    return rows

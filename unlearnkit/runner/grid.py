@@ -1,0 +1,129 @@
+"""Grids: which notebooks to run with which parameters, per profile (`notebooks/grids/*.yaml`).
+
+```yaml
+profiles:            # values by name, per profile
+  smoke: {seeds: 2, copies: [0, 25], targets: [canary]}
+jobs:
+  - notebook: 30_unlearn
+    each: [method]   # one job per value of these
+    with: [seeds, copies, targets]   # passed whole
+    set: {method: [scrub, ssd]}      # its own values
+    after: [20_train_references]     # waits for all jobs of these that stand earlier, in this file or one before it
+    makes: [T1]      # tables and figures that it publishes
+```
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from unlearnkit.core import code_digest as code, paths
+from unlearnkit.runner import notebook
+from unlearnkit.core.errors import BadValue, unknown
+from unlearnkit.core.registry import load_plugins
+
+PROFILES = ("smoke", "small", "real", "paper", "paper-cut")
+_ENTRY = {"notebook", "each", "with", "set", "after", "makes"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook with one set of parameters; `key` is the hash of both and of the project's code."""
+
+    notebook: Path
+    parameters: dict
+    makes: tuple[str, ...]
+    after: frozenset[str]  # keys of jobs that must end first
+    key: str
+    label: str  # the notebook, and what tells the job from others of its profile
+
+
+def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
+    """All jobs of a profile, in an order in which they can run, checked against their notebooks.
+
+    only: ids of tables or figures, or notebooks: these jobs and all that they wait for. Raises UnknownName or BadValue,
+    naming file and culprit, before anything runs.
+    """
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    files = sorted((paths.root() / "notebooks" / "grids").glob("*.yaml"))
+    made: dict[str, list[Job]] = {}
+    jobs = [job for file in files for job in _jobs(file, profile, made)]
+    if not jobs:
+        raise BadValue(f"no grid in notebooks/grids has a profile {profile!r}")
+    return _select(jobs, only) if only else jobs
+
+
+def _jobs(file: Path, profile: str, made: dict[str, list[Job]]) -> list[Job]:
+    """made: {notebook: its jobs} of earlier files, to which this one's are added."""
+    try:
+        grid = yaml.safe_load(file.read_text())
+        entries, values = grid["jobs"], grid["profiles"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise BadValue(f"{file.name}: not a grid with `profiles` and `jobs`: {error}") from error
+    if profile not in values:
+        return []
+    jobs: list[Job] = []
+    for entry in entries:
+        if extra := set(entry) - _ENTRY:
+            raise unknown(f"entry of {file.name}", sorted(extra)[0], _ENTRY)
+        try:
+            found = _expand(entry, values[profile], made)
+        except (BadValue, KeyError) as error:
+            raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
+        made.setdefault(entry["notebook"], []).extend(found)
+        jobs += [job for job in found if job.key not in {j.key for j in jobs}]  # an earlier entry may have one of them
+    return jobs
+
+
+def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
+    path = notebook.find(entry["notebook"])
+    own = dict(entry.get("set", {}))
+    known = values | own
+    for name in (*entry.get("each", ()), *entry.get("with", ())):
+        if name not in known:
+            raise unknown("value in this profile", name, known)
+    for name in entry.get("after", ()):
+        if name not in made:
+            raise unknown("earlier notebook of these grids", name, made)
+    each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
+    fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
+    after = frozenset(job.key for name in entry.get("after", ()) for job in made[name])
+    from unlearnkit.methods import tuned_options as tuned  # imports torch, which a wrong grid need not wait for
+
+    plugins = [code.digests([module]) for module in load_plugins()]
+    jobs = []
+    for combination in product(*each.values()):
+        parameters = fixed | dict(zip(each, combination, strict=True))
+        notebook.check_arguments(path, parameters)
+        parts = [path.stem, notebook.sources(path), parameters, code.everything(), plugins]
+        if values := tuned.digest({n: d for n, (_, d) in notebook.parameters(path).items()} | parameters):
+            parts.append(values)
+        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+        label = " ".join([path.stem, *_short({k: v for k, v in parameters.items() if k in own or k in each})])
+        jobs.append(Job(path, parameters, tuple(entry.get("makes", ())), after, key, label))
+    return jobs
+
+
+def _short(parameters: dict) -> list[str]:
+    """name=value of those that fit on a line beside others."""
+    lists = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}
+    plain = {k: v for k, v in lists.items() if 0 < len(v) <= 3 and not any(isinstance(x, list | dict) for x in v)}
+    return [f"{name}={','.join(map(str, value))}" for name, value in plain.items()]
+
+
+def _select(jobs: list[Job], only: Sequence[str]) -> list[Job]:
+    names = {i for job in jobs for i in (*job.makes, job.notebook.stem)}
+    chosen = {job.key for job in jobs for name in only if name in (*job.makes, job.notebook.stem)}
+    for name in only:
+        if name not in names:
+            raise unknown("table, figure or notebook", name, names)
+    for job in reversed(jobs):  # what is waited for stands earlier
+        if job.key in chosen:
+            chosen |= job.after
+    return [job for job in jobs if job.key in chosen]

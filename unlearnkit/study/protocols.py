@@ -1,0 +1,43 @@
+"""The classical protocols, where nothing similar stays: which cells each of them is."""
+
+from collections.abc import Sequence
+
+from unlearnkit.images.config import Cell, cells
+from unlearnkit.core.errors import NotApplicable, unknown
+
+PROTOCOLS = ("tenth", "class", "classes", "subclass")
+PARTS = {"digits": "digits_parity", "cifar100": "cifar20"}  # the same images by coarser classes, whose parts are known
+
+
+def protocols(
+    names: Sequence[str],
+    dataset: str | Sequence[str],
+    *,
+    classes: Sequence[int] = (1, 3),
+    parts: str = "",
+    **common,
+) -> dict[str, list[Cell]]:
+    """{protocol: its cells}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part of a
+    class; copies are none.
+
+    dataset: one or several. parts: the set whose classes have parts; if not given, PARTS of each data set that has one.
+    common: what else a grid of cells takes (unlearnkit.images.config.cells). Raises UnknownName for a protocol that there is not,
+    and NotApplicable for parts of classes where no data set has any.
+    """
+    sets = [dataset] if isinstance(dataset, str) else list(dataset)
+    coarse = [parts] if parts else [PARTS.get(d, d) for d in sets if d in PARTS or d in PARTS.values()]
+    own = {
+        "tenth": {"dataset": dataset, "targets": "tenth"},
+        "class": {"dataset": dataset, "targets": "class"},
+        "classes": {"dataset": dataset, "targets": "class", "which": list(classes)},
+        "subclass": {"dataset": coarse, "targets": "subclass"},
+    }
+    for name in names:
+        if name not in own:
+            raise unknown("protocol", name, own)
+    if "subclass" in names and not coarse:
+        raise NotApplicable(
+            f"the classes of {', '.join(sets)} have no parts: leave the protocol subclass out, or take one of "
+            f"{', '.join(PARTS)}"
+        )
+    return {name: cells(copies=0, **common, **own[name]) for name in names}

@@ -1,0 +1,67 @@
+"""One cell of the study's grid in language: everything that a text task and its reference models depend on."""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import get_type_hints
+
+from data_builders.texts.build_task import Targets
+from data_builders.texts.sides import Side
+from unlearnkit.images.config import cells
+from unlearnkit.texts.tokenizer import VOCABULARY
+from unlearnkit.texts.train import TextRecipe
+from unlearnkit.core.registry import check_type
+
+
+@dataclass(frozen=True)
+class TextCell:
+    """A similar-sample task of questions and answers, and how the models on it are trained: unlearnkit.images.config.Cell's
+    counterpart. Raises BadValue for a value of the wrong type.
+
+    Without copies their strength and side mean nothing: such cells are all the same one.
+    """
+
+    domain = "text"
+
+    dataset: str = "fictional"  # a registered one, or a JSONL file of your own (data_builders.texts)
+    test_size: int = 400  # test pairs, at most; 0 takes all
+    targets: Targets = "random"
+    n_targets: int = 12
+    copies: int = 5  # paraphrases per target that stay in training
+    strength: float = 0.5  # how far a paraphrase is from its pair
+    side: Side = "both"  # what is paraphrased
+    train_size: int = 640
+    model: str = "tiny_llama"  # or hf:NAME_OR_PATH
+    vocabulary: int = VOCABULARY  # of the data set's own tokenizer; a pretrained model has one
+    context: int = 128  # tokens that question and answer may take together
+    lora: int = 0  # rank of adapters, which alone are trained; 0 trains all weights
+    recipe: TextRecipe = TextRecipe()
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, hint in get_type_hints(TextCell).items():
+            check_type(f"{name!r}", getattr(self, name), hint)
+        object.__setattr__(self, "strength", float(self.strength) if self.copies else 0.0)
+        object.__setattr__(self, "side", self.side if self.copies else TextCell.side)
+
+    def task_params(self) -> dict:
+        """What the task depends on, as options of unlearnkit.texts.tasks.task_artefact."""
+        apart = ("model", "vocabulary", "context", "lora", "recipe")
+        return {k: v for k, v in asdict(self).items() if k not in apart}
+
+    def columns(self) -> dict:
+        """The columns that name this cell in the tidy score table: those of an image cell."""
+        return {
+            "dataset": Path(self.dataset).stem,
+            "train_size": self.train_size,
+            "targets": self.targets,
+            "copies": self.copies,
+            "kind": f"paraphrase of {self.side}",
+            "strength": self.strength,
+            "degree": "",
+            "architecture": self.model,
+            "seed": self.seed,
+        }
+
+
+text_cells = partial(cells, of=TextCell)  # cells(...) of a grid in language
