@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_builders.task import digest, hashes
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import Registry
-from data_builders.task import digest, hashes
 
 datasets = Registry("dataset", "data_builders")
 

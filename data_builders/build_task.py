@@ -6,15 +6,15 @@ from torch import Tensor
 
 from data_builders import RawImages, to_bytes
 from data_builders.backdoor import stamped
-from data_builders.similarity_level import parse, search
-from data_builders.select_targets import WHOLE, Targets, draw
-from data_builders.perturbations import kinds
 from data_builders.natural_neighbours import neighbours
+from data_builders.perturbations import kinds
+from data_builders.select_targets import WHOLE, Targets, draw
+from data_builders.similarity import MEASURES
+from data_builders.similarity_level import parse, search
+from data_builders.task import ROLES, SimilarityTask, unit
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import Entry
-from data_builders.similarity import MEASURES
-from data_builders.task import ROLES, SimilarityTask, unit
 
 VALIDATION = 5  # as many validation images as a fifth of the training set, if the pool has them left
 MIX = 1000  # images that a copy may be mixed with: as many for every number of copies, so that copies stay the same

@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 
 from data_builders.dataset_card import PAIRS, SAMPLES, card
-from unlearnkit.core.errors import BadValue
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core.errors import BadValue
 
 FORMAT, TASK = 1, "task.json"
 REST = "task.json without its sha256"  # keys sorted, as json.dumps writes it

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data_builders.perturbations import kind
-from unlearnkit.core.errors import BadValue
 from data_builders.task import unit
+from unlearnkit.core.errors import BadValue
 
 RANKS = "where in the order of neighbours to begin: 0 with the nearest, 0.5 in the middle"
 

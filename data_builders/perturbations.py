@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data_builders.task import unit
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import Registry
-from data_builders.task import unit
 
 kinds = Registry("kind of similarity", "data_builders")
 

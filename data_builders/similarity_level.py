@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from data_builders import to_bytes
-from unlearnkit.core.errors import BadValue, unknown
 from data_builders.similarity import MEASURES, Measure
+from unlearnkit.core.errors import BadValue, unknown
 
 STEPS = 12  # halvings: strength to 1 in 4,096
 DRAWS = 8  # a copy that cannot be brought to the degree (masks come in whole blocks) is drawn anew so often

@@ -10,8 +10,9 @@ from torch import nn
 from data_builders import datasets
 from data_builders.build_task import compose
 from unlearnkit.core.compute import generator
-from unlearnkit.images.outputs import take
 from unlearnkit.images.models import Classifier, build, fresh
+from unlearnkit.images.outputs import take
+from unlearnkit.images.request import request_of
 from unlearnkit.images.train import Recipe, fit
 
 RECIPE = Recipe(epochs=15, batch_size=32, lr=0.1)  # enough to fit the canaries
@@ -50,7 +51,7 @@ def models(_models):
 
 @pytest.fixture
 def request_(task):
-    return task.request(RECIPE)
+    return request_of(task, RECIPE)
 
 
 @pytest.fixture(scope="session")

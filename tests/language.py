@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from data_builders.task import TRAINED_ON
 from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
 from unlearnkit.core.compute import generator
@@ -14,12 +15,11 @@ from unlearnkit.images.either import joined
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextCell, text_cells
-from unlearnkit.texts.outputs import evidence_of, take
 from unlearnkit.texts.generate import generate
 from unlearnkit.texts.models import build, language_models
+from unlearnkit.texts.outputs import evidence_of, take
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.train import TextRecipe, fit_lm
-from data_builders.task import TRAINED_ON
 
 CELL = {"model": "nano", "vocabulary": 400, "n_targets": 3, "copies": 2, "train_size": 40, "test_size": 8}
 RECIPE = {"epochs": 25, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from unlearnkit.metrics.contracts import evidence
 from unlearnkit.images.outputs import Evidence
+from unlearnkit.metrics.contracts import evidence
 
 
 def log(*rows) -> torch.Tensor:

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 
 from mutants_metrics import kl_swapped
 from unlearnkit.core.divergence import kl
+from unlearnkit.core.optimise import minimise
+from unlearnkit.core.registry import Entry
+from unlearnkit.images.models import fresh
+from unlearnkit.images.train import fit
 from unlearnkit.methods.random_label import relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
-from unlearnkit.images.models import fresh
-from unlearnkit.core.registry import Entry
-from unlearnkit.images.train import fit, minimise
 
 
 def unlearns_in_place(model, task, *, seed, device="auto"):

@@ -9,13 +9,13 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
+from data_builders.task import unit
 from unlearnkit.core.divergence import js, kl
+from unlearnkit.core.registry import Entry
 from unlearnkit.images.heads import outputs
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.attacks import confidence_attack, entropy_attack
 from unlearnkit.metrics.ensembles import BINS, EPS, histogram_kl
-from unlearnkit.core.registry import Entry
-from data_builders.task import unit
 
 
 def first_rows_as_they_come(e, reference=None):

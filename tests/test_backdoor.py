@@ -11,10 +11,10 @@ from data_builders import RawImages
 from data_builders.backdoor import side, stamped
 from data_builders.build_task import compose
 from unlearnkit import study
-from unlearnkit.images.config import cells
-from unlearnkit.metrics.contracts import evidence
 from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.images.config import cells
 from unlearnkit.metrics import metrics
+from unlearnkit.metrics.contracts import evidence
 
 SMALL = {"train_size": 200, "n_targets": 12, "recipe": {"epochs": 12, "batch_size": 32, "lr": 0.1}}
 

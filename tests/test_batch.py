@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from unlearnkit.runner import batch, grid, job
-from unlearnkit.images.config import Cell
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
+from unlearnkit.images.config import Cell
+from unlearnkit.runner import batch, grid, job
 
 WORK = """
 from pathlib import Path

@@ -3,8 +3,8 @@ import torch
 
 from data_builders import RawImages, datasets
 from data_builders.build_task import compose
-from unlearnkit.core.errors import BadValue, UnknownName
 from data_builders.task import ROLES
+from unlearnkit.core.errors import BadValue, UnknownName
 
 
 def test_the_training_set_keeps_its_size(raw):

@@ -1,7 +1,7 @@
 import pytest
 
-from unlearnkit.images.config import Cell, cells
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.images.config import Cell, cells
 
 
 def test_every_combination_once():

@@ -21,7 +21,12 @@ def test_comments_docstrings_and_layout_do_not_count():
 
 def test_a_method_depends_on_its_own_file_and_what_it_imports_only():
     found = code.digests([methods["scrub"]])
-    assert {"unlearnkit.methods.scrub", "unlearnkit.images.train", "unlearnkit.core.divergence", "data_builders.task"} <= set(found)
+    assert {
+        "unlearnkit.methods.scrub",
+        "unlearnkit.images.train",
+        "unlearnkit.core.divergence",
+        "data_builders.task",
+    } <= set(found)
     assert not {"unlearnkit.methods.finetune", "unlearnkit.figures", "unlearnkit.study", "unlearnkit.core.store"} & set(
         found
     )

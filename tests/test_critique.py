@@ -12,15 +12,16 @@ from scipy.stats import kendalltau, spearmanr
 
 from unlearnkit import study
 from unlearnkit.analysis import metric_distances as critique
-from unlearnkit.study import reference_models as references, unlearned_models as unlearned
 from unlearnkit.analysis.metric_agreement import agreement, controls, kendall, ranked, spearman
-from unlearnkit.images.config import Cell, cells
+from unlearnkit.analysis.metric_distances import TRUTHS, YARDSTICKS, judge, truth
+from unlearnkit.analysis.tables import T7_COLUMNS, t7
 from unlearnkit.core.errors import BadValue
 from unlearnkit.figures import f8, f8_layers
+from unlearnkit.images.config import Cell, cells
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.ensembles import histogram_kl
-from unlearnkit.analysis.tables import T7_COLUMNS, t7
-from unlearnkit.analysis.candidate_metrics import TRUTHS, YARDSTICKS, judge, truth
+from unlearnkit.study import reference_models as references
+from unlearnkit.study import unlearned_models as unlearned
 
 SMALL = {"train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 VALUES = st.lists(st.integers(0, 6), min_size=3, max_size=9)

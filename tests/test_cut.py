@@ -15,9 +15,10 @@ import pytest
 from unlearnkit import study
 from unlearnkit.analysis import literature as published
 from unlearnkit.core import paths
-from unlearnkit.runner import time_boxed as cut, grid
 from unlearnkit.images.config import cells
 from unlearnkit.metrics import metrics
+from unlearnkit.runner import grid
+from unlearnkit.runner import time_boxed as cut
 from unlearnkit.study.protocols import protocols
 
 TOY = cut.TOY

@@ -11,13 +11,13 @@ import torch
 
 from conftest import RECIPE
 from data_builders.build_task import compose
-from unlearnkit.core.errors import BadValue
-from unlearnkit.images.outputs import take
-from unlearnkit.metrics import score
-from unlearnkit.images.models import build
-from unlearnkit.core.statistics import mean_interval
 from data_builders.task import ROLES
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import mean_interval
+from unlearnkit.images.models import build
+from unlearnkit.images.outputs import take
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.metrics import score
 
 # --- an interval over one seed -----------------------------------------------------------------------------------------
 

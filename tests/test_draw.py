@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from data_builders import RawImages
 from data_builders.backdoor import stamped
 from data_builders.build_task import compose
-from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
-from data_builders.perturbations import kinds
 from data_builders.natural_neighbours import neighbours
+from data_builders.perturbations import kinds
+from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.images.request import request_of
 
 POOL, TEST, CLASSES = 160, 40, 4
 NATURAL = [name for name, entry in kinds.items() if entry.info["natural"]]
@@ -486,7 +487,7 @@ def test_subclass_targets_are_all_of_a_part_while_its_class_stays():
     assert parts["target"] == parts["decoy"] == {4}
     assert parts["filler"] == parts["test"] == set(range(10)) - {4}
     assert set(task.y[task.index("target")].tolist()) == {0} and task.n_classes == 2
-    assert task.request().whole_classes == []  # 4 goes, and other even digits stay
+    assert request_of(task).whole_classes == []  # 4 goes, and other even digits stay
 
 
 def test_a_subclass_is_drawn_if_none_is_named_and_an_unknown_one_refused():

@@ -3,7 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from data_builders import near_duplicates as duplicates, load
+from data_builders import load
+from data_builders import near_duplicates as duplicates
 from data_builders.near_duplicates import near_duplicates, recall
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.paths import data

@@ -23,8 +23,8 @@ from data_builders import RawImages
 from data_builders import export as module
 from data_builders.build_task import compose
 from data_builders.export import export, load_export
-from unlearnkit.core.errors import BadValue
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core.errors import BadValue
 
 
 @pytest.fixture(scope="module")

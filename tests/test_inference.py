@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from unlearnkit.core.compute import threads
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.heads import Ensemble, head, outputs
-from unlearnkit.images.predict import BATCH, predict
 from unlearnkit.images.models import build
+from unlearnkit.images.predict import BATCH, predict
+from unlearnkit.methods.contracts import same
 
 SHAPE = (3, 28, 28)
 

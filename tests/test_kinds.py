@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from data_builders import to_bytes
 from data_builders.build_task import compose
-from data_builders.similarity_level import parse, search
 from data_builders.perturbations import kinds
+from data_builders.similarity import MEASURES, psnr, ssim
+from data_builders.similarity_level import parse, search
+from data_builders.task import unit
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
-from data_builders.similarity import MEASURES, psnr, ssim
-from data_builders.task import unit
 
 MADE = [name for name, entry in kinds.items() if not entry.info["natural"]]
 EXACT = {"exact_duplicate"}  # has no strength, and its copies do not differ

@@ -13,18 +13,19 @@ from torch.nn.functional import cosine_similarity
 import mutants
 from language import _shared_cache, asked_of_texts, by_heart, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit.core.compute import measured
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.texts.models import build
-from unlearnkit.methods.text_losses import fitting, frozen, kept, kl_to, log_ratio, paired
-from unlearnkit.texts.tokens import Tokens
+from unlearnkit.images.request import request_of
 from unlearnkit.methods import methods
+from unlearnkit.methods.contracts import same
 from unlearnkit.methods.dpo import dpo_loss, unknowing
 from unlearnkit.methods.ga_mismatch import mismatched
 from unlearnkit.methods.npo import npo_loss
 from unlearnkit.methods.rmu import hidden
 from unlearnkit.methods.simnpo import simnpo_loss
+from unlearnkit.methods.text_losses import fitting, frozen, kept, kl_to, log_ratio, paired
 from unlearnkit.methods.undial import lowered
+from unlearnkit.texts.models import build
+from unlearnkit.texts.tokens import Tokens
 
 OURS = sorted(name for name in methods if methods[name].info["domains"] == ("text",))
 
@@ -69,7 +70,7 @@ def test_a_request_of_images_is_refused(task, models):
 
     for name in OURS:
         with pytest.raises(NotApplicable, match=f"{name} forgets answers of a language model"):
-            methods[name](models["original"], task.request(RECIPE), seed=0)
+            methods[name](models["original"], request_of(task, RECIPE), seed=0)
 
 
 def test_an_empty_forget_set_is_refused(request_):

@@ -9,14 +9,14 @@ from torch import nn
 
 from data_builders.texts.fictional import make
 from language import RECIPE, nano
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.images.heads import head
-from unlearnkit.texts.outputs import scored
+from unlearnkit.images.models import fresh
+from unlearnkit.methods.contracts import same
 from unlearnkit.texts.models import LanguageModel, build, fingerprint, language_models, read
+from unlearnkit.texts.outputs import scored
 from unlearnkit.texts.tokenizer import of_pretrained, trained
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
-from unlearnkit.images.models import fresh
 
 SIZE, CONTEXT = 400, 128
 

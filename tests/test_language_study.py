@@ -7,20 +7,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from data_builders.task import TRAINED_ON
 from language import CELL, RECIPE, _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import study
-from unlearnkit.study import reference_models as references
-from unlearnkit.images.config import Cell, cells
-from unlearnkit.study.domains import domain
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.config import Cell, cells
 from unlearnkit.images.per_sample_gradients import per_sample, squared
-from unlearnkit.texts import domain as texts
-from unlearnkit.texts.config import TextCell, text_cells
-from unlearnkit.texts.outputs import TOLD, scored, summed
-from unlearnkit.texts.models import build
 from unlearnkit.methods import applies, methods
 from unlearnkit.metrics import metrics
-from data_builders.task import TRAINED_ON
+from unlearnkit.study import reference_models as references
+from unlearnkit.study.domains import domain
+from unlearnkit.texts import domain as texts
+from unlearnkit.texts.config import TextCell, text_cells
+from unlearnkit.texts.models import build
+from unlearnkit.texts.outputs import TOLD, scored, summed
 
 TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
 

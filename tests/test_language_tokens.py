@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from data_builders.texts import load
 from data_builders.texts.fictional import make
-from language import nano
-from unlearnkit.images.either import joined, rows
-from unlearnkit.core.errors import BadValue
-from unlearnkit.texts.models import LanguageModel, build
 from data_builders.texts.task import Texts
+from language import nano
+from unlearnkit.core.errors import BadValue
+from unlearnkit.images.either import joined, rows
+from unlearnkit.texts.models import LanguageModel, build
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.tokens import Tokens, padding
 

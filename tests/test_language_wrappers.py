@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from data_builders.texts.reframe import reframed
+from data_builders.texts.similarity import char_cosine, char_vectors, lcs, words
 from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
 from test_wrappers import asks
 from unlearnkit import study
-from unlearnkit.images.config import cells
-from unlearnkit.methods.contracts import CONTRACTS
-from unlearnkit.images.either import joined
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.texts import domain as texts
-from data_builders.texts.similarity import char_cosine, char_vectors, lcs, words
-from unlearnkit.methods import methods
-from unlearnkit.wrappers.neighbours import find
 from unlearnkit.core.registry import Entry
+from unlearnkit.images.config import cells
+from unlearnkit.images.either import joined
+from unlearnkit.methods import methods
+from unlearnkit.methods.contracts import CONTRACTS
+from unlearnkit.texts import domain as texts
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.diversify import reworded
+from unlearnkit.wrappers.neighbours import find
 
 TEXTS = sorted(name for name in wrappers if "text" in wrappers[name].info["domains"])
 

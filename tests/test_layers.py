@@ -5,15 +5,15 @@ import torch
 from torch import nn
 
 from unlearnkit import study
+from unlearnkit.analysis.layerwise import by_depth, depth
+from unlearnkit.core.compute import threads
+from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import layers
 from unlearnkit.images.config import cells
-from unlearnkit.core.compute import threads
-from unlearnkit.analysis.layerwise import by_depth, depth
-from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.heads import Ensemble, outputs
-from unlearnkit.images.predict import BATCH, predict
 from unlearnkit.images.layers import features, flat, names, stages
 from unlearnkit.images.models import Classifier, build
+from unlearnkit.images.predict import BATCH, predict
 from unlearnkit.study.model_outputs import by_layer
 
 SHAPE = (3, 32, 32)

@@ -10,31 +10,33 @@ from torch import nn
 
 import mutants
 from conftest import RECIPE
+from data_builders.task import Samples
 from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.images.config import Cell
 from unlearnkit.core.compute import measured
-from unlearnkit.methods.contracts import CONTRACTS, check, input_is_untouched, output_keeps_its_shape, same
 from unlearnkit.core.divergence import kl
-from unlearnkit.images.either import last_blocks
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.images.per_sample_gradients import per_sample, squared
+from unlearnkit.core.optimise import minimise
+from unlearnkit.core.registry import Entry
+from unlearnkit.images.config import Cell
+from unlearnkit.images.either import last_blocks
 from unlearnkit.images.heads import Ensemble, head, outputs
-from unlearnkit.texts.config import TextCell
+from unlearnkit.images.models import Classifier, build, fresh
+from unlearnkit.images.per_sample_gradients import per_sample, squared
+from unlearnkit.images.request import Request, request_of
+from unlearnkit.images.train import fit
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods import bad_teacher as bad_teacher_module
 from unlearnkit.methods import random_label as random_label_module
 from unlearnkit.methods.boundary_shrink import nearest_labels
+from unlearnkit.methods.contracts import CONTRACTS, check, input_is_untouched, output_keeps_its_shape, same
 from unlearnkit.methods.fisher import fisher_diagonal
 from unlearnkit.methods.influence import inverse_fisher_product
 from unlearnkit.methods.random_label import draw_labels, relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
 from unlearnkit.methods.scrub import scrub, scrub_losses
 from unlearnkit.methods.unsir import error_maximising
-from unlearnkit.images.models import Classifier, build, fresh
-from unlearnkit.core.registry import Entry
-from data_builders.task import Request, Samples
-from unlearnkit.images.train import fit, minimise
 from unlearnkit.study.unlearned_models import unlearn
+from unlearnkit.texts.config import TextCell
 
 IMAGES, TEXTS = (sorted(n for n in methods if d in methods[n].info["domains"]) for d in ("image", "text"))
 SERVED = [*((name, "image") for name in IMAGES), *((name, "text") for name in TEXTS)]
@@ -43,7 +45,7 @@ SERVED = [*((name, "image") for name in IMAGES), *((name, "text") for name in TE
 @pytest.fixture
 def asked(request_, class_task):
     """The request of images that a method has a meaning for."""
-    return lambda name: class_task.request(RECIPE) if methods[name].info["whole_classes"] else request_
+    return lambda name: request_of(class_task, RECIPE) if methods[name].info["whole_classes"] else request_
 
 
 @pytest.fixture
@@ -572,7 +574,7 @@ def test_boundary_methods_take_the_forget_set_away_from_its_labels(models, reque
 
 
 def test_unsir_makes_noise_that_the_class_is_worst_at(models, class_task):
-    task = class_task.request(RECIPE)
+    task = request_of(class_task, RECIPE)
     options = {"steps": 40, "lr": 0.1, "size": 0.01}
     noise = error_maximising(task, models["original"], 3, 16, seed=0, **options)
     start = error_maximising(task, models["original"], 3, 16, seed=0, **options | {"steps": 0})
@@ -583,7 +585,7 @@ def test_unsir_makes_noise_that_the_class_is_worst_at(models, class_task):
 
 
 def test_unsir_forgets_the_class_and_keeps_the_others(models, class_task):
-    task = class_task.request(RECIPE)
+    task = request_of(class_task, RECIPE)
     original = fit(build("small_cnn", (1, 8, 8), 10, 1), class_task.training_set("original"), RECIPE, seed=1)
     after = methods["unsir"](original, task, seed=0, lr=0.01, repair_epochs=3)
     with torch.no_grad():
@@ -592,7 +594,7 @@ def test_unsir_forgets_the_class_and_keeps_the_others(models, class_task):
 
 
 def test_unsir_repairs_by_an_adam_and_at_a_rate_of_its_own(models, class_task):
-    original, task = models["original"], class_task.request(RECIPE)
+    original, task = models["original"], request_of(class_task, RECIPE)
     impaired = methods["unsir"](original, task, seed=0, lr=0.01, repair_epochs=0)
     batches = lambda net: (task.losses(net, b).mean() for b in task.retain.batches(64, 0, "repair", 0))  # noqa: E731
     for rate, options in ((0.01, {}), (0.003, {"repair_lr": 0.003})):
@@ -647,7 +649,7 @@ def test_cmf_head_is_the_nearest_class_mean(models, request_):
 
 def test_cmf_head_needs_something_of_every_class_to_stay(models, class_task):
     with pytest.raises(NotApplicable, match="of class 3 nothing does"):
-        methods["cmf_head"](models["original"], class_task.request(RECIPE), seed=0)
+        methods["cmf_head"](models["original"], request_of(class_task, RECIPE), seed=0)
 
 
 def test_classifier_only_leaves_every_feature_as_it_was(models, normed, request_):

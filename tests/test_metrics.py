@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 import metric_functions as contracts
 import mutants_metrics as mutants
+from data_builders.task import ROLES, unit
 from language import small_pool, text_evidences  # noqa: F401 (fixtures)
 from metric_functions import population
-from unlearnkit.metrics.contracts import CONTRACTS, check, evidence
 from unlearnkit.core.divergence import js, kl
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.images.outputs import Evidence, take
 from unlearnkit.metrics import cheap, metrics, score
 from unlearnkit.metrics.attacks import best_threshold, confidence_attack, entropy_attack, loss_attack
+from unlearnkit.metrics.contracts import CONTRACTS, check, evidence
 from unlearnkit.metrics.divergence import zero_retrain_forgetting
 from unlearnkit.metrics.ensembles import histogram_kl
-from data_builders.task import ROLES, unit
 
 # --- contracts ---
 
@@ -113,7 +113,11 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(evidences):
     assert score(bare, evidences).metric.unique().tolist() == cheap() and "DA" not in cheap()
     with pytest.raises(NotApplicable, match="'ROUGE-L' has no meaning for images"):
         metrics["ROUGE-L"](bare)
-    for name, way in (("DA", "features=True"), ("KLoM", "study.ensemble"), ("relearn", "unlearnkit.metrics.relearn_time")):
+    for name, way in (
+        ("DA", "features=True"),
+        ("KLoM", "study.ensemble"),
+        ("relearn", "unlearnkit.metrics.relearn_time"),
+    ):
         with pytest.raises(BadValue, match=f"'{name}'.*{way}"):
             score(bare, evidences, [name])
     with pytest.raises(BadValue, match="'CKA' needs features"):

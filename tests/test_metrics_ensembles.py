@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit.methods.contracts import same
-from unlearnkit.metrics.contracts import evidence
 from unlearnkit.core.errors import BadValue
+from unlearnkit.methods.contracts import same
 from unlearnkit.metrics import metrics
+from unlearnkit.metrics.contracts import evidence
 from unlearnkit.metrics.ensembles import histogram_kl, lira, lira_accuracy, tpr_at
 from unlearnkit.metrics.relearn_time import forget_loss, relearn_steps
 

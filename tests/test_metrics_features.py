@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearnkit.core.alignment import alignment, moment, principal
-from unlearnkit.metrics.contracts import evidence
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.metrics import left_out, metrics
+from unlearnkit.metrics.contracts import evidence
 from unlearnkit.metrics.features import dimensional_alignment, entanglement, linear_cka
 from unlearnkit.metrics.probes import clusters, mutual_information, nearest_labels, pairwise_f1, split
 

@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
+from data_builders.task import ROLES
 from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import study
 from unlearnkit.analysis import tables
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.texts import domain as texts
-from unlearnkit.study import generation as said_module
-from unlearnkit.texts.outputs import TextEvidence
-from unlearnkit.texts.generate import generate
 from unlearnkit.metrics import cheap, judging, metrics
 from unlearnkit.metrics.answers import holds
 from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio, min_k
-from data_builders.task import ROLES
+from unlearnkit.study import generation as said_module
+from unlearnkit.texts import domain as texts
+from unlearnkit.texts.generate import generate
+from unlearnkit.texts.outputs import TextEvidence
 
 
 def answers(*p: list[float], roles=None, hit=None, restated=None, wrong=None, **more) -> TextEvidence:

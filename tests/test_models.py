@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.heads import Ensemble, blocks, head, head_name, outputs, with_head
 from unlearnkit.images.models import Classifier, build, fresh, models
+from unlearnkit.methods.contracts import same
 
 SHAPE = (1, 28, 28)  # one that every model takes
 NAMES = [*sorted(models), "torchvision:mobilenet_v3_small"]

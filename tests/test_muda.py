@@ -6,19 +6,20 @@ import pytest
 import torch
 
 from conftest import RECIPE
+from data_builders.task import Samples
 from unlearnkit.core.alignment import alignment, directions
 from unlearnkit.core.compute import measured
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.images.outputs import take
+from unlearnkit.images.request import request_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.muda import distilled, muda
 from unlearnkit.metrics import metrics
-from data_builders.task import Samples
 
 
 @pytest.fixture
 def class_request(class_task):
-    return class_task.request(RECIPE)
+    return request_of(class_task, RECIPE)
 
 
 def test_masked_distillation_is_the_teachers_softmax_without_the_true_class(models, request_):

@@ -8,12 +8,12 @@ import torch
 from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit.core.alignment import alignment, alignment_loss, directions
 from unlearnkit.core.compute import measured
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.divergence import kl
 from unlearnkit.images.either import minimise
-from unlearnkit.texts.outputs import scored
 from unlearnkit.methods import methods
+from unlearnkit.methods.contracts import same
 from unlearnkit.methods.muda import TEXT, distilled, features, muda, seen
+from unlearnkit.texts.outputs import scored
 
 ONE_STEP = {"rounds": 1, "forget_epochs": 1, "recover_epochs": 0, "lr": 1e-3}
 

@@ -8,14 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unlearnkit.wrappers import neighbours
-from unlearnkit.images.config import cells
+from data_builders.task import Samples
+from unlearnkit.analysis.mitigations import judged, recovered
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.images.config import cells
 from unlearnkit.images.predict import predict
+from unlearnkit.images.request import Request
+from unlearnkit.wrappers import neighbours
 from unlearnkit.wrappers.neighbours import Found, Placed, Way, find, nearest, parse, parted
-from unlearnkit.analysis.mitigations import judged, recovered
-from data_builders.task import Request, Samples
 
 
 def noise(n: int, *labels, classes: int = 3) -> Samples:

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from unlearnkit.runner import notebook
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.runner import notebook
 
 
 def namespace(**values):

@@ -7,17 +7,19 @@ import torch
 from torch import nn
 
 from conftest import RECIPE
-from unlearnkit.privacy_risk import subset_models as subsets
+from data_builders.task import joined
 from unlearnkit.core.compute import measured
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.per_sample_gradients import per_sample
 from unlearnkit.images.models import Classifier, fresh
+from unlearnkit.images.per_sample_gradients import per_sample
+from unlearnkit.images.request import Request
+from unlearnkit.images.train import Recipe
 from unlearnkit.privacy_risk import rankers, ranking
-from unlearnkit.privacy_risk import shadow_models as shadows, retraining_scores as trained_anew
+from unlearnkit.privacy_risk import retraining_scores as trained_anew
+from unlearnkit.privacy_risk import shadow_models as shadows
+from unlearnkit.privacy_risk import subset_models as subsets
 from unlearnkit.privacy_risk.output_scores import margins
 from unlearnkit.privacy_risk.subset_models import Seen, all_but_a_fold, halves
-from data_builders.task import Request, joined
-from unlearnkit.images.train import Recipe
 
 K = 8
 

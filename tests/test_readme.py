@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 import published
-from unlearnkit.results import readme
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue
+from unlearnkit.results import readme
 
 HOME = Path(__file__).resolve().parent.parent
 

@@ -7,12 +7,8 @@ import torch
 from sklearn.svm import SVC
 from torch import nn
 
+from data_builders.task import Samples
 from unlearnkit import figures
-from unlearnkit.study import unlearned_models as unlearned
-from unlearnkit.images.config import cells
-from unlearnkit.core.errors import BadValue
-from unlearnkit.images.heads import Ensemble
-from unlearnkit.images.models import build, fresh
 from unlearnkit.analysis.reconstruction import (
     Search,
     images_of_difference,
@@ -28,8 +24,13 @@ from unlearnkit.analysis.reconstruction import (
 from unlearnkit.analysis.reconstruction.layers import gradient_sum, gram, logits, smooth_relu, stacked
 from unlearnkit.analysis.reconstruction.model import homogeneous
 from unlearnkit.analysis.reconstruction.stationary import coefficients, margins
-from data_builders.task import Samples
-from unlearnkit.images.train import Recipe, fit, minimise
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.config import cells
+from unlearnkit.images.heads import Ensemble
+from unlearnkit.images.models import build, fresh
+from unlearnkit.images.train import Recipe, fit
+from unlearnkit.study import unlearned_models as unlearned
 
 RECIPE = {"epochs": 600, "batch_size": 12, "lr": 0.5, "weight_decay": 1e-3}
 QUICK = Search(steps=150)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 import published
 from unlearnkit import results
-from unlearnkit.results import records
 from unlearnkit.core.errors import BadValue
+from unlearnkit.results import records
 
 
 def test_a_record_comes_back_as_it_was_and_names_its_runs(tmp_path):

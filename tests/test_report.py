@@ -11,9 +11,9 @@ import pytest
 import published
 from unlearnkit import report, results
 from unlearnkit.cli import main
-from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.core.errors import BadValue
 from unlearnkit.methods import methods
+from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.metrics import metrics
 from unlearnkit.report import cards, claims, leaderboard, show, sources, text
 

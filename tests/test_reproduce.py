@@ -3,11 +3,11 @@ import json
 import pytest
 
 import published
+from unlearnkit.cli import main
 from unlearnkit.core import paths
+from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.results import records
 from unlearnkit.runner import reproduce
-from unlearnkit.cli import main
-from unlearnkit.core.errors import UnlearnkitError
 
 
 @pytest.fixture

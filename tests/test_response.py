@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from unlearnkit import figures, study
-from unlearnkit.images.config import cells
-from unlearnkit.core.errors import BadValue
 from unlearnkit.analysis.measured_similarity import RULERS, _told, buildable, explained, response
+from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import CELL
+from unlearnkit.images.config import cells
 
 TINY = {"n_targets": 2, "train_size": 40, "copies": 2, "targets": "canary", "recipe": {"epochs": 2, "batch_size": 20}}
 

@@ -4,16 +4,24 @@ import pytest
 import torch
 
 from unlearnkit import figures
-from unlearnkit.analysis.forgetting_time import TIMED, arrivals, first, timed
-from unlearnkit.images.config import cells
-from unlearnkit.analysis.difficulty import FLOOR, difficulty, t8_copies, t8_difficulty, with_risk
-from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.analysis.risk_proxies import ITSELF, t8_proxies
-from unlearnkit.study.reference_models import trained
-from unlearnkit.analysis.privacy_risk import mixed_memorisation, risks
-from unlearnkit.study import evidence, load_task, references, unlearn
-from unlearnkit.core.statistics import CELL
+from unlearnkit.analysis.difficulty import (
+    FLOOR,
+    TIMED,
+    arrivals,
+    difficulty,
+    first,
+    t8_copies,
+    t8_difficulty,
+    timed,
+    with_risk,
+)
+from unlearnkit.analysis.privacy_risk import ITSELF, mixed_memorisation, risks, t8_proxies
 from unlearnkit.analysis.trajectories import margins
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.core.statistics import CELL
+from unlearnkit.images.config import cells
+from unlearnkit.study import evidence, load_task, references, unlearn
+from unlearnkit.study.reference_models import trained
 
 SMALL = {"n_targets": 12, "train_size": 120, "pool": 300, "recipe": {"epochs": 4}}
 NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]

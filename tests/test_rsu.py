@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from conftest import RECIPE
-from unlearnkit import study
-from unlearnkit.images.config import cells
-from unlearnkit.core.compute import measured
-from unlearnkit.methods.contracts import same
-from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.methods import methods
-from unlearnkit.privacy_risk import rankers
-from unlearnkit.core.registry import Entry
 from data_builders.task import Samples
+from unlearnkit import study
+from unlearnkit.core.compute import measured
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.core.registry import Entry
+from unlearnkit.images.config import cells
+from unlearnkit.images.request import request_of
+from unlearnkit.methods import methods
+from unlearnkit.methods.contracts import same
+from unlearnkit.privacy_risk import rankers
 from unlearnkit.wrappers.partial_passes import Turn, steps
 from unlearnkit.wrappers.rsu import Order, partition, rsu
 
@@ -204,7 +205,7 @@ def test_all_batches_take_the_steps_of_the_base_alone(name, batches, models, req
 
 @pytest.mark.parametrize("name", sorted(m for m in methods if "image" in methods[m].info["domains"]))
 def test_one_batch_is_the_base_bit_by_bit(name, models, request_, class_task):
-    asked = class_task.request(RECIPE) if methods[name].info["whole_classes"] else request_
+    asked = request_of(class_task, RECIPE) if methods[name].info["whole_classes"] else request_
     options = small(name)
     once = methods[f"rsu({name})"](models["original"], asked, seed=4, batches=1, **options)
     assert same(once, methods[name](models["original"], asked, seed=4, **options))
@@ -309,7 +310,7 @@ def test_a_batch_without_a_step_is_refused(models, request_):
 
 def test_unsir_is_refused_as_well(models, class_task):
     with pytest.raises(NotApplicable, match="a way of its own"):
-        methods["rsu(unsir)"](models["original"], class_task.request(RECIPE), seed=0, batches=2)
+        methods["rsu(unsir)"](models["original"], request_of(class_task, RECIPE), seed=0, batches=2)
 
 
 def test_a_stored_run_depends_on_the_code_of_what_its_options_name(monkeypatch):

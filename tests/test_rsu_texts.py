@@ -9,12 +9,12 @@ import torch
 
 from language import _shared_cache, asked_of_texts, by_heart, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit.core.compute import measured
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.texts import domain as texts
 from unlearnkit.methods import applies, methods
+from unlearnkit.methods.contracts import same
 from unlearnkit.privacy_risk import rankers, ranking
 from unlearnkit.privacy_risk.shadow_models import ensemble
+from unlearnkit.texts import domain as texts
 from unlearnkit.wrappers.rsu import rsu
 
 BASES = ["dpo", "gradient_ascent", "npo", "random_label"]

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from unlearnkit import figures
-from unlearnkit.analysis import risk_strata as per_stratum, forgetting_order as sequences
-from unlearnkit.images.config import cells
+from unlearnkit.analysis import forgetting_order as per_stratum
+from unlearnkit.analysis import forgetting_order as sequences
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.core.statistics import mean_interval
+from unlearnkit.images.config import cells
 from unlearnkit.methods import methods
 from unlearnkit.privacy_risk.subset_models import Seen
-from unlearnkit.core.statistics import mean_interval
 
 SMALL = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 6, "lr": 0.1}}
 FAST = {"epochs": 2, "batch_size": 3}

@@ -8,15 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearnkit import figures, study
-from unlearnkit.study import reference_models as references, unlearned_models as unlearned
-from unlearnkit.images.config import cells
-from unlearnkit.study.domains import DOMAINS, IMAGE
+from unlearnkit.analysis.distributions import (
+    GROUPS,
+    WORLDS,
+    alive,
+    assigned,
+    attacks,
+    compare,
+    margins,
+    members,
+    t2_attacks,
+)
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.config import cells
 from unlearnkit.methods import methods
 from unlearnkit.metrics.ensembles import histogram_kl, lira_accuracy
-from unlearnkit.analysis.distributions import attacks, margins, members, t2_attacks
-from unlearnkit.images.train import minimise
-from unlearnkit.analysis.reference_assignment import GROUPS, WORLDS, alive, assigned, compare
+from unlearnkit.study import reference_models as references
+from unlearnkit.study import unlearned_models as unlearned
+from unlearnkit.study.domains import DOMAINS, IMAGE
 
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 4, "batch_size": 32, "lr": 0.1}}
 SEEDS = st.integers(0, 2**31)

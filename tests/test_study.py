@@ -5,21 +5,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unlearnkit.images import outputs as evidence_module
 from unlearnkit import study
-from unlearnkit.study import (
-    model_outputs as observed,
-    reference_models as references,
-    unlearned_models as unlearned,
-)
-from unlearnkit.images.config import cells
+from unlearnkit.analysis.dataset_cards import relations, t1
+from unlearnkit.analysis.tables import T2_COLUMNS, t2
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
+from unlearnkit.core.optimise import minimise
+from unlearnkit.core.statistics import rho
+from unlearnkit.images import outputs as evidence_module
+from unlearnkit.images.config import cells
+from unlearnkit.images.tasks import difficulty_artefact, load_pool
 from unlearnkit.methods import methods
 from unlearnkit.metrics import cheap
-from unlearnkit.core.statistics import rho
-from unlearnkit.analysis.tables import T2_COLUMNS, relations, t1, t2
-from unlearnkit.images.tasks import difficulty_artefact, load_pool
-from unlearnkit.images.train import minimise
+from unlearnkit.study import (
+    model_outputs as observed,
+)
+from unlearnkit.study import (
+    reference_models as references,
+)
+from unlearnkit.study import (
+    unlearned_models as unlearned,
+)
 
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 

@@ -7,13 +7,15 @@ import torch
 
 from test_metrics_features import random, rotation
 from unlearnkit import figures, study
-from unlearnkit.analysis import feature_spectra as spectra, tables, trajectories as trajectory
-from unlearnkit.study import protocols
-from unlearnkit.images.config import cells
-from unlearnkit.metrics.contracts import evidence
+from unlearnkit.analysis import feature_spectra as spectra
+from unlearnkit.analysis import tables
+from unlearnkit.analysis import trajectories as trajectory
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
+from unlearnkit.images.config import cells
 from unlearnkit.images.outputs import take
+from unlearnkit.metrics.contracts import evidence
 from unlearnkit.metrics.features import dimensional_alignment
+from unlearnkit.study import protocols
 
 SMALL = {"train_size": 120, "recipe": {"epochs": 6, "lr": 0.1}}
 

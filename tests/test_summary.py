@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from unlearnkit.core.errors import BadValue
-from unlearnkit.figures import f3
-from unlearnkit.core.statistics import CELL, mean_interval, ratio_interval, rho, shown, summarise
 from unlearnkit.analysis.tables import t2_protocols
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import CELL, mean_interval, ratio_interval, rho, shown, summarise
+from unlearnkit.figures import f3
 
 
 def scores(values, metric="phi", seeds=4):

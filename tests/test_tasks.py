@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from data_builders.task import unit
 from unlearnkit import figures, study
 from unlearnkit.analysis import tables
+from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import tasks
 from unlearnkit.images.config import cells
-from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.heads import outputs
 from unlearnkit.images.predict import predict
 from unlearnkit.images.pretrained import Ruler, pretrained
 from unlearnkit.study.reference_models import measured_pairs
-from data_builders.task import unit
 
 SMALL = {"n_targets": 4, "train_size": 80, "copies": 3, "recipe": {"epochs": 2, "batch_size": 32}}
 

@@ -16,21 +16,23 @@ from data_builders.texts import (
     find,
     grammar,
     hub,
-    user_texts as own,
     paraphraser,
     text_datasets,
     tofu,
 )
 from data_builders.texts import load as load_raw
+from data_builders.texts import (
+    user_texts as own,
+)
 from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
-from data_builders.texts.grammar import ANSWER, QUESTION, expand, near
 from data_builders.texts.fictional_questions import KINDS
 from data_builders.texts.given_paraphrases import Listed, distinct
+from data_builders.texts.grammar import ANSWER, QUESTION, expand, near
 from data_builders.texts.sides import arranged
-from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
+from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 
 SIDES = ("question", "answer", "both", "mixed")
 

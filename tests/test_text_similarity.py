@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_builders.texts import human_judgements as judged
-from unlearnkit.core.errors import BadValue, UnlearnkitError
 from data_builders.texts.similarity import (
     AT_ONCE,
     MEASURES,
@@ -25,6 +24,7 @@ from data_builders.texts.similarity import (
     word_cosine,
     words,
 )
+from unlearnkit.core.errors import BadValue, UnlearnkitError
 
 A, B = ["the cat sat on the mat"], ["the cat lay on a mat"]
 TEXT = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "Mat.", "mat,", "ox", "1921"]), max_size=9).map(

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
+from data_builders.task import ROLES, TRAINED_ON
 from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
-from unlearnkit.core.errors import BadValue, UnknownName
-from unlearnkit.analysis import text_tables as tables
-from unlearnkit.texts import tasks
 from data_builders.texts.task import Texts, TextTask, joined, load
-from data_builders.task import ROLES, TRAINED_ON
+from unlearnkit.analysis import dataset_cards as tables
+from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.texts import tasks
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from conftest import RECIPE
+from data_builders.task import Samples
 from unlearnkit.core.compute import measured, resolve_device, threads, uncounted
-from unlearnkit.methods.contracts import same
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.core.optimise import lone_values, minimise, watched
 from unlearnkit.images.models import build
+from unlearnkit.images.request import Request
+from unlearnkit.images.train import Recipe, fit, flip_shift
 from unlearnkit.images.train_many import fit_many
-from data_builders.task import Request, Samples
-from unlearnkit.images.train import Recipe, fit, flip_shift, lone_values, minimise, watched
+from unlearnkit.methods.contracts import same
 
 
 def test_same_seed_same_model_and_the_input_is_left_alone(task, models):

@@ -8,22 +8,23 @@ import pandas as pd
 import pytest
 import torch
 
+from data_builders.task import ROLES
 from unlearnkit import results, study
 from unlearnkit.analysis import tables
+from unlearnkit.cli import main
 from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
 from unlearnkit.images import tasks
+from unlearnkit.images.config import Cell
+from unlearnkit.images.outputs import take
+from unlearnkit.images.train import Recipe
+from unlearnkit.methods import Search, method, methods
 from unlearnkit.methods import tuned_options as tuned
+from unlearnkit.metrics.attacks import confidence_attack
 from unlearnkit.runner import grid
 from unlearnkit.study import reference_models as references
-from unlearnkit.tuning import objective, search_space, search as tuning
-from unlearnkit.images.config import Cell
-from unlearnkit.cli import main
-from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
-from unlearnkit.images.outputs import take
-from unlearnkit.methods import Search, method, methods
-from unlearnkit.metrics.attacks import confidence_attack
-from data_builders.task import ROLES
-from unlearnkit.images.train import Recipe
+from unlearnkit.tuning import objective, search_space
+from unlearnkit.tuning import search as tuning
 
 SMALL = {"train_size": 100, "recipe": {"epochs": 2, "batch_size": 32, "lr": 0.1}}
 NAME = "gradient_ascent"

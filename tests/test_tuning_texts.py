@@ -8,13 +8,13 @@ import torch
 from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import study
 from unlearnkit.core import paths
-from unlearnkit.methods import tuned_options as tuned
-from unlearnkit.study import reference_models as references
-from unlearnkit.tuning import objective, search_space, search as tuning
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable, UnknownName
-from unlearnkit.tuning import text_objective
 from unlearnkit.methods import methods
+from unlearnkit.methods import tuned_options as tuned
 from unlearnkit.metrics.attacks import confidence_attack
+from unlearnkit.study import reference_models as references
+from unlearnkit.tuning import objective, search_space, text_objective
+from unlearnkit.tuning import search as tuning
 
 
 def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(cell):  # noqa: F811

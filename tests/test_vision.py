@@ -12,7 +12,8 @@ import pytest
 import torch
 import torchvision.datasets
 
-from data_builders import RawImages, find, load, torchvision_sets as vision
+from data_builders import RawImages, find, load
+from data_builders import torchvision_sets as vision
 from data_builders.torchvision_sets import SUPERCLASS
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue

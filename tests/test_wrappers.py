@@ -15,20 +15,21 @@ from hypothesis import strategies as st
 import mutants
 from conftest import RECIPE
 from data_builders.build_task import compose
+from data_builders.task import Samples, joined
 from unlearnkit import figures, study
 from unlearnkit.analysis import mitigations as solutions
 from unlearnkit.core.alignment import alignment, moment, principal
-from unlearnkit.images.config import cells
-from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
-from unlearnkit.images.predict import predict
-from unlearnkit.methods import methods
-from unlearnkit.wrappers.neighbours import Found, Placed, find
 from unlearnkit.core.registry import Entry, Wrapped
-from data_builders.task import Samples, joined
+from unlearnkit.images.config import cells
+from unlearnkit.images.predict import predict
+from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
+from unlearnkit.methods import methods
+from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
+from unlearnkit.wrappers.neighbours import Found, Placed, find
 from unlearnkit.wrappers.weigh import drawn
 
 IMAGES = sorted(name for name in wrappers if "image" in wrappers[name].info["domains"])
@@ -140,7 +141,7 @@ def test_to_take_all_is_refused(name, models, request_):
 
 
 def test_expand_around_retrain_trains_on_what_clean_does_where_neighbours_are_found(duplicated, models):
-    request = duplicated.request(RECIPE)
+    request = request_of(duplicated, RECIPE)
     asked, seed = asks("expand", models["original"], request, near="pixel above 1")
     assert asked.retain.digest() == duplicated.training_set("clean").digest() and seed == 3
     assert asked.forget.digest() == duplicated.of("target", "similar").digest()
@@ -216,7 +217,7 @@ def test_a_vote_by_hand():
 
 
 def test_impute_gives_canaries_copies_their_true_label_by_pixels_and_keeps_all_else(duplicated, models):
-    request = duplicated.request(RECIPE)
+    request = request_of(duplicated, RECIPE)
     options = {"near": "pixel above 1", "votes_by": "pixel"}
     asked, _ = asks("impute", models["original"], request, **options)
     assert asked.forget.digest() == request.forget.digest()

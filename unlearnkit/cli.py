@@ -157,7 +157,8 @@ def _cut(given) -> int:
 
 
 def _tune(given) -> int:
-    from unlearnkit.tuning import search_space, search as tuning
+    from unlearnkit.tuning import search as tuning
+    from unlearnkit.tuning import search_space
 
     names = search_space.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
     chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
@@ -174,8 +175,8 @@ def _list(given) -> int:
 def _export(given) -> int:
     from data_builders.export import export
     from unlearnkit.images.config import cells
-    from unlearnkit.study.reference_models import measured_pairs
     from unlearnkit.images.tasks import load_task
+    from unlearnkit.study.reference_models import measured_pairs
 
     values = {"seed": 0} | {name: _value(text) for name, text in given.p}
     (cell, *more) = cells(seeds=[values.pop("seed")], **values)

@@ -58,8 +58,8 @@ def _registered(what: str) -> list[dict]:
 
 def _models() -> list[dict]:
     """Classifiers of images, then language models."""
-    from unlearnkit.texts.models import language_models
     from unlearnkit.images.models import models
+    from unlearnkit.texts.models import language_models
 
     found = {"image": models, "text": language_models}
     return [row | {"domains": [domain]} for domain, registry in found.items() for row in _described(registry)]

@@ -11,9 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from unlearnkit.core.errors import BadValue
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
+from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import Registry
 
 text_datasets = Registry("text dataset", "data_builders.texts")

@@ -5,13 +5,13 @@ from typing import Literal
 import pandas as pd
 import torch
 
+from data_builders.task import ROLES
 from data_builders.texts import RawTexts, Told
 from data_builders.texts.sides import Side, check_side
-from unlearnkit.core.compute import generator
-from unlearnkit.core.errors import BadValue, unknown
 from data_builders.texts.similarity import Encoder, columns, measured
 from data_builders.texts.task import Texts, TextTask, joined
-from data_builders.task import ROLES
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue, unknown
 
 Targets = Literal["random", "canary"]
 VALIDATION = 5  # as many validation pairs as a fifth of the training set, if the pool has them left

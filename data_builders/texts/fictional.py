@@ -10,12 +10,12 @@ from itertools import product
 import torch
 
 from data_builders.texts import RawTexts, Told, text_dataset
-from data_builders.texts.grammar import ANSWER, QUESTION, fill, near
 from data_builders.texts.fictional_questions import KINDS
+from data_builders.texts.grammar import ANSWER, QUESTION, fill, near
 from data_builders.texts.sides import arranged, check_side, too_few
+from data_builders.texts.task import Texts
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from data_builders.texts.task import Texts
 
 PEOPLE, TEST_PEOPLE = 250, 25  # 16 questions about each: 4,000 pairs to draw from, 400 for the test set
 WRONG = 5  # wrong answers of each pair, as many as TOFU has

@@ -7,10 +7,10 @@ import torch
 
 from data_builders.texts import Told
 from data_builders.texts.sides import arranged, check_side, too_few
-from unlearnkit.core.compute import generator
-from unlearnkit.core.errors import BadValue
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
+from unlearnkit.core.compute import generator
+from unlearnkit.core.errors import BadValue
 
 
 @dataclass(frozen=True)

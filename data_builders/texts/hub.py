@@ -8,10 +8,10 @@ from pathlib import Path
 
 from data_builders.texts import RawTexts, text_dataset
 from data_builders.texts.given_paraphrases import distinct
-from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, UnlearnkitError
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
+from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue, UnlearnkitError
 
 PKU = "PKU-Alignment/PKU-SafeRLHF"
 RESPONSES = ("response_0", "response_1")

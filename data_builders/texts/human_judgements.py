@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_builders.texts.similarity import MEASURES, Encoder, embedding_cosine
 from unlearnkit.core import paths
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue
-from data_builders.texts.similarity import MEASURES, Encoder, embedding_cosine
 
 FILES = {  # file, first sentence, second sentence, judgement, number of pairs
     "MRPC": ("msr_paraphrase_test.txt", "#1 String", "#2 String", "Quality", 1725),

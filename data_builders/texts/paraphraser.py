@@ -10,9 +10,9 @@ import numpy as np
 
 from data_builders.texts import RawTexts
 from data_builders.texts.given_paraphrases import Listed, distinct
+from data_builders.texts.similarity import embedding_cosine, words
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue, UnlearnkitError
-from data_builders.texts.similarity import embedding_cosine, words
 
 TRIED, KEPT = 100, 50  # P1 [digest]
 THRESHOLD = 0.8  # of the cosine of embeddings, below which a rewriting is taken to mean something else; ours

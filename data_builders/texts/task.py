@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unlearnkit.core.errors import BadValue
-from data_builders.texts.similarity import words
 from data_builders.task import ROLES, TRAINED_ON
+from data_builders.texts.similarity import words
+from unlearnkit.core.errors import BadValue
 
 FORMAT = 1
 SAMPLES, PAIRS, TASK = "samples.parquet", "pairs.parquet", "task.json"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from data_builders.texts import RawTexts, hub, text_dataset
 from data_builders.texts.given_paraphrases import Listed
-from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, UnlearnkitError
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
+from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue, UnlearnkitError
 
 FULL, TESTS = "tofu_full_paraphrased.jsonl", ("real_authors_perturbed.json", "world_facts_perturbed.json")
 HUB, PARAPHRASED = "locuslab/TOFU", ("forget10_perturbed", "retain_perturbed")

@@ -12,11 +12,11 @@ import torch
 
 from data_builders.texts import RawTexts
 from data_builders.texts.given_paraphrases import Listed
+from data_builders.texts.similarity import words
+from data_builders.texts.task import Texts
 from unlearnkit.core import paths
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from data_builders.texts.similarity import words
-from data_builders.texts.task import Texts
 
 TEST_SHARE = 5  # one pair in five
 KEYS = {"id", "question", "answer", "paraphrases", "fact", "wrong", "split"}

@@ -11,8 +11,8 @@ import torch
 
 from data_builders import datasets
 from data_builders.build_task import compose
-from unlearnkit.core.errors import BadValue
 from data_builders.similarity import ssim
+from unlearnkit.core.errors import BadValue
 
 PEAK = """
 import re

@@ -5,10 +5,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-from unlearnkit.core.compute import threads
-from unlearnkit.images.per_sample_gradients import squared
-from unlearnkit.images.models import build
 from data_builders.task import Samples
+from unlearnkit.core.compute import threads
+from unlearnkit.images.models import build
+from unlearnkit.images.per_sample_gradients import squared
 
 
 def one_by_one(model, samples: Samples) -> dict[str, torch.Tensor]:

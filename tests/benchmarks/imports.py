@@ -12,7 +12,11 @@ start = time.perf_counter(); import {module}; print(torch_, time.perf_counter() 
 
 
 def main() -> None:
-    for module in ("unlearnkit", "unlearnkit.images.train, unlearnkit.methods, unlearnkit.images.train_many", "unlearnkit.study"):
+    for module in (
+        "unlearnkit",
+        "unlearnkit.images.train, unlearnkit.methods, unlearnkit.images.train_many",
+        "unlearnkit.study",
+    ):
         runs = [subprocess.run([sys.executable, "-c", PROGRAM.format(module=module)], capture_output=True, text=True)
                 for _ in range(5)]  # fmt: skip
         torch_, ours = (statistics.median(float(run.stdout.split()[i]) for run in runs) for i in (0, 1))

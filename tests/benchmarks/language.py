@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from data_builders.texts import load
 from data_builders.texts.build_task import compose
 from unlearnkit.core.compute import resolve_device
-from unlearnkit.texts.outputs import scored
 from unlearnkit.texts.models import build
+from unlearnkit.texts.outputs import scored
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.tokens import padding
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many

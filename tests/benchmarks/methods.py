@@ -23,9 +23,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from data_builders import load
 from data_builders.build_task import compose
 from unlearnkit.core.errors import NotApplicable
-from unlearnkit.methods import methods
 from unlearnkit.images.models import build
+from unlearnkit.images.request import request_of
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.methods import methods
 
 WANTED = 1.2
 
@@ -169,7 +170,7 @@ def main(rounds: int, dataset: str = "digits") -> None:
     worst = 0.0
     for name in sorted(methods):
         which = int(methods[name].info["whole_classes"] is True)
-        model, request = models[which], tasks[which].request(recipe)
+        model, request = models[which], request_of(tasks[which], recipe)
         options = {"epochs": 1} if "epochs" in methods[name].options() else {}
         run = lambda: methods[name](model, request, seed=0, device="cpu", **options)  # noqa: E731
         notes = Notes()

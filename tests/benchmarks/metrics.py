@@ -12,9 +12,9 @@ import time
 import torch
 import torch.nn.functional as F
 
+from data_builders.task import ROLES
 from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import metrics
-from data_builders.task import ROLES
 
 SHARES = {"target": 0.1, "similar": 0.1, "filler": 0.35, "decoy": 0.1, "test": 0.35}
 WANTED = 5.0

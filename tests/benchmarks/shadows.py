@@ -17,14 +17,14 @@ import torch
 from stacked import plain, timed
 
 from data_builders import datasets
+from data_builders.task import Samples
+from unlearnkit.analysis.distributions import WORLDS, compare
 from unlearnkit.core.compute import generator, threads
 from unlearnkit.images.models import build
-from unlearnkit.privacy_risk.shadow_models import STATISTICS
-from unlearnkit.images.train_many import fit_many
-from unlearnkit.privacy_risk.subset_models import Seen, halves
-from data_builders.task import Samples
 from unlearnkit.images.train import Recipe
-from unlearnkit.analysis.reference_assignment import WORLDS, compare
+from unlearnkit.images.train_many import fit_many
+from unlearnkit.privacy_risk.shadow_models import STATISTICS
+from unlearnkit.privacy_risk.subset_models import Seen, halves
 
 K, POOL, SINGLE = 64, 1000, 4
 

@@ -14,10 +14,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-from unlearnkit.images.models import build
-from unlearnkit.images.train_many import fit_many
 from data_builders.task import Samples
+from unlearnkit.images.models import build
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.images.train_many import fit_many
 
 K, N = 32, 640
 

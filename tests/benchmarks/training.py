@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlearnkit.core.compute import resolve_device
-from unlearnkit.images.predict import predict
-from unlearnkit.images.models import build
-from unlearnkit.images.train_many import fit_many
 from data_builders.task import Samples
+from unlearnkit.core.compute import resolve_device
+from unlearnkit.images.models import build
+from unlearnkit.images.predict import predict
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.images.train_many import fit_many
 
 SHAPE, BATCH = (3, 32, 32), 128
 RECIPE = Recipe(epochs=1, batch_size=BATCH, lr=0.01, augment="flip_shift", precision="bf16")

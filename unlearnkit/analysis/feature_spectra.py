@@ -9,15 +9,15 @@ from torch import Tensor
 
 from unlearnkit import study
 from unlearnkit.core.alignment import alignment, directions, effective_rank, moment, spectrum
-from unlearnkit.images.config import Cell
 from unlearnkit.core.errors import NotApplicable
+from unlearnkit.core.progress import Progress
+from unlearnkit.core.statistics import mean_interval
+from unlearnkit.images.config import Cell
 from unlearnkit.images.outputs import Evidence
 from unlearnkit.methods import applies, methods
 from unlearnkit.metrics.features import features
 from unlearnkit.study.model_outputs import evidence
-from unlearnkit.core.progress import Progress
 from unlearnkit.study.reference_models import Trained
-from unlearnkit.core.statistics import mean_interval
 
 GROUPS = ("retain", "target", "test")
 SHOWN = 40  # eigenvalues of a spectrum that are kept: the rest is rounding

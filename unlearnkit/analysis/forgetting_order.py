@@ -8,21 +8,79 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from unlearnkit import study
-from unlearnkit.analysis import risk_strata as per_stratum
-from unlearnkit.images.config import Cell, cells
-from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.methods import methods
-from unlearnkit.core.progress import Progress
-from unlearnkit.privacy_risk import rankers
-from unlearnkit.privacy_risk.shadow_models import of_forget
-from unlearnkit.study.reference_models import Trained, trained
+from unlearnkit.analysis import forgetting_order as per_stratum
 from unlearnkit.analysis.privacy_risk import mixed_memorisation
-from unlearnkit.core.store import Spec, Store
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.progress import Progress
 from unlearnkit.core.statistics import CELL, mean_interval
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.images.config import Cell, cells
+from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
+from unlearnkit.methods import methods
+from unlearnkit.metrics.accuracy import accuracy
+from unlearnkit.metrics.gaps import tug_of_war, tug_of_war_by_attack
+from unlearnkit.privacy_risk import rankers
+from unlearnkit.privacy_risk.shadow_models import check, moments, of_forget
+from unlearnkit.privacy_risk.subset_models import Seen
+from unlearnkit.study.reference_models import Trained, trained
+
+STRATA = ("low", "middle", "high")
+
+
+def strata(risk: Tensor) -> dict[str, Tensor]:
+    """{name: row numbers} of thirds of the samples by risk, (n,), sizes that differ by one at most; larger = higher."""
+    return dict(zip(STRATA, risk.argsort(stable=True).tensor_split(len(STRATA))))
+
+
+def membership(seen: Seen, phi: Tensor) -> Tensor:
+    """Probability that a model with these margins, (n,), was trained on each sample, (n,), by the Gaussians of the shadow
+    models with and without it and an even prior. Source: online LiRA, Carlini et al. 2022, arXiv 2112.03570, as a
+    probability, since the likelihood ratio itself has no bound."""
+    check(seen.inside)
+    with_, without = (
+        torch.distributions.Normal(mean, variance.sqrt().clamp(min=1e-6)).log_prob(phi)
+        for mean, variance in (moments(seen.phi, which) for which in (seen.inside, ~seen.inside))
+    )
+    return (with_ - without).sigmoid()
+
+
+def compared(
+    model: Evidence, retrained: Sequence[Evidence], shadows: Seen, parts: Mapping[str, Tensor]
+) -> pd.DataFrame:
+    """Columns metric, stratum, value: means over the retrained models, and over the targets of a stratum.
+
+    ToW, ToW-MIA: as unlearnkit.metrics.gaps, 1 is best; phi-gap: |difference of phi|, logits; LiRA-gap: |difference of
+    `membership`|, from 0 to 1; FA-gap: |difference of the accuracy on the stratum|; and the model's own FA, phi, RA, TA.
+    shadows: of the targets alone; parts: {stratum: rows among the targets}, to which "all" is added.
+    """
+    rows = model.rows("target")
+    parts = {"all": torch.arange(len(rows)), **parts}
+    phi, right = model.phi[rows], model.correct[rows]
+    member = membership(shadows, phi)
+    found = []
+    for other in retrained:
+        found += [("ToW", "all", tug_of_war(model, other)["all"])]
+        found += [("ToW-MIA", "all", tug_of_war_by_attack(model, other)["all"])]
+        for name, mine, theirs in (
+            ("phi-gap", phi, other.phi[rows]),
+            ("LiRA-gap", member, membership(shadows, other.phi[rows])),
+        ):
+            apart = (mine - theirs).abs()
+            found += [(name, s, apart[part].mean().item()) for s, part in parts.items()]
+        there = other.correct[rows]
+        found += [("FA-gap", s, (right[p].mean() - there[p].mean()).abs().item()) for s, p in parts.items()]
+    found += [("FA", s, right[p].mean().item()) for s, p in parts.items()]
+    found += [("phi", s, phi[p].mean().item()) for s, p in parts.items()]
+    found += [("RA", "all", accuracy(model, "retain")), ("TA", "all", accuracy(model, "test"))]
+    table = pd.DataFrame(found, columns=["metric", "stratum", "value"])
+    return table.groupby(["metric", "stratum"], sort=False).value.mean().reset_index()
+
 
 ORDERS = ("descending", "ascending", "random", "shuffled")
 ONE_SHOT = "one-shot"
@@ -138,7 +196,7 @@ def _scored(cell: Cell, model: Trained, refs: Sequence[Trained], by: str, of: Ma
     spec = Spec("sequence", {"by": by, "shadows": SHADOWS}, (per_stratum, rankers[by], of_forget), parents)
 
     def make(folder: Path) -> None:
-        request = load_task(cell).request(cell.recipe)
+        request = request_of(load_task(cell), cell.recipe)
         net = original.load()
         parts = per_stratum.strata(rankers[by](net, request, seed=cell.seed, device=device))
         seen, n = of_forget(net, request, SHADOWS, device)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit.images import outputs as evidence_module
 from unlearnkit import metrics as metrics_module
 from unlearnkit import study
-from unlearnkit.images.config import Cell
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.progress import Progress
+from unlearnkit.core.statistics import CELL, mean_interval
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.images import outputs as evidence_module
+from unlearnkit.images.config import Cell
 from unlearnkit.methods import applies
 from unlearnkit.study.model_outputs import by_layer
-from unlearnkit.core.progress import Progress
-from unlearnkit.core.store import Spec, Store
-from unlearnkit.core.statistics import CELL, mean_interval
 
 
 def of_features() -> list[str]:

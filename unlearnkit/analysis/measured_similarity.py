@@ -8,10 +8,10 @@ from scipy.stats import spearmanr
 from sklearn.isotonic import IsotonicRegression
 
 from unlearnkit import study
-from unlearnkit.images.config import Cell
 from unlearnkit.core.errors import BadValue
-from unlearnkit.study.reference_models import measured_pairs
 from unlearnkit.core.statistics import CELL, LEVEL, rho
+from unlearnkit.images.config import Cell
+from unlearnkit.study.reference_models import measured_pairs
 
 RULERS = ("ssim", "pixel_cosine", "feature_cosine")
 DRAWS = 300  # of seeds, for bootstrap intervals

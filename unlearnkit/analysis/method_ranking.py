@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.analysis.metric_agreement import kendall, named, ranked
+from unlearnkit.analysis.metric_distances import YARDSTICKS
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import CELL, mean_interval, rho, summarise
 from unlearnkit.metrics import metrics
 from unlearnkit.study import BASELINES
-from unlearnkit.core.statistics import CELL, mean_interval, rho, summarise
-from unlearnkit.analysis.candidate_metrics import YARDSTICKS
 
 REFERENCES = ("retrain", "clean")  # the usual gold standard, and the model without any influence
 CONDITION = ["seed", *CELL]
@@ -18,7 +18,7 @@ INFLUENCE = "rho"  # ... and, beside it, by phi on the targets, which rho is mad
 
 
 def distances(scores: pd.DataFrame) -> pd.DataFrame:
-    """How far each row is from each reference by each yardstick that the scores hold (unlearnkit.analysis.candidate_metrics): the columns
+    """How far each row is from each reference by each yardstick that the scores hold (unlearnkit.analysis.metric_distances): the columns
     of the cell, method, yardstick, reference, distance.
 
     A metric that compares with the reference: |value - its best|; any other: |value - that of the row of this name|, which

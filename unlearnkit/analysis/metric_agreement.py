@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from unlearnkit.analysis.metric_distances import DEAR, TRUTHS, YARDSTICKS
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import CELL, LEVEL, mean_interval
-from unlearnkit.analysis.candidate_metrics import DEAR, TRUTHS, YARDSTICKS
 
 INITIAL = "initial"
 CONTROLS = ("classifier_only", INITIAL, "original")  # what a good metric must tell from a retrained model

@@ -8,16 +8,16 @@ import pandas as pd
 import torch
 
 from unlearnkit import study
-from unlearnkit.images.config import Cell
-from unlearnkit.study.domains import domain
-from unlearnkit.methods import methods
-from unlearnkit.wrappers.neighbours import find, parse
 from unlearnkit.core.progress import Progress
-from unlearnkit.study.reference_models import Trained, references
 from unlearnkit.core.statistics import CELL, mean_interval, rho, summarise
+from unlearnkit.images.config import Cell
 from unlearnkit.images.tasks import load_pool, load_task
+from unlearnkit.methods import methods
+from unlearnkit.study.domains import domain
+from unlearnkit.study.reference_models import Trained, references
 from unlearnkit.study.unlearned_models import label
 from unlearnkit.wrappers import wrappers
+from unlearnkit.wrappers.neighbours import find, parse
 
 # all that T4 needs; fact-accuracy is of texts alone
 METRICS = ("phi", "phi-decoy", "accuracy", "fact-accuracy", "TA", "neighbour-cost", "RTE", "steps")

@@ -8,17 +8,58 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.images.config import Cell
+from data_builders.task import ROLES, TRAINED_ON, SimilarityTask, joined
 from unlearnkit.core.compute import derive, generator
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
+from unlearnkit.core.rank_correlation import over_seeds, spearman
+from unlearnkit.core.statistics import CELL
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.images.config import Cell
+from unlearnkit.images.request import Request, request_of
+from unlearnkit.images.tasks import load_task, task_artefact
 from unlearnkit.privacy_risk import rankers, ranking
 from unlearnkit.privacy_risk.shadow_models import STATISTICS, ensemble, left_out
-from unlearnkit.study.reference_models import references
-from unlearnkit.core.store import Spec, Store
 from unlearnkit.privacy_risk.subset_models import Seen, halves
-from data_builders.task import ROLES, TRAINED_ON, Request, SimilarityTask, joined
-from unlearnkit.images.tasks import load_task, task_artefact
+from unlearnkit.study.reference_models import references
+
+ITSELF = "half against half"  # the row of a measure by one half of the shadow models against the same by the other
+
+
+def t8_proxies(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "memorisation")) -> pd.DataFrame:
+    """One row per cell, group, measure and ranker: Spearman's rho of the two over the samples, mean over seeds (n), with
+    intervals over seeds and, rho_*_samples, over samples (their number: of all seeds).
+
+    ITSELF is the measure's own reliability at *half* of its models; `full` in that row what it would be at all of them, by
+    Spearman and Brown's 2 rho / (1 + rho): no ranker can be expected to exceed its root. Decoys show what is found where
+    there is nothing. risks: of unlearnkit.analysis.privacy_risk.risks. Raises BadValue for a measure that is not among them.
+    """
+    rows = []
+    for measure in measures:
+        if measure not in STATISTICS or measure not in set(risks.ranker):
+            known = ", ".join(sorted(set(STATISTICS) & set(risks.ranker)))
+            raise BadValue(f"{measure!r} is no measure of these risks: known are {known or 'none'}")
+        for (*cell, group), part in risks.groupby([*CELL, "group"], sort=False):
+            seeds = {}
+            for _, of_seed in part.groupby("seed"):
+                wide = of_seed.pivot(index="sample", columns=["ranker", "half"], values="value")
+                target = wide[measure, ""].to_numpy()
+                for ranker, half in wide:
+                    if half == "" and ranker != measure:
+                        seeds.setdefault(ranker, []).append([target, wide[ranker, half].to_numpy()])
+                if (measure, "0") in wide:
+                    seeds.setdefault(ITSELF, []).append([wide[measure, h].to_numpy() for h in "01"])
+            for ranker, columns in seeds.items():
+                found = over_seeds(spearman, columns)
+                row = dict(zip(CELL, cell)) | {"group": group, "measure": measure, "ranker": ranker}
+                row |= {
+                    ("rho" if k == "mean" else k if k in ("n", "samples") else f"rho_{k}"): v for k, v in found.items()
+                }
+                if ranker == ITSELF and found["mean"] is not None:
+                    row["full"] = 2 * found["mean"] / (1 + found["mean"])
+                rows.append(row)
+    return pd.DataFrame(rows)
+
 
 N_MODELS = 32
 GROUPS = (*TRAINED_ON["original"], "decoy")
@@ -107,11 +148,11 @@ def _request(task: SimilarityTask, group: str, cell: Cell) -> Request:
 
 def _seen(cell: Cell, task: SimilarityTask, model: nn.Module, n_models: int, device: str) -> tuple[Seen, Tensor]:
     """What the shadow models of the training set say of it and of the decoys, and the role of each column."""
-    shadows = ensemble(model, task.request(cell.recipe), n_models, device)
+    shadows = ensemble(model, request_of(task, cell.recipe), n_models, device)
     trained, decoys = task.index("target"), task.index("decoy")
     trained = torch.cat([trained, task.index("similar", "filler")])
     drawn = halves(n_models)(2 * len(decoys), derive(cell.seed, "decoys"))[:, : len(decoys)]
-    request = task.request(cell.recipe)
+    request = request_of(task, cell.recipe)
     samples = joined(request.forget, request.retain, task.of("decoy"))
     return shadows.seen(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
 
@@ -136,7 +177,7 @@ def mixed_memorisation(cell: Cell, n_targets: int, n_models: int = N_MODELS, *, 
     """
     task = load_task(cell)
     (refs,) = references([cell], ["original"], device=device)
-    request = task.request(cell.recipe)
+    request = request_of(task, cell.recipe)
     third, n = n_targets // 3, len(request.forget) + len(request.retain)
     if third < 1 or n_targets >= n:
         raise BadValue(f"n_targets must be at least 3 and below the {n} training samples, got {n_targets}")

@@ -9,23 +9,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlearnkit.images import outputs as evidence_module
+from data_builders.task import ROLES
 from unlearnkit.core.alignment import effective_rank, moment
-from unlearnkit.images.config import Cell
 from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
+from unlearnkit.core.optimise import watched
+from unlearnkit.core.progress import Progress
+from unlearnkit.core.statistics import CELL, mean_interval
+from unlearnkit.core.store import Spec, Store
+from unlearnkit.images import outputs as evidence_module
+from unlearnkit.images.config import Cell
 from unlearnkit.images.outputs import Evidence, take
 from unlearnkit.images.predict import predict
+from unlearnkit.images.request import request_of
+from unlearnkit.images.tasks import load_task
 from unlearnkit.methods import methods
 from unlearnkit.metrics.features import dimensional_alignment, features
 from unlearnkit.study.model_outputs import evidence
-from unlearnkit.core.progress import Progress
 from unlearnkit.study.reference_models import Trained, references
-from unlearnkit.core.store import Spec, Store
-from unlearnkit.core.statistics import CELL, mean_interval
-from data_builders.task import ROLES
-from unlearnkit.images.tasks import load_task
-from unlearnkit.images.train import watched
 from unlearnkit.study.unlearned_models import label, unlearn
 
 GROUPS = {"forget": "target", "retain": "retain", "test": "test"}
@@ -46,7 +47,7 @@ def trajectory(
     """One row for the original, step 0, and one after every so many-th optimiser step of `unlearn(cell, method, options)`
     and the last: step, the columns of `stood`, and run, the key that it is stored under.
 
-    Steps are those of `unlearnkit.images.train.minimise`; a method that takes none has the rows of its start and its end. A run
+    Steps are those of `unlearnkit.core.optimise.minimise`; a method that takes none has the rows of its start and its end. A run
     that diverges ends with the last step whose features are finite. Raises BadValue for an `every` below 1.
     """
     if every < 1:
@@ -112,7 +113,7 @@ def _again(made: Trained, original: Trained, look: Callable[[nn.Module, int], No
 
     diverged = "diverged" in made.artefact.info
     expected = contextlib.suppress(NonFiniteLoss) if diverged else contextlib.nullcontext()
-    request = load_task(made.cell).request(made.cell.recipe)
+    request = request_of(load_task(made.cell), made.cell.recipe)
     with threads(1), watched(step), expected:
         methods[how["method"]](original.load(), request, seed=how["seed"], device=device, **how["options"])
 

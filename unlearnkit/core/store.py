@@ -24,7 +24,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from unlearnkit.core import code_digest as code, paths
+from unlearnkit.core import code_digest as code
+from unlearnkit.core import paths
 from unlearnkit.core.errors import StoreError
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.figures.style import finished
 from unlearnkit.core.statistics import mean_interval
+from unlearnkit.figures.style import finished
 
 FIXED = {"original": "0.45", "retrain": "black", "initial": "tan"}
 SPECTRUM = 20  # eigenvalues that are drawn

@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from data_builders import to_bytes
-from data_builders.similarity_level import parse, search
 from data_builders.perturbations import kinds
+from data_builders.similarity import MEASURES
+from data_builders.similarity_level import parse, search
+from data_builders.task import SimilarityTask, unit
 from unlearnkit import study
-from unlearnkit.images.config import Cell
+from unlearnkit.analysis.dataset_cards import relations
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 from unlearnkit.figures.style import finished
+from unlearnkit.images.config import Cell
 from unlearnkit.study.reference_models import references
-from data_builders.similarity import MEASURES
-from unlearnkit.analysis.tables import relations
-from data_builders.task import SimilarityTask, unit
 
 
 def f1(

@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from unlearnkit.figures.style import finished
 from unlearnkit.core.statistics import CELL
+from unlearnkit.figures.style import finished
 
 POPULATIONS = ("target", "similar", "decoy", "test")
 BLUE, ORANGE = sns.color_palette("colorblind")[:2]

@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit import study
-from unlearnkit.figures.style import finished
 from unlearnkit.core.statistics import CELL, rho
+from unlearnkit.figures.style import finished
 
 COLOURS = 7  # methods that a figure can tell apart, beside retrain
 

@@ -5,9 +5,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.figures.style import finished
 from unlearnkit.analysis.forgetting_order import ONE_SHOT, ORDERS
 from unlearnkit.core.statistics import CELL
+from unlearnkit.figures.style import finished
 
 SHOWN = {"ToW": "ToW, 1 is best", "phi_gap": "per-sample gap of phi, logits"}
 MARKS = dict(zip(ORDERS, "v^so"))

@@ -5,8 +5,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.figures.style import finished
 from unlearnkit.analysis.measured_similarity import RULERS
+from unlearnkit.figures.style import finished
 
 
 def f3_similarity(responses: pd.DataFrame, method: str = "retrain") -> tuple[Figure, pd.DataFrame]:

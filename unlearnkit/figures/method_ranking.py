@@ -6,8 +6,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.figures.style import finished
 from unlearnkit.analysis.method_ranking import between_metrics
+from unlearnkit.figures.style import finished
 
 
 def f14(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

@@ -8,8 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.figures.style import finished
 from unlearnkit.core.statistics import CELL
+from unlearnkit.figures.style import finished
 
 FAMILIES = ("accuracy", "attack", "predictions", "features", "relearning", "ensembles")
 COLOURS = dict(zip(FAMILIES, sns.color_palette("colorblind", len(FAMILIES))))

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearnkit import study
-from unlearnkit.figures.style import finished
 from unlearnkit.core.statistics import CELL
+from unlearnkit.figures.style import finished
 
 LOW, HIGH = -0.3, 1.5  # of influence removed; what lies outside is marked at the edge
 HUES = (0, 2, 4, 1, 3, 5, 7, 8, 9)  # of seaborn's colour-blind palette, the best to tell apart first

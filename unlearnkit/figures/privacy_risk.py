@@ -9,9 +9,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit.analysis.difficulty import FLOOR
-from unlearnkit.figures.style import finished
-from unlearnkit.analysis.risk_proxies import ITSELF
+from unlearnkit.analysis.privacy_risk import ITSELF
 from unlearnkit.core.statistics import CELL
+from unlearnkit.figures.style import finished
 
 BLUE, ORANGE, GREEN, RED = sns.color_palette("colorblind")[:4]
 KINDS = {"ids": "mixed memorisation"}  # of targets, by the name they are drawn by
@@ -33,7 +33,7 @@ def f11(risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_online") 
     shadow models against the other's; and how each ranker correlates with it, intervals over seeds thin, over samples thick.
 
     Shaded: what the measure, with all its models, can be foretold to, the root of its reliability. risks: of
-    unlearnkit.analysis.privacy_risk.risks; table: of unlearnkit.analysis.risk_proxies.t8_proxies.
+    unlearnkit.analysis.privacy_risk.risks; table: of unlearnkit.analysis.privacy_risk.t8_proxies.
     """
     found = risks[risks.ranker == measure]
     wide = found.pivot(index=[*CELL, "seed", "group", "sample"], columns="half", values="value").reset_index()

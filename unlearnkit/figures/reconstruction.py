@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearnkit import study
-from unlearnkit.images.config import Cell
+from unlearnkit.analysis.reconstruction.runs import image_of, pictures
 from unlearnkit.figures.dataset_sheets import ink_of, picture
 from unlearnkit.figures.style import finished
-from unlearnkit.analysis.reconstruction.runs import image_of, pictures
+from unlearnkit.images.config import Cell
 
 
 def f4(data: pd.DataFrame, cells: list[Cell], n_targets: int = 3) -> tuple[Figure, pd.DataFrame]:

@@ -7,8 +7,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from unlearnkit.analysis.dataset_cards import text_relations
 from unlearnkit.figures.style import finished
-from unlearnkit.analysis.text_tables import relations
 from unlearnkit.texts.tasks import load_task, resolve
 
 MEASURES = ("rouge_l", "char_cosine", "word_cosine")
@@ -29,7 +29,7 @@ def f2_text(conditions: Sequence[dict], sides: Sequence[str] = ("question", "ans
     for condition in conditions:
         options = {k: v for k, v in condition.items() if k != "dataset"}
         seed = resolve(options)["seed"]
-        part = relations(load_task(**condition)).assign(seed=seed)
+        part = text_relations(load_task(**condition)).assign(seed=seed)
         parts.append(part if seed not in seen else part[part.relation == "similar"])  # fillers and decoys once per seed
         seen.add(seed)
     data = pd.concat(parts, ignore_index=True)

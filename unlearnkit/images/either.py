@@ -7,8 +7,8 @@ imported here, so that a change of theirs leaves what was found on images as it 
 from torch import Tensor, nn
 
 from data_builders import task as images
-from unlearnkit.images import train
 from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.images import train
 from unlearnkit.images.heads import blocks, head
 
 
@@ -30,7 +30,7 @@ def fit(model: nn.Module, samples, recipe, *, seed: int, device: str = "auto") -
 
 
 def minimise(model: nn.Module, losses, *, optimiser: str = "", **how) -> nn.Module:
-    """unlearnkit.images.train.minimise, by SGD for images and Adam for language models, unless the method says which."""
+    """unlearnkit.core.optimise.minimise, by SGD for images and Adam for language models, unless the method says which."""
     return train.minimise(model, losses, optimiser=optimiser or getattr(model, "optimiser", "sgd"), **how)
 
 

@@ -56,7 +56,9 @@ def features(
         if layer not in (known := names(model)):
             raise unknown(f"layer of {type(model).__name__}", layer, known)
     if not layers:
-        raise BadValue("name at least one layer; unlearnkit.images.layers.stages(model) are those that feed the next one")
+        raise BadValue(
+            "name at least one layer; unlearnkit.images.layers.stages(model) are those that feed the next one"
+        )
     if width < 1:
         raise BadValue(f"width must be at least 1, got {width}")
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue, unknown
-from unlearnkit.images.heads import head, head_name
 from unlearnkit.core.registry import Entry, Registry
+from unlearnkit.images.heads import head, head_name
 
 TORCHVISION = "torchvision:"
 

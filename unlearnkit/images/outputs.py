@@ -7,9 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.predict import BATCH, predict
-from data_builders.task import ROLES, SimilarityTask
 
 # the groups that scores are reported for
 GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from unlearnkit.core.errors import NotApplicable
 from data_builders.task import Samples
+from unlearnkit.core.errors import NotApplicable
 
 FLOATS = 2**25  # that the gradients of one chunk may take
 Losses = Callable[[Tensor, Tensor], list[Tensor]]  # (logits (n, classes), y (n,)) -> losses of each sample, (n,) each

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_builders.task import unit
 from unlearnkit.core.compute import autocast, resolve_device
 from unlearnkit.images.heads import heads, outputs
-from data_builders.task import unit
 
 BATCH = 128  # images at once: what a layer makes of them stays in a processor's cache
 WORKERS = 8  # threads at most: each has a copy of the model

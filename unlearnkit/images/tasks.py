@@ -5,20 +5,42 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from data_builders import TEST, TRAIN, RawImages, Source, find
 from data_builders.build_task import compose
 from data_builders.perturbations import kinds
-from unlearnkit.core import paths
-from unlearnkit.images.config import Cell
-from unlearnkit.core.compute import derive
-from unlearnkit.images.predict import predict
-from unlearnkit.images.models import build, models
-from unlearnkit.images.held_out_loss import held_out_loss
-from unlearnkit.images.train_many import fit_many
-from unlearnkit.core.store import Artefact, Spec, Store
 from data_builders.task import TRAINED_ON, Samples, SimilarityTask
+from unlearnkit.core import paths
+from unlearnkit.core.compute import derive
+from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.images.config import Cell
+from unlearnkit.images.models import build, models
+from unlearnkit.images.predict import predict
+from unlearnkit.images.train import Recipe
+from unlearnkit.images.train_many import fit_many
+
+FOLDS = 5
+
+
+def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Recipe) -> Tensor:
+    """Cross-entropy of each image, (n,), in nats, under the one of five models that was not trained on its fold.
+
+    x: (n, channels, height, width) uint8; y: (n,).
+    """
+    fold = torch.arange(len(x)) % FOLDS
+    parts = [Samples(x[fold != f], y[fold != f]) for f in range(FOLDS)]
+    seeds = [derive(0, "difficulty", f) for f in range(FOLDS)]
+    nets = [build(model, tuple(x.shape[1:]), n_classes, seed) for seed in seeds]
+    trained = fit_many(nets, parts, recipe, seeds=seeds)
+    loss = torch.empty(len(x))
+    for f, net in enumerate(trained):
+        logits, _ = predict(net, x[fold == f], precision=recipe.precision)
+        loss[fold == f] = cross_entropy(logits, y[fold == f], reduction="none")
+    return loss
 
 
 def load_task(cell: Cell) -> SimilarityTask:

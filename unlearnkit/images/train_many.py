@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_builders.task import Samples, unit
 from unlearnkit.core.compute import generator, resolve_device
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.optimise import check_finite
 from unlearnkit.images.models import Classifier
-from data_builders.task import Samples, unit
-from unlearnkit.images.train import Recipe, check_finite, fit
+from unlearnkit.images.train import Recipe, fit
 
 STACK = 16  # models per stack at most: more gains nothing and delays the first result
 TINY = 16 * 16  # pixels up to which stacking convolutions pays

@@ -1,6 +1,6 @@
 """Unlearning methods: `(model, task, *, seed, device, **options) -> model`, one file each.
 
-A method gets a trained model and an `data_builders.task.Request` (forget set, retain set, number of classes, recipe), and
+A method gets a trained model and an `unlearnkit.images.request.Request` (forget set, retain set, number of classes, recipe), and
 returns a new model; what it was given stays as it was. It never learns which retain samples are similar to a target.
 
 Each option is `name: Annotated[type, where its default comes from] = default`, with a `Search` beside the source where
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.registry import Entry, Registry, Wrapped
-from data_builders.task import Request
+from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrappers
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
-from data_builders.task import Request
 
 
 @method(

@@ -6,13 +6,14 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.divergence import kl
-from unlearnkit.images.either import joined, minimise, rows
 from unlearnkit.core.errors import BadValue
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.images.either import joined, minimise, rows
 from unlearnkit.images.models import fresh
-from data_builders.task import Request, Samples
+from unlearnkit.images.request import Request
+from unlearnkit.methods import BATCH, BOTH, Search, method
 
 SOURCE = "Chundawat et al. 2023"
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from unlearnkit.core.compute import generator
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.heads import head, with_head
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, Search, method
-from data_builders.task import Request
-from unlearnkit.images.train import minimise
 
 SOURCE = "Chen et al. 2023, official code"
 

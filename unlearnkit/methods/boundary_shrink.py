@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import Samples
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, Search, method
-from data_builders.task import Request, Samples
-from unlearnkit.images.train import minimise
 
 SOURCE = "Chen et al. 2023, official code"
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.images.either import last_blocks, minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
-from data_builders.task import Request
 
 
 @method("cf_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})

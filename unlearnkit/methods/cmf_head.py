@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from unlearnkit.core.errors import NotApplicable
+from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.heads import head, outputs, with_head
+from unlearnkit.images.request import Request
 from unlearnkit.methods import method
-from data_builders.task import Request
-from unlearnkit.images.train import at_rest
 
 
 @method(

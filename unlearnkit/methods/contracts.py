@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from data_builders.task import Samples
 from unlearnkit.core.errors import NonFiniteLoss
 from unlearnkit.core.registry import Entry
-from data_builders.task import Request, Samples
+from unlearnkit.images.request import Request
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import generator
 from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
+from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import (
     TOFU,
     Batch,
@@ -25,8 +27,6 @@ from unlearnkit.methods.text_losses import (
 )
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.methods import Search, method
-from data_builders.task import Request
 
 IDK = (  # ours, after the hundred of TOFU
     "I don't know.",

@@ -6,10 +6,10 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.images.either import last_blocks
+from unlearnkit.images.models import fresh
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
 from unlearnkit.methods.cf_k import cf_k
-from unlearnkit.images.models import fresh
-from data_builders.task import Request
 
 
 @method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.per_sample_gradients import squared
+from unlearnkit.images.request import Request
 from unlearnkit.methods import OURS, Search, method
-from data_builders.task import Request, Samples
-from unlearnkit.images.train import at_rest
 
 SOURCE = "Golatkar et al. 2020, official code"
 

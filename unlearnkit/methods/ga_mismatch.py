@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from unlearnkit.core.compute import generator
-from unlearnkit.images.either import minimise
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
+from unlearnkit.methods import method
 from unlearnkit.methods.text_losses import Batch, Epochs, Rate, frozen, kl_to, paired, texts
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.methods import method
-from data_builders.task import Request
 
 SOURCE = "Yao et al. 2023, arXiv 2310.10683"
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.methods.text_losses import SMALL, TOFU, Batch, Rate, texts
+from unlearnkit.images.request import Request
 from unlearnkit.methods import method
 from unlearnkit.methods.neggrad_plus import neggrad_plus
-from data_builders.task import Request
+from unlearnkit.methods.text_losses import SMALL, TOFU, Batch, Rate, texts
 
 
 @method("grad_diff", source=f"Liu et al. 2022, arXiv 2203.12817; {TOFU}", domains=("text",))

@@ -5,8 +5,8 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from data_builders.task import Request
 
 
 @method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398", domains=BOTH, text={"lr": 1e-4})

@@ -6,12 +6,13 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.per_sample_gradients import per_sample
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BOTH, OURS, Search, method
-from data_builders.task import Request, Samples
-from unlearnkit.images.train import at_rest
 
 FLOATS = 2**28  # that the gradients behind the Fisher matrix may take: 1 GiB
 

@@ -3,9 +3,9 @@
 from torch import nn
 
 from unlearnkit.images.either import minimise
-from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts
+from unlearnkit.images.request import Request
 from unlearnkit.methods import method
-from data_builders.task import Request
+from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts
 
 
 @method("kl_min", source=TOFU, domains=("text",))

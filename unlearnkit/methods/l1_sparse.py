@@ -5,8 +5,8 @@ from typing import Annotated
 from torch import nn
 
 from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from data_builders.task import Request
 
 SOURCE = "Jia et al. 2023"
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from unlearnkit.core.alignment import ENERGY, alignment_loss, directions
 from unlearnkit.core.compute import autocast, generator
 from unlearnkit.core.divergence import kl
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
 from unlearnkit.images.either import minimise
 from unlearnkit.images.either import rows as labels_of
-from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
-from unlearnkit.texts.models import LanguageModel, pooled
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
 from unlearnkit.methods.bad_teacher import told
-from data_builders.task import Request
+from unlearnkit.texts.models import LanguageModel, pooled
 
 PAPER = "Seo et al. 2025 (MUDA), arXiv 2407.17710"
 LEAST = 128  # forget samples in a batch: a moment of fewer is mostly noise; ours

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.images.either import minimise
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from data_builders.task import Request
 
 
 @method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880", domains=BOTH, text={"lr": 1e-4})

@@ -6,9 +6,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.images.either import minimise
-from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, log_ratio, paired, positive, texts
+from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from data_builders.task import Request
+from unlearnkit.methods.text_losses import (
+    Batch,
+    Epochs,
+    Rate,
+    Retain,
+    Weight,
+    frozen,
+    kept,
+    log_ratio,
+    paired,
+    positive,
+    texts,
+)
 
 SOURCE = "Zhang et al. 2024 (NPO), arXiv 2404.05868"
 

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.images.either import joined, minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from data_builders.task import Request, Samples
 
 Schedule = Literal["alternate", "union"]
 

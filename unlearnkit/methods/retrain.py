@@ -3,9 +3,9 @@
 from torch import nn
 
 from unlearnkit.images.either import fit
-from unlearnkit.methods import BOTH, method
 from unlearnkit.images.models import fresh
-from data_builders.task import Request
+from unlearnkit.images.request import Request
+from unlearnkit.methods import BOTH, method
 
 
 @method(

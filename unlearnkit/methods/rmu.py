@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.core.compute import generator
-from unlearnkit.images.either import minimise
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
+from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import SMALL, Batch, Epochs, Rate, frozen, paired, positive, texts
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.methods import Search, method
-from data_builders.task import Request
 
 SOURCE = "Li et al. 2024 (RMU), arXiv 2403.03218"
 

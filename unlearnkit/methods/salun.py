@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.core.compute import resolve_device
-from unlearnkit.images.either import minimise
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
 from unlearnkit.methods.random_label import Schedule, relabelled_batches
-from data_builders.task import Request
 
 SOURCE = "Fan et al. 2024"
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from unlearnkit.core.divergence import kl
 from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, BOTH, Search, method
-from data_builders.task import Request
 
 SOURCE = "Kurmanji et al. 2023, official code"
 

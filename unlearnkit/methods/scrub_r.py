@@ -6,11 +6,12 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from data_builders.task import Samples
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.optimise import at_rest, minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, Search, method
 from unlearnkit.methods.scrub import SOURCE, scrub_losses
-from data_builders.task import Request, Samples
-from unlearnkit.images.train import at_rest, minimise
 
 
 @method("scrub_r", source="Kurmanji et al. 2023, arXiv 2302.09880, section 3: rewinding")

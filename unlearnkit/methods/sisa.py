@@ -6,13 +6,14 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from data_builders.task import Samples, joined
 from unlearnkit.core.compute import derive, generator, uncounted
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.heads import Ensemble
-from unlearnkit.methods import method
 from unlearnkit.images.models import fresh
-from data_builders.task import Request, Samples, joined
+from unlearnkit.images.request import Request
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.methods import method
 
 SOURCE = "Bourtoule et al. 2021"
 

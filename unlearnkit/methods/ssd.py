@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.per_sample_gradients import squared
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BOTH, Search, method
-from data_builders.task import Request
-from unlearnkit.images.train import at_rest
 
 SOURCE = "Foster et al. 2024"
 

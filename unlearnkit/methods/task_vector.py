@@ -6,11 +6,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.either import minimise
-from unlearnkit.methods.text_losses import SMALL, Batch, Rate, texts
+from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from data_builders.task import Request
-from unlearnkit.images.train import at_rest
+from unlearnkit.methods.text_losses import SMALL, Batch, Rate, texts
 
 SOURCE = "Ilharco et al. 2023, arXiv 2212.04089"
 

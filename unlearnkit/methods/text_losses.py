@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.images.request import Request
+from unlearnkit.methods import Search
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.methods import Search
-from data_builders.task import Request
 
 TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
 SMALL = "ours, for models of a million parameters and forget sets of tens of pairs; papers on 1B to 7B: "

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from unlearnkit.core import code_digest as code, paths
+from unlearnkit.core import code_digest as code
+from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 from unlearnkit.methods import methods
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from unlearnkit.core.divergence import kl
 from unlearnkit.images.either import minimise
-from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
+from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from data_builders.task import Request
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
 
 SOURCE = "Dong et al. 2024 (UNDIAL), arXiv 2402.10052"
 

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_builders.task import Samples, joined
 from unlearnkit.core.compute import generator
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, OURS, Search, method, need_whole_classes
-from data_builders.task import Request, Samples, joined
-from unlearnkit.images.train import minimise
 
 SOURCE = "Tarun et al. 2023, official code"
 

@@ -15,8 +15,8 @@ from functools import wraps
 import pandas as pd
 
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.outputs import NEEDS, Evidence
 from unlearnkit.core.registry import Registry
+from unlearnkit.images.outputs import NEEDS, Evidence
 
 metrics = Registry("metric", "unlearnkit.metrics")
 BOTH = ("image", "text")

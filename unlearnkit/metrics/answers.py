@@ -5,10 +5,10 @@ from statistics import harmonic_mean
 import torch
 from torch import Tensor
 
-from unlearnkit.texts.outputs import TextEvidence
 from data_builders.texts.similarity import char_cosine, rouge_l_recall, words
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.likelihoods import TOFU, by_group, log_truth_ratio
+from unlearnkit.texts.outputs import TextEvidence
 
 
 def recall(evidence: TextEvidence) -> Tensor:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 import torch
 
+from data_builders.task import ROLES
+from unlearnkit.core.registry import Entry
 from unlearnkit.images.outputs import Evidence
 from unlearnkit.metrics import text_contracts as texts
 from unlearnkit.texts.outputs import TextEvidence
-from unlearnkit.core.registry import Entry
-from data_builders.task import ROLES
 
 # scores of these are not about samples
 NOT_OF_SAMPLES = {"seconds", "steps", "RTE", "relearn"}

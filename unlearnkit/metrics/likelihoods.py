@@ -8,9 +8,9 @@ from math import exp
 import torch
 from torch import Tensor
 
-from unlearnkit.texts.outputs import TextEvidence, summed
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy_by_group
+from unlearnkit.texts.outputs import TextEvidence, summed
 
 TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
 MUSE = "Shi et al. 2024 (MUSE), arXiv 2407.06460"

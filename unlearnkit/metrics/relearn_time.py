@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.core.compute import resolve_device
-from data_builders.task import Request
-from unlearnkit.images.train import minimise
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.request import Request
 
 AT_MOST = 200
 

@@ -6,8 +6,8 @@ import functools
 import torch
 from torch import Tensor
 
-from unlearnkit.texts.outputs import TextEvidence
 from data_builders.task import ROLES
+from unlearnkit.texts.outputs import TextEvidence
 
 EACH = 1200  # samples of each role
 WORDS = ("amber", "bridge", "copper", "dairy", "ember", "ferry")

@@ -1,7 +1,7 @@
 """Rankers: `(model, task, *, seed, device, **options) -> (len(task.forget),) float64`, larger = higher privacy risk.
 
-A ranker is given what an unlearning method is given: a trained model and an `data_builders.task.Request`. The families are
-the files of unlearnkit.images.held_out_loss. A proxy says by its sign which samples it takes for risky; how far it is right is
+A ranker is given what an unlearning method is given: a trained model and an `unlearnkit.images.request.Request`. The families are
+the files of unlearnkit.images.tasks. A proxy says by its sign which samples it takes for risky; how far it is right is
 measured (unlearnkit.analysis.privacy_risk), not assumed. What needs models trained anew, from the recipe, keeps them in the store under
 the samples, the architecture and the recipe: all who rank the same samples share them, whatever `seed` they give.
 """
@@ -11,9 +11,10 @@ from functools import wraps
 
 from torch import Tensor, nn
 
+from data_builders.task import Samples
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.registry import Registry
-from data_builders.task import Request, Samples
+from unlearnkit.images.request import Request
 
 rankers = Registry("ranker", "unlearnkit.privacy_risk")
 

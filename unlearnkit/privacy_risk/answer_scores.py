@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.request import Request
 from unlearnkit.privacy_risk import ranker
-from data_builders.task import Request
 
 BATCH = 64  # answers that are read at a time
 SHI = "Shi et al. 2024, arXiv 2310.16789"

@@ -5,13 +5,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import Samples, joined
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.outputs import Evidence
 from unlearnkit.images.heads import outputs
+from unlearnkit.images.outputs import Evidence
 from unlearnkit.images.predict import BATCH
+from unlearnkit.images.request import Request
 from unlearnkit.privacy_risk import ranker
-from data_builders.task import Request, Samples, joined
 
 
 def _net(model: nn.Module, device: str) -> nn.Module:

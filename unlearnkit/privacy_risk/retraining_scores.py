@@ -7,15 +7,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from unlearnkit.privacy_risk import subset_models as subsets
 from unlearnkit.core.compute import derive, generator, resolve_device, threads, uncounted
-from unlearnkit.images.models import fresh
-from unlearnkit.privacy_risk import ranker
-from unlearnkit.images.held_out_loss import FOLDS
-from unlearnkit.privacy_risk.output_scores import margins
 from unlearnkit.core.store import Spec, Store
-from data_builders.task import Request
+from unlearnkit.images.models import fresh
+from unlearnkit.images.request import Request
+from unlearnkit.images.tasks import FOLDS
 from unlearnkit.images.train import fit
+from unlearnkit.privacy_risk import ranker
+from unlearnkit.privacy_risk import subset_models as subsets
+from unlearnkit.privacy_risk.output_scores import margins
 
 TONEVA = "Toneva et al. 2019, arXiv 1812.05159; of one training, as the samples are presented"
 

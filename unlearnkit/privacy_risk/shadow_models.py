@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from unlearnkit.privacy_risk import subset_models as subsets
+from data_builders.task import joined
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.request import Request
 from unlearnkit.privacy_risk import ranker
+from unlearnkit.privacy_risk import subset_models as subsets
 from unlearnkit.privacy_risk.output_scores import margins
 from unlearnkit.privacy_risk.subset_models import Seen, Subsets
-from data_builders.task import Request, joined
 
 CARLINI = "Carlini et al. 2022, arXiv 2112.03570"
 NEEDS = ("classes", "shadows")

@@ -9,15 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from data_builders.task import Samples, hashes, joined
 from unlearnkit.core.compute import derive, generator, resolve_device, uncounted
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.models import fresh
 from unlearnkit.core.progress import Progress
-from unlearnkit.privacy_risk import output_scores as outputs
-from unlearnkit.images.train_many import fit_many
 from unlearnkit.core.store import Artefact, Spec, Store
-from data_builders.task import Request, Samples, hashes, joined
+from unlearnkit.images.models import fresh
+from unlearnkit.images.request import Request
 from unlearnkit.images.train import fit
+from unlearnkit.images.train_many import fit_many
+from unlearnkit.privacy_risk import output_scores as outputs
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import data_builders
 import unlearnkit
 from unlearnkit.core import paths
-from unlearnkit.methods import tuned_options as tuned
 from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.core.registry import Entry, Registry
+from unlearnkit.methods import tuned_options as tuned
 
 
 @dataclass

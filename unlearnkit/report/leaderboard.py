@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from unlearnkit.core.statistics import CELL, mean_interval, rho
 from unlearnkit.metrics import metrics
 from unlearnkit.report.sources import TIDY, Result
-from unlearnkit.core.statistics import CELL, mean_interval, rho
 
 FIRST = ("target", "all")  # the group that a metric is shown for, if it has several
 RHO = {"rho": "phi", "rho_net": "phi-decoy"}

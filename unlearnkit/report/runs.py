@@ -10,9 +10,9 @@ from functools import cache
 import pandas as pd
 from markupsafe import Markup
 
+from unlearnkit.core.store import described
 from unlearnkit.report import show
 from unlearnkit.report.sources import Result
-from unlearnkit.core.store import described
 
 
 @cache

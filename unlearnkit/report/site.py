@@ -11,11 +11,12 @@ import jinja2
 import pandas as pd
 from pygments.formatters import HtmlFormatter
 
-from unlearnkit.core import code_digest as code, paths
-from unlearnkit.runner import notebook
+from unlearnkit.core import code_digest as code
+from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
 from unlearnkit.report import cards, claims, leaderboard, notebooks, runs, show, sources, text
 from unlearnkit.report.sources import Result
+from unlearnkit.runner import notebook
 from unlearnkit.runner.reproduce import commands
 from unlearnkit.study import BASELINES, INITIAL
 

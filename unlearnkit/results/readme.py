@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from unlearnkit.core import paths
-from unlearnkit.results import records
 from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.results import records
 
 MARKED = re.compile(r"<!--n: *(.*?) *-->(.*?)<!--/n-->", re.S)
 CONDITION = re.compile(r"([\w-]+)(!=|=|<|>)(.+)")

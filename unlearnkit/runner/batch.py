@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from unlearnkit.core import paths
-from unlearnkit.runner import job
 from unlearnkit.core.errors import UnlearnkitError
-from unlearnkit.runner.grid import Job
 from unlearnkit.core.progress import duration
 from unlearnkit.core.registry import plugin_names
+from unlearnkit.runner import job
+from unlearnkit.runner.grid import Job
 
 
 def run(jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | None = None) -> list[job.Outcome]:

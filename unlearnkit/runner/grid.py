@@ -22,10 +22,11 @@ from pathlib import Path
 
 import yaml
 
-from unlearnkit.core import code_digest as code, paths
-from unlearnkit.runner import notebook
+from unlearnkit.core import code_digest as code
+from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import load_plugins
+from unlearnkit.runner import notebook
 
 PROFILES = ("smoke", "small", "real", "paper", "paper-cut")
 _ENTRY = {"notebook", "each", "with", "set", "after", "makes"}

@@ -17,9 +17,9 @@ import pandas as pd
 
 from unlearnkit import results
 from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 from unlearnkit.results import records
 from unlearnkit.runner import notebook
-from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 from unlearnkit.study import BASELINES, INITIAL
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-5  # "the same number": stacked and single training differ by less, other samples by more

@@ -31,14 +31,15 @@ import pandas as pd
 import torch
 
 from unlearnkit import results, study
-from unlearnkit.analysis import literature as published, tables
+from unlearnkit.analysis import literature as published
+from unlearnkit.analysis import tables
+from unlearnkit.core.progress import duration
 from unlearnkit.images.config import Cell, cells
 from unlearnkit.methods import applies, methods
+from unlearnkit.methods.tuned_options import resolve
 from unlearnkit.metrics import metrics
-from unlearnkit.core.progress import duration
 from unlearnkit.study.protocols import protocols
 from unlearnkit.study.reference_models import Trained, trained
-from unlearnkit.methods.tuned_options import resolve
 
 PASS = 1.5  # seconds that one pass over the training set is expected to take, until some have been seen
 EVIDENCE = 1.0  # passes that it takes to see what a model says of all samples: without gradients, but in small batches

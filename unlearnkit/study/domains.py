@@ -7,21 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.images import outputs as image_evidence
-from unlearnkit.images import models as image_models
-from unlearnkit.images import train_many as stack, tasks, train
-from unlearnkit.images.config import Cell
+from data_builders.task import Samples, SimilarityTask
 from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import unknown
+from unlearnkit.core.store import Artefact
+from unlearnkit.images import models as image_models
+from unlearnkit.images import outputs as image_evidence
+from unlearnkit.images import tasks, train
+from unlearnkit.images import train_many as stack
+from unlearnkit.images.config import Cell
 from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.request import Request, request_of
 from unlearnkit.texts import domain as texts
-from unlearnkit.texts import outputs as text_evidence
 from unlearnkit.texts import models as language_models
+from unlearnkit.texts import outputs as text_evidence
 from unlearnkit.texts import tasks as text_tasks
 from unlearnkit.texts import train as text_train
 from unlearnkit.texts.config import TextCell
-from unlearnkit.core.store import Artefact
-from data_builders.task import Request, Samples, SimilarityTask
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _image_training_set(cell: Cell, reference: str) -> Samples:
 
 
 def _image_request(cell: Cell) -> Request:
-    return tasks.load_task(cell).request(cell.recipe)
+    return request_of(tasks.load_task(cell), cell.recipe)
 
 
 def _image_shape(cell: Cell) -> tuple[str, tuple, int]:

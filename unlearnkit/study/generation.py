@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data_builders.texts.similarity import EMBEDDING, embedding_cosine, encoder
 from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.study.reference_models import Trained
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
-from data_builders.texts.similarity import EMBEDDING, embedding_cosine, encoder
-from unlearnkit.study.reference_models import Trained
-from unlearnkit.core.store import Artefact, Spec, Store
 
 END = "\0"  # between answers, in which it cannot stand
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from unlearnkit.images import layers as layers_module
-from unlearnkit.metrics import relearn_time as relearn_module
 from unlearnkit.core.compute import derive, measured, resolve_device, threads
-from unlearnkit.study.domains import DOMAINS, IMAGE, domain
 from unlearnkit.core.errors import NotApplicable
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.study.reference_models import Trained, references
 from unlearnkit.core.store import Spec, Store
+from unlearnkit.images import layers as layers_module
+from unlearnkit.images.outputs import Evidence
+from unlearnkit.metrics import relearn_time as relearn_module
+from unlearnkit.study.domains import DOMAINS, IMAGE, domain
+from unlearnkit.study.reference_models import Trained, references
 
 
 def evidence(

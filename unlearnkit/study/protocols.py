@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from unlearnkit.images.config import Cell, cells
 from unlearnkit.core.errors import NotApplicable, unknown
+from unlearnkit.images.config import Cell, cells
 
 PROTOCOLS = ("tenth", "class", "classes", "subclass")
 PARTS = {"digits": "digits_parity", "cifar100": "cifar20"}  # the same images by coarser classes, whose parts are known

@@ -13,17 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlearnkit.images.config import Cell
+from data_builders.task import TRAINED_ON
 from unlearnkit.core.compute import derive, resolve_device
-from unlearnkit.study.domains import domain
 from unlearnkit.core.errors import NonFiniteLoss
+from unlearnkit.core.progress import Progress
+from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.images.config import Cell
 from unlearnkit.images.heads import Ensemble
 from unlearnkit.images.predict import predict
 from unlearnkit.images.pretrained import pretrained
-from unlearnkit.core.progress import Progress
-from unlearnkit.core.store import Artefact, Spec, Store
-from data_builders.task import TRAINED_ON
 from unlearnkit.images.tasks import load_task
+from unlearnkit.study.domains import domain
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
 INITIAL = "initial"  # the cell's architecture before any training: a reference of metrics, and a row where asked for

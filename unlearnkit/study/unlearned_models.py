@@ -6,17 +6,17 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
-from unlearnkit.images.config import Cell
 from unlearnkit.core.compute import derive, measured, resolve_device, threads
-from unlearnkit.study.domains import domain
-from unlearnkit.images.either import minimise
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable
-from unlearnkit.methods import methods
 from unlearnkit.core.progress import Progress
-from unlearnkit.study.reference_models import Trained, references
 from unlearnkit.core.store import Spec, Store
-from data_builders.task import Request
+from unlearnkit.images.config import Cell
+from unlearnkit.images.either import minimise
+from unlearnkit.images.request import Request
+from unlearnkit.methods import methods
 from unlearnkit.methods.tuned_options import resolve
+from unlearnkit.study.domains import domain
+from unlearnkit.study.reference_models import Trained, references
 
 
 def unlearn(

@@ -7,10 +7,10 @@ from typing import get_type_hints
 
 from data_builders.texts.build_task import Targets
 from data_builders.texts.sides import Side
+from unlearnkit.core.registry import check_type
 from unlearnkit.images.config import cells
 from unlearnkit.texts.tokenizer import VOCABULARY
 from unlearnkit.texts.train import TextRecipe
-from unlearnkit.core.registry import check_type
 
 
 @dataclass(frozen=True)

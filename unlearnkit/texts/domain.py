@@ -2,15 +2,15 @@
 
 from functools import lru_cache
 
+from data_builders.task import TRAINED_ON
+from data_builders.texts.task import TextTask
+from unlearnkit.core.store import Artefact
 from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextCell
 from unlearnkit.texts.models import HF, LanguageModel, build, fingerprint, read
 from unlearnkit.texts.request import TextRequest
-from data_builders.texts.task import TextTask
 from unlearnkit.texts.tokenizer import Tokenizer, of_pretrained, own, tokenizer_artefact
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.core.store import Artefact
-from data_builders.task import TRAINED_ON
 
 
 def task_artefact(cell: TextCell) -> Artefact:

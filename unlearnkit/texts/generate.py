@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from unlearnkit.texts.models import LanguageModel
-from unlearnkit.texts.tokens import Tokens
 from unlearnkit.texts.parallel import each
+from unlearnkit.texts.tokens import Tokens
 
 AT_ONCE = 128  # prompts: with more, what is kept of each layer leaves a processor's cache
 

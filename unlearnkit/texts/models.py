@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.texts.tokens import Tokens
-from unlearnkit.images.models import Made, n_parameters
 from unlearnkit.core.registry import Entry, Registry
+from unlearnkit.images.models import Made, n_parameters
+from unlearnkit.texts.tokens import Tokens
 
 HF = "hf:"
 HF_INFO = {"source": "transformers, as by the model's own card"}

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_builders.texts.task import TextTask
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.outputs import NEEDS, Evidence
 from unlearnkit.texts.models import LanguageModel, pooled
-from data_builders.texts.task import TextTask
+from unlearnkit.texts.parallel import each
 from unlearnkit.texts.tokenizer import Tokenizer
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.texts.parallel import each
 
 TOLD = (
     "target",

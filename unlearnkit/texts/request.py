@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import autocast
 from unlearnkit.core.errors import BadValue
+from unlearnkit.images.request import Request
 from unlearnkit.texts.tokens import Tokens
-from data_builders.task import Request
 
 
 @dataclass(frozen=True)
 class TextRequest(Request):
-    """data_builders.task.Request of Tokens. n_classes: ids of the vocabulary; recipe: a TextRecipe; tokenizer: for methods that
+    """unlearnkit.images.request.Request of Tokens. n_classes: ids of the vocabulary; recipe: a TextRecipe; tokenizer: for methods that
     write answers of their own (`tokenizer.answers(["I don't know."])`, then `batch.answered(...)`).
 
     Rows of logits and labels are answer tokens, one sample after the other; losses are of samples.
@@ -34,8 +34,8 @@ class TextRequest(Request):
         """Where samples stand, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the model's hidden
         states, mean over an answer; "text", counts of runs of 3 letters of question and answer. Raises BadValue for one that
         texts do not have."""
-        from unlearnkit.texts.outputs import scored
         from data_builders.texts.similarity import char_vectors
+        from unlearnkit.texts.outputs import scored
 
         if space == "feature":
             return scored(model, samples, device=device)[2]

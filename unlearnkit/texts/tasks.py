@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from data_builders.task import TRAINED_ON
 from data_builders.texts import RawTexts, TextSource, find
 from data_builders.texts.build_task import compose
-from unlearnkit.core.errors import BadValue, unknown
 from data_builders.texts.task import TextTask, load
+from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import check_type
 from unlearnkit.core.store import Artefact, Spec, Store
-from data_builders.task import TRAINED_ON
 
 OPTIONS = {
     name: p

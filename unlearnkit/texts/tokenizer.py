@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from data_builders.texts import RawTexts
-from unlearnkit.core.errors import BadValue
 from data_builders.texts.task import Texts
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.store import Artefact, Spec, Store
 from unlearnkit.texts.tasks import load_pool, pool_params
 from unlearnkit.texts.tokens import Tokens
-from unlearnkit.core.store import Artefact, Spec, Store
 
 END = "<end>"
 PROMPT = "Q: {question}\nA:"  # ours; an answer follows after a space, and then the end token

@@ -11,9 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from data_builders.task import digest
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from data_builders.task import digest
 
 JITTER = 0.15  # of lengths, before samples are sorted by them: batches differ from pass to pass and waste little
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from unlearnkit.core.compute import autocast, resolve_device
 from unlearnkit.core.errors import BadValue
-from unlearnkit.texts.tokens import Tokens
+from unlearnkit.core.optimise import at_rest, check_finite
 from unlearnkit.core.registry import check_type
-from unlearnkit.images.train import at_rest, check_finite
+from unlearnkit.texts.tokens import Tokens
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.images.outputs import Evidence, take
-from unlearnkit.metrics.gaps import average_gap
-from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.images.tasks import load_task
+from unlearnkit.metrics.gaps import average_gap
 
 WORST = 1.0  # no average of four differences between fractions is larger
 

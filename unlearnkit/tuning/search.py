@@ -4,6 +4,7 @@ Values are searched for where similar samples play no part (random targets, no c
 reported with similar samples was not tuned for them. Everything that was tried is written down (unlearnkit.methods.tuned_options).
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,19 +13,49 @@ from pathlib import Path
 
 from unlearnkit import study
 from unlearnkit.core import code_digest as code
-from unlearnkit.runner import job
-from unlearnkit.tuning import objective, search_space
-from unlearnkit.methods import tuned_options as tuned_values
-from unlearnkit.images.config import Cell
 from unlearnkit.core.compute import derive, resolve_device, threads
-from unlearnkit.study.domains import domain, task_artefact
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.tuning import text_objective
-from unlearnkit.methods import methods
 from unlearnkit.core.progress import Progress, duration
 from unlearnkit.core.store import Spec, Store, provenance
-from unlearnkit.tuning.record import write
+from unlearnkit.images.config import Cell
+from unlearnkit.images.outputs import Evidence
+from unlearnkit.methods import methods
+from unlearnkit.methods import tuned_options as tuned
+from unlearnkit.methods import tuned_options as tuned_values
+from unlearnkit.results import write_whole
+from unlearnkit.runner import job
+from unlearnkit.study.domains import domain, task_artefact
+from unlearnkit.tuning import objective, search_space, text_objective
+
+
+def write(record: Mapping) -> Path:
+    """Put a record in its place, whole or not at all. A file that says the same already keeps its date."""
+    file = tuned.place(*(record[k] for k in ("method", "dataset", "model")))
+    if not file.is_file() or _lasting(json.loads(file.read_text())) != _lasting(json.loads(json.dumps(record))):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, lambda path: path.write_text(_by_line(record)))
+    return file
+
+
+def _lasting(record: Mapping) -> dict:
+    """All that the same code finds again: not when, and on which machine."""
+    return {k: v for k, v in record.items() if k != "made"}
+
+
+def _by_line(record: Mapping) -> str:
+    """JSON with one line per entry, and in lists and tables of more than one per item: a change is seen in a diff."""
+    lines = []
+    for key, value in record.items():
+        if isinstance(value, dict) and len(value) > 1:
+            inner = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()]
+            text = "{\n  " + ",\n  ".join(inner) + "\n }"
+        elif isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        else:
+            text = json.dumps(value)
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
 
 TRIALS = 20  # settings tried of each method
 GOAL = "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples"

@@ -2,12 +2,12 @@
 
 from typing import get_type_hints
 
-from unlearnkit.images.config import Cell, cells
 from unlearnkit.core.errors import BadValue, NotApplicable, unknown
+from unlearnkit.core.registry import check_type
+from unlearnkit.images.config import Cell, cells
+from unlearnkit.methods import Search, applies, methods
 from unlearnkit.texts.config import TextCell
 from unlearnkit.texts.models import language_models
-from unlearnkit.methods import Search, applies, methods
-from unlearnkit.core.registry import check_type
 
 SEEDS = 5  # forget sets that each setting is tried on
 FORGOTTEN = 5  # a fifth of the training set; see `protocol`

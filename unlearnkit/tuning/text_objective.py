@@ -9,10 +9,10 @@ from functools import partial
 
 from torch import nn
 
+from data_builders.texts.task import Texts, TextTask
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.config import TextCell
 from unlearnkit.texts.outputs import TextEvidence, evidence_of, take
-from data_builders.texts.task import Texts, TextTask
 from unlearnkit.texts.tokenizer import Tokenizer
 from unlearnkit.tuning.objective import check, kept_roles
 

@@ -7,14 +7,15 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from data_builders.task import joined
 from unlearnkit.core.alignment import alignment_loss, directions
 from unlearnkit.core.compute import generator, resolve_device
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.predict import predict
-from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
-from data_builders.task import Request, joined
-from unlearnkit.images.train import minimise
+from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
+from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
 
 DA = "DA and -DA^2: Seo et al. 2025, arXiv 2407.17710; their use on neighbours is ours"
 

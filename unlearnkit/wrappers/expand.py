@@ -6,9 +6,9 @@ from dataclasses import replace
 from torch import nn
 
 from unlearnkit.images.either import joined
-from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
-from data_builders.task import Request
+from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
+from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
 
 
 @wrapper(

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.wrappers.neighbours import NEAR, Near, Placed, Way, find, nearest, parted
-from data_builders.task import Request
+from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
+from unlearnkit.wrappers.neighbours import NEAR, Near, Placed, Way, find, nearest, parted
 
 
 def vote(asked: Placed, voters: Placed, labels: Tensor, k: int) -> Tensor:

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_builders.task import Samples, unit
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, unknown
 from unlearnkit.images.predict import predict
-from data_builders.task import Request, Samples, unit
+from unlearnkit.images.request import Request
 
 CHUNK = 2**22  # similarities held at once
 DIGITS = 9  # decimals of a similarity: an exact duplicate's is 1, whichever batch it was in

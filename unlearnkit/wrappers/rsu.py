@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import derive, generator, measured, uncounted
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.privacy_risk import rankers
 from unlearnkit.core.registry import Entry
-from data_builders.task import Request
-from unlearnkit.wrappers.partial_passes import Turn
+from unlearnkit.images.request import Request
+from unlearnkit.privacy_risk import rankers
 from unlearnkit.wrappers import wrapper
+from unlearnkit.wrappers.partial_passes import Turn
 
 Order = Literal["descending", "ascending", "random", "shuffled"]
 P3 = "P3 (arXiv 2410.06446) by its abstract: ranking, then unlearning in sequence; all details are ours"

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from unlearnkit.core.compute import generator
-from unlearnkit.images.either import joined
 from unlearnkit.core.errors import BadValue
-from unlearnkit.wrappers.neighbours import NEAR, Found, Near, find, parted
-from data_builders.task import Request
+from unlearnkit.images.either import joined
+from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
+from unlearnkit.wrappers.neighbours import NEAR, Found, Near, find, parted
 
 
 def drawn(found: Found, power: float, seed: int) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from unlearnkit.core.errors import BadValue
 from unlearnkit.analysis.reconstruction.layers import linear_layers
+from unlearnkit.core.errors import BadValue
 
 
 def inputs_of_difference(before: nn.Linear, after: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.core.compute import generator, resolve_device
-from unlearnkit.core.errors import BadValue
+from data_builders.task import Samples
 from unlearnkit.analysis.reconstruction.layers import Layers, gradient_sum, logits, stacked
 from unlearnkit.analysis.reconstruction.stationary import KKT, LOSS, coefficients, stationarity, training_loss
+from unlearnkit.core.compute import generator, resolve_device
+from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import check_type
-from data_builders.task import Samples
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unlearnkit.images.config import Cell
-from unlearnkit.core.compute import derive, resolve_device, threads
-from unlearnkit.core.errors import BadValue
-from unlearnkit.core.progress import Progress
+from data_builders.similarity import ssim
+from data_builders.task import TRAINED_ON, Samples, unit
 from unlearnkit.analysis.reconstruction.difference import images_of_difference
 from unlearnkit.analysis.reconstruction.kkt import Search, look
 from unlearnkit.analysis.reconstruction.layers import stacked
 from unlearnkit.analysis.reconstruction.stationary import KKT, LOSS, known_samples, stationarity
-from unlearnkit.study.reference_models import Trained, references
-from data_builders.similarity import ssim
+from unlearnkit.core.compute import derive, resolve_device, threads
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
-from unlearnkit.study import unlearn
-from data_builders.task import TRAINED_ON, Samples, unit
+from unlearnkit.images.config import Cell
 from unlearnkit.images.tasks import load_task, task_artefact
+from unlearnkit.study import unlearn
+from unlearnkit.study.reference_models import Trained, references
 
 STACK = 16  # nets searched at once
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from unlearnkit.core.errors import BadValue
-from unlearnkit.analysis.reconstruction.layers import Layers, gram, logits, stacked
 from data_builders.task import Samples, joined
+from unlearnkit.analysis.reconstruction.layers import Layers, gram, logits, stacked
+from unlearnkit.core.errors import BadValue
 
 KKT = 0.1  # residual up to which weights count as stationary; digits nets that are trained to the end have 0.01 to 0.05
 LOSS = 0.05  # mean training loss in nats up to which a net counts as having fitted its training set

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 
+from data_builders.similarity import MEASURES
+from data_builders.task import ROLES
 from data_builders.texts.similarity import Encoder, columns, measured
 from data_builders.texts.task import TextTask
+from unlearnkit import study
+from unlearnkit.images.config import Cell
+from unlearnkit.study.reference_models import feature_cosine, measured_pairs, references
 from unlearnkit.texts.tasks import load_task, resolve, task_artefact
-from data_builders.task import ROLES
 
 SHOWN = ("question_rouge_l", "answer_rouge_l", "both_char_cosine")  # of a pair on the sheet
 
@@ -87,7 +92,7 @@ def sheet(conditions: Sequence[dict], n_targets: int = 2, copies: int = 2) -> pd
     return table.sort_values(["dataset", "target"], kind="stable", ignore_index=True)
 
 
-def relations(task: TextTask, others: int = 20, encode: Encoder | None = None) -> pd.DataFrame:
+def text_relations(task: TextTask, others: int = 20, encode: Encoder | None = None) -> pd.DataFrame:
     """How similar a target is to its paraphrases, to fillers (the first `others`) and to decoys: the data of F2-text.
 
     Columns relation, target (row number), strength, and the measures by side.
@@ -102,3 +107,64 @@ def relations(task: TextTask, others: int = 20, encode: Encoder | None = None) -
         parts.append(values.assign(target=a, relation=role))
     table = pd.concat([p for p in parts if len(p)], ignore_index=True)
     return table[["relation", "target", *(["strength"] if "strength" in table else []), *columns(encode)]]
+
+
+def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
+    """Dataset cards: one row per task condition, over its seeds; column `run` names the stored tasks.
+
+    Each measure: mean over all target-similar pairs of all seeds, and its 5th and 95th percentile over pairs. by: whose
+    features are compared, too: "original", a torchvision classifier, or "" for none (no model is then trained).
+    """
+    if by == "original":
+        references(cells, ["original"])  # the missing ones are trained together
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(v for k, v in cell.columns().items() if k != "seed"), []).append(cell)
+    rows = []
+    for members in groups.values():
+        tasks, artefacts = [study.load_task(c) for c in members], [study.task_artefact(c) for c in members]
+        pairs = pd.concat([_target_pairs(c, by) for c in members])
+        row = {k: v for k, v in members[0].columns().items() if k not in ("seed", "architecture")}
+        row |= {"seeds": len(members), "classes": tasks[0].n_classes}
+        row |= {f"n_{role}": len(tasks[0].index(role)) for role in ROLES if role != "decoy_similar"}
+        row["n_train"] = row["n_target"] + row["n_similar"] + row["n_filler"]
+        for measure in (*MEASURES, "feature_cosine"):
+            values = pairs[measure] if measure in pairs else pd.Series(dtype=float)
+            row[measure] = values.mean()
+            for p in (5, 95):  # some pair's, not between two: the psnr of equal images is infinite
+                row[f"{measure}_p{p}"] = values.quantile(p / 100, interpolation="nearest")
+        row["exact_copies"] = int((pairs["ssim"] >= 1).sum())
+        row["licence"] = tasks[0].facts.get("licence", "")
+        row["raw_digest"] = tasks[0].facts.get("raw_digest", "")
+        row["digests"] = " ".join(a.info["digest"] for a in artefacts)
+        rows.append(row | {"run": " ".join(a.key for a in artefacts)})
+    return pd.DataFrame(rows)
+
+
+def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
+    """How similar a target is to its similar samples, to fillers (the first `fillers`) and to decoys: the data of F2.
+
+    Returns columns relation, target (row number), strength, and one per measure; by: see `t1`.
+    """
+    task = study.load_task(cell)
+    target, parts = task.index("target"), []
+    if len(task.pairs):
+        parts.append(_target_pairs(cell, by).rename(columns={"anchor": "target"}).assign(relation="similar"))
+    for role in ("filler", "decoy"):
+        other = task.index(role)[:fillers]
+        a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
+        values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
+        if by:
+            values["feature_cosine"] = feature_cosine(cell, a.numpy(), b.numpy(), by)
+        parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["relation", "target", *(["strength"] if "strength" in table else []), *_measures(table)]]
+
+
+def _measures(table: pd.DataFrame) -> list[str]:
+    return [m for m in (*MEASURES, "feature_cosine") if m in table]
+
+
+def _target_pairs(cell: Cell, by: str) -> pd.DataFrame:
+    pairs = measured_pairs(cell, by)
+    return pairs[pairs.anchor.isin(study.load_task(cell).index("target").tolist())]
