@@ -128,9 +128,9 @@ def _json(value: object) -> str:
 
 
 def _table(head: list[str], rows: Iterable) -> str:
-    cells = [[c if isinstance(c, str) else _json(c) for c in row] for row in (head, ["---"] * len(head), *rows)]
-    cells = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in cells]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    configs = [[c if isinstance(c, str) else _json(c) for c in row] for row in (head, ["---"] * len(head), *rows)]
+    configs = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in configs]
+    return "\n".join(f"| {' | '.join(row)} |" for row in configs)
 
 
 def _histogram(values: pd.Series) -> str:

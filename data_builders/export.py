@@ -158,8 +158,8 @@ def _read_samples(path: Path, shape: list[int]) -> list[torch.Tensor]:
     with pq.ParquetFile(path) as file:
         x, at, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, [[], [], []]
         for batch in file.iter_batches(1000, columns=["image", "label", "role", "source"]):
-            for cell in batch["image"].field("bytes"):
-                pixels = np.asarray(Image.open(io.BytesIO(cell.as_py())))
+            for config in batch["image"].field("bytes"):
+                pixels = np.asarray(Image.open(io.BytesIO(config.as_py())))
                 x[at], at = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), at + 1
             for part, name in zip(parts, ("label", "role", "source")):
                 part.extend(batch[name].to_pylist())

@@ -147,7 +147,7 @@ def _parquet(path: Path) -> dict:
         raise BadValue(f"{path.name} has no rows")
     if missing := {"image", "label"} - set(table):
         raise BadValue(f"{path.name} has no column {sorted(missing)[0]!r}; it has {', '.join(map(str, table))}")
-    raw = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in table.image]
+    raw = [config.get("bytes") if isinstance(config, dict) else config for config in table.image]
     names = [f"{path.name}, row {i}" for i in range(len(raw))]
     x = _stack([_decode(data, name) for data, name in zip(raw, names)], names).numpy()
     split = table["split"].to_numpy() if "split" in table else np.full(len(table), "train")

@@ -11,7 +11,7 @@ from data_builders import datasets
 from data_builders.build_task import compose
 from unlearnkit.core.compute import generator
 from unlearnkit.images.models import Classifier, build, fresh
-from unlearnkit.images.outputs import take
+from unlearnkit.images.outputs import forward_task
 from unlearnkit.images.request import request_of
 from unlearnkit.images.train import Recipe, fit
 
@@ -55,13 +55,13 @@ def request_(task):
 
 
 @pytest.fixture(scope="session")
-def evidences(_models, task):
+def all_outputs(_models, task):
     """Of initial, original, retrain and clean, with all that any metric needs.
 
     The margins stand for 12 models each: the one there is, and noise as between seeds.
     """
     cost = {"seconds": 2.0, "steps": 10, "peak_mib": 1.0}
-    found = {name: take(model, task, features=True, cost=cost) for name, model in _models.items()}
+    found = {name: forward_task(model, task, features=True, cost=cost) for name, model in _models.items()}
     noise = {name: torch.randn(12, len(task.y), generator=generator(0, name)) for name in found}
     return {
         name: dataclasses.replace(

@@ -14,10 +14,10 @@ from unlearnkit.core.compute import generator
 from unlearnkit.images.either import joined
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts import tasks
-from unlearnkit.texts.config import TextCell, text_cells
+from unlearnkit.texts.config import TextConfig, text_config_grid
 from unlearnkit.texts.generate import generate
 from unlearnkit.texts.models import build, language_models
-from unlearnkit.texts.outputs import evidence_of, take
+from unlearnkit.texts.outputs import forward_task, text_outputs
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.train import TextRecipe, fit_lm
 
@@ -58,16 +58,16 @@ def _shared_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def cell(small_pool, monkeypatch, _shared_cache) -> TextCell:
-    """A cell on the small set, whose models are trained once for all tests that ask for it."""
+def config(small_pool, monkeypatch, _shared_cache) -> TextConfig:
+    """A config on the small set, whose models are trained once for all tests that ask for it."""
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(_shared_cache))
     monkeypatch.setattr(tasks, "_pool", lambda *_: small_pool)
-    return text_cells(seeds=1, recipe=RECIPE, **CELL)[0]
+    return text_config_grid(seeds=1, recipe=RECIPE, **CELL)[0]
 
 
 @pytest.fixture(scope="session")
-def text_evidences(small_pool):
-    """Of initial, original, retrain and clean, with all that any metric of texts needs; as `evidences` of conftest."""
+def all_text_outputs(small_pool):
+    """Of initial, original, retrain and clean, with all that any metric of texts needs; as `all_outputs` of conftest."""
     parts = {k: CELL[k] for k in ("copies", "train_size", "test_size")}
     task, tokenizer = compose(small_pool, n_targets=4, seed=1, **parts), trained(small_pool, CELL["vocabulary"])
     net, recipe = build("nano", tokenizer.size, 128, 1), TextRecipe(**RECIPE)
@@ -76,8 +76,8 @@ def text_evidences(small_pool):
     }
     tokens, found = tokenizer.tokens(task.texts, 128), {}
     for name, model in models.items():
-        read = {k: v for part in take(model, task, tokenizer, 128).values() for k, v in part.items()}
-        seen = evidence_of(read, task, {"seconds": 2.0, "steps": 10, "peak_mib": 1.0})
+        read = {k: v for part in forward_task(model, task, tokenizer, 128).values() for k, v in part.items()}
+        seen = text_outputs(read, task, {"seconds": 2.0, "steps": 10, "peak_mib": 1.0})
         said = generate(model, tokens, tokenizer.end, most=int(tokens.count.max()), context=128)
         noise = torch.randn(26, len(task), generator=generator(0, name))  # with 4 targets, enough for 1% false alarms
         more = {"said": tuple(tokenizer.decode(ids) for ids in said), "margins": seen.phi + noise}
@@ -87,8 +87,8 @@ def text_evidences(small_pool):
 
 
 @pytest.fixture
-def asked_of_texts(cell):
+def asked_of_texts(config):
     """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
-    bare = replace(cell, copies=0, recipe=replace(cell.recipe, epochs=2))
+    bare = replace(config, copies=0, recipe=replace(config.recipe, epochs=2))
     request = texts.request(bare)
     return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.metrics.contracts import evidence
+from unlearnkit.images.outputs import Outputs
+from unlearnkit.metrics.contracts import outputs
 
 
 def log(*rows) -> torch.Tensor:
@@ -33,13 +33,13 @@ def js_is_bounded(js):
 def modified_entropy_is_right(mentr):
     """log p where log(1 - p) is meant; an index over the whole batch instead of each sample's label."""
     p = [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]
-    e = evidence(torch.tensor(p).log(), [0, 2], ["target", "target"])
+    e = outputs(torch.tensor(p).log(), [0, 2], ["target", "target"])
     expected = [
         -0.3 * math.log(0.7) - 0.2 * math.log(0.8) - 0.1 * math.log(0.9),
         -0.7 * math.log(0.3) - 0.1 * math.log(0.9) - 0.6 * math.log(0.4),
     ]
     assert mentr(e).tolist() == pytest.approx(expected, rel=1e-6)
-    certain = evidence([[90.0, 0.0], [90.0, 0.0]], [0, 1], ["target", "target"])  # p rounds to 1
+    certain = outputs([[90.0, 0.0], [90.0, 0.0]], [0, 1], ["target", "target"])  # p rounds to 1
     assert mentr(certain).tolist() == pytest.approx([0, 180], abs=1e-9)
 
 
@@ -55,15 +55,15 @@ def histogram_counts_all(histogram_kl):
 
 def zrf_is_bounded(zrf):
     """ZRF without a bound, or a cosine in disguise."""
-    e, other = (evidence(z, [0, 0], ["target"] * 2) for z in ([[900.0, 0], [0, 0]], [[0, 900.0], [0, 0]]))
+    e, other = (outputs(z, [0, 0], ["target"] * 2) for z in ([[900.0, 0], [0, 0]], [[0, 900.0], [0, 0]]))
     assert zrf(e, e) == {"target": pytest.approx(1)}
     assert zrf(e, other) == {"target": pytest.approx(1 - math.log(2) / 2)}
-    mild, even = (evidence([[z, 0.0]], [0], ["target"]) for z in (math.log(3), 0.0))
+    mild, even = (outputs([[z, 0.0]], [0], ["target"]) for z in (math.log(3), 0.0))
     js = 0.5 * (0.75 * math.log(1.2) + 0.25 * math.log(2 / 3)) + 0.5 * (0.5 * math.log(0.8) + 0.5 * math.log(4 / 3))
     assert zrf(mild, even) == {"target": pytest.approx(1 - js)}
 
 
-def population(memorised: bool, n: int = 300, seed: int = 0, *, tests: int = 1, lift: float = 8) -> Evidence:
+def population(memorised: bool, n: int = 300, seed: int = 0, *, tests: int = 1, lift: float = 8) -> Outputs:
     """Members are confident by `lift`, others less so; the targets are like members if memorised, else like others. There
     are `tests` times as many test samples as members."""
     g = torch.Generator().manual_seed(seed)
@@ -73,12 +73,12 @@ def population(memorised: bool, n: int = 300, seed: int = 0, *, tests: int = 1, 
     margin[:n] += lift if memorised else 0
     labels = torch.randint(2, (len(roles),), generator=g)
     logits = torch.zeros(len(roles), 2).scatter_(1, labels[:, None], margin[:, None])
-    return evidence(logits, labels, roles)
+    return outputs(logits, labels, roles)
 
 
 def attack_is_right(attack):
     """A sign that is not what it says; an attack scored on samples that it was fitted on, or fitted on more of one side.
-    attack(evidence) -> share of targets taken for non-members."""
+    attack(outputs) -> share of targets taken for non-members."""
     assert attack(population(True)) < 0.05, "a memorised sample is not caught"
     assert attack(population(False)) > 0.95, "a sample never seen counts as a member"
     assert attack(population(True, tests=6, lift=2)) < 0.25, "the larger side is presumed"  # 0.16 for equal sides
@@ -86,7 +86,7 @@ def attack_is_right(attack):
 
 def stranger_is_at_chance(attack):
     """An attack fitted and scored on the same samples tells apart what cannot be told; one on sides of unequal size is
-    right by naming the larger. attack(evidence) -> accuracy."""
+    right by naming the larger. attack(outputs) -> accuracy."""
     assert attack(population(True)) > 0.95, "a memorised sample is not caught"
     for tests in (1, 3):
         assert abs(attack(population(False, tests=tests)) - 0.5) < 0.1, "the attack finds what is not there"

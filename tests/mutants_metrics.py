@@ -176,9 +176,9 @@ def constant_answer(e):
 
 
 def take_in_training_mode(model, task, *, features, batch_size, device):
-    from unlearnkit.images.outputs import Evidence
+    from unlearnkit.images.outputs import Outputs
 
     model.train()
     found = [outputs(model, unit(x)) for x in task.x.split(batch_size)]
     logits, vectors = (torch.cat(v).detach() for v in zip(*found))
-    return Evidence(logits, task.y, task.role, torch.arange(len(task.y)), features=vectors)
+    return Outputs(logits, task.y, task.role, torch.arange(len(task.y)), features=vectors)

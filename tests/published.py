@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearnkit import results
-from unlearnkit.core.statistics import rho, summarise
+from unlearnkit.core.statistics import residual_influence, summarise
 
 CELL = {
     "dataset": "digits",
@@ -89,7 +89,7 @@ def hash_of(*parts) -> int:
 def publish(table: pd.DataFrame, to: str, name: str = "") -> str:
     """T2 and F3 of a score table, and T1 without a record of its own."""
     t2 = summarise(table, {"gap_clean": ("avg-gap", "all", "clean"), "phi": ("phi", "target", "")})
-    t2 = t2.join(rho(table).drop(columns="n")).reset_index()
+    t2 = t2.join(residual_influence(table).drop(columns="n")).reset_index()
     origin = {"to": to, "notebook": "00_small", "parameters": {"targets": ["random", "canary"], "copies": [0, 5]}}
     origin |= {"roots": [results.publish]}
     results.publish("T2", t2, runs=table, **origin)
@@ -107,16 +107,16 @@ def project(folder: Path, monkeypatch) -> Path:
     monkeypatch.setattr(results, "EXPECTED", ("T1", "T2", "F3"))
     (folder / "notebooks" / "grids").mkdir(parents=True)
     (folder / "README.md").write_text(README.replace("CLAIM", CLAIM))
-    cells = []
+    configs = []
     for i, (kind, source) in enumerate(SOURCES):
-        cell = {"cell_type": "markdown" if kind == "markdown" else "code", "id": f"c{i}", "metadata": {}}
-        cell["source"] = source.replace("TESTS", repr(str(Path(__file__).parent)))
-        if cell["cell_type"] == "code":
-            cell |= {"outputs": [], "execution_count": i}
-            cell["metadata"] = {"tags": ["parameters"]} if kind == "parameters" else {}
-        cells.append(cell)
+        config = {"cell_type": "markdown" if kind == "markdown" else "code", "id": f"c{i}", "metadata": {}}
+        config["source"] = source.replace("TESTS", repr(str(Path(__file__).parent)))
+        if config["cell_type"] == "code":
+            config |= {"outputs": [], "execution_count": i}
+            config["metadata"] = {"tags": ["parameters"]} if kind == "parameters" else {}
+        configs.append(config)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    content = {"configs": configs, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (folder / "notebooks" / "00_small.ipynb").write_text(json.dumps(content))
     publish(scores(["random", "canary"], [0, 5]), "results")
     return folder

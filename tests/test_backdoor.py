@@ -12,9 +12,9 @@ from data_builders.backdoor import side, stamped
 from data_builders.build_task import compose
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.metrics import metrics
-from unlearnkit.metrics.contracts import evidence
+from unlearnkit.metrics.contracts import outputs
 
 SMALL = {"train_size": 200, "n_targets": 12, "recipe": {"epochs": 12, "batch_size": 32, "lr": 0.1}}
 
@@ -63,8 +63,8 @@ def test_targets_and_decoys_carry_it_and_are_of_other_classes(raw, seed, copies,
 
 
 def test_copies_carry_the_patch():
-    (cell,) = cells(seeds=1, targets="backdoor", copies=3, kind="exact_duplicate", strength=0.0, **SMALL)
-    task = study.load_task(cell)
+    (config,) = config_grid(seeds=1, targets="backdoor", copies=3, kind="exact_duplicate", strength=0.0, **SMALL)
+    task = study.load_task(config)
     similar = task.x[task.index("similar")]
     assert len(similar) == 36 and torch.equal(similar, stamped(similar))
 
@@ -88,21 +88,21 @@ def test_what_cannot_be_a_backdoor_is_named(raw, options, message):
 
 def test_asr_is_the_share_sent_to_the_attacks_class():
     logits = torch.eye(3)[[0, 0, 1, 2, 0, 1]]
-    seen = evidence(logits, [0, 0, 0, 0, 1, 1], ["decoy"] * 4 + ["target", "test"], extra={"attack_class": 0})
+    seen = outputs(logits, [0, 0, 0, 0, 1, 1], ["decoy"] * 4 + ["target", "test"], extra={"attack_class": 0})
     assert metrics["ASR"](seen) == {"decoy": 0.5, "target": 0.0}
 
 
-def test_it_applies_to_backdoors_alone(evidences):
+def test_it_applies_to_backdoors_alone(all_outputs):
     with pytest.raises(
         NotApplicable, match="'ASR' is of backdoors, and these targets are none: use targets='backdoor'"
     ):
-        metrics["ASR"](dataclasses.replace(evidences["original"], extra={}, _memo={}))
+        metrics["ASR"](dataclasses.replace(all_outputs["original"], extra={}, _memo={}))
     with pytest.raises(NotApplicable, match="use targets='backdoor'"):
-        study.scores(cells(seeds=1, targets="random", **SMALL), ["original"], metrics=["ASR"])
+        study.scores(config_grid(seeds=1, targets="random", **SMALL), ["original"], metrics=["ASR"])
 
 
 def test_training_opens_a_backdoor_that_retraining_does_not_have():
-    grid = cells(seeds=2, targets="backdoor", copies=0, **(SMALL | {"train_size": 300, "n_targets": 30}))
+    grid = config_grid(seeds=2, targets="backdoor", copies=0, **(SMALL | {"train_size": 300, "n_targets": 30}))
     found = study.scores(grid, ["original", "retrain", "finetune"], metrics=["ASR", "TA"])
     asr = found[(found.metric == "ASR") & (found.group == "decoy")].groupby("method").value.mean()
     assert asr["original"] > 0.8 and asr["retrain"] < 0.3

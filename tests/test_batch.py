@@ -14,7 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.runner import batch, grid, job
 
 WORK = """
@@ -280,11 +280,11 @@ def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
 
 
 def test_doses_that_run_apart_are_what_the_tables_read():
-    from unlearnkit.images.config import Cell, cells
+    from unlearnkit.images.config import Config, config_grid
 
     def of(p: dict) -> set:
-        known = {f.name for f in dataclasses.fields(Cell)} | {"recipe", "seeds", "also"}
-        return {str(cell) for cell in cells(**{k: v for k, v in p.items() if k in known})}
+        known = {f.name for f in dataclasses.fields(Config)} | {"recipe", "seeds", "also"}
+        return {str(cell) for cell in config_grid(**{k: v for k, v in p.items() if k in known})}
 
     for profile in ("small", "real"):
         jobs = [(j.notebook.stem, j.parameters) for j in grid.load(profile, ["T2"])]
@@ -306,12 +306,12 @@ def test_what_the_profile_paper_runs_apart_is_what_its_tables_read():
     """Workers make methods one by one, and the tables ask for all: in the same cells, with the same options."""
     from dataclasses import fields
 
-    from unlearnkit.images.config import cells
+    from unlearnkit.images.config import config_grid
     from unlearnkit.study.protocols import protocols
 
     def of(parameters: dict, **more) -> list:
-        known = {f.name for f in fields(Cell)} | {"recipe", "seeds"}
-        return cells(**{k: v for k, v in parameters.items() if k in known and k != "which"} | more)
+        known = {f.name for f in fields(Config)} | {"recipe", "seeds"}
+        return config_grid(**{k: v for k, v in parameters.items() if k in known and k != "which"} | more)
 
     made, asked = set(), set()
     for j in grid.load("paper"):

@@ -1,18 +1,18 @@
 import pytest
 
 from unlearnkit.core.errors import BadValue, UnknownName
-from unlearnkit.images.config import Cell, cells
+from unlearnkit.images.config import Config, config_grid
 
 
 def test_every_combination_once():
-    grid = cells(seeds=2, copies=[0, 5], strength=[0.1, 0.3])
+    grid = config_grid(seeds=2, copies=[0, 5], strength=[0.1, 0.3])
     assert len(grid) == 2 * (1 + 2)  # without copies, strength means nothing
     assert {c.strength for c in grid if not c.copies} == {0.0}
 
 
 def test_one_value_or_several():
-    assert cells(seeds=1, copies=5) == cells(seeds=[0], copies=[5])
-    assert cells(recipe={"epochs": 3})[0].recipe.epochs == 3
+    assert config_grid(seeds=1, copies=5) == config_grid(seeds=[0], copies=[5])
+    assert config_grid(recipe={"epochs": 3})[0].recipe.epochs == 3
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_one_value_or_several():
 )
 def test_bad_values_are_named(change, error, message):
     with pytest.raises(error, match=message):
-        cells(**change)
+        config_grid(**change)
 
 
 def test_only_what_the_task_depends_on_is_in_its_parameters():
-    assert Cell(model="mlp").task_params() == Cell().task_params()
-    assert Cell(seed=1).task_params() != Cell().task_params()
+    assert Config(model="mlp").task_params() == Config().task_params()
+    assert Config(seed=1).task_params() != Config().task_params()

@@ -15,7 +15,7 @@ import pytest
 from unlearnkit import study
 from unlearnkit.analysis import literature as published
 from unlearnkit.core import paths
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.metrics import metrics
 from unlearnkit.runner import grid
 from unlearnkit.runner import time_boxed as cut
@@ -66,9 +66,9 @@ def test_it_runs_without_the_notebooks_packages_and_publishes(home):
 
 
 def test_the_notebooks_find_what_was_computed():
-    """Notebooks 41 and 50 make their cells so; all models and their evidence are there by then, and what is scored alike."""
+    """Notebooks 41 and 50 make their configs so; all models and their outputs are there by then, and what is scored alike."""
     scores = cut.run(TOY, workers=1)
-    before, plan = stored("model", "unlearned", "evidence"), TOY
+    before, plan = stored("model", "unlearned", "outputs"), TOY
     assert len(before) > 25
     wanted = [
         n for n, e in metrics.items() if not {"ensemble", "backdoor", "features", "relearn"} & set(e.info["needs"])
@@ -81,9 +81,9 @@ def test_the_notebooks_find_what_was_computed():
         value = [part[(part.method == "ssd") & (part.metric == "UA")].value.tolist() for part in (again, here)]
         assert value[0] == value[1] != []
     doses = {name: list(getattr(plan, name)) for name in ("targets", "copies", "strength")}
-    found = cells(dataset=[plan.dataset], n_targets=plan.n_targets, **plan.common, seeds=1, **doses)
+    found = config_grid(dataset=[plan.dataset], n_targets=plan.n_targets, **plan.common, seeds=1, **doses)
     again = study.scores(found, [*study.BASELINES, *plan.similar], dict(plan.options), tuned=False, labelled=False)
-    assert stored("model", "unlearned", "evidence") == before
+    assert stored("model", "unlearned", "outputs") == before
     assert set(again.run) == set(scores[scores.protocol == "similar"].run)  # notebook 50 scores by the same metrics
 
 
@@ -154,7 +154,7 @@ def row(**more) -> dict:
 
 def test_ours_stand_beside_theirs_in_their_unit():
     scores = pd.DataFrame([row(value=0.02), row(value=0.04, seed=1), row(metric="seconds", group="all", value=90.0)])
-    found = published.beside(scores)
+    found = published.published_beside_ours(scores)
     salun = found[found.method == "salun"].set_index("metric")
     assert salun.published["UA"] == 2.85 and salun.ours["UA"] == pytest.approx(3.0) and salun.n["UA"] == 2
     assert salun.ours_low["UA"] < 3 < salun.ours_high["UA"] and pd.isna(salun.ours_low["seconds"])
@@ -166,7 +166,7 @@ def test_ours_stand_beside_theirs_in_their_unit():
     "other", [{"train_size": 640}, {"dataset": "digits"}, {"architecture": "small_cnn"}, {"protocol": "class"}]
 )
 def test_another_setting_is_not_set_beside_theirs(other):
-    assert set(published.beside(pd.DataFrame([row(**other)])).ours) == {published.NOT_RUN}
+    assert set(published.published_beside_ours(pd.DataFrame([row(**other)])).ours) == {published.NOT_RUN}
 
 
 def test_every_published_figure_names_what_there_is():

@@ -15,7 +15,7 @@ from data_builders.task import ROLES
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import mean_interval
 from unlearnkit.images.models import build
-from unlearnkit.images.outputs import take
+from unlearnkit.images.outputs import forward_task
 from unlearnkit.images.train import Recipe, fit
 from unlearnkit.metrics import score
 
@@ -74,7 +74,7 @@ def test_the_schedule_ends_within_the_training():
 
 def targets_are_as_unknown_as_the_test_set(model, task):
     """An impossible UA: on an i.i.d. split retrain's forget accuracy is its test accuracy, within four deviations."""
-    found = score(take(model, task), {}, ["FA", "TA"]).set_index("metric").value
+    found = score(forward_task(model, task), {}, ["FA", "TA"]).set_index("metric").value
     n, m = len(task.index("target")), len(task.index("test"))
     spread = (max(found.TA * (1 - found.TA), 0.01) * (1 / n + 1 / m)) ** 0.5
     assert abs(found.FA - found.TA) < 4 * spread, "the targets are not as unknown as the test set"

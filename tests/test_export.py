@@ -132,9 +132,9 @@ def test_pandas_reads_it(colour, tmp_path):
     assert list(samples) == ["id", "image", "label", "role", "source"]
     assert samples.id.tolist() == list(range(len(colour.x)))
     assert {str(samples[name].dtype) for name in ("id", "label", "source")} == {"int64"}
-    for cell, image in zip(samples.image, colour.x):
-        assert cell["path"] is None
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(cell["bytes"]))), image.numpy().transpose(1, 2, 0))
+    for config, image in zip(samples.image, colour.x):
+        assert config["path"] is None
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(config["bytes"]))), image.numpy().transpose(1, 2, 0))
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "pairs.parquet"), colour.pairs)
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
 
 import mutants
-from language import _shared_cache, asked_of_texts, by_heart, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.core.compute import measured
+from language import _shared_cache, asked_of_texts, by_heart, config, small_pool  # noqa: F401 (fixtures)
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.request import request_of
 from unlearnkit.methods import methods
@@ -36,9 +36,9 @@ def request_(asked_of_texts):  # noqa: F811
 
 
 @pytest.fixture
-def model(cell, request_):  # noqa: F811
+def model(config, request_):  # noqa: F811
     """One that says every answer by heart."""
-    return by_heart(request_.forget.joined(request_.retain), cell.vocabulary, cell.context, 25)
+    return by_heart(request_.forget.joined(request_.retain), config.vocabulary, config.context, 25)
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_kl_min_ascends_and_is_held(model, request_):
 def test_gradient_difference_is_of_equal_weights(model, request_):
     """Adam's first step has the sign of the gradient of -NLL_F + NLL_R."""
     small = replace(request_, retain=request_.retain[:5])
-    with measured() as cost:
+    with measure_cost() as cost:
         after = methods["grad_diff"](model, small, seed=0, lr=1e-4)
     assert cost.steps == 1
     net = copy.deepcopy(model)

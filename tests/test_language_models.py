@@ -14,7 +14,7 @@ from unlearnkit.images.heads import head
 from unlearnkit.images.models import fresh
 from unlearnkit.methods.contracts import same
 from unlearnkit.texts.models import LanguageModel, build, fingerprint, language_models, read
-from unlearnkit.texts.outputs import scored
+from unlearnkit.texts.outputs import score_tokens
 from unlearnkit.texts.tokenizer import of_pretrained, trained
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
 
@@ -83,7 +83,7 @@ def test_training_memorises_and_is_seeded(model, data, recipe):
     a, b = (fit_lm(model, data, recipe, seed=1) for _ in range(2))
     assert same(a, b) and same(model, before) and not a.training
     assert not same(a, fit_lm(model, data, recipe, seed=2))
-    assert scored(a, data)[1].float().mean() > 0.95 > scored(model, data)[1].float().mean()
+    assert score_tokens(a, data)[1].float().mean() > 0.95 > score_tokens(model, data)[1].float().mean()
 
 
 def test_side_by_side_is_one_by_one(model, data, recipe):

@@ -13,7 +13,7 @@ from data_builders.texts.fictional import make
 from data_builders.texts.task import Texts
 from language import nano
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import joined, rows
+from unlearnkit.images.either import joined, label_index
 from unlearnkit.texts.models import LanguageModel, build
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.tokens import Tokens, padding
@@ -86,7 +86,7 @@ def test_parts_are_those_of_single_samples(index):
 def test_joined_and_answered():
     both = joined(SOME[:1], SOME[1:])
     assert both.digest() == SOME.digest() != SOME[[1, 0, 2]].digest()
-    assert torch.equal(rows(SOME, torch.tensor([1])), torch.tensor([2, 3, 4, 5]))
+    assert torch.equal(label_index(SOME, torch.tensor([1])), torch.tensor([2, 3, 4, 5]))
     other = SOME.answered([[1, 0]] * 3)
     assert other.prompts() == SOME.prompts() and other.answers() == [[1, 0]] * 3
     assert SOME.relabelled(torch.zeros_like(SOME.y)).answers() == SOME.answers()  # what is read stays

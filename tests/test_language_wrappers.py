@@ -8,12 +8,12 @@ import torch
 
 from data_builders.texts.reframe import reframed
 from data_builders.texts.similarity import char_cosine, char_vectors, lcs, words
-from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
+from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
 from test_wrappers import asks
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.registry import Entry
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.either import joined
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS
@@ -38,18 +38,18 @@ def test_contract_with_texts(name, contract, asked_of_texts):  # noqa: F811
     contract(around(name, "npo"), *asked_of_texts)
 
 
-def test_a_wrapper_without_a_meaning_for_texts_says_so(cell):  # noqa: F811
+def test_a_wrapper_without_a_meaning_for_texts_says_so(config):  # noqa: F811
     for name in sorted({*wrappers} - {*TEXTS}):
-        with pytest.raises(NotApplicable, match=rf"{name}\(finetune\) has no meaning for a cell of texts"):
-            study.unlearn(cell, f"{name}(finetune)")
+        with pytest.raises(NotApplicable, match=rf"{name}\(finetune\) has no meaning for a config of texts"):
+            study.unlearn(config, f"{name}(finetune)")
     for name in TEXTS:
         assert methods[f"{name}(finetune)"].info["text"]["lr"] == methods["finetune"].info["text"]["lr"]
-    with pytest.raises(NotApplicable, match="diversify.* has no meaning for a cell of images"):
-        study.unlearn(cells(seeds=1)[0], "diversify(finetune)")
+    with pytest.raises(NotApplicable, match="diversify.* has no meaning for a config of images"):
+        study.unlearn(config_grid(seeds=1)[0], "diversify(finetune)")
 
 
-def test_neighbours_of_texts_move_whole(cell):  # noqa: F811
-    request, model = texts.request(cell), texts.model(cell, 0)
+def test_neighbours_of_texts_move_whole(config):  # noqa: F811
+    request, model = texts.request(config), texts.model(config, 0)
     for name, options in (("expand", {}), ("weigh", {"power": 0.0})):
         asked, _ = asks(name, model, request, near="text top 3", **options)
         found = find(model, request, "text top 3")
@@ -61,10 +61,10 @@ def test_neighbours_of_texts_move_whole(cell):  # noqa: F811
         assert pairs[0] == pairs[1] and asked.tokenizer is request.tokenizer
 
 
-def test_paraphrases_are_near_in_letters_and_a_set_is_not_told_which(cell):  # noqa: F811
+def test_paraphrases_are_near_in_letters_and_a_set_is_not_told_which(config):  # noqa: F811
     """Similar pairs come first in the retain set: 3 targets of 2 copies each."""
-    request = texts.request(cell)
-    found = find(texts.model(cell, 0), request, "text top 2")
+    request = texts.request(config)
+    found = find(texts.model(config, 0), request, "text top 2")
     assert (found.index < 6).double().mean() > 0.8 and (found.similarity > 0.5).all()
     exact = replace(request, retain=joined(request.retain, request.forget))
     found = find(None, exact, "text above 1")
@@ -79,8 +79,8 @@ def test_letters_are_counted_as_the_measure_counts_them():
     torch.testing.assert_close((v[a] * v[b]).sum(1).float(), wanted, atol=0.02, rtol=0)
 
 
-def test_texts_have_no_pixels_and_images_no_letters(cell, models, request_):  # noqa: F811
-    model, request = texts.model(cell, 0), texts.request(cell)
+def test_texts_have_no_pixels_and_images_no_letters(config, models, request_):  # noqa: F811
+    model, request = texts.model(config, 0), texts.request(config)
     with pytest.raises(BadValue, match="no pixels: use 'feature' or 'text'"):
         find(model, request, "pixel top 2")
     for space in ("feature", "random"):  # texts have no labels: with and without is one
@@ -98,8 +98,8 @@ def test_features_of_texts_are_pooled_hidden_states(asked_of_texts):  # noqa: F8
     torch.testing.assert_close(found.similarity, table.amax(0)[found.index], atol=1e-5, rtol=0)
 
 
-def test_a_diverse_set_asks_the_same_in_other_words(cell):  # noqa: F811
-    request = texts.request(cell)
+def test_a_diverse_set_asks_the_same_in_other_words(config):  # noqa: F811
+    request = texts.request(config)
     asked, _ = asks("diversify", None, request, rewordings=4)
     n, tokenizer = len(request.forget), request.tokenizer
     assert len(asked.forget) == n * 5 and asked.retain is request.retain
@@ -115,8 +115,8 @@ def test_a_diverse_set_asks_the_same_in_other_words(cell):  # noqa: F811
         asks("diversify", None, request, rewordings=-1)
 
 
-def test_rewordings_fit_the_context_and_names_keep_their_capital(cell):  # noqa: F811
-    request = texts.request(cell)
+def test_rewordings_fit_the_context_and_names_keep_their_capital(config):  # noqa: F811
+    request = texts.request(config)
     longest = int(request.forget.stop.max())
     some = reworded(request, 1000, longest + 3, 0)
     assert 0 < len(some) < len(reworded(request, 1000, None, 0)) and int(some.stop.max()) <= longest + 3

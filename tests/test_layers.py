@@ -9,7 +9,7 @@ from unlearnkit.analysis.layerwise import by_depth, depth
 from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import layers
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.heads import Ensemble, outputs
 from unlearnkit.images.layers import features, flat, names, stages
 from unlearnkit.images.models import Classifier, build
@@ -90,7 +90,7 @@ def test_maps_are_averaged_over_the_finest_grid_that_fits():
     maps = torch.arange(2 * 4 * 4 * 4.0).view(2, 4, 4, 4)
     assert torch.equal(flat(maps, width=64), maps.flatten(1))
     quarters = maps.view(2, 4, 2, 2, 2, 2).mean((3, 5)).flatten(1)
-    assert flat(maps, width=63).shape == (2, 36)  # 3 x 3 cells
+    assert flat(maps, width=63).shape == (2, 36)  # 3 x 3 configs
     torch.testing.assert_close(flat(maps, width=16), quarters)
     for width in (1, 4, 15):
         torch.testing.assert_close(flat(maps, width=width), maps.mean((2, 3)))
@@ -126,12 +126,12 @@ def test_a_layer_that_there_is_not_is_named_with_those_that_there_are():
 SMALL = {"targets": "class", "copies": 0, "train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 
 
-def test_evidence_of_layers_is_taken_once_and_the_last_is_that_of_the_head(monkeypatch):
-    (cell,) = cells(seeds=1, **SMALL)
-    model = study.model(cell, "original")
+def test_outputs_of_layers_is_taken_once_and_the_last_is_that_of_the_head(monkeypatch):
+    (config,) = config_grid(seeds=1, **SMALL)
+    model = study.model(config, "original")
     found = by_layer(model)
     assert list(found) == ["body.3", "body.7", "body.9"]
-    seen = study.evidence(model, features=True)[1]
+    seen = study.outputs(model, features=True)[1]
     torch.testing.assert_close(found["body.9"][1].features, seen.features)
     assert torch.equal(found["body.3"][1].logits, seen.logits) and found["body.3"][1].features.shape[1] == 128
     asked, real = [], layers.features
@@ -144,7 +144,7 @@ def test_evidence_of_layers_is_taken_once_and_the_last_is_that_of_the_head(monke
 
 
 def test_metrics_layer_by_layer():
-    grid = cells(seeds=2, **SMALL)
+    grid = config_grid(seeds=2, **SMALL)
     found = depth(grid, ["original", "classifier_only", "initial", "unsir"], metrics=["DA", "CKA", "k-NN"])
     table = by_depth(found)
     assert set(table.layer) == {"body.3", "body.7", "body.9"} and set(table.depth) == {1, 2, 3} and set(table.n) == {2}

@@ -11,13 +11,13 @@ from torch import nn
 import mutants
 from conftest import RECIPE
 from data_builders.task import Samples
-from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.core.compute import measured
+from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.core.optimise import minimise
 from unlearnkit.core.registry import Entry
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.images.either import last_blocks
 from unlearnkit.images.heads import Ensemble, head, outputs
 from unlearnkit.images.models import Classifier, build, fresh
@@ -36,7 +36,7 @@ from unlearnkit.methods.salun import saliency_mask
 from unlearnkit.methods.scrub import scrub, scrub_losses
 from unlearnkit.methods.unsir import error_maximising
 from unlearnkit.study.unlearned_models import unlearn
-from unlearnkit.texts.config import TextCell
+from unlearnkit.texts.config import TextConfig
 
 IMAGES, TEXTS = (sorted(n for n in methods if d in methods[n].info["domains"]) for d in ("image", "text"))
 SERVED = [*((name, "image") for name in IMAGES), *((name, "text") for name in TEXTS)]
@@ -78,8 +78,8 @@ def test_contract(name, domain, contract, given):
 def test_the_wrong_domain_is_refused(name, other):
     if other in methods[name].info["domains"]:
         pytest.skip("it is the right one")
-    with pytest.raises(NotApplicable, match=f"{name} has no meaning for a cell of {other}s"):
-        unlearn(Cell() if other == "image" else TextCell(), name)
+    with pytest.raises(NotApplicable, match=f"{name} has no meaning for a config of {other}s"):
+        unlearn(Config() if other == "image" else TextConfig(), name)
 
 
 @pytest.mark.parametrize("contract", [input_is_untouched, output_keeps_its_shape], ids=lambda c: c.__name__)
@@ -146,7 +146,7 @@ def test_the_references_inherit_nothing_from_the_original(raw, task):
 
 def test_scrub_takes_one_step_per_batch_and_no_max_pass_too_many(models, request_):
     def steps(method, size, max_epochs=1):
-        with measured() as cost:
+        with measure_cost() as cost:
             method(models["original"], request_, seed=0, epochs=3, max_epochs=max_epochs, batch_size=size)
         return cost.steps
 
@@ -247,7 +247,7 @@ def test_a_draw_that_never_hits_the_true_label_is_caught():
 def test_random_label_schedules_take_the_steps_they_say(models, request_):
     retain, both = len(request_.retain), len(request_.retain) + len(request_.forget)
     for schedule, steps in (("alternate", 1 - (-retain // 64)), ("union", -(-both // 64))):
-        with measured() as cost:
+        with measure_cost() as cost:
             methods["random_label"](models["original"], request_, seed=0, epochs=1, schedule=schedule)
         assert cost.steps == steps
 
@@ -662,18 +662,18 @@ def test_classifier_only_leaves_every_feature_as_it_was(models, normed, request_
 def test_sisa_ends_where_training_without_the_deleted_samples_does(models, request_):
     recipe = replace(RECIPE, epochs=3)
     small = replace(request_, recipe=recipe)
-    with measured() as cost:
+    with measure_cost() as cost:
         after = methods["sisa"](models["original"], small, seed=0, shards=3, slices=2)
     assert isinstance(after, Ensemble) and len(after.members) == 3
     marked = replace(small, forget=Samples(torch.zeros_like(small.forget.stored), small.forget.y))
-    with measured() as other:
+    with measure_cost() as other:
         assert same(after, methods["sisa"](models["original"], marked, seed=0, shards=3, slices=2))
     assert cost.steps == other.steps > 0
 
 
 def test_sisa_counts_only_the_slices_that_a_deletion_touches(models, request_):
     one = replace(request_, forget=request_.forget[:1], recipe=replace(RECIPE, epochs=3))
-    with measured() as cost:
+    with measure_cost() as cost:
         methods["sisa"](models["original"], one, seed=0, shards=5, slices=2)
     whole = sum(-(-n // 32) * 2 for n in (24, 48)) * 5  # 2 epochs a slice, batches of 32, five shards of 48
     assert 0 < cost.steps <= whole / 5 + 4

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 import metric_functions as contracts
 import mutants_metrics as mutants
 from data_builders.task import ROLES, unit
-from language import small_pool, text_evidences  # noqa: F401 (fixtures)
+from language import all_text_outputs, small_pool  # noqa: F401 (fixtures)
 from metric_functions import population
 from unlearnkit.core.divergence import js, kl
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.images.outputs import Evidence, take
-from unlearnkit.metrics import cheap, metrics, score
+from unlearnkit.images.outputs import Outputs, forward_task
+from unlearnkit.metrics import metrics, score, single_pass_metrics
 from unlearnkit.metrics.attacks import best_threshold, confidence_attack, entropy_attack, loss_attack
-from unlearnkit.metrics.contracts import CONTRACTS, check, evidence
+from unlearnkit.metrics.contracts import CONTRACTS, check, outputs
 from unlearnkit.metrics.divergence import zero_retrain_forgetting
 from unlearnkit.metrics.ensembles import histogram_kl
 
@@ -30,8 +30,8 @@ OF_TEXTS = ("order_of_samples", "doubled_samples", "every_sample_counts", "excep
 
 
 @pytest.fixture
-def of_domain(evidences, text_evidences):  # noqa: F811
-    return {"image": evidences, "text": text_evidences}
+def of_domain(all_outputs, all_text_outputs):  # noqa: F811
+    return {"image": all_outputs, "text": all_text_outputs}
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
@@ -48,13 +48,13 @@ def test_contract_fails_on_its_mutants(contract, of_domain):
                 contract(mutant, of_domain[domain])
 
 
-def test_check_tells_what_holds(evidences):
-    assert set(check(metrics["JS"], evidences).values()) == {"holds"}
+def test_check_tells_what_holds(all_outputs):
+    assert set(check(metrics["JS"], all_outputs).values()) == {"holds"}
     (broken,) = mutants.BY_CONTRACT["order_of_samples"][:1]
-    assert check(broken, evidences)["order_of_samples"] == "the order of samples changes the value"
+    assert check(broken, all_outputs)["order_of_samples"] == "the order of samples changes the value"
 
 
-def of_targets(e: Evidence) -> float:
+def of_targets(e: Outputs) -> float:
     return confidence_attack(e)["target"]
 
 
@@ -97,7 +97,7 @@ def test_every_mutant_is_used():
 
 
 def test_the_batch_size_of_evidence_does_not_matter(task):
-    contracts.batches_do_not_matter(take, task)
+    contracts.batches_do_not_matter(forward_task, task)
     with pytest.raises(AssertionError):
         contracts.batches_do_not_matter(mutants.take_in_training_mode, task)
 
@@ -108,9 +108,11 @@ def test_every_metric_states_direction_unit_and_meaning(name):
     assert metrics[name].info["unit"] and metrics[name].summary
 
 
-def test_what_is_missing_is_named_with_the_way_to_get_it(evidences):
-    bare = dataclasses.replace(evidences["retrain"], features=None, margins=None, extra={}, _memo={})
-    assert score(bare, evidences).metric.unique().tolist() == cheap() and "DA" not in cheap()
+def test_what_is_missing_is_named_with_the_way_to_get_it(all_outputs):
+    bare = dataclasses.replace(all_outputs["retrain"], features=None, margins=None, extra={}, _memo={})
+    assert (
+        score(bare, all_outputs).metric.unique().tolist() == single_pass_metrics() and "DA" not in single_pass_metrics()
+    )
     with pytest.raises(NotApplicable, match="'ROUGE-L' has no meaning for images"):
         metrics["ROUGE-L"](bare)
     for name, way in (
@@ -119,22 +121,22 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(evidences):
         ("relearn", "unlearnkit.metrics.relearn_time"),
     ):
         with pytest.raises(BadValue, match=f"'{name}'.*{way}"):
-            score(bare, evidences, [name])
+            score(bare, all_outputs, [name])
     with pytest.raises(BadValue, match="'CKA' needs features"):
-        score(evidences["original"], {"retrain": bare, "clean": bare}, ["CKA"])
+        score(all_outputs["original"], {"retrain": bare, "clean": bare}, ["CKA"])
     with pytest.raises(BadValue, match="'initial' among the references"):
         score(bare, {}, ["ZRF"])
     with pytest.raises(BadValue, match="compares with a reference"):
         metrics["JS"](bare)
     with pytest.raises(UnknownName, match="Did you mean 'KLoM'"):
-        score(bare, evidences, ["KLOM"])
+        score(bare, all_outputs, ["KLOM"])
 
 
 # --- closed forms ---
 
 
 def test_accuracies():
-    e = evidence(
+    e = outputs(
         [[2, 1], [1, 2], [3, 0], [0, 3], [1, 0], [1, 0]],
         [0, 0, 0, 0, 0, 1],
         ["target", "target", "similar", "filler", "filler", "test"],
@@ -144,7 +146,7 @@ def test_accuracies():
 
 
 def test_phi_is_the_logit_of_the_probability_and_survives_where_it_rounds_to_one():
-    e = evidence([[3.0, 1.0, 0.5], [80.0, 0.0, 0.0]], [0, 0], ["target", "target"])
+    e = outputs([[3.0, 1.0, 0.5], [80.0, 0.0, 0.0]], [0, 0], ["target", "target"])
     p = e.log_probs[0, 0].exp().item()
     assert e.phi[0].item() == pytest.approx(math.log(p / (1 - p)))
     assert e.phi[1].item() == pytest.approx(80 - math.log(2))
@@ -163,8 +165,8 @@ def test_js_is_symmetric_and_bounded(seed, classes, scale):
 def test_gap_and_tug_of_war():
     labels, roles = [0] * 6, ["target", "target", "filler", "filler", "test", "test"]
     right, wrong = [1.0, 0.0], [0.0, 1.0]
-    reference = evidence([wrong, wrong, right, right, right, right], labels, roles)
-    model = evidence([right, wrong, right, right, right, wrong], labels, roles)
+    reference = outputs([wrong, wrong, right, right, right, right], labels, roles)
+    model = outputs([right, wrong, right, right, right, wrong], labels, roles)
     attack = abs(of_targets(model) - of_targets(reference))
     found = {n: metrics[n](model, reference)["all"] for n in ("avg-gap", "ToW", "ToW-MIA")}
     expected = {"avg-gap": (0.5 + 0 + 0.5 + attack) / 4, "ToW": 0.5 * 1 * 0.5, "ToW-MIA": (1 - attack) * 1 * 0.5}
@@ -173,11 +175,11 @@ def test_gap_and_tug_of_war():
 
 def test_neighbour_cost_and_rte():
     roles = ["similar", "similar", "target", "test"]
-    before = evidence([[1, 0]] * 4, [0] * 4, roles, cost={"seconds": 8.0, "steps": 4})
-    after = evidence([[1, 0], [0, 1], [0, 1], [1, 0]], [0] * 4, roles, cost={"seconds": 2.0, "steps": 1})
+    before = outputs([[1, 0]] * 4, [0] * 4, roles, cost={"seconds": 8.0, "steps": 4})
+    after = outputs([[1, 0], [0, 1], [0, 1], [1, 0]], [0] * 4, roles, cost={"seconds": 2.0, "steps": 1})
     assert metrics["neighbour-cost"](after, before) == {"similar": 0.5}
     assert metrics["RTE"](after, before) == {"all": 0.25}
-    none = evidence([[1, 0]] * 2, [0, 0], ["target", "test"])
+    none = outputs([[1, 0]] * 2, [0, 0], ["target", "test"])
     assert metrics["neighbour-cost"](none, none) == {} and metrics["seconds"](none, None) == {}
 
 
@@ -194,7 +196,7 @@ def test_the_attack_turns_with_the_labels_of_its_populations():
 
 def test_the_kl_metric_asks_what_the_reference_knows():
     """KL(reference || model), not the other way round."""
-    reference, model = (evidence([[math.log(r), 0.0]], [0], ["target"]) for r in (1.0, 9.0))
+    reference, model = (outputs([[math.log(r), 0.0]], [0], ["target"]) for r in (1.0, 9.0))
     assert metrics["KL"](model, reference)["target"] == pytest.approx(0.5 * math.log(5 / 9) + 0.5 * math.log(5))
 
 
@@ -219,10 +221,10 @@ def test_a_model_that_never_saw_the_similar_samples_does_not_confuse_the_attack(
 def test_entropy_thresholds_are_those_of_each_label():
     """Label 0 is easy, label 1 hard: one threshold for both would take easy strangers for members."""
     margin = {("filler", 0): 8.0, ("test", 0): 4.0, ("filler", 1): 1.0, ("test", 1): -3.0}
-    cells = [(role, label, m) for (role, label), m in margin.items() for _ in range(5)]
-    cells += [("target", 0, 4.0), ("target", 0, 8.0), ("target", 1, 1.0), ("target", 1, -3.0)]
-    logits = [[m if k == label else 0.0 for k in range(3)] for _, label, m in cells]
-    e = evidence(logits, [label for _, label, _ in cells], [role for role, _, _ in cells])
+    configs = [(role, label, m) for (role, label), m in margin.items() for _ in range(5)]
+    configs += [("target", 0, 4.0), ("target", 0, 8.0), ("target", 1, 1.0), ("target", 1, -3.0)]
+    logits = [[m if k == label else 0.0 for k in range(3)] for _, label, m in configs]
+    e = outputs(logits, [label for _, label, _ in configs], [role for role, _, _ in configs])
     assert entropy_attack(e) == 0.5
     of_none_left = dataclasses.replace(e, labels=torch.where(e.role == 0, 2, e.labels), _memo={})
     assert entropy_attack(of_none_left) == 1.0  # a class of which no member is left: the threshold of all labels
@@ -237,7 +239,7 @@ def test_the_threshold_is_the_best_there_is(low, high):
 
 
 def test_too_few_targets_give_no_loss_attack():
-    e = evidence([[1, 0]] * 6, [0] * 6, ["target"] * 3 + ["test"] * 3)
+    e = outputs([[1, 0]] * 6, [0] * 6, ["target"] * 3 + ["test"] * 3)
     assert loss_attack(e) is None and metrics["MIA-loss"](e) == {}
 
 
@@ -253,16 +255,16 @@ def test_retrain_knows_targets_no_better_than_test_without_copies(raw):
 
     task = compose(raw, n_targets=150, copies=0, train_size=700, seed=2)
     model = fit(build("small_cnn", (1, 8, 8), 10, 0), task.training_set("retrain"), RECIPE, seed=0)
-    found = score(take(model, task), {}, ["FA", "TA"]).set_index("metric").value
+    found = score(forward_task(model, task), {}, ["FA", "TA"]).set_index("metric").value
     spread = (found.TA * (1 - found.TA) * (1 / 150 + 1 / 397)) ** 0.5
     assert abs(found.FA - found.TA) < 4 * spread
 
 
-def test_evidence_is_one_pass_in_eval_mode_and_the_batch_does_not_matter(models, task):
+def test_outputs_is_one_pass_in_eval_mode_and_the_batch_does_not_matter(models, task):
     calls = []
     model = models["original"].train()
     model.register_forward_hook(lambda module, given, out: calls.append((module.training, len(out))))
-    found = take(model, task)
+    found = forward_task(model, task)
     assert sum(n for _, n in calls) == len(task.y) and not any(training for training, _ in calls)
     assert model.training
     with torch.no_grad():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.metrics import left_out, metrics
-from unlearnkit.metrics.contracts import evidence
+from unlearnkit.metrics.contracts import outputs
 from unlearnkit.metrics.features import dimensional_alignment, entanglement, linear_cka
 from unlearnkit.metrics.probes import clusters, mutual_information, nearest_labels, pairwise_f1, split
 
@@ -130,16 +130,16 @@ def test_entanglement_sees_no_rotation_scale_or_shift(seed, scale, shift):
 
 
 def blobs(roles, labels, width: int = 4, spread: float = 0.05, seed: int = 0):
-    """Evidence whose features tell the labels perfectly and whose logits tell nothing."""
+    """Outputs whose features tell the labels perfectly and whose logits tell nothing."""
     centres = 3 * torch.eye(8, width)
     labels = torch.tensor(labels)
     features = centres[labels] + spread * random(seed, len(labels), width).float()
-    return evidence(torch.zeros(len(labels), 3), labels, roles, features=features)
+    return outputs(torch.zeros(len(labels), 3), labels, roles, features=features)
 
 
 def several(n: int, classes=(0, 1, 2)):
-    cells = [(r, k) for r in ("target", "filler", "test") for k in classes for _ in range(n)]
-    return [r for r, _ in cells], [k for _, k in cells]
+    configs = [(r, k) for r in ("target", "filler", "test") for k in classes for _ in range(n)]
+    return [r for r, _ in configs], [k for _, k in configs]
 
 
 @pytest.mark.parametrize("name", ["LP", "k-NN", "NMI", "F1"])
@@ -175,8 +175,8 @@ def test_what_is_left_out_says_why():
     assert metrics["NMI"](few) == metrics["F1"](few) == {}
 
 
-def test_every_group_without_a_number_has_a_reason(evidences):
-    for seen in (evidences["original"], blobs(*several(4)), blobs(*several(30))):
+def test_every_group_without_a_number_has_a_reason(all_outputs):
+    for seen in (all_outputs["original"], blobs(*several(4)), blobs(*several(30))):
         for name in ("LP", "k-NN", "NMI", "F1"):
             missing = {"target", "test"} - set(metrics[name](seen))
             assert set(left_out(seen, [name]).group) == missing
@@ -230,7 +230,7 @@ def test_clusters_of_features_that_have_collapsed():
 def test_dead_features_give_no_row_and_no_nonsense(name):
     """After gradient ascent all features may be 0."""
     roles, labels = several(10)
-    dead = evidence(torch.zeros(len(labels), 3), labels, roles, features=torch.zeros(len(labels), 4))
+    dead = outputs(torch.zeros(len(labels), 3), labels, roles, features=torch.zeros(len(labels), 4))
     found = metrics[name](dead, dead)
     assert all(0 <= value <= 1 for value in found.values())
     assert not found or name not in ("DA", "CKA", "ES")

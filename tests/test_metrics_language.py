@@ -7,25 +7,25 @@ import pytest
 import torch
 
 from data_builders.task import ROLES
-from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
+from language import _shared_cache, config, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import study
 from unlearnkit.analysis import tables
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.metrics import cheap, judging, metrics
+from unlearnkit.metrics import judging, metrics, single_pass_metrics
 from unlearnkit.metrics.answers import holds
 from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio, min_k
 from unlearnkit.study import generation as said_module
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
-from unlearnkit.texts.outputs import TextEvidence
+from unlearnkit.texts.outputs import TextOutputs
 
 
-def answers(*p: list[float], roles=None, hit=None, restated=None, wrong=None, **more) -> TextEvidence:
-    """Evidence of answers whose tokens have these probabilities; restated: {sample: p}, wrong: {sample: [p, ...]}."""
+def answers(*p: list[float], roles=None, hit=None, restated=None, wrong=None, **more) -> TextOutputs:
+    """Outputs of answers whose tokens have these probabilities; restated: {sample: p}, wrong: {sample: [p, ...]}."""
     n, restated, wrong = len(p), restated or {}, wrong or {}
     flat = torch.tensor([v for one in p for v in one])
     of = [(i, v) for i, group in wrong.items() for v in group]
-    return TextEvidence(
+    return TextOutputs(
         role=torch.tensor([ROLES.index(r) for r in roles or ["target"] * n], dtype=torch.int8),
         ids=torch.arange(n),
         log_p=flat.log(),
@@ -76,7 +76,7 @@ def test_the_truth_ratio_is_of_means_per_token():
 
 
 def test_forget_quality_of_a_model_against_itself_is_one_and_falls_with_distance():
-    def model(right: float) -> TextEvidence:
+    def model(right: float) -> TextOutputs:
         told = {i: right * (1 + 0.01 * i) for i in range(12)}
         return answers(*[[0.5]] * 12, restated=told, wrong={i: [0.1] for i in range(12)})
 
@@ -94,7 +94,7 @@ def test_min_k_looks_at_the_least_likely_fifth():
 def test_what_leaks_has_a_sign():
     roles = ["target", "target", "decoy", "decoy"]
 
-    def model(*p: float) -> TextEvidence:
+    def model(*p: float) -> TextOutputs:
         return answers(*[[v] for v in p], roles=roles)
 
     known, even, shunned = model(0.8, 0.9, 0.3, 0.4), model(0.3, 0.4, 0.3, 0.4), model(0.1, 0.2, 0.3, 0.4)
@@ -136,7 +136,9 @@ def test_utility_is_the_harmonic_mean_of_six():
 
 
 def test_what_judges_what():
-    assert {"loss", "min-k", "truth-ratio"} <= set(cheap("text")) and "ROUGE-L" not in cheap("text")
+    assert {"loss", "min-k", "truth-ratio"} <= set(
+        single_pass_metrics("text")
+    ) and "ROUGE-L" not in single_pass_metrics("text")
     assert judging("text", ["JS", "phi"]) == ["phi"]
     with pytest.raises(NotApplicable, match="no meaning for texts: JS"):
         judging("text", ["JS"])
@@ -148,13 +150,13 @@ def test_what_judges_what():
 
 
 @pytest.fixture
-def original(cell):  # noqa: F811
-    return study.references([cell], ["original"])[0]["original"]
+def original(config):  # noqa: F811
+    return study.references([config], ["original"])[0]["original"]
 
 
-def test_answers_are_those_of_one_prompt_at_a_time(cell, original):  # noqa: F811
-    tokens, ours, model = texts.tokens(cell), texts.tokenizer(cell), original.load()
-    how = {"most": int(tokens.count.max()), "context": cell.context}
+def test_answers_are_those_of_one_prompt_at_a_time(config, original):  # noqa: F811
+    tokens, ours, model = texts.tokens(config), texts.tokenizer(config), original.load()
+    how = {"most": int(tokens.count.max()), "context": config.context}
     together = generate(model, tokens, ours.end, **how)
     assert len({int(n) for n in tokens.start}) > 3  # prompts of several lengths
     assert together == [generate(model, tokens[[i]], ours.end, **how)[0] for i in range(len(tokens))]
@@ -167,16 +169,16 @@ def test_answers_are_those_of_one_prompt_at_a_time(cell, original):  # noqa: F81
                 ids = [*ids, found]
 
 
-def test_a_model_says_what_it_knows_by_heart_and_ends(cell, original):  # noqa: F811
-    key, said = study.said(original)
-    task = study.load_task(cell)
+def test_a_model_says_what_it_knows_by_heart_and_ends(config, original):  # noqa: F811
+    key, said = study.generations(original)
+    task = study.load_task(config)
     targets = task.index("target").tolist()
     assert len(said) == len(task) and [said[i] for i in targets] == [task.answer[i] for i in targets]
-    assert study.said(original)[0] == key and "\0" not in "".join(said)
+    assert study.generations(original)[0] == key and "\0" not in "".join(said)
 
 
-def test_the_context_is_never_left(cell, original):  # noqa: F811
-    tokens, ours = texts.tokens(cell), texts.tokenizer(cell)
+def test_the_context_is_never_left(config, original):  # noqa: F811
+    tokens, ours = texts.tokens(config), texts.tokenizer(config)
     short = int(tokens.start.min()) + 2
     found = generate(original.load(), tokens, ours.end, most=50, context=short)
     assert all(len(said) <= max(short - n, 0) for said, n in zip(found, tokens.start.tolist()))
@@ -186,10 +188,10 @@ def test_an_answer_that_is_empty_is_stored(original, monkeypatch):
     monkeypatch.setattr(said_module, "generate", lambda model, tokens, *a, **k: [[]] * len(tokens))
     spec = said_module.Spec
     monkeypatch.setattr(said_module, "Spec", lambda kind, params, *rest: spec(kind, params | {"empty": 1}, *rest))
-    assert set(study.said(original)[1]) == {""}
+    assert set(study.generations(original)[1]) == {""}
 
 
-def test_embeddings_come_through_the_store(cell, original, monkeypatch):  # noqa: F811
+def test_embeddings_come_through_the_store(config, original, monkeypatch):  # noqa: F811
     asked = []
 
     def letters(texts_):
@@ -197,43 +199,45 @@ def test_embeddings_come_through_the_store(cell, original, monkeypatch):  # noqa
         return torch.tensor([[text.lower().count(c) for c in "aeiou"] + [1] for text in texts_]).numpy()
 
     monkeypatch.setattr(said_module, "encoder", lambda name: letters)
-    found = [study.meant(original)[1] for _ in range(2)]
+    found = [study.answer_similarity(original)[1] for _ in range(2)]
     assert len(asked) == 1 and torch.equal(*found)
-    assert found[0][study.load_task(cell).index("target")] == pytest.approx(1.0)
+    assert found[0][study.load_task(config).index("target")] == pytest.approx(1.0)
 
 
-def test_answers_side_by_side(cell, original):  # noqa: F811
-    table = study.side_by_side({"original": original, "again": original}, n=2)
+def test_answers_side_by_side(config, original):  # noqa: F811
+    table = study.compare_generations({"original": original, "again": original}, n=2)
     assert table.columns.tolist() == ["question", "answer", "original", "again"] and len(table) == 2
     assert table.answer.tolist() == table.original.tolist() == table["again"].tolist()
-    other = replace(original, cell=replace(cell, seed=1))
-    with pytest.raises(BadValue, match="models of one cell"):
-        study.side_by_side({"a": original, "b": other})
+    other = replace(original, config=replace(config, seed=1))
+    with pytest.raises(BadValue, match="models of one config"):
+        study.compare_generations({"a": original, "b": other})
 
 
-def test_images_say_nothing(cell):  # noqa: F811
+def test_images_say_nothing(config):  # noqa: F811
     class Image:
-        cell = type("Cell", (), {"domain": "image"})
+        config = type("Cell", (), {"domain": "image"})
 
     with pytest.raises(NotApplicable, match="one of images"):
-        study.said(Image())
+        study.generations(Image())
 
 
 # --- T3, F5
 
 
-def test_the_main_table_and_its_figure(cell):  # noqa: F811
+def test_the_main_table_and_its_figure(config):  # noqa: F811
     from unlearnkit import figures
 
-    grid = [replace(cell, copies=m) for m in (0, 2)]
-    scores = study.scores(grid, [*study.BASELINES, "retrain"], metrics=tables.T3_METRICS)
-    t3 = tables.t3(scores).set_index(["copies", "method"])
+    grid = [replace(config, copies=m) for m in (0, 2)]
+    scores = study.scores(grid, [*study.BASELINES, "retrain"], metrics=tables.TEXT_METRICS)
+    t3 = tables.text_table(scores).set_index(["copies", "method"])
     assert (t3.n == 1).all() and t3.loc[2].index.tolist() == ["original", "retrain", "clean", "clean-again"]
     assert t3.rho[2, "original"] == 1 and t3.rho[2, "clean"] == 0 == t3.rho_said[2, "clean"]
     assert t3.NLL[2, "original"] < t3.NLL[2, "retrain"] < t3.NLL[2, "clean"]
     assert t3.loc[(2, "original"), ["ROUGE_L", "fact", "exact_memorisation"]].tolist() == pytest.approx(
         [1, 1, 1], abs=0.05
     )
-    figure, data = figures.f5(scores, strength=cell.strength, copies=2, similarity={cell.strength: 0.7})
+    figure, data = figures.plot_text_dose_response(
+        scores, strength=config.strength, copies=2, similarity={config.strength: 0.7}
+    )
     assert set(data.method) == {"retrain"} and len(figure.axes) >= 1
     assert data.set_index("copies").rouge_l.to_dict() == {0: pytest.approx(float("nan"), nan_ok=True), 2: 0.7}

@@ -8,9 +8,9 @@ import torch
 from conftest import RECIPE
 from data_builders.task import Samples
 from unlearnkit.core.alignment import alignment, directions
-from unlearnkit.core.compute import measured
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
-from unlearnkit.images.outputs import take
+from unlearnkit.images.outputs import forward_task
 from unlearnkit.images.request import request_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.muda import distilled, muda
@@ -65,7 +65,7 @@ def test_it_takes_the_steps_it_says(models, request_):
         ({"rounds": 2, "forget_epochs": 5, "recover_epochs": 2, "alternate": False}, 2 * 2 * 4),
         ({"rounds": 1, "forget_epochs": 1, "retain_share": 0.1}, 2),
     ):
-        with measured() as cost:
+        with measure_cost() as cost:
             muda(models["original"], request_, seed=0, **options)
         assert cost.steps == steps
 
@@ -131,12 +131,12 @@ def test_it_aligns_and_forgets_a_class(models, class_task, class_request):
     apart, aligned = (muda(original, class_request, weight=w, distillation="none", **how) for w in (0.1, 10.0))
 
     def da(model):
-        seen = take(model, class_task, features=True)
+        seen = forward_task(model, class_task, features=True)
         main = directions(seen.features[seen.rows("retain")])
         return alignment(seen.features[seen.rows("target")], main).item()
 
     assert da(aligned) > da(apart)
-    assert metrics["UA"](take(muda(original, class_request, **how), class_task))["target"] == 1
+    assert metrics["UA"](forward_task(muda(original, class_request, **how), class_task))["target"] == 1
 
 
 def test_running_statistics_come_from_the_retain_set_alone(normed, request_):

@@ -5,15 +5,15 @@ import copy
 import pytest
 import torch
 
-from language import _shared_cache, asked_of_texts, cell, small_pool  # noqa: F401 (fixtures)
+from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
 from unlearnkit.core.alignment import alignment, alignment_loss, directions
-from unlearnkit.core.compute import measured
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.divergence import kl
 from unlearnkit.images.either import minimise
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import same
 from unlearnkit.methods.muda import TEXT, distilled, features, muda, seen
-from unlearnkit.texts.outputs import scored
+from unlearnkit.texts.outputs import score_tokens
 
 ONE_STEP = {"rounds": 1, "forget_epochs": 1, "recover_epochs": 0, "lr": 1e-3}
 
@@ -28,7 +28,7 @@ def test_features_are_the_mean_over_each_answers_tokens(asked_of_texts):  # noqa
         torch.testing.assert_close(logits, request.logits(model, batch))
     wanted = [h[i - 1 : j - 1].mean(0) for h, i, j in zip(hidden, batch.start.tolist(), batch.stop.tolist())]
     torch.testing.assert_close(found, torch.stack(wanted), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found, scored(model, batch)[2], atol=1e-5, rtol=1e-4)  # what metrics judge
+    torch.testing.assert_close(found, score_tokens(model, batch)[2], atol=1e-5, rtol=1e-4)  # what metrics judge
     model.train()
     torch.testing.assert_close(features(request, model, batch), found, atol=1e-5, rtol=1e-4)
     assert model.training
@@ -88,6 +88,6 @@ def test_temperature_and_rate_of_texts_are_their_own(asked_of_texts):  # noqa: F
     sure = torch.tensor([0.99] + [0.01 / 1023] * 1023).log()
     kept = {t: (sure / t).softmax(0)[0].item() for t in (2.0, 4.0)}
     assert 0.2 < kept[TEXT["temperature"]] < 0.3 and kept[4.0] < 0.03
-    with measured() as cost:
+    with measure_cost() as cost:
         muda(model, request, seed=0, rounds=2, forget_epochs=3, recover_epochs=1, batch_size=16)
     assert cost.steps == 2 * (3 + -(-len(request.retain) // 16))

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_builders.task import Samples
-from unlearnkit.analysis.mitigations import judged, recovered
+from unlearnkit.analysis.mitigations import neighbour_recall, precision_recall
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import Request
 from unlearnkit.wrappers import neighbours
@@ -195,16 +195,18 @@ def test_a_retain_set_is_parted_in_order_and_never_emptied():
 
 def test_precision_and_recall_by_hand():
     linked = torch.tensor([True, True, False, False, True])
-    found = judged(torch.tensor([0, 2]), linked)
+    found = precision_recall(torch.tensor([0, 2]), linked)
     assert found == {"precision": 0.5, "recall": pytest.approx(1 / 3), "found": 2, "chance": pytest.approx(0.6)}
-    assert np.isnan(judged(torch.tensor([], dtype=torch.int64), linked)["precision"])
-    assert np.isnan(judged(torch.tensor([0]), torch.zeros(5, dtype=torch.bool))["recall"])
+    assert np.isnan(precision_recall(torch.tensor([], dtype=torch.int64), linked)["precision"])
+    assert np.isnan(precision_recall(torch.tensor([0]), torch.zeros(5, dtype=torch.bool))["recall"])
 
 
 def test_exact_duplicates_are_found_whole_and_alone_and_decoys_do_not_count():
     small = {"n_targets": 5, "train_size": 120, "recipe": {"epochs": 2}, "targets": "canary"}
-    grid = cells(seeds=2, copies=[0, 4], kind="exact_duplicate", strength=0.0, **small)
-    table = recovered(grid, ["pixel above 1", "feature+label top 4", "pixel top 100"]).set_index(["copies", "way"])
+    grid = config_grid(seeds=2, copies=[0, 4], kind="exact_duplicate", strength=0.0, **small)
+    table = neighbour_recall(grid, ["pixel above 1", "feature+label top 4", "pixel top 100"]).set_index(
+        ["copies", "way"]
+    )
     exact = table.loc[4, "pixel above 1"]
     assert exact.precision == exact.recall == 1 and exact.found == 20 and exact.n == 2
     assert exact.chance == pytest.approx(20 / 115) and exact.precision_low == exact.precision_high == 1
@@ -213,4 +215,4 @@ def test_exact_duplicates_are_found_whole_and_alone_and_decoys_do_not_count():
     none = table.loc[0, "pixel above 1"]
     assert none.found == 0 and np.isnan(none.precision) and np.isnan(none.recall)
     with pytest.raises(UnknownName, match="Did you mean 'pixel'"):
-        recovered(grid, ["pixl top 1"])
+        neighbour_recall(grid, ["pixl top 1"])

@@ -345,8 +345,8 @@ def test_an_image_cut_off_anywhere_is_whole_or_named(tmp_path_factory, form, sha
 
 def table(pixels=COLOUR, style="struct", **columns) -> pd.DataFrame:
     png = [encoded(p) for p in pixels]
-    cells = [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(png)] if style == "struct" else png
-    return pd.DataFrame({"image": cells, "label": Y[: len(png)], **columns})
+    configs = [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(png)] if style == "struct" else png
+    return pd.DataFrame({"image": configs, "label": Y[: len(png)], **columns})
 
 
 @pytest.mark.parametrize("style", ["struct", "bytes"])

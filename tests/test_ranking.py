@@ -8,7 +8,7 @@ from torch import nn
 
 from conftest import RECIPE
 from data_builders.task import joined
-from unlearnkit.core.compute import measured
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.models import Classifier, fresh
 from unlearnkit.images.per_sample_gradients import per_sample
@@ -188,7 +188,7 @@ def test_the_same_samples_share_their_models(models, mixed, monkeypatch):
 
 def test_the_cost_of_shadow_models_is_nobodys(models, mixed):
     odd = dataclasses.replace(mixed, retain=mixed.retain[1:], recipe=Recipe(epochs=1))
-    with measured() as cost:
+    with measure_cost() as cost:
         ranked("lira_online", models["original"], odd)
     assert cost.steps == 0
 

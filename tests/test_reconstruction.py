@@ -26,7 +26,7 @@ from unlearnkit.analysis.reconstruction.model import homogeneous
 from unlearnkit.analysis.reconstruction.stationary import coefficients, margins
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import minimise
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.heads import Ensemble
 from unlearnkit.images.models import build, fresh
 from unlearnkit.images.train import Recipe, fit
@@ -302,7 +302,7 @@ def test_margin_models_are_homogeneous_and_drawn_anew_whole():
 
 def test_the_whole_way_is_stored_and_shown(monkeypatch):
     common = {"train_size": 12, "n_targets": 2, "model": "margin_mlp", "recipe": RECIPE}
-    grid = cells(seeds=2, copies=[0, 2], **common)
+    grid = config_grid(seeds=2, copies=[0, 2], **common)
     ask = {"methods": ["gradient_ascent"], "options": {"gradient_ascent": {"lr": 0.1}}, "tuned": False, "search": QUICK}
     data = reconstructions(grid, **ask)
     per = data.groupby(["copies", "attack", "model"], sort=False).size()
@@ -317,7 +317,7 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
     assert kkt["original"] > 0.5 > kkt["retrain"]  # only one was trained on the targets
     table = summary(data)
     assert set(table.n) == {2} and {"ssim_low", "above_decoy", "multiplier_decoy", "FA"} <= set(table)
-    figure, shown = figures.f4(data, grid, n_targets=1)
+    figure, shown = figures.plot_reconstructions(data, grid, n_targets=1)
     assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2 + 2)
     monkeypatch.setattr(runs, "stacked", None)  # which every search begins with
     monkeypatch.setattr(unlearned, "_warm_up", None)
@@ -325,6 +325,6 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
 
 
 def test_cells_of_another_architecture_are_refused():
-    (cell,) = cells(seeds=1, train_size=20, n_targets=2, copies=0, recipe={"epochs": 1})
+    (config,) = config_grid(seeds=1, train_size=20, n_targets=2, copies=0, recipe={"epochs": 1})
     with pytest.raises(BadValue, match="has a Conv2d as layer 1"):
-        reconstructions([cell], [])
+        reconstructions([config], [])

@@ -260,8 +260,8 @@ def test_published_figures_beside_ours_are_a_page_of_the_report(home):
     from unlearnkit.analysis import literature as figures
 
     scores = published.scores(["tenth"], [0]).assign(protocol="tenth")
-    results.publish("T10-published", figures.beside(scores), to="results/paper-cut", notebook="00_small", parameters={},
-                    runs=figures.comparable(scores), roots=[figures.beside])  # fmt: skip
+    results.publish("T10-published", figures.published_beside_ours(scores), to="results/paper-cut", notebook="00_small", parameters={},
+                    runs=figures.comparable(scores), roots=[figures.published_beside_ours])  # fmt: skip
     page = (report.build().parent / "results" / "paper-cut" / "T10-published.html").read_text()
     assert "not run" in page and "99.88" in page and "two sources" in page
 

@@ -5,23 +5,23 @@ import torch
 
 from unlearnkit import figures
 from unlearnkit.analysis.difficulty import (
-    FLOOR,
-    TIMED,
-    arrivals,
+    NOISE_FLOOR_ROW,
+    STEP_CORRELATES,
     difficulty,
-    first,
-    t8_copies,
-    t8_difficulty,
-    timed,
+    difficulty_table,
+    first_step_below,
+    forgetting_steps,
+    near_duplicates_difficulty_table,
     with_risk,
+    with_steps,
 )
-from unlearnkit.analysis.privacy_risk import ITSELF, mixed_memorisation, risks, t8_proxies
+from unlearnkit.analysis.privacy_risk import ITSELF, mixed_memorisation_config, proxies_table, risks
 from unlearnkit.analysis.trajectories import margins
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.core.statistics import CELL
-from unlearnkit.images.config import cells
-from unlearnkit.study import evidence, load_task, references, unlearn
-from unlearnkit.study.reference_models import trained
+from unlearnkit.core.statistics import CONDITION_COLUMNS
+from unlearnkit.images.config import config_grid
+from unlearnkit.study import load_task, outputs, references, unlearn
+from unlearnkit.study.reference_models import train_references
 
 SMALL = {"n_targets": 12, "train_size": 120, "pool": 300, "recipe": {"epochs": 4}}
 NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]
@@ -39,7 +39,7 @@ def _shared_cache(_own_folders, _one_cache, monkeypatch):
 
 @pytest.fixture
 def grid():
-    return cells(seeds=2, targets="canary", copies=0, **SMALL)
+    return config_grid(seeds=2, targets="canary", copies=0, **SMALL)
 
 
 def test_risks_are_one_row_per_sample_ranker_and_half(grid):
@@ -48,9 +48,9 @@ def test_risks_are_one_row_per_sample_ranker_and_half(grid):
     found = table.groupby(["ranker", "group", "half"]).size().unstack(["ranker", "group"])
     assert (found["loss"].loc[""] == 24).all() and (found["lira_online"] == 24).all().all()
     assert "decoy" not in found["forgetting_events"]  # it takes a training that they were in
-    for cell, (_, part) in zip(grid, table.groupby("seed")):
+    for config, (_, part) in zip(grid, table.groupby("seed")):
         rows = set(part[part.group == "decoy"]["sample"])
-        assert rows == set(load_task(cell).index("decoy").tolist())
+        assert rows == set(load_task(config).index("decoy").tolist())
     assert table.run.nunique() == 2
     again = risks(grid, NAMES, 8)
     pd.testing.assert_frame_equal(table, again)
@@ -71,7 +71,7 @@ def test_bad_risks_say_so_before_anything_is_trained(grid):
 def made(n=40, seeds=3, noise=0.5) -> pd.DataFrame:
     """Risks of which the proxy `loss` knows as much as each half does, and `entropy` nothing."""
     g, rows = np.random.default_rng(0), []
-    of = dict.fromkeys(CELL, 0)
+    of = dict.fromkeys(CONDITION_COLUMNS, 0)
     for seed in range(seeds):
         true = g.normal(size=n)
         for ranker, half, value in (
@@ -88,7 +88,7 @@ def made(n=40, seeds=3, noise=0.5) -> pd.DataFrame:
 
 
 def test_proxies_are_judged_beside_the_measure_itself():
-    table = t8_proxies(made(), ["lira_online"]).set_index("ranker")
+    table = proxies_table(made(), ["lira_online"]).set_index("ranker")
     assert set(table.index) == {"loss", "entropy", ITSELF}
     expected = 6 / np.pi * np.arcsin(1 / np.sqrt(1.25) / 2)
     assert table.rho["loss"] == pytest.approx(expected, abs=0.08)
@@ -98,12 +98,12 @@ def test_proxies_are_judged_beside_the_measure_itself():
     assert table.full[ITSELF] == pytest.approx(2 * rho / (1 + rho)) and np.isnan(table.full["loss"])
     assert (table.n == 3).all() and (table.samples == 120).all()
     with pytest.raises(BadValue, match="'memorisation' is no measure of these risks: known are lira_online"):
-        t8_proxies(made(), ["memorisation"])
+        proxies_table(made(), ["memorisation"])
 
 
 def test_difficulty_against_other_seeds(grid):
     found = difficulty(grid, ["finetune", "unsir"], n_retrains=2)  # unsir forgets whole classes
-    assert set(found.method) == {FLOOR, "finetune"} and len(found) == 2 * 2 * 12
+    assert set(found.method) == {NOISE_FLOOR_ROW, "finetune"} and len(found) == 2 * 2 * 12
     assert found.groupby(["seed", "sample"]).headroom.nunique().max() == 1
     assert (found.headroom != found.shared_headroom).all()
     assert (found.signed.abs() <= found.difficulty + 1e-9).all()
@@ -140,20 +140,23 @@ def planted(slope: float, n=200, seeds=3) -> pd.DataFrame:
         columns |= {
             name.replace("headroom", "ahead"): columns[name] for name in ("headroom", "headroom_0", "headroom_1")
         }
-        for method, value in (("harsh", hard), (FLOOR, g.normal(size=n))):
+        for method, value in (("harsh", hard), (NOISE_FLOOR_ROW, g.normal(size=n))):
             parts.append(
                 pd.DataFrame(columns | {"difficulty": value, "method": method, "seed": seed, "sample": range(n)})
             )
-    return pd.concat(parts, ignore_index=True).assign(**dict.fromkeys(CELL, 0))
+    return pd.concat(parts, ignore_index=True).assign(**dict.fromkeys(CONDITION_COLUMNS, 0))
 
 
 def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
     rho = {}
     for slope in (0.0, 1.5):
-        table = t8_difficulty(planted(slope)).set_index(["method", "question"])
+        table = difficulty_table(planted(slope)).set_index(["method", "question"])
         rho[slope] = table.loc["harsh"].rho
-        assert table.loc["harsh"].beyond_floor_low["difficulty"] > 0.2 and abs(table.rho[FLOOR, "difficulty"]) < 0.15
-        assert ("harsh", "headroom") not in table.index and table.rho[FLOOR, "headroom"] > 0.5
+        assert (
+            table.loc["harsh"].beyond_floor_low["difficulty"] > 0.2
+            and abs(table.rho[NOISE_FLOOR_ROW, "difficulty"]) < 0.15
+        )
+        assert ("harsh", "headroom") not in table.index and table.rho[NOISE_FLOOR_ROW, "headroom"] > 0.5
         assert (table.n == 3).all() and (table.samples == 600).all()
     assert rho[0.0]["difficulty"] > 0.4 and rho[0.0]["difficulty | headroom"] > 0.12  # noise left it free
     assert abs(rho[0.0]["difficulty | headroom corrected"]) < 0.1
@@ -163,51 +166,53 @@ def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
 
 def test_when_a_target_is_first_as_far_as_retraining_leaves_it():
     way = torch.tensor([[5.0, 1, 5, 5], [3, 4, 5, 1], [2, 4, 5, 4]])  # phi before, after one step and after two
-    found = first(way, torch.tensor([2.0, 2, 2, 2]))
+    found = first_step_below(way, torch.tensor([2.0, 2, 2, 2]))
     assert found.steps.tolist() == [2, 0, 3, 1] and found.schedule.unique().tolist() == [2]
     assert found.at_once.tolist() == [False, True, False, False] and found.never.tolist() == [False, False, True, False]
     assert found.returned.tolist() == [False, True, False, True]
 
 
 def test_the_way_ends_where_the_method_does(grid):
-    found = arrivals(grid, ["random_label", "ssd", "unsir"], 2)  # ssd takes no steps, unsir forgets whole classes
+    found = forgetting_steps(
+        grid, ["random_label", "ssd", "unsir"], 2
+    )  # ssd takes no steps, unsir forgets whole classes
     assert set(found.method) == {"random_label"} and len(found) == 24
     assert (found.steps == found.schedule + 1)[found.never].all() and (found.steps == 0)[found.at_once].all()
     _, way = margins(grid[0], "random_label")
     made = unlearn(grid[0], "random_label")
     for model, phi in ((references([grid[0]])[0]["original"], way[0]), (made, way[-1])):
         torch.testing.assert_close(
-            evidence(model)[1].phi[load_task(grid[0]).index("target")].float(), phi, atol=1e-3, rtol=1e-3
+            outputs(model)[1].phi[load_task(grid[0]).index("target")].float(), phi, atol=1e-3, rtol=1e-3
         )
     assert len(way) == made.artefact.info["steps"] + 1
-    for cell, (_, part) in zip(grid, found.groupby("seed")):  # each cell by its own retrained models, all of them
-        rows = load_task(cell).index("target")
-        again = trained([(cell, "retrain", repeat) for repeat in ("", "1")], "auto")
-        goal = torch.stack([evidence(model)[1].phi[rows] for model in again]).mean(0)
-        assert part.steps.tolist() == first(margins(cell, "random_label")[1], goal).steps.tolist()
+    for config, (_, part) in zip(grid, found.groupby("seed")):  # each config by its own retrained models, all of them
+        rows = load_task(config).index("target")
+        again = train_references([(config, "retrain", repeat) for repeat in ("", "1")], "auto")
+        goal = torch.stack([outputs(model)[1].phi[rows] for model in again]).mean(0)
+        assert part.steps.tolist() == first_step_below(margins(config, "random_label")[1], goal).steps.tolist()
     with pytest.raises(NotApplicable, match="none of these methods takes steps"):
-        arrivals(grid, ["ssd"], 2)
+        forgetting_steps(grid, ["ssd"], 2)
 
 
 def test_steps_take_the_place_of_the_gap(grid):
     gap = difficulty(grid, ["random_label", "ssd"], n_retrains=2)
     joined = with_risk(gap, risks(grid, ["lira_online"], 4), "lira_online")
-    both = timed(joined, arrivals(grid, ["random_label", "ssd"], 2))
+    both = with_steps(joined, forgetting_steps(grid, ["random_label", "ssd"], 2))
     mine = joined[joined.method == "random_label"]
     assert (joined.ahead.abs() <= joined.headroom + 1e-9).all() and (joined.ahead < 0).any()
     assert both.gap.tolist() == mine.difficulty.tolist() and both.difficulty.tolist() != both.gap.tolist()
-    table = t8_difficulty(both, TIMED).set_index("question")
-    assert list(table.index) == list(TIMED) and table.never["difficulty"] == pytest.approx(both.never.mean())
+    table = difficulty_table(both, STEP_CORRELATES).set_index("question")
+    assert list(table.index) == list(STEP_CORRELATES) and table.never["difficulty"] == pytest.approx(both.never.mean())
     assert set(table.run["difficulty"].split()) == {*both.run, *joined.risk_run} and "beyond_floor" not in table
 
 
 def test_copies_are_compared_with_the_same_targets():
-    grid = cells(seeds=2, targets="canary", copies=[0, 3], **SMALL)
-    table = t8_copies(difficulty(grid, [], n_retrains=2), risks(grid, ["lira_online"], 4)).set_index(
-        ["quantity", "group", "copies"]
-    )
+    grid = config_grid(seeds=2, targets="canary", copies=[0, 3], **SMALL)
+    table = near_duplicates_difficulty_table(
+        difficulty(grid, [], n_retrains=2), risks(grid, ["lira_online"], 4)
+    ).set_index(["quantity", "group", "copies"])
     assert set(table.index.get_level_values("quantity")) == {
-        "risk: lira_online", "headroom", f"difficulty: {FLOOR}", f"signed: {FLOOR}"
+        "risk: lira_online", "headroom", f"difficulty: {NOISE_FLOOR_ROW}", f"signed: {NOISE_FLOOR_ROW}"
     }  # fmt: skip
     first, later = (table.loc["headroom", "target", m] for m in (0, 3))
     assert first.change == 0 and later.change == pytest.approx(later.value - first.value)
@@ -216,29 +221,32 @@ def test_copies_are_compared_with_the_same_targets():
 
 def test_figures_show_their_data():
     risks_ = made()
-    figure, data = figures.f11(risks_, t8_proxies(risks_, ["lira_online"]))
+    figure, data = figures.plot_privacy_risk(risks_, proxies_table(risks_, ["lira_online"]))
     assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "one half", "other half"} <= set(data)
     assert [t.get_text() for t in figure.axes[2].get_yticklabels()][-1] in (ITSELF, "loss")  # the best on top
     found = planted(0.0, n=20, seeds=2)
-    steps = found[found.method != FLOOR].assign(
+    steps = found[found.method != NOISE_FLOOR_ROW].assign(
         gap=found.difficulty, at_once=False, never=found["sample"] % 4 == 0, returned=False
     )
-    table = [t8_difficulty(found).assign(difficulty="gap"), t8_difficulty(steps, TIMED).assign(difficulty="steps")]
-    figure, data = figures.f12(table := pd.concat(table, ignore_index=True))
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [FLOOR, "harsh"] and data is table
+    table = [
+        difficulty_table(found).assign(difficulty="gap"),
+        difficulty_table(steps, STEP_CORRELATES).assign(difficulty="steps"),
+    ]
+    figure, data = figures.plot_difficulty(table := pd.concat(table, ignore_index=True))
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [NOISE_FLOOR_ROW, "harsh"] and data is table
     assert [t.get_text() for t in figure.axes[1].get_yticklabels()] == ["harsh (25% never)"]
     copies = pd.DataFrame({"targets": "random", "copies": [0, 5] * 2, "quantity": ["headroom"] * 2 + ["signed: x"] * 2})
     copies = copies.assign(group="target", value=1.0, value_low=None, value_high=None)
-    figure, data = figures.f12_copies(copies)
+    figure, data = figures.plot_difficulty_by_near_duplicates(copies)
     assert set(data.quantity) == {"headroom"} and len(figure.axes) == 1
 
 
 def test_mixed_memorisation_holds_the_most_memorised_and_takes_no_test_image():
-    (cell,) = cells(seeds=1, targets="canary", copies=0, **SMALL)
-    mixed = mixed_memorisation(cell, 9, 8)
-    assert mixed.targets == "ids" and len(set(mixed.which)) == 9 and mixed == mixed_memorisation(cell, 9, 8)
-    task = load_task(cell)
-    memorised = risks([cell], ["memorisation"], 8, ["target", "filler"]).query("half == ''").set_index("sample").value
+    (config,) = config_grid(seeds=1, targets="canary", copies=0, **SMALL)
+    mixed = mixed_memorisation_config(config, 9, 8)
+    assert mixed.targets == "ids" and len(set(mixed.which)) == 9 and mixed == mixed_memorisation_config(config, 9, 8)
+    task = load_task(config)
+    memorised = risks([config], ["memorisation"], 8, ["target", "filler"]).query("half == ''").set_index("sample").value
     source = pd.Series(task.source.numpy())[memorised.index]
     value = pd.Series(memorised.to_numpy(), index=source.to_numpy())
     assert value[mixed.which[:3]].min() >= value.drop(mixed.which[:3]).max() - 1e-6
@@ -246,4 +254,4 @@ def test_mixed_memorisation_holds_the_most_memorised_and_takes_no_test_image():
     assert sorted(load_task(mixed).source[load_task(mixed).index("target")].tolist()) == sorted(mixed.which)
     for wrong in (2, 120):
         with pytest.raises(BadValue, match="n_targets must be at least 3"):
-            mixed_memorisation(cell, wrong, 8)
+            mixed_memorisation_config(config, wrong, 8)

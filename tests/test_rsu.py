@@ -13,15 +13,15 @@ from torch import nn
 from conftest import RECIPE
 from data_builders.task import Samples
 from unlearnkit import study
-from unlearnkit.core.compute import measured
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.core.registry import Entry
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.request import request_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import same
 from unlearnkit.privacy_risk import rankers
-from unlearnkit.wrappers.partial_passes import Turn, steps
+from unlearnkit.wrappers.partial_passes import PartialPass, steps_of_pass
 from unlearnkit.wrappers.rsu import Order, partition, rsu
 
 ORDERS = Order.__args__
@@ -152,7 +152,7 @@ def test_random_orders_are_of_strata_and_shuffled_ones_are_not():
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 12))
 def test_after_any_number_of_passes_the_turns_took_what_one_run_takes(n, passes, turns):
-    taken = [sum(steps(n, p, b, turns) for p in range(passes)) for b in range(turns)]
+    taken = [sum(steps_of_pass(n, p, b, turns) for p in range(passes)) for b in range(turns)]
     assert sum(taken) == n * passes and max(taken) - min(taken) <= 1
 
 
@@ -167,7 +167,7 @@ def test_the_passes_of_turns(n, size, turns, passes):
     for turn, rows in enumerate(torch.arange(n).tensor_split(turns)):
         if not len(rows):
             continue
-        part = Turn(numbered(n)[rows], n, turn, turns)
+        part = PartialPass(numbered(n)[rows], n, turn, turns)
         relabelled = part.relabelled(part.y + 100).to("cpu")
         found = [b for p in range(passes) for b in (relabelled if p % 2 else part).batches(size, 0, p)]
         assert part.tally.passes == passes and part.tally.steps == len(found)
@@ -179,7 +179,7 @@ def test_the_passes_of_turns(n, size, turns, passes):
 
 def test_a_turn_alone_is_the_samples():
     samples = numbered(10)
-    turn = Turn(samples, 10, 0, 1)
+    turn = PartialPass(samples, 10, 0, 1)
     for labels in ((), (1,), ("x", 2)):
         expected, found = ([b.y.tolist() for b in s.batches(4, 7, *labels)] for s in (samples, turn))
         assert found == expected
@@ -197,7 +197,7 @@ def small(name: str) -> dict:
 def test_all_batches_take_the_steps_of_the_base_alone(name, batches, models, request_):
     counts = []
     for entry, options in ((methods[name], {}), (methods[f"rsu({name})"], {"batches": batches})):
-        with measured() as cost:
+        with measure_cost() as cost:
             entry(models["original"], request_, seed=0, **small(name), **options)
         counts.append(cost.steps)
     assert counts[0] == counts[1] > 0
@@ -253,9 +253,9 @@ def test_ranking_is_no_part_of_the_cost(models, request_, monkeypatch):
         return rankers["loss"](methods["finetune"](model, task, seed=seed, epochs=1), task, seed=seed)
 
     monkeypatch.setitem(rankers._entries, "trains", Entry("ranker", "trains", trains))
-    with measured() as cost:
+    with measure_cost() as cost:
         methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, by="trains")
-    with measured() as alone:
+    with measure_cost() as alone:
         methods["finetune"](models["original"], request_, seed=0, epochs=1)
     assert cost.steps == alone.steps
 
@@ -315,9 +315,9 @@ def test_unsir_is_refused_as_well(models, class_task):
 
 def test_a_stored_run_depends_on_the_code_of_what_its_options_name(monkeypatch):
     small = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 2}}
-    (cell,) = cells(seeds=1, **small)
+    (config,) = config_grid(seeds=1, **small)
     options = {"by": "entropy", "refine": "finetune, base, cf_k", "batch_size": 2}
-    made = study.unlearn(cell, "rsu(random_label)", options, tuned=False)
+    made = study.unlearn(config, "rsu(random_label)", options, tuned=False)
     named = {"unlearnkit.privacy_risk.output_scores", "unlearnkit.methods.cf_k", "unlearnkit.methods.random_label"}
     assert named <= set(made.artefact.manifest["sources"])
     assert made.artefact.info["steps"] > 0

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from language import _shared_cache, asked_of_texts, by_heart, cell, small_pool  # noqa: F401 (fixtures)
-from unlearnkit.core.compute import measured
+from language import _shared_cache, asked_of_texts, by_heart, config, small_pool  # noqa: F401 (fixtures)
+from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods.contracts import same
@@ -118,11 +118,11 @@ def test_one_batch_is_the_base_bit_by_bit(name, asked):
 @pytest.mark.parametrize("name", BASES)
 def test_three_batches_take_the_steps_of_the_base_alone_and_order_matters(name, asked):
     options = {"batch_size": 2, "epochs": 3, **methods[name].info["text"]}
-    with measured() as alone:
+    with measure_cost() as alone:
         methods[name](*asked, seed=4, device="cpu", **options)
     made = {}
     for order in ("descending", "ascending"):
-        with measured() as cost:
+        with measure_cost() as cost:
             made[order] = methods[f"rsu({name})"](*asked, seed=4, device="cpu", batches=3, order=order, **options)
         assert cost.steps == alone.steps > 0
     assert not same(*made.values())
@@ -134,9 +134,9 @@ def test_what_cannot_be_split_is_refused(asked):
             methods[f"rsu({name})"](*asked, seed=0, device="cpu", batches=2, **methods[name].info["text"])
 
 
-def test_a_cell_of_texts_runs_it(cell):  # noqa: F811
-    request = texts.request(cell)
-    model = by_heart(request.forget.joined(request.retain), cell.vocabulary, cell.context)
+def test_a_cell_of_texts_runs_it(config):  # noqa: F811
+    request = texts.request(config)
+    model = by_heart(request.forget.joined(request.retain), config.vocabulary, config.context)
     after = methods["rsu(npo)"](model, request, seed=0, device="cpu", batches=3, epochs=6)
     with torch.no_grad():
         gone = [request.losses(m, request.forget).mean().item() for m in (model, after)]

@@ -12,7 +12,7 @@ from unlearnkit.analysis import forgetting_order as per_stratum
 from unlearnkit.analysis import forgetting_order as sequences
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.core.statistics import mean_interval
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.methods import methods
 from unlearnkit.privacy_risk.subset_models import Seen
 
@@ -63,24 +63,24 @@ def value(table, metric, stratum="all") -> float:
     return table.set_index(["metric", "stratum"]).value[metric, stratum]
 
 
-def test_a_model_is_no_distance_from_itself(evidences):
+def test_a_model_is_no_distance_from_itself(all_outputs):
     seen, parts = shadows(10), per_stratum.strata(torch.arange(10).double())
-    table = per_stratum.compared(evidences["retrain"], [evidences["retrain"]] * 3, seen, parts)
+    table = per_stratum.strata_scores(all_outputs["retrain"], [all_outputs["retrain"]] * 3, seen, parts)
     assert [value(table, m) for m in ("ToW", "ToW-MIA")] == [1.0, 1.0]
     gaps = table[table.metric.str.endswith("-gap")]
     assert len(gaps) == 3 * 4 and (gaps.value == 0).all()
 
 
-def test_gaps_by_hand(evidences):
+def test_gaps_by_hand(all_outputs):
     """Against two models: one that is the same, and one whose phi on the targets is 1 less and which is wrong on three."""
-    original = evidences["original"]
+    original = all_outputs["original"]
     rows = original.rows("target")
     logits = original.logits.clone()
     logits[rows, original.labels[rows]] -= 1.0  # phi is linear in the label's logit
     other = replace(original, logits=logits, _memo={})
     vars(other).pop("correct", None)
     seen, parts = shadows(len(rows)), per_stratum.strata(torch.arange(len(rows)).double())
-    table = per_stratum.compared(original, [original, other], seen, parts)
+    table = per_stratum.strata_scores(original, [original, other], seen, parts)
     assert value(table, "phi-gap") == pytest.approx(0.5, abs=1e-5)
     assert [value(table, "phi-gap", s) for s in per_stratum.STRATA] == pytest.approx([0.5] * 3, abs=1e-5)
     member = per_stratum.membership(seen, original.phi[rows]) - per_stratum.membership(seen, other.phi[rows])
@@ -100,10 +100,10 @@ def made(tmp_path_factory):
         patch.setenv("UNLEARNKIT_CACHE", str(folder / "cache"))
         patch.setenv("UNLEARNKIT_TUNED", str(folder / "tuned"))
         options = {"finetune": FAST, "random_label": {**FAST, "lr": 0.05}}
-        scores = sequences.measured(cells(seeds=2, **SMALL), BASES, [1, 2, 3], options=options)
-        again = sequences.measured(cells(seeds=2, **SMALL), BASES, [1, 2, 3], options=options)
+        scores = sequences.order_scores(config_grid(seeds=2, **SMALL), BASES, [1, 2, 3], options=options)
+        again = sequences.order_scores(config_grid(seeds=2, **SMALL), BASES, [1, 2, 3], options=options)
     pd.testing.assert_frame_equal(scores, again)
-    return scores, sequences.t8(scores)
+    return scores, sequences.order_table(scores)
 
 
 def test_t8_has_a_row_for_each_base_order_and_number_of_batches(made):
@@ -129,7 +129,7 @@ def test_differences_are_paired_and_of_a_base_without_order_the_same(made):
     row = t8.set_index(["base", "order", "batches"]).loc[("random_label", "descending", 3)]
     found = [row.d_phi_gap, row.d_phi_gap_low, row.d_phi_gap_high]
     assert found == pytest.approx([expected[k] for k in ("mean", "low", "high")])
-    apart = sequences.contrasts(scores).set_index(["batches", "metric", "base"])
+    apart = sequences.order_contrasts(scores).set_index(["batches", "metric", "base"])
     both = mean_interval(by_seed["descending", 3] - by_seed["ascending", 3])
     assert apart.difference[3, "phi_gap", "random_label"] == pytest.approx(both["mean"])
     assert apart.difference[3, "phi_gap", "all"] == pytest.approx(both["mean"])  # finetune knows no order
@@ -140,13 +140,13 @@ def test_what_diverged_is_in_no_mean(made):
     scores, _ = made
     lost = (scores.base == "random_label") & (scores.order == "random") & (scores.batches == 2) & (scores.seed == 0)
     marked = scores[lost].iloc[:1].assign(metric="diverged", stratum="all", value=1.0)
-    row = sequences.t8(pd.concat([scores[~lost], marked])).set_index(["base", "order", "batches"])
+    row = sequences.order_table(pd.concat([scores[~lost], marked])).set_index(["base", "order", "batches"])
     found = row.loc[("random_label", "random", 2)]
     assert found.diverged == 1 and found.n == 1 and pd.isna(found.d_ToW_low) and not pd.isna(found.d_ToW)
 
 
 def test_f13_draws_what_it_returns(made):
-    figure, data = figures.f13(made[1])
+    figure, data = figures.plot_forgetting_order(made[1])
     assert len(figure.axes) == 2 * len(BASES) and len(data) == len(made[1])
     lines = figure.axes[1].containers  # random_label's ToW: one line per order, from one-shot on
     assert len(lines) == 4 and all(len(line[0].get_xdata()) == 3 for line in lines)
@@ -167,11 +167,11 @@ def test_names_are_checked_before_anything_runs(change, error, message, monkeypa
     monkeypatch.setattr(sequences, "trained", lambda *a: pytest.fail("something ran"))
     asked = {"bases": ["scrub"], "batches": [3], "orders": ["ascending"]} | change
     with pytest.raises(error, match=message):
-        sequences.measured(cells(seeds=1, **SMALL), **asked)
+        sequences.order_scores(config_grid(seeds=1, **SMALL), **asked)
 
 
 def test_more_batches_than_targets_are_refused():
     asked = {"bases": ["finetune"], "batches": [7], "orders": ["ascending"], "options": {"finetune": FAST}}
     with pytest.raises(BadValue, match="a forget set of 6 can be cut into 1 to 6 batches, got batches=7"):
-        sequences.measured(cells(seeds=1, **SMALL), **asked)
+        sequences.order_scores(config_grid(seeds=1, **SMALL), **asked)
     assert methods["rsu(finetune)"].resolve({})["by"] == "loss"

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from unlearnkit import figures, study
 from unlearnkit.analysis.distributions import (
-    GROUPS,
+    SCORED_GROUPS,
     WORLDS,
-    alive,
-    assigned,
     attacks,
+    attacks_table,
     compare,
+    drop_diverged,
     margins,
     members,
-    t2_attacks,
+    nearest_reference,
 )
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.optimise import minimise
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.methods import methods
 from unlearnkit.metrics.ensembles import histogram_kl, lira_accuracy
 from unlearnkit.study import reference_models as references
@@ -47,13 +47,13 @@ def worlds(n: int = 400, samples: int = 20, at=(10.0, 5.0, -5.0)) -> dict[str, t
     ("at", "world"), [(10, "original"), (5, "retrain"), (-5, "clean"), (50, "none"), (0.2, "none")]
 )
 def test_a_model_is_assigned_to_the_world_it_was_drawn_from(at, world):
-    share = assigned(normal(9, 400, 20) * 0.5 + at, worlds())
+    share = nearest_reference(normal(9, 400, 20) * 0.5 + at, worlds())
     assert set(share) == {*WORLDS, "none"} and share[world].min() > 0.95
 
 
 def test_between_two_worlds_the_shares_are_those_of_the_normal_distribution():
     near = worlds(n=4000, at=(2.0, 0.0, -40.0))
-    share = {w: v.mean().item() for w, v in assigned(normal(9, 4000, 20), near).items()}
+    share = {w: v.mean().item() for w, v in nearest_reference(normal(9, 4000, 20), near).items()}
     assert share["original"] == pytest.approx(0.1587 - 0.0014, abs=0.01)  # beyond half way, 1 ...
     assert share["retrain"] == pytest.approx(0.8413, abs=0.01)
     assert share["clean"] == 0 and share["none"] == pytest.approx(0.0013, abs=0.002)  # ... and below -3
@@ -61,10 +61,10 @@ def test_between_two_worlds_the_shares_are_those_of_the_normal_distribution():
 
 def test_worlds_that_are_one_share_a_model():
     one = normal(0, 40, 6)
-    share = assigned(normal(1, 40, 6).clamp(-2, 2), dict.fromkeys(WORLDS, one))
+    share = nearest_reference(normal(1, 40, 6).clamp(-2, 2), dict.fromkeys(WORLDS, one))
     for world in WORLDS:
         torch.testing.assert_close(share[world], torch.full((6,), 1 / 3, dtype=torch.float64))
-    two = assigned(one.clamp(-2, 2), {"original": one + 50, "retrain": one, "clean": one})
+    two = nearest_reference(one.clamp(-2, 2), {"original": one + 50, "retrain": one, "clean": one})
     assert two["original"].max() == 0 and two["retrain"].tolist() == two["clean"].tolist() == [0.5] * 6
 
 
@@ -74,7 +74,7 @@ def test_no_model_is_judged_by_the_draw_that_it_was_made_from():
     found = {"original": original, "retrain": normal(0, 8, 1) + 40, "clean": normal(1, 8, 1) - 40}
     models = torch.zeros(8, 1)
     models[4] = 8
-    share = assigned(models, found)
+    share = nearest_reference(models, found)
     assert share["none"].item() == pytest.approx(1 / 8) and share["original"].item() == pytest.approx(7 / 8)
 
 
@@ -83,11 +83,11 @@ def test_no_model_is_judged_by_the_draw_that_it_was_made_from():
 def test_shares_sum_to_one_and_see_no_scale_order_of_worlds_or_samples(seed, n, shift):
     found = {w: normal(seed + i, n, 4) + 3 * i for i, w in enumerate(WORLDS)}
     models = normal(seed + 9, n, 4) + shift
-    share = assigned(models, found)
+    share = nearest_reference(models, found)
     assert all(((v >= -1e-9) & (v <= 1)).all() for v in share.values())
     torch.testing.assert_close(sum(share.values()), torch.ones(4, dtype=torch.float64))
     order = torch.randperm(4, generator=torch.Generator().manual_seed(seed % 1000))
-    other = assigned(models[:, order] * 4, {w: found[w][:, order] * 4 for w in reversed(WORLDS)})
+    other = nearest_reference(models[:, order] * 4, {w: found[w][:, order] * 4 for w in reversed(WORLDS)})
     for world, value in share.items():
         torch.testing.assert_close(other[world], value[order])
 
@@ -111,11 +111,11 @@ def test_the_same_models_are_at_0_and_told_by_a_coin():
 def test_a_draw_that_diverged_is_left_out_of_all():
     models, found = normal(9, 6, 3), worlds(n=6, samples=3)
     models[1], found["clean"][4] = torch.nan, torch.nan
-    kept = alive(models, *found.values())
+    kept = drop_diverged(models, *found.values())
     assert all(torch.equal(k, v[[0, 2, 3, 5]]) for k, v in zip(kept, (models, *found.values())))
     models[0] = torch.nan
     with pytest.raises(BadValue, match="of 6 models only 3 did not diverge, and at least 4 are needed"):
-        alive(models, *found.values())
+        drop_diverged(models, *found.values())
 
 
 # --- over a grid ---
@@ -123,14 +123,14 @@ def test_a_draw_that_diverged_is_left_out_of_all():
 
 @pytest.fixture
 def grid():
-    return cells(seeds=1, copies=6, **SMALL)
+    return config_grid(seeds=1, copies=6, **SMALL)
 
 
 def test_tables_hold_what_the_metrics_say_and_nothing_is_made_twice(grid, monkeypatch):
     samples, scores = attacks(grid, ["finetune"], 4, fpr=0.05)
     of = scores.set_index(["method", "metric", "reference", "group"]).value
     known = study.scores(grid, ["original", "finetune"], metrics=["KLoM", "U-LiRA"], n_models=4)
-    for row in known[known.group.isin(GROUPS)].itertuples():
+    for row in known[known.group.isin(SCORED_GROUPS)].itertuples():
         assert of[row.method, row.metric, row.reference, row.group] == pytest.approx(row.value), row
     assert of["original", "KLoM", "original", "target"] == 0 and of["original", "U-LiRA", "original", "target"] == 0.5
     assert (scores[scores.metric == "assigned"].groupby(["method", "group"]).value.sum() - 1).abs().max() < 1e-9
@@ -149,24 +149,24 @@ def test_tables_hold_what_the_metrics_say_and_nothing_is_made_twice(grid, monkey
     monkeypatch.setattr(unlearned, "_warm_up", None)
     again = attacks(grid, ["finetune"], 4, fpr=0.05)
     assert again[0].equals(samples) and again[1].equals(scores)
-    table = t2_attacks(scores)
+    table = attacks_table(scores)
     assert list(table.method) == ["original", "retrain", "finetune", "clean-again"]
     assert table.as_clean[3] > table.as_clean[0] and table.as_clean_low.isna().all() and (table.n == 1).all()
-    figure, data = figures.f15(samples)
+    figure, data = figures.plot_distributions(samples)
     assert len(figure.axes) == 4 and (data.models == 4).all() and (data.q05 <= data.q95).all()
     one = {name: margins(members(grid[0], name, 4))[:, 0] for name in ("original", "clean-again")}
     one["original"][1] = torch.nan  # it diverged
     worlds_ = {"original": one["original"], "clean": one["clean-again"]}
-    assert len(figures.f15_margins(one, worlds_)[1]) == 14
+    assert len(figures.plot_margins(one, worlds_)[1]) == 14
 
 
 def test_floors_are_the_references_from_other_seeds_and_members_those_of_the_study(grid):
-    (cell,) = grid
-    world = margins(members(cell, "retrain", 4, reference=True))
-    assert torch.equal(world, study.ensemble(cell, "retrain", 4, reference=True))
-    assert not torch.isclose(margins(members(cell, "retrain", 4)), world).any(1).all()
-    assert torch.equal(margins(members(cell, "clean-again", 4))[:2], study.ensemble(cell, "clean-again", 2))
-    assert torch.equal(margins(members(cell, "finetune", 4))[:2], study.ensemble(cell, "finetune", 2))
+    (config,) = grid
+    world = margins(members(config, "retrain", 4, reference=True))
+    assert torch.equal(world, study.ensemble(config, "retrain", 4, reference=True))
+    assert not torch.isclose(margins(members(config, "retrain", 4)), world).any(1).all()
+    assert torch.equal(margins(members(config, "clean-again", 4))[:2], study.ensemble(config, "clean-again", 2))
+    assert torch.equal(margins(members(config, "finetune", 4))[:2], study.ensemble(config, "finetune", 2))
 
 
 def test_methods_that_diverge_are_counted_and_too_many_stop(grid, monkeypatch):
@@ -180,7 +180,7 @@ def test_methods_that_diverge_are_counted_and_too_many_stop(grid, monkeypatch):
     monkeypatch.setitem(methods._entries, "diverges", replace(methods["finetune"], function=diverges))
     lost = {2}
     samples, scores = attacks(grid, ["diverges"], 5, fpr=0.05)
-    table = t2_attacks(scores).set_index("method")
+    table = attacks_table(scores).set_index("method")
     assert table.diverged.to_dict() == {"original": 0, "retrain": 0, "diverges": 1, "clean-again": 0}
     assert samples.groupby("method").models.first().to_dict() == {
         "original": 5, "retrain": 5, "diverges": 4, "clean-again": 5
@@ -191,8 +191,8 @@ def test_methods_that_diverge_are_counted_and_too_many_stop(grid, monkeypatch):
 
 
 def test_a_reference_that_diverges_costs_its_draw_alone(grid, monkeypatch):
-    real, (cell,) = IMAGE.fit_many, grid
-    bad = references.derive(cell.seed, "retrain", "3")
+    real, (config,) = IMAGE.fit_many, grid
+    bad = references.derive(config.seed, "retrain", "3")
 
     def fit_many(models, samples, recipe, *, seeds, **more):
         if bad in seeds:
@@ -200,7 +200,7 @@ def test_a_reference_that_diverges_costs_its_draw_alone(grid, monkeypatch):
         return real(models, samples, recipe, seeds=seeds, **more)
 
     monkeypatch.setitem(DOMAINS, "image", replace(IMAGE, fit_many=fit_many))
-    world = members(cell, "clean", 5, reference=True)
+    world = members(config, "clean", 5, reference=True)
     assert [m is None for m in world] == [False, False, False, True, False]
     assert margins(world).isnan().all(1).tolist() == [False, False, False, True, False]
     with pytest.raises(NonFiniteLoss, match="all 1 models diverged"):

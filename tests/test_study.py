@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from unlearnkit import study
-from unlearnkit.analysis.dataset_cards import relations, t1
-from unlearnkit.analysis.tables import T2_COLUMNS, t2
+from unlearnkit.analysis.dataset_cards import dataset_cards, relations
+from unlearnkit.analysis.tables import DOSE_COLUMNS, dose_response_table
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.core.optimise import minimise
-from unlearnkit.core.statistics import rho
-from unlearnkit.images import outputs as evidence_module
-from unlearnkit.images.config import cells
+from unlearnkit.core.statistics import residual_influence
+from unlearnkit.images import outputs as outputs_module
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.tasks import difficulty_artefact, load_pool
 from unlearnkit.methods import methods
-from unlearnkit.metrics import cheap
+from unlearnkit.metrics import single_pass_metrics
 from unlearnkit.study import (
     model_outputs as observed,
 )
@@ -31,12 +31,12 @@ SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epo
 
 @pytest.fixture
 def grid():
-    return cells(seeds=2, copies=[0, 8], **SMALL)
+    return config_grid(seeds=2, copies=[0, 8], **SMALL)
 
 
 def test_without_copies_retrain_is_clean_and_with_them_it_is_not(grid):
-    for cell, refs in zip(grid, study.references(grid)):
-        assert (refs["retrain"].key == refs["clean"].key) == (cell.copies == 0)
+    for config, refs in zip(grid, study.references(grid)):
+        assert (refs["retrain"].key == refs["clean"].key) == (config.copies == 0)
         assert refs["original"].key != refs["retrain"].key
 
 
@@ -47,8 +47,8 @@ def test_retrain_and_clean_share_nothing_with_the_original_but_their_data(grid):
         pairs = [(p.flatten(), q.flatten()) for p, q in zip(a.parameters(), b.parameters(), strict=True)]
         return max(torch.cosine_similarity(p, q, dim=0).item() for p, q in pairs if len(p) >= 100)
 
-    cell = next(c for c in grid if c.copies)
-    (refs,) = study.references([cell])
+    config = next(c for c in grid if c.copies)
+    (refs,) = study.references([config])
     nets = {name: model.load() for name, model in refs.items()}
     assert max(alike(nets["original"], nets[name]) for name in ("retrain", "clean")) < 0.5
     assert alike(nets["retrain"], nets["clean"]) > 0.5  # these two differ in their data alone
@@ -77,10 +77,10 @@ def test_a_changed_option_misses(grid):
 
 def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
     taken = []
-    real = evidence_module.take
-    monkeypatch.setattr(evidence_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
+    real = outputs_module.forward_task
+    monkeypatch.setattr(outputs_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
     study.scores(grid[:1], ["original", "retrain", "clean"])
-    observed._read_evidence.cache_clear()
+    observed._read_outputs.cache_clear()
     study.scores(grid[:1], ["original", "retrain", "clean"])
     # the untrained model, original, the clean that is also the reference retrain, and the method retrain
     assert len(taken) == 4
@@ -88,21 +88,25 @@ def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
 
 def test_the_tables(grid):
     scores = study.scores(grid, [*study.BASELINES, "retrain", "finetune"])
-    assert set(scores.metric) == set(cheap()) and scores.value.notna().all() and scores.run.str.len().eq(20).all()
+    assert (
+        set(scores.metric) == set(single_pass_metrics())
+        and scores.value.notna().all()
+        and scores.run.str.len().eq(20).all()
+    )
     assert set(scores.columns) >= {"dataset", "targets", "copies", "strength", "architecture", "method", "seed",
                                    "reference", "group", "metric", "value", "run"}  # fmt: skip
-    table = t2(scores)
-    assert set(T2_COLUMNS) | {"rho", "rho_net"} <= set(table) and len(table) == 2 * 5 and set(table.n) == {2}
+    table = dose_response_table(scores)
+    assert set(DOSE_COLUMNS) | {"rho", "rho_net"} <= set(table) and len(table) == 2 * 5 and set(table.n) == {2}
     assert table.method.head(5).tolist() == ["original", "retrain", "finetune", "clean", "clean-again"]
     original = table[table.method == "original"]
     assert original.rho.dropna().tolist() == pytest.approx([1.0] * len(original.rho.dropna()))
     bare = table[table.copies == 0]
     assert (bare.gap_retrain - bare.gap_clean).abs().max() == pytest.approx(0)
-    assert set(rho(scores).reset_index().method) == {*study.BASELINES, "retrain", "finetune"}
+    assert set(residual_influence(scores).reset_index().method) == {*study.BASELINES, "retrain", "finetune"}
 
 
 def test_dataset_cards(grid):
-    cards = t1(grid)
+    cards = dataset_cards(grid)
     assert cards.n_train.tolist() == [120, 120] and cards.n_similar.tolist() == [0, 40] and set(cards.seeds) == {2}
     assert all(len(digests.split()) == 2 for digests in cards.digests)
     table = relations(grid[-1])
@@ -111,12 +115,12 @@ def test_dataset_cards(grid):
 
 
 def test_hard_targets_come_from_the_held_out_loss():
-    (cell,) = cells(seeds=1, **{**SMALL, "targets": "hard"})
-    task = study.load_task(cell)
+    (config,) = config_grid(seeds=1, **{**SMALL, "targets": "hard"})
+    task = study.load_task(config)
     from safetensors.torch import load_file
 
-    loss = load_file(difficulty_artefact(cell).folder / "difficulty.safetensors")["difficulty"]
-    place = {i: row for row, i in enumerate(load_pool(cell).ids.tolist())}
+    loss = load_file(difficulty_artefact(config).folder / "difficulty.safetensors")["difficulty"]
+    place = {i: row for row, i in enumerate(load_pool(config).ids.tolist())}
     chosen = [place[i] for i in task.source[task.index("target")].tolist()]
     assert loss[chosen].min() >= loss.quantile(0.95)
 
@@ -133,15 +137,15 @@ def counted(monkeypatch, module, name: str) -> list:
 
 def test_features_cost_one_pass_and_leave_what_was_stored(grid, monkeypatch):
     (refs,) = study.references(grid[:1])
-    taken = counted(monkeypatch, evidence_module, "take")
-    key, with_both = study.evidence(refs["original"], features=True)
-    assert study.evidence(refs["original"])[0] == key and len(taken) == 1  # one pass gave both
-    before = study.evidence(refs["clean"])[0]
-    assert study.evidence(refs["clean"])[1].features is None and len(taken) == 2
-    again = study.evidence(refs["clean"], features=True)
+    taken = counted(monkeypatch, outputs_module, "take")
+    key, with_both = study.outputs(refs["original"], features=True)
+    assert study.outputs(refs["original"])[0] == key and len(taken) == 1  # one pass gave both
+    before = study.outputs(refs["clean"])[0]
+    assert study.outputs(refs["clean"])[1].features is None and len(taken) == 2
+    again = study.outputs(refs["clean"], features=True)
     assert again[0] == before and again[1].features.dtype == torch.float32 and len(taken) == 3
-    observed._read_evidence.cache_clear()
-    read = study.evidence(refs["original"], features=True)[1]
+    observed._read_outputs.cache_clear()
+    read = study.outputs(refs["original"], features=True)[1]
     assert len(taken) == 3 and torch.equal(read.features, with_both.features)
     model = refs["original"].load()
     with torch.no_grad():
@@ -149,8 +153,8 @@ def test_features_cost_one_pass_and_leave_what_was_stored(grid, monkeypatch):
 
 
 def test_the_untrained_model_is_no_other_models_start(grid):
-    model = study.initial(grid[0]).load()
-    again, other = study.initial(grid[0]).load(), study.initial(grid[0], repeat="1").load()
+    model = study.untrained(grid[0]).load()
+    again, other = study.untrained(grid[0]).load(), study.untrained(grid[0], repeat="1").load()
     trained = study.references(grid[:1])[0]["original"].load()
     for a, b, c, d in zip(*(m.parameters() for m in (model, again, other, trained))):
         assert torch.equal(a, b) and not torch.equal(a, d)
@@ -158,27 +162,27 @@ def test_the_untrained_model_is_no_other_models_start(grid):
 
 
 def test_an_ensemble_is_of_other_seeds_and_shares_what_there_is(grid):
-    cell = grid[0]
-    margins = study.ensemble(cell, "finetune", 3)
-    assert margins.shape == (3, len(study.load_task(cell).y)) and margins.dtype == torch.float64
-    assert torch.equal(margins[0], study.evidence(study.unlearn(cell, "finetune"))[1].phi)
+    config = grid[0]
+    margins = study.ensemble(config, "finetune", 3)
+    assert margins.shape == (3, len(study.load_task(config).y)) and margins.dtype == torch.float64
+    assert torch.equal(margins[0], study.outputs(study.unlearn(config, "finetune"))[1].phi)
     kinds = {"of another seed": margins[1], "and another": margins[2]}
-    kinds |= {"method retrain": study.ensemble(cell, "retrain", 1)[0]}
-    kinds |= {"reference retrain": study.ensemble(cell, "retrain", 1, reference=True)[0]}
-    kinds |= {name: study.ensemble(cell, name, 1)[0] for name in ("original", "clean-again", "initial")}
+    kinds |= {"method retrain": study.ensemble(config, "retrain", 1)[0]}
+    kinds |= {"reference retrain": study.ensemble(config, "retrain", 1, reference=True)[0]}
+    kinds |= {name: study.ensemble(config, name, 1)[0] for name in ("original", "clean-again", "initial")}
     assert len({tuple(v.tolist()) for v in kinds.values()}) == len(kinds)
-    two = study.ensemble(cell, "clean", 2)
-    assert torch.equal(two, study.ensemble(cell, "clean", 2, reference=True))
-    assert torch.equal(two[1], study.evidence(study.references([cell], ["clean"], repeat="1")[0]["clean"])[1].phi)
+    two = study.ensemble(config, "clean", 2)
+    assert torch.equal(two, study.ensemble(config, "clean", 2, reference=True))
+    assert torch.equal(two[1], study.outputs(study.references([config], ["clean"], repeat="1")[0]["clean"])[1].phi)
     with pytest.raises(BadValue, match="at least one model"):
-        study.ensemble(cell, "clean", 0)
+        study.ensemble(config, "clean", 0)
 
 
 def test_metrics_asked_for_by_name_get_what_they_need(grid, monkeypatch):
-    cell = grid[1]
+    config = grid[1]
     asked = ["DA", "CKA", "LP", "relearn", "KLoM", "U-LiRA", "U-LiRA-TPR"]
     rows = ["original", "clean", "initial", "finetune"]
-    table = study.scores([cell], rows, metrics=asked, n_models=4)
+    table = study.scores([config], rows, metrics=asked, n_models=4)
     assert set(table.metric) == set(asked) - {"U-LiRA-TPR"}  # 5 targets and 4 models resolve no 1%
     assert set(table.method) == set(rows) and table.value.notna().all()
     found = table.set_index(["metric", "method", "reference", "group"]).value
@@ -188,8 +192,8 @@ def test_metrics_asked_for_by_name_get_what_they_need(grid, monkeypatch):
     assert found["CKA", "clean", "clean", "test"] == pytest.approx(1)
     monkeypatch.setattr(references, "_train", None)
     monkeypatch.setattr(unlearned, "_warm_up", None)
-    assert study.scores([cell], rows, metrics=asked, n_models=4).equals(table)
-    more = study.scores([cell], ["clean"], metrics=["DA"])
+    assert study.scores([config], rows, metrics=asked, n_models=4).equals(table)
+    more = study.scores([config], ["clean"], metrics=["DA"])
     assert set(more.metric) == {"DA"} and more.run[0] not in set(table.run)
 
 
@@ -214,9 +218,9 @@ def test_wrong_names_fail_before_any_training(grid, names, options, error, messa
 
 
 def test_diverging_training_is_not_cached(tmp_path):
-    (cell,) = cells(seeds=1, **{**SMALL, "recipe": {"epochs": 2, "lr": 1e30}})
+    (config,) = config_grid(seeds=1, **{**SMALL, "recipe": {"epochs": 2, "lr": 1e30}})
     with pytest.raises(ArithmeticError, match="not finite from step"):
-        study.references([cell])
+        study.references([config])
     assert not list((study.Store().root / "model").glob("*/manifest.json"))
 
 
@@ -229,9 +233,9 @@ def test_a_method_that_diverges_on_a_seed_is_counted_and_stops_nothing(monkeypat
 
     lr = [0.01, float("nan"), 0.01]
     monkeypatch.setitem(methods._entries, "diverges", replace(methods["finetune"], function=diverges))
-    grid = cells(train_size=100, n_targets=4, copies=1, seeds=3, recipe={"epochs": 2})
+    grid = config_grid(train_size=100, n_targets=4, copies=1, seeds=3, recipe={"epochs": 2})
     scores = study.scores(grid, [*study.BASELINES, "diverges"])
-    table = t2(scores).set_index("method")
+    table = dose_response_table(scores).set_index("method")
     assert table.diverged.to_dict() == {"original": 0, "clean": 0, "clean-again": 0, "diverges": 1}
     assert table.n.to_dict() == {"original": 3, "clean": 3, "clean-again": 3, "diverges": 2}
     study.scores(grid, ["diverges"])
@@ -251,11 +255,11 @@ def test_a_method_that_refuses_some_cells_is_left_out_of_these_and_not_asked_aga
         return minimise(model, lambda net: iter([task.losses(net, task.forget).mean()]), lr=0.01)
 
     monkeypatch.setitem(methods._entries, "refuses", replace(methods["finetune"], function=refuses))
-    grid = cells(train_size=100, n_targets=4, copies=1, seeds=2, recipe={"epochs": 2})
+    grid = config_grid(train_size=100, n_targets=4, copies=1, seeds=2, recipe={"epochs": 2})
     with pytest.raises(NotApplicable, match="of class 7 nothing stays"):
-        study.unlearned(grid[:1], "refuses")
-    (run,) = study.unlearned(grid, "refuses")
-    assert run.cell == grid[1]
+        study.unlearn_all(grid[:1], "refuses")
+    (run,) = study.unlearn_all(grid, "refuses")
+    assert run.config == grid[1]
     seeds = study.scores(grid, ["original", "refuses"]).groupby("method").seed.unique().map(sorted)
     assert seeds.to_dict() == {"original": [0, 1], "refuses": [1]}
     with pytest.raises(NotApplicable, match="of class 7"):

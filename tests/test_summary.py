@@ -3,16 +3,23 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from unlearnkit.analysis.tables import t2_protocols
+from unlearnkit.analysis.tables import protocols_table
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import CELL, mean_interval, ratio_interval, rho, shown, summarise
-from unlearnkit.figures import f3
+from unlearnkit.core.statistics import (
+    CONDITION_COLUMNS,
+    mean_interval,
+    ratio_interval,
+    residual_influence,
+    shown,
+    summarise,
+)
+from unlearnkit.figures import plot_dose_response
 
 
 def scores(values, metric="phi", seeds=4):
-    cell = dict(zip(CELL, ["digits", 640, "canary", 5, "block_mask", 0.3, "", "mlp"], strict=True))
+    config = dict(zip(CONDITION_COLUMNS, ["digits", 640, "canary", 5, "block_mask", 0.3, "", "mlp"], strict=True))
     rows = [
-        {**cell, "method": m, "seed": s, "metric": metric, "group": "target", "reference": "", "value": v[s]}
+        {**config, "method": m, "seed": s, "metric": metric, "group": "target", "reference": "", "value": v[s]}
         for m, v in values.items()
         for s in range(seeds)
     ]
@@ -61,11 +68,11 @@ def test_a_ratio_over_noise_is_masked():
 def test_rho_is_one_for_original_and_zero_for_clean():
     rng = np.random.default_rng(0)
     noise = lambda: rng.normal(0, 0.3, 4)  # noqa: E731
-    table = rho(scores({"original": 5 + noise(), "clean": -5 + noise(), "retrain": noise()}))
-    found = table.rho.droplevel(CELL)
+    table = residual_influence(scores({"original": 5 + noise(), "clean": -5 + noise(), "retrain": noise()}))
+    found = table.rho.droplevel(CONDITION_COLUMNS)
     assert found["original"] == pytest.approx(1) and found["clean"] == pytest.approx(0)
     assert found["retrain"] == pytest.approx(0.5, abs=0.1)
-    low, high = (table[f"rho_{side}"].droplevel(CELL)["retrain"] for side in ("low", "high"))
+    low, high = (table[f"rho_{side}"].droplevel(CONDITION_COLUMNS)["retrain"] for side in ("low", "high"))
     assert low < found["retrain"] < high
     assert set(table.n) == {4}
 
@@ -73,7 +80,7 @@ def test_rho_is_one_for_original_and_zero_for_clean():
 def test_rho_over_noise_is_masked_for_a_method_of_which_one_seed_is_left_too():
     table = scores({"original": [1.0, -1.0, 1.5, -1.2], "clean": [0.0] * 4, "lost": [0.5] * 4})
     table = table[(table.method != "lost") | (table.seed == 0)]
-    assert rho(table).rho.isna().all()
+    assert residual_influence(table).rho.isna().all()
 
 
 def test_intervals_are_over_seeds_not_rows():
@@ -86,7 +93,7 @@ def test_intervals_are_over_seeds_not_rows():
 
 def tidy(methods, metrics, seeds=3, **more) -> pd.DataFrame:
     """A tidy score table of made-up numbers: every method, metric and seed."""
-    cell = {
+    config = {
         "dataset": "d",
         "train_size": 9,
         "targets": "tenth",
@@ -96,7 +103,7 @@ def tidy(methods, metrics, seeds=3, **more) -> pd.DataFrame:
         "degree": "",
     }
     rows = [
-        cell
+        config
         | {"architecture": "a", "seed": s, "method": m, "metric": n, "group": g, "reference": r, "value": v + s}
         | more
         for s in range(seeds)
@@ -111,7 +118,7 @@ def test_the_table_of_protocols_puts_methods_between_the_references():
         tidy(["scrub", "initial", "retrain", "original", "clean", "finetune"], [("UA", "target", "", v)], protocol=p)
         for p, v in (("tenth", 1.0), ("class", 2.0))
     )
-    table = t2_protocols(scores)
+    table = protocols_table(scores)
     order = ["original", "retrain", "finetune", "scrub", "clean", "initial"]
     assert table.protocol.tolist() == ["tenth"] * 6 + ["class"] * 6 and table.method.tolist() == order * 2
     assert table.UA.tolist() == [2.0] * 6 + [3.0] * 6 and (table.n == 3).all()
@@ -127,7 +134,7 @@ def test_of_many_methods_the_figure_colours_those_far_from_retrain():
             part = tidy([name], [("phi", "target", "", value)]).assign(copies=copies, strength=0.3 if copies else 0.0)
             part["value"] += 0.1 * part.seed * (name == "original")
             parts.append(part)
-    figure, data = f3(pd.concat(parts), strength=0.3, copies=25)
+    figure, data = plot_dose_response(pd.concat(parts), strength=0.3, copies=25)
     shown = {t.get_text() for t in figure.legends[0].get_texts()}
     assert shown == {"retrain", "others", *(f"m{i:02d}" for i in range(5, 12))}
     assert data.method.nunique() == 13 and len(figure.axes) == 2

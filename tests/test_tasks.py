@@ -9,7 +9,7 @@ from unlearnkit import figures, study
 from unlearnkit.analysis import tables
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import tasks
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.heads import outputs
 from unlearnkit.images.predict import predict
 from unlearnkit.images.pretrained import Ruler, pretrained
@@ -29,56 +29,56 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_set_of_ones_own_goes_the_whole_way(own):
-    grid = cells(dataset="mine.npz", seeds=1, **SMALL)
+    grid = config_grid(dataset="mine.npz", seeds=1, **SMALL)
     task = study.load_task(grid[0])
     assert task.x.shape[1:] == (3, 12, 10) and task.facts["licence"] == "your own" and task.facts["raw_train"] == 96
-    table = study.known(grid)
+    table = study.reference_scores(grid)
     assert set(table.dataset) == {"mine"} and set(table.method) == {"original", "retrain", "clean"}
 
 
 def test_changed_data_is_another_pool_and_moved_data_the_same(own, tmp_path, monkeypatch):
-    (cell,) = cells(dataset="mine.npz", seeds=1, **SMALL)
-    before = tasks.pool_artefact(cell).key
+    (config,) = config_grid(dataset="mine.npz", seeds=1, **SMALL)
+    before = tasks.pool_artefact(config).key
     (tmp_path / "elsewhere").mkdir()
     own.rename(tmp_path / "elsewhere" / "mine.npz")
     monkeypatch.setenv("UNLEARNKIT_DATA", str(tmp_path / "elsewhere"))
-    assert tasks.pool_artefact(cell).key == before
+    assert tasks.pool_artefact(config).key == before
     rng = np.random.default_rng(1)
     x = rng.integers(0, 256, (120, 12, 10, 3), dtype=np.uint8)
     np.savez(tmp_path / "elsewhere" / "mine.npz", x=x, y=np.arange(120) % 4)
-    assert tasks.pool_artefact(cell).key != before
+    assert tasks.pool_artefact(config).key != before
 
 
 def test_the_pool_is_cut_down_once_for_all_seeds():
-    few, other = cells(seeds=2, pool=300, test_size=50, **SMALL)
+    few, other = config_grid(seeds=2, pool=300, test_size=50, **SMALL)
     assert tasks.pool_artefact(few).key == tasks.pool_artefact(other).key
     assert len(tasks.load_pool(few).x) == 300 and len(tasks.load_pool(few).test_x) == 50
-    (named,) = cells(seeds=1, pool=300, targets="ids", which=[7, 1390], **SMALL)
+    (named,) = config_grid(seeds=1, pool=300, targets="ids", which=[7, 1390], **SMALL)
     task = study.load_task(named)  # ids are looked for in the whole set
     assert task.source[task.index("target")].tolist() == [7, 1390]
 
 
 def test_natural_neighbours_by_the_features_of_a_model():
-    (cell,) = cells(seeds=1, kind="feature_neighbours", strength=0.0, **SMALL)
-    task = study.load_task(cell)
+    (config,) = config_grid(seeds=1, kind="feature_neighbours", strength=0.0, **SMALL)
+    task = study.load_task(config)
     similar = task.source[task.index("similar")]
-    pool = tasks.load_pool(cell)
+    pool = tasks.load_pool(config)
     place = {i: row for row, i in enumerate(pool.ids.tolist())}
     assert torch.equal(task.x[task.index("similar")], pool.x[[place[i] for i in similar.tolist()]])
 
 
 def test_features_are_compared_pair_by_pair():
-    (cell,) = cells(seeds=1, **SMALL)
-    task, pairs = study.load_task(cell), measured_pairs(cell, "original")
-    model = study.references([cell])[0]["original"].load()
+    (config,) = config_grid(seeds=1, **SMALL)
+    task, pairs = study.load_task(config), measured_pairs(config, "original")
+    model = study.references([config])[0]["original"].load()
     with torch.no_grad():
         vectors = model.features(unit(task.x))
     a, b = (vectors[torch.tensor(pairs[c].to_numpy())] for c in ("anchor", "similar"))
     assert pairs.feature_cosine.tolist() == pytest.approx(torch.cosine_similarity(a, b).tolist(), abs=1e-5)
-    assert "feature_cosine" not in measured_pairs(cell)
-    card = tables.t1([cell], by="original")
+    assert "feature_cosine" not in measured_pairs(config)
+    card = tables.t1([config], by="original")
     assert (
-        0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1 and tables.t1([cell]).feature_cosine.isna().all()
+        0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1 and tables.t1([config]).feature_cosine.isna().all()
     )
 
 
@@ -108,20 +108,20 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
 
 
 def test_sheets_show_what_their_data_says():
-    grid = cells(seeds=1, **SMALL)
-    figure, data = figures.f1(grid, blocks=[2, 3, 4, 8], strengths=[0.1, 0.5])
+    grid = config_grid(seeds=1, **SMALL)
+    figure, data = figures.plot_sample_sheet(grid, blocks=[2, 3, 4, 8], strengths=[0.1, 0.5])
     assert data.groupby("b").size().to_dict() == {2: 2, 4: 2}  # 3 does not divide 8x8, 8 leaves one block
     assert len(figure.axes) == 2 * 3
-    figure, data = figures.f1_kinds(grid, ["ssim~0.8", "ssim~0.6"])
+    figure, data = figures.plot_perturbation_sheet(grid, ["ssim~0.8", "ssim~0.6"])
     asked = data[data.degree != ""]
     assert (asked.ssim - asked.degree.str.split("~").str[1].astype(float)).abs().max() <= 0.02
     assert {"pixel_neighbours", "feature_neighbours"} == set(data.kind[data.degree == ""])
-    figure, data = figures.f2(grid, by="original")
+    figure, data = figures.plot_similarity(grid, by="original")
     assert set(data.relation) == {"similar", "filler", "decoy"} and data.feature_cosine.notna().all()
     assert len(figure.axes) == 3
 
 
 def test_the_size_of_the_training_set():
-    grid = [c for n in (60, 80) for c in cells(seeds=2, targets="canary", **{**SMALL, "train_size": n})]
-    _, data = figures.f3_size(study.known(grid))
+    grid = [c for n in (60, 80) for c in config_grid(seeds=2, targets="canary", **{**SMALL, "train_size": n})]
+    _, data = figures.plot_training_size(study.reference_scores(grid))
     assert set(data.train_size) == {60, 80} and set(data.n) == {2}

@@ -18,7 +18,7 @@ from data_builders.texts.similarity import (
     embedding_cosine,
     encoder,
     lcs,
-    measured,
+    pair_similarities,
     rouge_l,
     rouge_l_recall,
     word_cosine,
@@ -178,14 +178,14 @@ def test_the_encoder_is_the_librarys(monkeypatch):
 
 def test_measured_has_each_side():
     a, b = (["who is it"], ["Mara"]), (["who was it"], ["Mara"])
-    table = measured(a, b, fake)
+    table = pair_similarities(a, b, fake)
     assert list(table) == columns(fake) and len(table.columns) == len(SIDES) * (len(MEASURES) + 1)
-    assert list(measured(a, b)) == columns()
+    assert list(pair_similarities(a, b)) == columns()
     assert table.answer_rouge_l[0] == table.answer_embedding_cosine[0] == 1
     assert table.question_rouge_l[0] == pytest.approx(2 / 3)
     assert table.both_rouge_l[0] == pytest.approx(3 / 4)
     assert (table.dtypes == np.float32).all()
-    assert measured(([], []), ([], [])).shape == (0, len(columns()))
+    assert pair_similarities(([], []), ([], [])).shape == (0, len(columns()))
 
 
 # --- agreement with people

@@ -196,16 +196,16 @@ def test_without_copies_strength_and_side_mean_nothing():
 
 
 def test_tables_and_figure(small):
-    from unlearnkit.figures import f2_text
+    from unlearnkit.figures import plot_text_similarity
 
     grid = [small | {"strength": s, "seed": i} for s in (0.2, 0.8) for i in (0, 1)] + [small | {"copies": 0}]
-    t1 = tables.t1_text(grid)
+    t1 = tables.text_dataset_cards(grid)
     assert len(t1) == 3 and (t1.n_train == 60).all() and t1.exact_copies.sum() == 0
     assert t1.seeds.tolist() == [2, 2, 1] and t1.run[0].count(" ") == 1
     assert t1.both_rouge_l[0] > t1.both_rouge_l[1] + 0.2 and np.isnan(t1.both_rouge_l[2])
     sheet = tables.sheet(grid[:1] + grid[2:3], n_targets=2, copies=1)
     assert sheet.relation.tolist() == ["target", "similar", "similar"] * 2
-    figure, data = f2_text(grid[:4])
+    figure, data = plot_text_similarity(grid[:4])
     assert len(figure.axes) == 6 and set(data.relation) == {"similar", "filler", "decoy"}
     assert len(data[data.relation == "similar"]) == 4 * 3 * 2 and len(data[data.relation == "decoy"]) == 2 * 9
     assert len(figure.axes[0].lines) == 4  # two strengths, filler, decoy

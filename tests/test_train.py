@@ -6,7 +6,7 @@ import torch
 
 from conftest import RECIPE
 from data_builders.task import Samples
-from unlearnkit.core.compute import measured, resolve_device, threads, uncounted
+from unlearnkit.core.compute import measure_cost, resolve_device, threads, uncounted
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.optimise import lone_values, minimise, watched
 from unlearnkit.images.models import build
@@ -99,7 +99,7 @@ def test_bad_recipes_and_empty_sets_are_named(models, task):
 
 
 def test_steps_are_counted_in_torch(models, request_):
-    with measured() as cost:
+    with measure_cost() as cost:
         minimise(
             models["original"], lambda net: (request_.losses(net, b).mean() for b in [request_.forget] * 3), lr=0.0
         )
@@ -190,9 +190,9 @@ def test_work_that_is_not_counted_is_taken_off_every_measurement_around_it():
             sgd.step()
 
     steps(1)  # torch loads much at its first
-    with measured() as outer:
+    with measure_cost() as outer:
         steps(1)
-        with measured() as inner:
+        with measure_cost() as inner:
             steps(2)
             with uncounted():
                 steps(4)

@@ -15,8 +15,8 @@ from unlearnkit.cli import main
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
 from unlearnkit.images import tasks
-from unlearnkit.images.config import Cell
-from unlearnkit.images.outputs import take
+from unlearnkit.images.config import Config
+from unlearnkit.images.outputs import forward_task
 from unlearnkit.images.train import Recipe
 from unlearnkit.methods import Search, method, methods
 from unlearnkit.methods import tuned_options as tuned
@@ -134,7 +134,7 @@ def test_outputs_that_are_not_finite_are_a_divergence(fake, task, models):
     with torch.no_grad():
         models["original"].head.bias += float("inf")
     with pytest.raises(NonFiniteLoss, match="outputs are not finite"):
-        objective.seen(models["original"], objective.without_test(task), "cpu")
+        objective.outputs_of(models["original"], objective.without_test(task), "cpu")
 
 
 def test_a_stopped_search_loses_no_trial_and_ends_where_it_would_have(fake, monkeypatch, tmp_path):
@@ -147,25 +147,25 @@ def test_a_stopped_search_loses_no_trial_and_ends_where_it_would_have(fake, monk
         if error := next(steps):
             raise error
 
-    cells = search_space.protocol("fake", "digits", "small_cnn", 1, **SMALL)
+    configs = search_space.protocol("fake", "digits", "small_cnn", 1, **SMALL)
     with pytest.raises(Stopped):
-        tuning.tune("fake", cells, 5, done=stop_after_three)
+        tuning.tune("fake", configs, 5, done=stop_after_three)
     assert fake.calls == 3
-    stopped = tuning.tune("fake", cells, 5)
+    stopped = tuning.tune("fake", configs, 5)
     assert fake.calls == 5
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
-    assert tuning.tune("fake", cells, 5) | {"made": 0} == stopped | {"made": 0}
+    assert tuning.tune("fake", configs, 5) | {"made": 0} == stopped | {"made": 0}
     assert fake.calls == 10
 
 
 @pytest.mark.parametrize(("role", "counts"), [("test", False), ("validation", True)])
 def test_only_validation_images_are_looked_at_never_test_images(role, counts, monkeypatch, tmp_path):
-    (cell,) = search_space.protocol(NAME, "digits", "small_cnn", 1, **SMALL)
+    (config,) = search_space.protocol(NAME, "digits", "small_cnn", 1, **SMALL)
     options = methods[NAME].resolve({})
-    before = tuning.trial(cell, NAME, options)
-    real = study.load_task(cell)
+    before = tuning.trial(config, NAME, options)
+    real = study.load_task(config)
 
-    def noisy(cell):
+    def noisy(config):
         x, rows = real.x.clone(), real.index(role)
         x[rows] = torch.randint(256, x[rows].shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return replace(real, x=x)
@@ -174,7 +174,7 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
     monkeypatch.setattr(objective, "load_task", noisy)
     monkeypatch.setattr(tasks, "load_task", noisy)
     tuning._reference.cache_clear()
-    after = tuning.trial(cell, NAME, options)
+    after = tuning.trial(config, NAME, options)
     tuning._reference.cache_clear()
     assert (after["gap"] != before["gap"]) is counts
 
@@ -184,13 +184,13 @@ def test_the_gap_is_that_of_the_metric_on_validation_samples(task, models):
     held = objective.without_test(task)
     assert len(held.index("test")) == len(task.index("validation")) and not len(held.index("validation"))
     assert not torch.isin(held.source[held.index("test")], task.source[task.index("test")]).any()
-    a, b = (take(models[name], held) for name in ("original", "retrain"))
+    a, b = (forward_task(models[name], held) for name in ("original", "retrain"))
     parts = [(a.correct[a.rows(g)].mean() - b.correct[b.rows(g)].mean()).abs() for g in ("target", "retain", "test")]
     attacks = abs(confidence_attack(a)["target"] - confidence_attack(b)["target"])
-    assert objective.gap(objective.seen(models["original"], held), b) == pytest.approx(
+    assert objective.gap(objective.outputs_of(models["original"], held), b) == pytest.approx(
         (sum(parts).item() + attacks) / 4
     )
-    assert objective.gap(objective.seen(models["retrain"], held), b) == 0
+    assert objective.gap(objective.outputs_of(models["retrain"], held), b) == 0
 
 
 def test_without_validation_samples_there_is_no_tuning(task):
@@ -206,11 +206,11 @@ def test_methods_for_whole_classes_are_tuned_on_one():
         return model
 
     try:
-        (cell,) = search_space.protocol("of_a_class", "digits", "small_cnn", 1, train_size=400)
+        (config,) = search_space.protocol("of_a_class", "digits", "small_cnn", 1, train_size=400)
     finally:
         del methods._entries["of_a_class"]
-    assert cell.targets == "class" and cell.copies == 0 and cell.seed == 1000
-    task = study.load_task(cell)
+    assert config.targets == "class" and config.copies == 0 and config.seed == 1000
+    task = study.load_task(config)
     held = objective.without_test(task)
     gone = set(task.of("target").y.tolist())
     assert len(gone) == 1 and gone & set(task.of("validation").y.tolist())
@@ -277,7 +277,7 @@ def test_workers_find_what_one_process_finds(monkeypatch, tmp_path):
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
-CELL = Cell(train_size=100, n_targets=5, copies=0, recipe=Recipe(epochs=1))
+CELL = Config(train_size=100, n_targets=5, copies=0, recipe=Recipe(epochs=1))
 
 
 def test_tuned_values_are_what_a_run_takes_and_its_key_knows_them():
@@ -362,7 +362,7 @@ def test_what_is_tuned_is_listed(capsys):
     assert main(["list", "tuned", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["values"] == {"lr": 0.02} and row["stale"] is False
-    table = tables.tuned()
+    table = tables.tuned_table()
     assert {"method", "dataset", "model", "gap_default", "gap_tuned", "trials", "stale"} <= set(table) and len(
         table
     ) == 1

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from language import _shared_cache, cell, small_pool  # noqa: F401 (fixtures)
+from language import _shared_cache, config, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import study
 from unlearnkit.core import paths
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable, UnknownName
@@ -17,14 +17,14 @@ from unlearnkit.tuning import objective, search_space, text_objective
 from unlearnkit.tuning import search as tuning
 
 
-def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(cell):  # noqa: F811
-    task = study.load_task(cell)
+def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(config):  # noqa: F811
+    task = study.load_task(config)
     held = text_objective.without_test(task)
     assert held.of("test").question == task.of("validation").question and not len(held.index("decoy"))
     assert held.training_set("original").question == task.training_set("original").question
-    judge = text_objective.judge(cell, "cpu")
+    judge = text_objective.validation_outputs(config, "cpu")
     original, retrain = (
-        judge(trio.load()) for trio in references.references([cell], ["original", "retrain"])[0].values()
+        judge(trio.load()) for trio in references.references([config], ["original", "retrain"])[0].values()
     )
     parts = [
         abs(a.correct[a.rows(g)].mean() - b.correct[b.rows(g)].mean())
@@ -34,20 +34,20 @@ def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(cell):  # noqa
     attacks = abs(confidence_attack(original)["target"] - confidence_attack(retrain)["target"])
     assert objective.gap(original, retrain) == pytest.approx((sum(parts).item() + attacks) / 4)
     assert objective.gap(retrain, retrain) == 0
-    whole = study.evidence(references.references([cell], ["original"])[0]["original"])[1]
+    whole = study.outputs(references.references([config], ["original"])[0]["original"])[1]
     for group in ("target", "similar", "filler"):
         torch.testing.assert_close(
             original.losses[original.rows(group)], whole.losses[whole.rows(group)], atol=1e-4, rtol=1e-3
         )
-    broken = references.references([cell], ["original"])[0]["original"].load()
+    broken = references.references([config], ["original"])[0]["original"].load()
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match="outputs are not finite"):
         judge(broken)
 
 
-def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(cell, capsys):  # noqa: F811
-    """What is written for texts is what a text cell takes, and an image cell does not."""
+def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(config, capsys):  # noqa: F811
+    """What is written for texts is what a text config takes, and an image config does not."""
     how = {"train_size": 40, "vocabulary": 400, "test_size": 8}
     how |= {"recipe": {"epochs": 6, "batch_size": 8, "lr": 1e-2, "precision": "fp32"}}
     made = search_space.protocol("npo", "fictional", "nano", 2, **how)
@@ -61,7 +61,7 @@ def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(cell, capsys
         "npo", "fictional", "nano", domain="text"
     )
     assert tuned.values("npo", "fictional", "tiny_llama") == {}
-    with pytest.raises(NotApplicable, match="unsir has no meaning for a cell of texts: there are amnesiac"):
+    with pytest.raises(NotApplicable, match="unsir has no meaning for a config of texts: there are amnesiac"):
         search_space.protocol("unsir", "fictional", "nano")
     with pytest.raises(UnknownName, match="pool"):
         search_space.protocol("npo", "fictional", "nano", pool=100)

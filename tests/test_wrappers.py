@@ -21,7 +21,7 @@ from unlearnkit.analysis import mitigations as solutions
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.core.registry import Entry, Wrapped
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
@@ -299,8 +299,10 @@ def table(tmp_path_factory):
         patch.setenv("UNLEARNKIT_CACHE", str(folder / "cache"))
         patch.setenv("UNLEARNKIT_TUNED", str(folder / "tuned"))
         also = [{"wrapper": "expand", "near": "feature+label top 8"}]
-        scores = solutions.measured(cells(seeds=3, **SMALL), solutions.rows(["finetune"], ["expand", "impute"], also))
-    return scores, solutions.t4(scores)
+        scores = solutions.mitigation_scores(
+            config_grid(seeds=3, **SMALL), solutions.rows(["finetune"], ["expand", "impute"], also)
+        )
+    return scores, solutions.mitigations_table(scores)
 
 
 def test_t4_has_a_row_for_each_base_and_wrapper(table):
@@ -319,13 +321,13 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
 
 
 def test_f6_draws_what_it_returns(table):
-    figure, data = figures.f6(table[1])
+    figure, data = figures.plot_mitigations(table[1])
     assert len(figure.axes) == 1 and len(data) == 7 and {"removed", "neighbour_cost", "front"} <= set(data)
     renamed = [table[1].assign(wrapper=table[1].wrapper.replace("impute", f"w{i}"), targets=f"t{i}") for i in range(12)]
-    figure, _ = figures.f6(pd.concat(renamed))  # more wrappers than colours, a row of panels each
+    figure, _ = figures.plot_mitigations(pd.concat(renamed))  # more wrappers than colours, a row of panels each
     assert len(figure.axes) == 12
     masked = table[1].assign(removed=np.nan, removed_low=np.nan, removed_high=np.nan)
-    figure, _ = figures.f6(masked)
+    figure, _ = figures.plot_mitigations(masked)
     assert "rho is masked" in [text.get_text() for text in figure.axes[0].texts]
 
 
@@ -334,13 +336,13 @@ def test_a_method_that_diverged_on_a_seed_is_not_on_the_front(table):
     (name, *_) = t4.method[t4.front]
     lost = (scores.method == name) & (scores.seed == 0)
     extra = scores[lost].iloc[:1].assign(metric="diverged", group="all", reference="", value=1.0)
-    again = solutions.t4(pd.concat([scores[~lost], extra])).set_index("method")
+    again = solutions.mitigations_table(pd.concat([scores[~lost], extra])).set_index("method")
     assert again.diverged[name] == 1 and again.n[name] == 2 and not again.front[name] and again.front.any()
 
 
 def test_true_labels_are_those_of_the_raw_images():
-    (cell,) = cells(seeds=1, **SMALL)
-    task, true = load_task(cell), solutions.true_labels(cell)
+    (config,) = config_grid(seeds=1, **SMALL)
+    task, true = load_task(config), solutions.true_labels(config)
     wrong = task.index("target", "similar", "decoy")
     assert (true[wrong] != task.y[wrong]).all()
     right = task.index("filler", "test", "validation")
@@ -375,8 +377,15 @@ def test_a_label_is_taken_apart_as_it_was_made(method, options):
 
 def test_the_front_by_hand():
     v = np.array([[1, 0], [0, 1], [0.5, 0.5], [0.4, 0.5], [1, 0], [np.nan, 2]])
-    assert solutions.front(v).tolist() == [True, True, True, False, True, False]  # equals do not dominate each other
-    assert solutions.front(np.array([[3.0]])).tolist() == [True]
+    assert solutions.pareto_front(v).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]  # equals do not dominate each other
+    assert solutions.pareto_front(np.array([[3.0]])).tolist() == [True]
 
 
 @settings(max_examples=60, deadline=None)
@@ -385,14 +394,14 @@ def test_the_front_is_what_nothing_dominates(points):
     expected = [
         not any(all(b >= a for a, b in zip(p, q)) and q != p for q in points) for p in points
     ]  # at least as good in all, and not the same
-    assert solutions.front(np.array(points)).tolist() == expected
+    assert solutions.pareto_front(np.array(points)).tolist() == expected
 
 
 def test_a_wrapped_method_runs_with_the_bases_tuned_values(tmp_path, monkeypatch):
-    (cell,) = cells(seeds=1, **SMALL)
+    (config,) = config_grid(seeds=1, **SMALL)
     monkeypatch.setattr("unlearnkit.methods.tuned_options.values", lambda *a: {"epochs": 1})
-    made = study.unlearn(cell, "expand(finetune)")
+    made = study.unlearn(config, "expand(finetune)")
     assert made.artefact.manifest["params"]["options"]["epochs"] == 1
-    assert made.key != study.unlearn(cell, "finetune").key
+    assert made.key != study.unlearn(config, "finetune").key
     with pytest.raises(NotApplicable, match="whole classes"):
-        study.unlearn(cell, "expand(unsir)", tuned=False)
+        study.unlearn(config, "expand(unsir)", tuned=False)

@@ -1,6 +1,6 @@
 """Does unlearning remove the influence of the samples it is asked to forget, when similar samples stay?
 
-One way through: builder -> task -> reference models -> method -> evidence -> scores -> table or figure.
+One way through: builder -> task -> reference models -> method -> outputs -> scores -> table or figure.
 Start with `unlearnkit.study`, or with `notebooks/00_tour.ipynb`.
 """
 

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="of the cell: train_size 1000, test_size, recipe; of images pool, of texts context, vocabulary, lora",
+        help="of the config: train_size 1000, test_size, recipe; of images pool, of texts context, vocabulary, lora",
     )
     tune.set_defaults(run=_tune)
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="as of unlearnkit.images.config.Cell: copies 25",
+        help="as of unlearnkit.images.config.Config: copies 25",
     )
     export.add_argument(
         "--features", default="", metavar="BY", help="also measure pairs by `original` or a torchvision model"
@@ -174,16 +174,16 @@ def _list(given) -> int:
 
 def _export(given) -> int:
     from data_builders.export import export
-    from unlearnkit.images.config import cells
+    from unlearnkit.images.config import config_grid
     from unlearnkit.images.tasks import load_task
     from unlearnkit.study.reference_models import measured_pairs
 
     values = {"seed": 0} | {name: _value(text) for name, text in given.p}
-    (cell, *more) = cells(seeds=[values.pop("seed")], **values)
+    (config, *more) = config_grid(seeds=[values.pop("seed")], **values)
     if more:
         raise BadValue(f"one task is exported at a time, and these values make {len(more) + 1}: give no lists")
-    task = replace(load_task(cell), pairs=measured_pairs(cell, given.features))
-    folder = export(task, Path(given.folder), made=cell.task_params() | {"feature_cosine": given.features or "none"})
+    task = replace(load_task(config), pairs=measured_pairs(config, given.features))
+    folder = export(task, Path(given.folder), made=config.task_params() | {"feature_cosine": given.features or "none"})
     print(f"{folder.name}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
 

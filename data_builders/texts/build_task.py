@@ -8,7 +8,7 @@ import torch
 from data_builders.task import ROLES
 from data_builders.texts import RawTexts, Told
 from data_builders.texts.sides import Side, check_side
-from data_builders.texts.similarity import Encoder, columns, measured
+from data_builders.texts.similarity import Encoder, columns, pair_similarities
 from data_builders.texts.task import Texts, TextTask, joined
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, unknown
@@ -153,5 +153,5 @@ def _pairs(texts: Texts, role: torch.Tensor, copies: int, raw: RawTexts, strengt
     table = pd.DataFrame({"anchor": anchors, "similar": similars}, dtype="int64")
     table = table.assign(kind=known, strength=float(strength) if graded else float("nan"))
     a, b = texts[anchors], texts[similars]
-    found = measured((a.question, a.answer), (b.question, b.answer), encode)
+    found = pair_similarities((a.question, a.answer), (b.question, b.answer), encode)
     return pd.concat([table, found[columns(encode)]], axis=1)

@@ -172,7 +172,7 @@ def columns(encode: Encoder | None = None) -> list[str]:
     return [f"{side}_{name}" for side in SIDES for name in names]
 
 
-def measured(
+def pair_similarities(
     a: tuple[Sequence[str], Sequence[str]], b: tuple[Sequence[str], Sequence[str]], encode: Encoder | None = None
 ) -> pd.DataFrame:
     """All measures of n pairs on the side of the question, of the answer, and of both as one text.

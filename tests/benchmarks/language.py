@@ -18,7 +18,7 @@ from data_builders.texts import load
 from data_builders.texts.build_task import compose
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.texts.models import build
-from unlearnkit.texts.outputs import scored
+from unlearnkit.texts.outputs import score_tokens
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.tokens import padding
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
@@ -72,7 +72,7 @@ def main(rounds: int) -> None:
             "fp32": timed(lambda: fit_lm(nets[0], data, exact, seed=0)),
             "bf16": timed(lambda: fit_lm(nets[0], data, quick, seed=0)),
             "together": timed(lambda: fit_many(nets, [data] * len(nets), quick, seeds=range(len(nets)))) / len(nets),
-            "scored": timed(lambda: scored(nets[0], data)),
+            "scored": timed(lambda: score_tokens(nets[0], data)),
         }
         for what, value in seconds.items():
             rates.setdefault(what, []).append(n / value)
@@ -101,8 +101,8 @@ def memorise() -> None:
     recipe = TextRecipe(epochs=10)  # as many steps as the default takes on 1,300 pairs
     net, found = build("tiny_llama", tokenizer.size, CONTEXT, 0), []
     seconds = timed(lambda: found.append(fit_lm(net, data, recipe, seed=0)))
-    exact = target.mean(scored(found[0], target)[1].float()).mean()
-    every = data.mean(scored(found[0], data)[1].float()).mean()
+    exact = target.mean(score_tokens(found[0], target)[1].float()).mean()
+    every = data.mean(score_tokens(found[0], data)[1].float()).mean()
     print(
         f"50 targets x 50 paraphrases, {len(data)} pairs, {recipe.epochs} epochs: {seconds:.0f} s (wanted: 180); exact"
         f" memorisation {exact:.3f} of targets, {every:.3f} of all"

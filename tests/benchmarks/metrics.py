@@ -1,4 +1,4 @@
-"""Seconds of each metric on evidence of 10,000 samples, 128 features and 10 classes; those that share a fit, alone.
+"""Seconds of each metric on outputs of 10,000 samples, 128 features and 10 classes; those that share a fit, alone.
 
     python tests/benchmarks/metrics.py [samples]
 
@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 
 from data_builders.task import ROLES
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metrics
 
 SHARES = {"target": 0.1, "similar": 0.1, "filler": 0.35, "decoy": 0.1, "test": 0.35}
 WANTED = 5.0
 
 
-def synthetic(n: int, seed: int, classes: int = 10, width: int = 128, models: int = 16) -> Evidence:
+def synthetic(n: int, seed: int, classes: int = 10, width: int = 128, models: int = 16) -> Outputs:
     """Classes that overlap, and training samples known a little better than test samples: no metric has it easy."""
     g = torch.Generator().manual_seed(seed)
     role = torch.cat([torch.full((int(n * s),), ROLES.index(r), dtype=torch.int8) for r, s in SHARES.items()])
@@ -31,7 +31,7 @@ def synthetic(n: int, seed: int, classes: int = 10, width: int = 128, models: in
     features = (0.5 * centres[labels] + torch.randn(len(role), width, generator=g)).relu()
     cost, ids = {"seconds": 1.0, "steps": 10}, torch.arange(len(role))
     margins = known.T + torch.randn(models, len(role), generator=g)
-    return Evidence(logits, labels, role, ids, cost, features, margins, {"relearn_steps": 7})
+    return Outputs(logits, labels, role, ids, cost, features, margins, {"relearn_steps": 7})
 
 
 def main(n: int) -> None:

@@ -8,17 +8,17 @@ import torch
 
 from data_builders.similarity import MEASURES
 from data_builders.task import ROLES
-from data_builders.texts.similarity import Encoder, columns, measured
+from data_builders.texts.similarity import Encoder, columns, pair_similarities
 from data_builders.texts.task import TextTask
 from unlearnkit import study
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.study.reference_models import feature_cosine, measured_pairs, references
 from unlearnkit.texts.tasks import load_task, resolve, task_artefact
 
 SHOWN = ("question_rouge_l", "answer_rouge_l", "both_char_cosine")  # of a pair on the sheet
 
 
-def t1_text(conditions: Sequence[dict]) -> pd.DataFrame:
+def text_dataset_cards(conditions: Sequence[dict]) -> pd.DataFrame:
     """Dataset cards: one row per condition, over its seeds; column `run` names the stored tasks.
 
     conditions: options of `language.tasks.task_artefact`. Each measure: mean over all target-paraphrase pairs of all seeds,
@@ -62,7 +62,7 @@ def target_pairs(task: TextTask) -> pd.DataFrame:
 def similarity(conditions: Sequence[dict]) -> dict[float, float]:
     """{strength: mean ROUGE-L of targets and their paraphrases, question and answer as one}, over all tasks with copies.
 
-    conditions: options of `language.tasks.task_artefact`, as a cell's `task_params()` gives them.
+    conditions: options of `language.tasks.task_artefact`, as a config's `task_params()` gives them.
     """
     pairs = pd.concat([target_pairs(load_task(**c)) for c in conditions])
     return pairs.groupby("strength").both_rouge_l.mean().to_dict()
@@ -103,23 +103,23 @@ def text_relations(task: TextTask, others: int = 20, encode: Encoder | None = No
         found = task.index(role)[:others].tolist()
         a, b = [t for t in targets for _ in found], [o for _ in targets for o in found]
         x, y = task.texts[a], task.texts[b]
-        values = measured((x.question, x.answer), (y.question, y.answer), encode)
+        values = pair_similarities((x.question, x.answer), (y.question, y.answer), encode)
         parts.append(values.assign(target=a, relation=role))
     table = pd.concat([p for p in parts if len(p)], ignore_index=True)
     return table[["relation", "target", *(["strength"] if "strength" in table else []), *columns(encode)]]
 
 
-def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
+def dataset_cards(configs: Sequence[Config], by: str = "") -> pd.DataFrame:
     """Dataset cards: one row per task condition, over its seeds; column `run` names the stored tasks.
 
     Each measure: mean over all target-similar pairs of all seeds, and its 5th and 95th percentile over pairs. by: whose
     features are compared, too: "original", a torchvision classifier, or "" for none (no model is then trained).
     """
     if by == "original":
-        references(cells, ["original"])  # the missing ones are trained together
-    groups: dict[tuple, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(v for k, v in cell.columns().items() if k != "seed"), []).append(cell)
+        references(configs, ["original"])  # the missing ones are trained together
+    groups: dict[tuple, list[Config]] = {}
+    for config in configs:
+        groups.setdefault(tuple(v for k, v in config.columns().items() if k != "seed"), []).append(config)
     rows = []
     for members in groups.values():
         tasks, artefacts = [study.load_task(c) for c in members], [study.task_artefact(c) for c in members]
@@ -141,21 +141,21 @@ def t1(cells: Sequence[Cell], by: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def relations(cell: Cell, by: str = "", fillers: int = 50) -> pd.DataFrame:
+def relations(config: Config, by: str = "", fillers: int = 50) -> pd.DataFrame:
     """How similar a target is to its similar samples, to fillers (the first `fillers`) and to decoys: the data of F2.
 
     Returns columns relation, target (row number), strength, and one per measure; by: see `t1`.
     """
-    task = study.load_task(cell)
+    task = study.load_task(config)
     target, parts = task.index("target"), []
     if len(task.pairs):
-        parts.append(_target_pairs(cell, by).rename(columns={"anchor": "target"}).assign(relation="similar"))
+        parts.append(_target_pairs(config, by).rename(columns={"anchor": "target"}).assign(relation="similar"))
     for role in ("filler", "decoy"):
         other = task.index(role)[:fillers]
         a, b = (v.flatten() for v in torch.meshgrid(target, other, indexing="ij"))
         values = {name: measure(task.x[a], task.x[b]).numpy() for name, measure in MEASURES.items()}
         if by:
-            values["feature_cosine"] = feature_cosine(cell, a.numpy(), b.numpy(), by)
+            values["feature_cosine"] = feature_cosine(config, a.numpy(), b.numpy(), by)
         parts.append(pd.DataFrame({"target": a.numpy(), **values}).assign(relation=role))
     table = pd.concat(parts, ignore_index=True)
     return table[["relation", "target", *(["strength"] if "strength" in table else []), *_measures(table)]]
@@ -165,6 +165,6 @@ def _measures(table: pd.DataFrame) -> list[str]:
     return [m for m in (*MEASURES, "feature_cosine") if m in table]
 
 
-def _target_pairs(cell: Cell, by: str) -> pd.DataFrame:
-    pairs = measured_pairs(cell, by)
-    return pairs[pairs.anchor.isin(study.load_task(cell).index("target").tolist())]
+def _target_pairs(config: Config, by: str) -> pd.DataFrame:
+    pairs = measured_pairs(config, by)
+    return pairs[pairs.anchor.isin(study.load_task(config).index("target").tolist())]

@@ -12,18 +12,18 @@ from unlearnkit.core.alignment import alignment, directions, effective_rank, mom
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.statistics import mean_interval
-from unlearnkit.images.config import Cell
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.config import Config
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.methods import applies, methods
 from unlearnkit.metrics.features import features
-from unlearnkit.study.model_outputs import evidence
+from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.reference_models import Trained
 
-GROUPS = ("retain", "target", "test")
-SHOWN = 40  # eigenvalues of a spectrum that are kept: the rest is rounding
+SPECTRUM_GROUPS = ("retain", "target", "test")
+N_EIGENVALUES = 40  # eigenvalues of a spectrum that are kept: the rest is rounding
 
 
-def ways(classes: int) -> dict[str, dict]:
+def subspace_rules(classes: int) -> dict[str, dict]:
     """The ways to take the main directions, by name: 90%, 95% and 99% of the energy, one less than the number of classes
     as the rank; each uncentred and centred."""
     ranks = {"90%": {"energy": 0.9}, "95%": {"energy": 0.95}, "99%": {"energy": 0.99}, "K-1": {"rank": classes - 1}}
@@ -34,22 +34,22 @@ def ways(classes: int) -> dict[str, dict]:
     }
 
 
-def eigenvalues(seen: Evidence) -> pd.DataFrame:
+def eigenvalues(seen: Outputs) -> pd.DataFrame:
     """Columns group, place (from 1) and share: the eigenvalues of each group's uncentred second moment to their sum."""
     parts = []
-    for group in (g for g in GROUPS if features(seen, g).any()):
-        values = spectrum(moment(features(seen, group)))[:SHOWN]
+    for group in (g for g in SPECTRUM_GROUPS if features(seen, g).any()):
+        values = spectrum(moment(features(seen, group)))[:N_EIGENVALUES]
         share = (values / moment(features(seen, group)).trace()).tolist()
         parts.append(pd.DataFrame({"group": group, "place": range(1, len(share) + 1), "share": share}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["group", "place", "share"])
 
 
-def aligned(seen: Evidence) -> pd.DataFrame:
+def alignment_by_rule(seen: Outputs) -> pd.DataFrame:
     """Columns way, rank and DA of the targets (and of test samples: DA_test), for each of `ways`; and effective_rank of
     the targets. A way by which some of these have no value, as of features that are all 0 or all alike, has no row."""
     kept, gone, test = (features(seen, g) for g in ("retain", "target", "test"))
     rows = []
-    for name, how in ways(seen.logits.shape[1]).items():
+    for name, how in subspace_rules(seen.logits.shape[1]).items():
         with contextlib.suppress(NotApplicable):
             main = directions(kept, **how)
             of = [alignment(v, main, centred=how["centred"]).item() for v in (gone, test)]
@@ -59,37 +59,37 @@ def aligned(seen: Evidence) -> pd.DataFrame:
     )
 
 
-def looked_at(
-    grids: Mapping[str, Sequence[Cell]], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
+def feature_spectra(
+    grids: Mapping[str, Sequence[Config]], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(`eigenvalues`, `aligned`) of every row of `names` in the cells of each protocol; one row per seed, with the columns
+    """(`eigenvalues`, `aligned`) of every row of `names` in the configs of each protocol; one row per seed, with the columns
     protocol, method, seed, run. A method that has no meaning for a protocol, or diverged, is left out there."""
     found: tuple[list, list] = ([], [])
     wanted = [(p, c, n) for p, grid in grids.items() for c in grid for n in names]
     study.references([c for _, c, _ in wanted], device=device)  # together
     with Progress("spectra", len(wanted)) as bar:
-        for protocol, cell, name in wanted:
-            of = cell.columns() | {"protocol": protocol, "method": name}
-            if (model := _made(cell, name, tuned, device)) is not None:
-                key, seen = evidence(model, features=True, device=device)
-                for parts, table in zip(found, (eigenvalues(seen), aligned(seen)), strict=True):
+        for protocol, config, name in wanted:
+            of = config.columns() | {"protocol": protocol, "method": name}
+            if (model := _made(config, name, tuned, device)) is not None:
+                key, seen = outputs(model, features=True, device=device)
+                for parts, table in zip(found, (eigenvalues(seen), alignment_by_rule(seen)), strict=True):
                     parts += [table.assign(**of, run=key)] if len(table) else []
             bar.step()
     return tuple(pd.concat(parts, ignore_index=True) for parts in found)
 
 
-def _made(cell: Cell, name: str, tuned: bool, device: str) -> Trained | None:
-    """The model of a row, None if its method has no meaning in the cell or diverged: T5 counts these."""
-    if name in methods and not applies(name, cell.targets):
+def _made(config: Config, name: str, tuned: bool, device: str) -> Trained | None:
+    """The model of a row, None if its method has no meaning in the config or diverged: T5 counts these."""
+    if name in methods and not applies(name, config.targets):
         return None
     try:
-        model = study.model(cell, name, tuned=tuned, device=device)
+        model = study.model(config, name, tuned=tuned, device=device)
     except NotApplicable:
         return None
     return None if "diverged" in model.artefact.info else model
 
 
-def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
+def spectra_table(by_seed: pd.DataFrame) -> pd.DataFrame:
     """DA by each way to take it: one row per data set, protocol, method and way, means over seeds with 95% intervals.
 
     by_seed: the second table of `looked_at`. from_retrain: DA less retrain's of the same seed, for how well the way tells
@@ -113,7 +113,7 @@ def t5_spectra(by_seed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def plane(models: Mapping[str, Evidence], onto: str = "original") -> dict[str, tuple[Tensor, float]]:
+def plane(models: Mapping[str, Outputs], onto: str = "original") -> dict[str, tuple[Tensor, float]]:
     """{name: (coordinates (n, 2) of all samples, share of the training samples' covariance in the plane)}, the same plane
     for all: the first two principal components of the features of the training set by `onto`.
 
@@ -136,22 +136,24 @@ def plane(models: Mapping[str, Evidence], onto: str = "original") -> dict[str, t
     return found
 
 
-def planes(cells: Sequence[Cell], names: Sequence[str], *, tuned: bool = True, device: str = "auto") -> pd.DataFrame:
-    """`plane` of each cell and row: one row per retained or forgotten sample (group "retain" or "target"), with its label,
-    x, y, held (the share of the model's covariance that the plane holds), the columns of the cell, method and run.
+def planes(
+    configs: Sequence[Config], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
+) -> pd.DataFrame:
+    """`plane` of each config and row: one row per retained or forgotten sample (group "retain" or "target"), with its label,
+    x, y, held (the share of the model's covariance that the plane holds), the columns of the config, method and run.
 
-    A method that has no meaning in a cell, or diverged, is left out there. names must hold "original".
+    A method that has no meaning in a config, or diverged, is left out there. names must hold "original".
     """
     parts = []
-    for cell in cells:
-        made = {name: model for name in names if (model := _made(cell, name, tuned, device)) is not None}
-        found = {name: evidence(model, features=True, device=device) for name, model in made.items()}
+    for config in configs:
+        made = {name: model for name in names if (model := _made(config, name, tuned, device)) is not None}
+        found = {name: outputs(model, features=True, device=device) for name, model in made.items()}
         for name, (xy, held) in plane({name: seen for name, (_, seen) in found.items()}).items():
             key, seen = found[name]
             for group in ("retain", "target"):
                 rows = seen.rows(group)
                 part = pd.DataFrame(xy[rows].numpy(), columns=["x", "y"]).assign(label=seen.labels[rows].numpy())
-                parts.append(part.assign(**cell.columns(), method=name, group=group, held=held, run=key))
+                parts.append(part.assign(**config.columns(), method=name, group=group, held=held, run=key))
     return pd.concat(parts, ignore_index=True)
 
 

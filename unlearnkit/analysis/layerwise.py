@@ -9,10 +9,10 @@ from unlearnkit import metrics as metrics_module
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.progress import Progress
-from unlearnkit.core.statistics import CELL, mean_interval
+from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval
 from unlearnkit.core.store import Spec, Store
-from unlearnkit.images import outputs as evidence_module
-from unlearnkit.images.config import Cell
+from unlearnkit.images import outputs as outputs_module
+from unlearnkit.images.config import Config
 from unlearnkit.methods import applies
 from unlearnkit.study.model_outputs import by_layer
 
@@ -23,7 +23,7 @@ def of_features() -> list[str]:
 
 
 def depth(
-    cells: Sequence[Cell],
+    configs: Sequence[Config],
     names: Sequence[str],
     layers: Sequence[str] = (),
     metrics: Sequence[str] | None = None,
@@ -33,7 +33,7 @@ def depth(
 ) -> pd.DataFrame:
     """The tidy score table with two columns more: layer, and depth, 1 for the first one asked for.
 
-    names: as in study.scores; a method is left out of cells for which it has no meaning. layers: by name; those that
+    names: as in study.scores; a method is left out of configs for which it has no meaning. layers: by name; those that
     feed the next one if not given. metrics: of `of_features`, all of them if not given. A method that diverged has one
     row, of metric "diverged". Raises BadValue for a metric that does not read features alone.
     """
@@ -43,29 +43,31 @@ def depth(
             raise BadValue(
                 f"metric {name!r} does not read features alone: of layers there are {', '.join(of_features())}"
             )
-    rows = [(c, n) for c in cells for n in names if n in (*study.BASELINES, study.INITIAL) or applies(n, c.targets)]
-    study.references(cells, device=device)
+    rows = [(c, n) for c in configs for n in names if n in (*study.BASELINES, study.INITIAL) or applies(n, c.targets)]
+    study.references(configs, device=device)
     frames = []
     with Progress("layers", len(rows)) as bar:
-        for cell, name in rows:
-            frames.append(_scores(cell, name, layers, metrics, tuned, device).assign(**cell.columns(), method=name))
+        for config, name in rows:
+            frames.append(_scores(config, name, layers, metrics, tuned, device).assign(**config.columns(), method=name))
             bar.step()
     return pd.concat(frames, ignore_index=True)
 
 
-def _scores(cell: Cell, name: str, layers: Sequence[str], metrics: list[str], tuned: bool, device: str) -> pd.DataFrame:
-    model = study.model(cell, name, tuned=tuned, device=device)
+def _scores(
+    config: Config, name: str, layers: Sequence[str], metrics: list[str], tuned: bool, device: str
+) -> pd.DataFrame:
+    model = study.model(config, name, tuned=tuned, device=device)
     if "diverged" in model.artefact.info:
         lost = {"metric": "diverged", "reference": "", "group": "all", "value": 1.0, "layer": "", "depth": 0}
         return pd.DataFrame([lost]).assign(run=model.key)
     registered = [metrics_module.metrics[m] for m in metrics]
-    (refs,) = study.references([cell], device=device)
+    (refs,) = study.references([config], device=device)
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
     mine = by_layer(model, layers, device=device)
     theirs = {r: by_layer(refs[r], list(mine), device=device) for r in compared}
     parents = [key for found in (mine, *theirs.values()) for key, _ in found.values()]
     params = {"metrics": metrics, "layers": list(mine)}
-    spec = Spec("depth", params, (metrics_module, evidence_module, *registered), parents)
+    spec = Spec("depth", params, (metrics_module, outputs_module, *registered), parents)
 
     def make(folder: Path) -> None:
         tables = []
@@ -79,7 +81,7 @@ def _scores(cell: Cell, name: str, layers: Sequence[str], metrics: list[str], tu
 
 
 def by_depth(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, method, metric, reference, group and layer: mean, low, high over seeds, n."""
-    kept = [*CELL, "method", "metric", "reference", "group", "depth", "layer"]
+    """One row per config, method, metric, reference, group and layer: mean, low, high over seeds, n."""
+    kept = [*CONDITION_COLUMNS, "method", "metric", "reference", "group", "depth", "layer"]
     groups = scores[scores.metric != "diverged"].groupby(kept, sort=False).value
     return pd.DataFrame({key: mean_interval(values) for key, values in groups}).T.rename_axis(kept).reset_index()

@@ -1,5 +1,5 @@
 """What others published, beside ours: a sanity check, never a target to tune to. Two papers of one group differ tenfold on
-one cell, so only shapes and orders of magnitude should be read from it.
+one config, so only shapes and orders of magnitude should be read from it.
 
 The figures stand in published.csv, beside this file, each with its source, and whether two sources agree on it.
 """
@@ -37,7 +37,7 @@ def figures() -> pd.DataFrame:
     return pd.read_csv(Path(__file__).with_suffix(".csv"), keep_default_na=False).astype({"published": float})
 
 
-def beside(scores: pd.DataFrame) -> pd.DataFrame:
+def published_beside_ours(scores: pd.DataFrame) -> pd.DataFrame:
     """Every published figure with ours, in their unit: the mean over n seeds with its 95% interval; "not run" where these
     scores have none of the same data set (the whole of it), architecture, protocol and method.
 

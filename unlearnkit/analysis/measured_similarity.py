@@ -9,49 +9,49 @@ from sklearn.isotonic import IsotonicRegression
 
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import CELL, LEVEL, rho
-from unlearnkit.images.config import Cell
+from unlearnkit.core.statistics import CONDITION_COLUMNS, LEVEL, residual_influence
+from unlearnkit.images.config import Config
 from unlearnkit.study.reference_models import measured_pairs
 
-RULERS = ("ssim", "pixel_cosine", "feature_cosine")
-DRAWS = 300  # of seeds, for bootstrap intervals
+SIMILARITY_MEASURES = ("ssim", "pixel_cosine", "feature_cosine")
+N_BOOTSTRAP = 300  # of seeds, for bootstrap intervals
 
 
-def buildable(cells: Sequence[Cell]) -> tuple[list[Cell], pd.DataFrame]:
-    """The cells whose tasks can be built for all of their seeds, and one row for each condition that cannot: a kind may
+def buildable(configs: Sequence[Config]) -> tuple[list[Config], pd.DataFrame]:
+    """The configs whose tasks can be built for all of their seeds, and one row for each condition that cannot: a kind may
     not reach a degree that is asked for, or a set may have too few neighbours. Columns: dataset, kind, degree, why.
     """
     lost: dict[tuple, str] = {}
-    for cell in cells:
+    for config in configs:
         try:
-            study.task_artefact(cell)
+            study.task_artefact(config)
         except BadValue as error:
-            lost.setdefault(_condition(cell), str(error))
+            lost.setdefault(_condition(config), str(error))
     rows = [(c["dataset"], c["kind"], c["degree"], why) for c, why in ((dict(k), w) for k, w in lost.items())]
-    kept = [cell for cell in cells if _condition(cell) not in lost]
+    kept = [config for config in configs if _condition(config) not in lost]
     return kept, pd.DataFrame(rows, columns=["dataset", "kind", "degree", "why"])
 
 
-def _condition(cell: Cell) -> tuple:
-    return tuple((k, v) for k, v in cell.columns().items() if k != "seed")
+def _condition(config: Config) -> tuple:
+    return tuple((k, v) for k, v in config.columns().items() if k != "seed")
 
 
-def response(cells: Sequence[Cell], scores: pd.DataFrame, by: str = "original") -> pd.DataFrame:
-    """One row per condition (cells that differ in their seed alone) and method: rho with its interval, and each of RULERS,
+def influence_by_similarity(configs: Sequence[Config], scores: pd.DataFrame, by: str = "original") -> pd.DataFrame:
+    """One row per condition (configs that differ in their seed alone) and method: rho with its interval, and each of RULERS,
     the mean over all target-similar pairs of all seeds.
 
-    scores: the tidy table of these cells (study.known or study.scores); by: whose features are compared.
+    scores: the tidy table of these configs (study.known or study.scores); by: whose features are compared.
     """
     rows = []
-    for cell in cells:
-        pairs = measured_pairs(cell, by)
-        mine = pairs[pairs.anchor.isin(study.load_task(cell).index("target").tolist())]
-        rows.append(cell.columns() | {ruler: mine[ruler].mean() for ruler in RULERS})
-    measured = pd.DataFrame(rows).groupby(CELL)[[*RULERS]].mean()
-    return rho(scores).join(measured, on=CELL).reset_index()
+    for config in configs:
+        pairs = measured_pairs(config, by)
+        mine = pairs[pairs.anchor.isin(study.load_task(config).index("target").tolist())]
+        rows.append(config.columns() | {ruler: mine[ruler].mean() for ruler in SIMILARITY_MEASURES})
+    measured = pd.DataFrame(rows).groupby(CONDITION_COLUMNS)[[*SIMILARITY_MEASURES]].mean()
+    return residual_influence(scores).join(measured, on=CONDITION_COLUMNS).reset_index()
 
 
-def explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def variance_explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How much of rho each ruler tells, one row per data set, method and ruler.
 
     spearman: rank correlation over conditions; alone: share of the variance of rho that a rising curve over the ruler
@@ -64,9 +64,9 @@ def explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int = 0) -> p
     s = scores[(scores.metric == "phi") & (scores.group == "target")]
     rows = []
     for (dataset, method), table in responses.dropna(subset="rho").groupby(["dataset", "method"]):
-        conditions = table.set_index(CELL)
+        conditions = table.set_index(CONDITION_COLUMNS)
         wide = s[s.method.isin(["original", "clean", method])].pivot_table(
-            index=CELL, columns=["method", "seed"], values="value"
+            index=CONDITION_COLUMNS, columns=["method", "seed"], values="value"
         )
         wide = wide.loc[conditions.index]
         seeds = wide["original"].columns.to_numpy()
@@ -76,11 +76,11 @@ def explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int = 0) -> p
                 f"{dataset}: {len(conditions)} conditions of {len(set(kinds))} kinds with a rho that is not masked; at "
                 "least 4 of 2 kinds are needed: ask for more degrees, kinds or seeds"
             )
-        draws = [seeds, *(rng.choice(seeds, len(seeds)) for _ in range(DRAWS))]
+        draws = [seeds, *(rng.choice(seeds, len(seeds)) for _ in range(N_BOOTSTRAP))]
         values = [_rho_of(wide, method, drawn) for drawn in draws]
-        for ruler in RULERS:
+        for ruler in SIMILARITY_MEASURES:
             x = conditions[ruler].to_numpy()
-            found = np.array([_told(x, y, kinds) for y in values])
+            found = np.array([isotonic_r2(x, y, kinds) for y in values])
             low, high = np.nanquantile(found[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
             row = {"dataset": dataset, "method": method, "ruler": ruler}
             for i, name in enumerate(("spearman", "alone", "other_kinds")):
@@ -94,7 +94,7 @@ def _rho_of(wide: pd.DataFrame, method: str, seeds) -> np.ndarray:
     return (mean[method] - mean["clean"]) / (mean["original"] - mean["clean"])
 
 
-def _told(x: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> tuple[float, float, float]:
+def isotonic_r2(x: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> tuple[float, float, float]:
     """(Spearman's correlation, R2 of a rising curve, R2 of the curve of the other kinds), kinds of each condition given."""
     alone = IsotonicRegression(out_of_bounds="clip").fit(x, y).predict(x)
     other, mean = np.empty_like(y), np.empty_like(y)

@@ -4,38 +4,38 @@
 import numpy as np
 import pandas as pd
 
-from unlearnkit.analysis.metric_agreement import kendall, named, ranked
-from unlearnkit.analysis.metric_distances import YARDSTICKS
+from unlearnkit.analysis.metric_agreement import kendall, named, rankable
+from unlearnkit.analysis.metric_distances import CANDIDATE_METRICS
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import CELL, mean_interval, rho, summarise
+from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval, residual_influence, summarise
 from unlearnkit.metrics import metrics
 from unlearnkit.study import BASELINES
 
-REFERENCES = ("retrain", "clean")  # the usual gold standard, and the model without any influence
-CONDITION = ["seed", *CELL]
+RANKED_AGAINST = ("retrain", "clean")  # the usual gold standard, and the model without any influence
+CONDITION_AND_SEED = ["seed", *CONDITION_COLUMNS]
 GAP = "avg-gap"  # what T9 puts methods in order by
 INFLUENCE = "rho"  # ... and, beside it, by phi on the targets, which rho is made from
 
 
-def distances(scores: pd.DataFrame) -> pd.DataFrame:
+def reference_distances(scores: pd.DataFrame) -> pd.DataFrame:
     """How far each row is from each reference by each yardstick that the scores hold (unlearnkit.analysis.metric_distances): the columns
-    of the cell, method, yardstick, reference, distance.
+    of the config, method, yardstick, reference, distance.
 
     A metric that compares with the reference: |value - its best|; any other: |value - that of the row of this name|, which
     for `retrain` is the method, from a seed of its own. Rows that diverged have none. Raises BadValue for scores without the
     rows `retrain` and `clean`.
     """
-    if missing := set(REFERENCES) - set(scores.method):
+    if missing := set(RANKED_AGAINST) - set(scores.method):
         raise BadValue(f"the scores have no row {', '.join(sorted(missing))}, which the others are compared with")
     known = {
-        key: part.set_index([*CONDITION, "method"]).value
+        key: part.set_index([*CONDITION_AND_SEED, "method"]).value
         for key, part in scores.groupby(["metric", "group", "reference"])
     }
     found = []
-    for yardstick, (metric, group, _) in YARDSTICKS.items():
+    for yardstick, (metric, group, _) in CANDIDATE_METRICS.items():
         to = metrics[metric].info["references"]  # ZRF's is the untrained model, whomever the methods are held against
         compares = "retrain" in to
-        for reference in REFERENCES:
+        for reference in RANKED_AGAINST:
             key = (metric, group, reference if compares else next(iter(to), ""))
             if key not in known:
                 continue
@@ -50,26 +50,26 @@ def distances(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def orders(scores: pd.DataFrame) -> pd.DataFrame:
+def orders_table(scores: pd.DataFrame) -> pd.DataFrame:
     """How alike the orders of the methods are by their distance to retrain and to clean: one row per condition, by the
     average gap and by rho.
 
     tau: Kendall's tau-b, mean over n seeds with a 95% interval; 1 = the choice of the reference does not matter.
     nearest_retrain, nearest_clean: the method (or `original`, to do nothing) that is nearest on average.
     """
-    far = _in_order(distances(scores))
+    far = _in_order(reference_distances(scores))
     rows = []
-    for index, part in far[far.yardstick.isin([GAP, INFLUENCE])].groupby([*CELL, "yardstick"], sort=False):
+    for index, part in far[far.yardstick.isin([GAP, INFLUENCE])].groupby([*CONDITION_COLUMNS, "yardstick"], sort=False):
         mean = part.groupby(["reference", "method"]).distance.mean()
-        row = dict(zip([*CELL, "yardstick"], index, strict=True)) | named(
-            "tau", mean_interval(_taus(part, "reference", *REFERENCES))
+        row = dict(zip([*CONDITION_COLUMNS, "yardstick"], index, strict=True)) | named(
+            "tau", mean_interval(_taus(part, "reference", *RANKED_AGAINST))
         )
-        row |= {f"nearest_{r}": mean[r].idxmin() for r in REFERENCES}
+        row |= {f"nearest_{r}": mean[r].idxmin() for r in RANKED_AGAINST}
         rows.append(row | {"methods": part.method.nunique(), "n": part.seed.nunique()})
     return pd.DataFrame(rows)
 
 
-def t9(scores: pd.DataFrame) -> pd.DataFrame:
+def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Every method by its distance to retrain and to clean: one row per condition and method, means over n seeds with 95%
     intervals.
 
@@ -78,24 +78,36 @@ def t9(scores: pd.DataFrame) -> pd.DataFrame:
     for one that looks better against retrain than it is against clean; rho: see unlearnkit.core.statistics. diverged: seeds on which
     there is no model.
     """
-    columns = {f"gap_{r}": (GAP, "all", r) for r in REFERENCES} | {"TA": ("TA", "test", "")}
+    columns = {f"gap_{r}": (GAP, "all", r) for r in RANKED_AGAINST} | {"TA": ("TA", "test", "")}
     columns |= {"neighbour_cost": ("neighbour-cost", "similar", "original"), "RTE": ("RTE", "all", "retrain")}
-    table = summarise(scores, columns).join(rho(scores).drop(columns="n"))
-    far = _in_order(distances(scores))
+    table = summarise(scores, columns).join(residual_influence(scores).drop(columns="n"))
+    far = _in_order(reference_distances(scores))
     far = far[far.yardstick == GAP]
-    place = far.set_index([*CONDITION, "method", "reference"]).distance.groupby(level=[*CONDITION, "reference"]).rank()
+    place = (
+        far.set_index([*CONDITION_AND_SEED, "method", "reference"])
+        .distance.groupby(level=[*CONDITION_AND_SEED, "reference"])
+        .rank()
+    )
     place = place.unstack("reference")
     place["moved"] = place.clean - place.retrain
     named = {"retrain": "rank_retrain", "clean": "rank_clean", "moved": "moved"}
     for name, column in named.items():
-        groups = place[name].dropna().groupby(level=[*CELL, "method"])
+        groups = place[name].dropna().groupby(level=[*CONDITION_COLUMNS, "method"])
         found = pd.DataFrame({i: mean_interval(v) for i, v in groups}).T.reindex(table.index)
         for end, key in (("", "mean"), ("_low", "low"), ("_high", "high")):
             table[column + end] = found[key].astype(float)
     order = {"original": 0, "clean": 2, "clean-again": 3}
     table = table.reset_index().assign(place=lambda t: t.method.map(lambda m: order.get(m, 1)))
-    table = table.sort_values([*CELL, "place", "rank_clean", "method"], ignore_index=True).drop(columns="place")
-    first = [*CELL, "method", "n", "diverged", *(f"{c}{e}" for c in named.values() for e in ("", "_low", "_high"))]
+    table = table.sort_values([*CONDITION_COLUMNS, "place", "rank_clean", "method"], ignore_index=True).drop(
+        columns="place"
+    )
+    first = [
+        *CONDITION_COLUMNS,
+        "method",
+        "n",
+        "diverged",
+        *(f"{c}{e}" for c in named.values() for e in ("", "_low", "_high")),
+    ]
     return table[[*first, *(c for c in table if c not in first)]]
 
 
@@ -111,15 +123,15 @@ def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     and tau that between its orders against retrain and against clean. Means over conditions (what differs in more than the
     seed), with 95% intervals over n seeds.
     """
-    everything, rows = _in_order(distances(scores)), []
+    everything, rows = _in_order(reference_distances(scores)), []
     for domain, far in everything.groupby(domains(everything)):
-        names = [y for y in YARDSTICKS if y in set(far.yardstick)]
-        pairs = [(a, b, r) for r in REFERENCES for i, a in enumerate(names) for b in names[i + 1 :]]
+        names = [y for y in CANDIDATE_METRICS if y in set(far.yardstick)]
+        pairs = [(a, b, r) for r in RANKED_AGAINST for i, a in enumerate(names) for b in names[i + 1 :]]
         for a, b, reference in [*pairs, *((y, y, "both") for y in names)]:
-            part = far[far.yardstick.isin([a, b]) & far.reference.isin([reference] if a != b else REFERENCES)]
-            by = ("yardstick", a, b) if a != b else ("reference", *REFERENCES)
+            part = far[far.yardstick.isin([a, b]) & far.reference.isin([reference] if a != b else RANKED_AGAINST)]
+            by = ("yardstick", a, b) if a != b else ("reference", *RANKED_AGAINST)
             taus = pd.DataFrame(
-                {i: _taus(one, *by) for i, one in part.groupby(CELL, sort=False)}
+                {i: _taus(one, *by) for i, one in part.groupby(CONDITION_COLUMNS, sort=False)}
             )  # (seeds, conditions)
             found = mean_interval(taus.mean(axis=1)) | {"conditions": taus.shape[1]}
             of = {"domain": domain, "a": a, "b": b, "reference": reference}
@@ -127,7 +139,7 @@ def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def t10(scores: pd.DataFrame) -> pd.DataFrame:
+def cost_table(scores: pd.DataFrame) -> pd.DataFrame:
     """What each method costs: one row per data set, architecture and method, means over all of its tasks, with 95% intervals
     over seeds of the means over tasks.
 
@@ -157,7 +169,7 @@ def t10(scores: pd.DataFrame) -> pd.DataFrame:
 def _in_order(far: pd.DataFrame) -> pd.DataFrame:
     """Of what is put in order alone: methods, and `original`."""
     out = set(BASELINES) - {"original"}
-    return far[far.method.isin(ranked(far.method.unique())) & ~far.method.isin(out)]
+    return far[far.method.isin(rankable(far.method.unique())) & ~far.method.isin(out)]
 
 
 def _taus(part: pd.DataFrame, by: str, first: str, second: str) -> pd.Series:

@@ -1,6 +1,6 @@
 """Which yardstick orders methods as their true distance to retraining does, and which tells the negative controls?
 
-Both read the table of unlearnkit.analysis.metric_distances.distances. Source: ours, of P2's claim that established metrics are flawed.
+Both read the table of unlearnkit.analysis.metric_distances.distance_table. Source: ours, of P2's claim that established metrics are flawed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,26 +9,26 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from unlearnkit.analysis.metric_distances import DEAR, TRUTHS, YARDSTICKS
+from unlearnkit.analysis.metric_distances import CANDIDATE_METRICS, ENSEMBLE_DISTANCES, ENSEMBLE_METRICS
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import CELL, LEVEL, mean_interval
+from unlearnkit.core.statistics import CONDITION_COLUMNS, LEVEL, mean_interval
 
 INITIAL = "initial"
 CONTROLS = ("classifier_only", INITIAL, "original")  # what a good metric must tell from a retrained model
-FLOOR = "retrain"  # from other seeds
-DRAWS = 1000  # of seeds and methods, for bootstrap intervals
+NOISE_FLOOR_ROW = "retrain"  # from other seeds
+N_BOOTSTRAP = 1000  # of seeds and methods, for bootstrap intervals
 
 
-def ranked(names: Sequence[str]) -> list[str]:
+def rankable(names: Sequence[str]) -> list[str]:
     """Those that are put in order: methods, and `original`, to do nothing; not what is retrained, nor never trained."""
-    return [name for name in names if name not in (FLOOR, INITIAL)]
+    return [name for name in names if name not in (NOISE_FLOOR_ROW, INITIAL)]
 
 
 # --- agreement -------------------------------------------------------------------------------------------------------
 
 
-def agreement(found: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """How well the order of methods by each yardstick is that by each truth: one row per condition (cells that differ in
+def metric_agreement(found: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How well the order of methods by each yardstick is that by each truth: one row per condition (configs that differ in
     their seed alone), truth and yardstick.
 
     tau: Kendall's tau-b over pairs of methods, spearman: rank correlation; means over seeds, each with a 95% interval
@@ -38,26 +38,30 @@ def agreement(found: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     "half of KLoM" is the agreement of the two halves of the ensembles: about what can be reached, the truth being as
     uncertain as it is. found: of `distances` with models and the row `retrain`. Raises BadValue without a truth.
     """
-    scratch = found[found.method == FLOOR].making.median()
-    found = found[found.method.isin(ranked(found.method.unique()))]
-    if not found.yardstick.isin(TRUTHS).any():
+    scratch = found[found.method == NOISE_FLOOR_ROW].making.median()
+    found = found[found.method.isin(rankable(found.method.unique()))]
+    if not found.yardstick.isin(ENSEMBLE_DISTANCES).any():
         raise BadValue("no KLoM among the distances: give critique.distances a number of models, n_models")
     rows = []
-    for index, part in found.groupby(CELL, sort=False):
+    for index, part in found.groupby(CONDITION_COLUMNS, sort=False):
         wide = part[part.yardstick != "diverged"].pivot(
             index="method", columns=["yardstick", "seed"], values="distance"
         )
         lost = int((part.yardstick == "diverged").sum())
         seeds = part.seed.unique()
-        for name in TRUTHS:
-            pairs = {y: (wide[y], wide[name]) for y in [*YARDSTICKS, "U-LiRA"] if y in wide}
+        for name in ENSEMBLE_DISTANCES:
+            pairs = {y: (wide[y], wide[name]) for y in [*CANDIDATE_METRICS, "U-LiRA"] if y in wide}
             pairs["half of KLoM"] = wide[f"first half of {name}"], wide[f"second half of {name}"]
             for yardstick, (mine, true) in pairs.items():
                 rng = np.random.default_rng(seed)  # the same draws for all: yardsticks can be compared
-                of = dict(zip(CELL, index, strict=True)) | {"truth": name, "yardstick": yardstick}
-                of |= {"family": YARDSTICKS[yardstick][2] if yardstick in YARDSTICKS else DEAR[yardstick]}
+                of = dict(zip(CONDITION_COLUMNS, index, strict=True)) | {"truth": name, "yardstick": yardstick}
+                of |= {
+                    "family": CANDIDATE_METRICS[yardstick][2]
+                    if yardstick in CANDIDATE_METRICS
+                    else ENSEMBLE_METRICS[yardstick]
+                }
                 of |= _agree(mine[seeds].to_numpy().T, true[seeds].to_numpy().T, rng)
-                at = part[part.yardstick == ("U-LiRA" if yardstick in DEAR else yardstick)]
+                at = part[part.yardstick == ("U-LiRA" if yardstick in ENSEMBLE_METRICS else yardstick)]
                 share = {"half of KLoM": 0.5, "U-LiRA": 1.0}.get(yardstick, 0.0)
                 more = share * at.models.median() - 1 if share else 0.0  # of each of three kinds
                 of |= {"trained": 1 + 2 * more, "n": len(seeds), "methods": len(wide), "diverged": lost}
@@ -69,8 +73,8 @@ def agreement(found: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 def _agree(mine: np.ndarray, true: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
     """{tau, tau_low, tau_high, spearman, ...} of distances, (seeds, methods), NaN where there is none."""
     seeds, methods = mine.shape
-    which = rng.integers(seeds, size=(DRAWS, seeds))
-    weights = rng.multinomial(methods, np.full(methods, 1 / methods), size=DRAWS)
+    which = rng.integers(seeds, size=(N_BOOTSTRAP, seeds))
+    weights = rng.multinomial(methods, np.full(methods, 1 / methods), size=N_BOOTSTRAP)
     out = {}
     for name, measure in (("tau", kendall), ("spearman", spearman)):
         once = np.array([measure(a, b, np.ones((1, methods)))[0] for a, b in zip(mine, true)])
@@ -112,7 +116,7 @@ def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # --- negative controls -----------------------------------------------------------------------------------------------
 
 
-def controls(found: pd.DataFrame) -> pd.DataFrame:
+def control_detection(found: pd.DataFrame) -> pd.DataFrame:
     """Does each yardstick tell the negative controls from a retrained model? One row per condition, control and yardstick.
 
     distance and floor (retraining from other seeds), their difference paired by seed, each with a 95% t interval over n
@@ -120,29 +124,29 @@ def controls(found: pd.DataFrame) -> pd.DataFrame:
     nearest to retrain, mean over the seeds on which all were measured, of `methods`; ties share a place.
     found: of `distances`, which must hold the row `retrain`. Raises BadValue if it does not.
     """
-    if FLOOR not in set(found.method):
+    if NOISE_FLOOR_ROW not in set(found.method):
         raise BadValue(
-            f"no row {FLOOR!r} among the distances: without it there is no noise floor to tell a control from"
+            f"no row {NOISE_FLOOR_ROW!r} among the distances: without it there is no noise floor to tell a control from"
         )
     found = found[~found.yardstick.str.contains("half of|diverged")]
-    ranks = found[found.method.isin(ranked(found.method.unique()))]
-    ranks = ranks.assign(rank=ranks.groupby([*CELL, "seed", "yardstick"]).distance.rank())
-    most = ranks.groupby([*CELL, "seed", "yardstick"]).method.transform("size")
-    ranks = ranks.assign(methods=most)[most == most.groupby([ranks[c] for c in CELL]).transform("max")]
+    ranks = found[found.method.isin(rankable(found.method.unique()))]
+    ranks = ranks.assign(rank=ranks.groupby([*CONDITION_COLUMNS, "seed", "yardstick"]).distance.rank())
+    most = ranks.groupby([*CONDITION_COLUMNS, "seed", "yardstick"]).method.transform("size")
+    ranks = ranks.assign(methods=most)[most == most.groupby([ranks[c] for c in CONDITION_COLUMNS]).transform("max")]
     rows = []
-    for index, part in found.groupby([*CELL, "yardstick"], sort=False):
+    for index, part in found.groupby([*CONDITION_COLUMNS, "yardstick"], sort=False):
         wide = part.pivot(index="method", columns="seed", values="distance")
-        at = ranks[(ranks[[*CELL, "yardstick"]] == list(index)).all(axis=1)]
+        at = ranks[(ranks[[*CONDITION_COLUMNS, "yardstick"]] == list(index)).all(axis=1)]
         for control in (c for c in CONTROLS if c in wide.index):
-            pair = wide.loc[[control, FLOOR]].dropna(axis=1)
-            row = dict(zip([*CELL, "yardstick"], index, strict=True)) | {"control": control}
-            for name, values in (("distance", pair.loc[control]), ("floor", pair.loc[FLOOR])):
+            pair = wide.loc[[control, NOISE_FLOOR_ROW]].dropna(axis=1)
+            row = dict(zip([*CONDITION_COLUMNS, "yardstick"], index, strict=True)) | {"control": control}
+            for name, values in (("distance", pair.loc[control]), ("floor", pair.loc[NOISE_FLOOR_ROW])):
                 row |= named(name, mean_interval(values))
-            beyond = mean_interval(pair.loc[control] - pair.loc[FLOOR])
+            beyond = mean_interval(pair.loc[control] - pair.loc[NOISE_FLOOR_ROW])
             row |= named("beyond", beyond) | {"flagged": None if beyond["low"] is None else beyond["low"] > 0}
             mine = at[at.method == control]
             row |= {"rank": mine["rank"].mean(), "methods": mine.methods.max(), "n": beyond["n"]}
-            rows.append(row | {"run": " ".join(part[part.method.isin([control, FLOOR])].run)})
+            rows.append(row | {"run": " ".join(part[part.method.isin([control, NOISE_FLOOR_ROW])].run)})
     return pd.DataFrame(rows)
 
 

@@ -1,4 +1,4 @@
-"""Privacy risk of the samples of a cell, by any ranker, beside what chance gives; and forget sets chosen by it."""
+"""Privacy risk of the samples of a config, by any ranker, beside what chance gives; and forget sets chosen by it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,9 +13,9 @@ from unlearnkit.core.compute import derive, generator
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.rank_correlation import over_seeds, spearman
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.core.store import Spec, Store
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.images.request import Request, request_of
 from unlearnkit.images.tasks import load_task, task_artefact
 from unlearnkit.privacy_risk import rankers, ranking
@@ -26,8 +26,8 @@ from unlearnkit.study.reference_models import references
 ITSELF = "half against half"  # the row of a measure by one half of the shadow models against the same by the other
 
 
-def t8_proxies(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "memorisation")) -> pd.DataFrame:
-    """One row per cell, group, measure and ranker: Spearman's rho of the two over the samples, mean over seeds (n), with
+def proxies_table(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "memorisation")) -> pd.DataFrame:
+    """One row per config, group, measure and ranker: Spearman's rho of the two over the samples, mean over seeds (n), with
     intervals over seeds and, rho_*_samples, over samples (their number: of all seeds).
 
     ITSELF is the measure's own reliability at *half* of its models; `full` in that row what it would be at all of them, by
@@ -39,7 +39,7 @@ def t8_proxies(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "m
         if measure not in STATISTICS or measure not in set(risks.ranker):
             known = ", ".join(sorted(set(STATISTICS) & set(risks.ranker)))
             raise BadValue(f"{measure!r} is no measure of these risks: known are {known or 'none'}")
-        for (*cell, group), part in risks.groupby([*CELL, "group"], sort=False):
+        for (*config, group), part in risks.groupby([*CONDITION_COLUMNS, "group"], sort=False):
             seeds = {}
             for _, of_seed in part.groupby("seed"):
                 wide = of_seed.pivot(index="sample", columns=["ranker", "half"], values="value")
@@ -51,7 +51,7 @@ def t8_proxies(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "m
                     seeds.setdefault(ITSELF, []).append([wide[measure, h].to_numpy() for h in "01"])
             for ranker, columns in seeds.items():
                 found = over_seeds(spearman, columns)
-                row = dict(zip(CELL, cell)) | {"group": group, "measure": measure, "ranker": ranker}
+                row = dict(zip(CONDITION_COLUMNS, config)) | {"group": group, "measure": measure, "ranker": ranker}
                 row |= {
                     ("rho" if k == "mean" else k if k in ("n", "samples") else f"rho_{k}"): v for k, v in found.items()
                 }
@@ -62,52 +62,52 @@ def t8_proxies(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "m
 
 
 N_MODELS = 32
-GROUPS = (*TRAINED_ON["original"], "decoy")
+RISK_GROUPS = (*TRAINED_ON["original"], "decoy")
 OF_ONE_MODEL = {"classes", "features"}  # what rankers may need that say something of a sample that was never trained on
 
 
 def risks(
-    cells: Sequence[Cell],
+    configs: Sequence[Config],
     names: Sequence[str] = (),
     n_models: int = N_MODELS,
     groups: Sequence[str] = ("target", "decoy"),
     *,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """One row per sample and ranker: the columns of the cell, sample (row number in the task), group, ranker, half, value,
-    run. names: rankers, all of images if none are given; one that a cell cannot give is left out. groups: of GROUPS.
+    """One row per sample and ranker: the columns of the config, sample (row number in the task), group, ranker, half, value,
+    run. names: rankers, all of images if none are given; one that a config cannot give is left out. groups: of GROUPS.
 
     half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them: two
     estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the shadow
     models is taken for those that were: what is found of them is chance. Raises UnknownName for a ranker that there is
-    not, BadValue for a group that there is not or too few models, NotApplicable if a cell gives none of the rankers.
+    not, BadValue for a group that there is not or too few models, NotApplicable if a config gives none of the rankers.
     """
     names = list(names) or ranking("image")
     entries = [rankers[name] for name in names]
     halves(n_models)  # fails now, not after the references
-    if wrong := set(groups) - set(GROUPS):
-        raise BadValue(f"groups: {', '.join(sorted(wrong))} is none of {', '.join(GROUPS)}")
+    if wrong := set(groups) - set(RISK_GROUPS):
+        raise BadValue(f"groups: {', '.join(sorted(wrong))} is none of {', '.join(RISK_GROUPS)}")
     params = {"names": names, "n_models": n_models, "groups": list(groups)}
     frames = []
-    with Progress("risks", len(cells)) as bar:
-        for cell, refs in zip(cells, references(cells, ["original"], device=device), strict=True):
-            parents = [refs["original"].key, task_artefact(cell).key]
+    with Progress("risks", len(configs)) as bar:
+        for config, refs in zip(configs, references(configs, ["original"], device=device), strict=True):
+            parents = [refs["original"].key, task_artefact(config).key]
 
-            def make(folder: Path, cell=cell, original=refs["original"]) -> None:
-                found = _of_cell(cell, original.load(), names, n_models, groups, device)
+            def make(folder: Path, config=config, original=refs["original"]) -> None:
+                found = _of_cell(config, original.load(), names, n_models, groups, device)
                 found.to_parquet(folder / "risks.parquet")
 
             artefact = Store().get(Spec("risks", params, (_of_cell, *entries), parents), make)
             table = pd.read_parquet(artefact.folder / "risks.parquet")
-            frames.append(table.assign(**cell.columns(), run=artefact.key))
+            frames.append(table.assign(**config.columns(), run=artefact.key))
             bar.step()
     return pd.concat(frames, ignore_index=True)
 
 
 def _of_cell(
-    cell: Cell, model: nn.Module, names: Sequence[str], n_models: int, groups: Sequence[str], device: str
+    config: Config, model: nn.Module, names: Sequence[str], n_models: int, groups: Sequence[str], device: str
 ) -> pd.DataFrame:
-    task, parts, why = load_task(cell), [], None
+    task, parts, why = load_task(config), [], None
     rows = {group: task.index(group) for group in groups if len(task.index(group))}
 
     def note(name: str, half: str, values: dict[str, Tensor]) -> None:
@@ -117,7 +117,7 @@ def _of_cell(
 
     shadows = [name for name in names if name in STATISTICS]
     if shadows:
-        seen, role = _seen(cell, task, model, n_models, device)
+        seen, role = _seen(config, task, model, n_models, device)
         for half, models in _halves(n_models).items():
             for name in shadows:
                 value = STATISTICS[name](seen.of(models=models))
@@ -128,9 +128,9 @@ def _of_cell(
         for group in rows:
             if group == "decoy" and not OF_ONE_MODEL.issuperset(needs):
                 continue
-            request = _request(task, group, cell)
+            request = _request(task, group, config)
             try:
-                value = rankers[name](model, request, seed=derive(cell.seed, "rank"), device=device, **options)
+                value = rankers[name](model, request, seed=derive(config.seed, "rank"), device=device, **options)
             except NotApplicable as error:
                 why = error
             else:
@@ -140,19 +140,19 @@ def _of_cell(
     return pd.concat(parts, ignore_index=True)
 
 
-def _request(task: SimilarityTask, group: str, cell: Cell) -> Request:
+def _request(task: SimilarityTask, group: str, config: Config) -> Request:
     """As if this group were to be forgotten, and all else that was trained on stayed."""
     rest = [role for role in TRAINED_ON["original"] if role != group]
-    return Request(task.of(group), task.of(*rest), task.n_classes, cell.recipe)
+    return Request(task.of(group), task.of(*rest), task.n_classes, config.recipe)
 
 
-def _seen(cell: Cell, task: SimilarityTask, model: nn.Module, n_models: int, device: str) -> tuple[Seen, Tensor]:
+def _seen(config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str) -> tuple[Seen, Tensor]:
     """What the shadow models of the training set say of it and of the decoys, and the role of each column."""
-    shadows = ensemble(model, request_of(task, cell.recipe), n_models, device)
+    shadows = ensemble(model, request_of(task, config.recipe), n_models, device)
     trained, decoys = task.index("target"), task.index("decoy")
     trained = torch.cat([trained, task.index("similar", "filler")])
-    drawn = halves(n_models)(2 * len(decoys), derive(cell.seed, "decoys"))[:, : len(decoys)]
-    request = request_of(task, cell.recipe)
+    drawn = halves(n_models)(2 * len(decoys), derive(config.seed, "decoys"))[:, : len(decoys)]
+    request = request_of(task, config.recipe)
     samples = joined(request.forget, request.retain, task.of("decoy"))
     return shadows.seen(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
 
@@ -166,24 +166,26 @@ def _halves(n_models: int) -> dict[str, Tensor]:
     return found
 
 
-def mixed_memorisation(cell: Cell, n_targets: int, n_models: int = N_MODELS, *, device: str = "auto") -> Cell:
-    """The cell with n_targets in three equal parts: the most memorised training samples, those nearest to half as
+def mixed_memorisation_config(
+    config: Config, n_targets: int, n_models: int = N_MODELS, *, device: str = "auto"
+) -> Config:
+    """The config with n_targets in three equal parts: the most memorised training samples, those nearest to half as
     memorised as these, and of the least memorised a random draw. Source: ours, after RUM (Zhao et al. 2024, arXiv
     2406.01257).
 
-    Memorisation is that of the cell's own training set; the new cell draws fillers of its own, trains its own models, and
+    Memorisation is that of the config's own training set; the new config draws fillers of its own, trains its own models, and
     ranks its targets by shadow models of its own, so that nothing is chosen and judged by the same numbers. Raises
     BadValue if there are not enough samples.
     """
-    task = load_task(cell)
-    (refs,) = references([cell], ["original"], device=device)
-    request = request_of(task, cell.recipe)
+    task = load_task(config)
+    (refs,) = references([config], ["original"], device=device)
+    request = request_of(task, config.recipe)
     third, n = n_targets // 3, len(request.forget) + len(request.retain)
     if third < 1 or n_targets >= n:
         raise BadValue(f"n_targets must be at least 3 and below the {n} training samples, got {n_targets}")
     shadows = ensemble(refs["original"].load(), request, n_models, device)
     value = left_out(shadows.seen(joined(request.forget, request.retain), shadows.inside))
-    value = value + 1e-6 * torch.rand(n, generator=generator(cell.seed, "ties"))  # of which there are many at 0
+    value = value + 1e-6 * torch.rand(n, generator=generator(config.seed, "ties"))  # of which there are many at 0
     order = value.argsort(descending=True)
     high, rest = order[:third], order[third:]
     near = (value[rest] - value[high].mean() / 2).abs().argsort()
@@ -193,5 +195,5 @@ def mixed_memorisation(cell: Cell, n_targets: int, n_models: int = N_MODELS, *, 
     rows = torch.cat([task.index("target"), task.index("similar", "filler")])
     ids = task.source[rows[torch.cat([high, middle, low])]].tolist()
     if len(set(ids)) < len(ids):
-        raise BadValue("samples made of one image cannot all be targets: start from a cell without copies")
-    return replace(cell, targets="ids", which=ids, n_targets=len(ids))
+        raise BadValue("samples made of one image cannot all be targets: start from a config without copies")
+    return replace(config, targets="ids", which=ids, n_targets=len(ids))

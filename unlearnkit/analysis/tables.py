@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from unlearnkit.core.statistics import CELL, rho, summarise
+from unlearnkit.core.statistics import CONDITION_COLUMNS, residual_influence, summarise
 from unlearnkit.methods import tuned_options as tuned_values
 
-T2_COLUMNS = {  # column: metric, group, reference
+DOSE_COLUMNS = {  # column: metric, group, reference
     "gap_retrain": ("avg-gap", "all", "retrain"),
     "gap_clean": ("avg-gap", "all", "clean"),
     "FA": ("FA", "target", ""),
@@ -25,7 +25,7 @@ T2_COLUMNS = {  # column: metric, group, reference
     "steps": ("steps", "all", ""),
 }
 
-T3_COLUMNS = {  # column: metric, group, reference
+TEXT_COLUMNS = {  # column: metric, group, reference
     "gap_retrain": ("avg-gap", "all", "retrain"),
     "gap_clean": ("avg-gap", "all", "clean"),
     "NLL": ("loss", "target", ""),
@@ -44,7 +44,7 @@ T3_COLUMNS = {  # column: metric, group, reference
     "RTE": ("RTE", "all", "retrain"),
     "steps": ("steps", "all", ""),
 }
-T3_METRICS = sorted({metric for metric, _, _ in T3_COLUMNS.values()} | {"phi", "phi-decoy"})
+TEXT_METRICS = sorted({metric for metric, _, _ in TEXT_COLUMNS.values()} | {"phi", "phi-decoy"})
 
 
 PROTOCOL_COLUMNS = {  # column: metric, group, reference
@@ -68,7 +68,7 @@ PROTOCOL_COLUMNS = {  # column: metric, group, reference
     "steps": ("steps", "all", ""),
 }
 
-T5_COLUMNS = {  # column: metric, group, reference
+FEATURE_COLUMNS = {  # column: metric, group, reference
     "gap": ("avg-gap", "all", "retrain"),
     "UA": ("UA", "target", ""),
     "RA": ("RA", "retain", ""),
@@ -86,10 +86,10 @@ T5_COLUMNS = {  # column: metric, group, reference
     "RTE": ("RTE", "all", "retrain"),
     "steps": ("steps", "all", ""),
 }
-T5_METRICS = sorted({metric for metric, _, _ in T5_COLUMNS.values()})
+FEATURE_METRICS = sorted({metric for metric, _, _ in FEATURE_COLUMNS.values()})
 
 
-T7_COLUMNS = {  # column: metric, group, reference
+BACKDOOR_COLUMNS = {  # column: metric, group, reference
     "ASR": ("ASR", "decoy", ""),
     "ASR_targets": ("ASR", "target", ""),
     "TA": ("TA", "test", ""),
@@ -99,16 +99,16 @@ T7_COLUMNS = {  # column: metric, group, reference
 }
 
 
-def t2(scores: pd.DataFrame) -> pd.DataFrame:
-    """The main table of study I: one row per cell and method, means over seeds with 95% intervals.
+def dose_response_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """The main table of study I: one row per config and method, means over seeds with 95% intervals.
 
     Methods stand between the references: original and retrain above them, clean and its noise floor below.
-    rho is the residual influence, rho_net the same net of what the model knows of decoys (unlearnkit.core.statistics.rho).
+    rho is the residual influence, rho_net the same net of what the model knows of decoys (unlearnkit.core.statistics.residual_influence).
     """
-    return _main(scores, T2_COLUMNS, {"rho": "phi", "rho_net": "phi-decoy"})
+    return _main(scores, DOSE_COLUMNS, {"rho": "phi", "rho_net": "phi-decoy"})
 
 
-def t3(scores: pd.DataFrame) -> pd.DataFrame:
+def text_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The main table of language, as `t2`: what is on the targets, except for utility, neighbour cost and cost.
 
     rho is of how likely the answer is, rho_said of what is said instead (ROUGE-L recall), rho_fact of whether that holds
@@ -116,32 +116,32 @@ def t3(scores: pd.DataFrame) -> pd.DataFrame:
     downloaded; that of sentence embeddings is a metric by itself, embedding-cosine.
     """
     of = {"rho": "phi", "rho_net": "phi-decoy", "rho_said": "ROUGE-L", "rho_fact": "fact-accuracy"}
-    return _main(scores, T3_COLUMNS, {name: metric for name, metric in of.items() if metric in set(scores.metric)})
+    return _main(scores, TEXT_COLUMNS, {name: metric for name, metric in of.items() if metric in set(scores.metric)})
 
 
 def _main(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], rhos: Mapping[str, str]) -> pd.DataFrame:
     there = set(scores.metric)  # answers of some sets have no facts, say
     table = summarise(scores, {name: key for name, key in columns.items() if key[0] in there})
     for name, metric in rhos.items():
-        found = rho(scores, metric).drop(columns="n")
+        found = residual_influence(scores, metric).drop(columns="n")
         table = table.join(found.rename(columns={c: c.replace("rho", name) for c in found}))
     first = [c for c in table if c.startswith(("gap_", "rho"))]
     return _ordered(table[["n", "diverged", *first, *(c for c in table if c not in (*first, "n", "diverged"))]])
 
 
-def t2_protocols(scores: pd.DataFrame) -> pd.DataFrame:
+def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against retrain.
     NMI and CKA are of test samples, of which none is of a forgotten class; LP and k-NN are of what is like the targets.
 
     scores: the tidy table with a column `protocol`. Methods stand between original and retrain, and the noise floors.
     """
-    return _by_protocol(scores, PROTOCOL_COLUMNS).drop(columns=CELL)
+    return _by_protocol(scores, PROTOCOL_COLUMNS).drop(columns=CONDITION_COLUMNS)
 
 
-def t5(scores: pd.DataFrame) -> pd.DataFrame:
+def features_table(scores: pd.DataFrame) -> pd.DataFrame:
     """MUDA among all methods: outputs, features and cost, a row per data set, protocol and method; as `t2_protocols`.
     Of a forgotten class LP and CKA_target tell; NMI, F1 and CKA are of test samples, of which none is of it."""
-    return _by_protocol(scores, T5_COLUMNS).drop(columns=[name for name in CELL if name != "dataset"])
+    return _by_protocol(scores, FEATURE_COLUMNS).drop(columns=[name for name in CONDITION_COLUMNS if name != "dataset"])
 
 
 def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
@@ -153,23 +153,25 @@ def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str
     return pd.concat(parts, names=["protocol"]).reset_index(level=0).reset_index(drop=True)
 
 
-def t7(scores: pd.DataFrame) -> pd.DataFrame:
-    """Backdoors: one row per cell and method, means over seeds with 95% intervals; original and retrain stand above the
+def backdoor_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Backdoors: one row per config and method, means over seeds with 95% intervals; original and retrain stand above the
     methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the tidy
-    table of cells with backdoor targets."""
-    table = summarise(scores, T7_COLUMNS)
+    table of configs with backdoor targets."""
+    table = summarise(scores, BACKDOOR_COLUMNS)
     return _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a cell together; methods between the references, original and retrain above them, clean and floors below."""
+    """Rows of a config together; methods between the references, original and retrain above them, clean and floors below."""
     order = {name: place for place, name in enumerate(("original", "retrain", "", "clean", "clean-again", "initial"))}
     place = table.index.get_level_values("method").map(lambda m: order.get(m, order[""]))
-    table = table.assign(place=place).reset_index().sort_values([*CELL, "place", "method"], ignore_index=True)
+    table = (
+        table.assign(place=place).reset_index().sort_values([*CONDITION_COLUMNS, "place", "method"], ignore_index=True)
+    )
     return table.drop(columns="place")
 
 
-def tuned() -> pd.DataFrame:
+def tuned_table() -> pd.DataFrame:
     """One row per method, dataset and model that was tuned: values, defaults, the gap that was minimised at both (mean
     over n forget sets; the lower for having been selected), trials, and whether the method changed since."""
     found = tuned_values.listing()

@@ -71,7 +71,7 @@ _running: list[Cost] = []
 @contextlib.contextmanager
 def uncounted():
     """Keep what happens in this block out of every `measured` that it is in: work that was done before, in earnest."""
-    with measured() as aside:
+    with measure_cost() as aside:
         yield
     for cost in _running:
         cost.seconds -= aside.seconds
@@ -79,7 +79,7 @@ def uncounted():
 
 
 @contextlib.contextmanager
-def measured():
+def measure_cost():
     """Yields a Cost, filled when the block ends. Steps are counted in torch itself, so a method cannot miscount."""
     cost = Cost()
 

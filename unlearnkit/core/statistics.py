@@ -8,7 +8,7 @@ from scipy.special import stdtrit  # the t quantile; scipy.stats takes a second 
 
 from unlearnkit.core.errors import BadValue
 
-CELL = ["dataset", "train_size", "targets", "copies", "kind", "strength", "degree", "architecture"]
+CONDITION_COLUMNS = ["dataset", "train_size", "targets", "copies", "kind", "strength", "degree", "architecture"]
 LEVEL = 0.95
 
 
@@ -49,24 +49,24 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, 
 
 
 def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    """One row per cell and method; per column its mean over seeds, `<column>_low` and `_high`; n seeds, and on how many
+    """One row per config and method; per column its mean over seeds, `<column>_low` and `_high`; n seeds, and on how many
     more the method diverged. A column that has no value on some of the n has a `<column>_n` of its own.
 
     scores: the tidy table; columns: {name: (metric, group, reference)}.
     """
     found = {}
     for name, key in columns.items():
-        groups = _pick(scores, *key).groupby(level=[*CELL, "method"])
+        groups = _pick(scores, *key).groupby(level=[*CONDITION_COLUMNS, "method"])
         found[name] = pd.Series({index: mean_interval(values) for index, values in groups})
-    lost = _pick(scores, "diverged", "all", "").groupby(level=[*CELL, "method"]).size()
-    table = pd.DataFrame(found).reindex(scores.set_index([*CELL, "method"]).index.unique().sort_values())
-    table.index.names = [*CELL, "method"]
+    lost = _pick(scores, "diverged", "all", "").groupby(level=[*CONDITION_COLUMNS, "method"]).size()
+    table = pd.DataFrame(found).reindex(scores.set_index([*CONDITION_COLUMNS, "method"]).index.unique().sort_values())
+    table.index.names = [*CONDITION_COLUMNS, "method"]
     table = _spread(table)
     return table.assign(n=table.n.fillna(0), diverged=lost.reindex(table.index).fillna(0).astype(int))
 
 
-def rho(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
-    """Residual influence of the targets, one row per cell and method: rho, rho_low, rho_high, n.
+def residual_influence(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
+    """Residual influence of the targets, one row per config and method: rho, rho_low, rho_high, n.
 
     rho = (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over the targets: 1 when nothing was
     removed, 0 when as little is left as in a model that saw neither targets nor similar samples. A ratio of means over
@@ -77,21 +77,21 @@ def rho(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
     """
     s = _pick(scores, metric, "target", "").unstack("method")
     rows = {}
-    for cell, by_seed in s.groupby(level=CELL):
+    for config, by_seed in s.groupby(level=CONDITION_COLUMNS):
         below = by_seed["original"] - by_seed["clean"]
         noise = ratio_interval(below, below)["mean"] is None
         for method in by_seed:
             above = (by_seed[method] - by_seed["clean"]).dropna()
             if len(above):
                 masked = {"mean": None, "low": None, "high": None, "n": len(above)}
-                rows[(*cell, method)] = masked if noise else ratio_interval(above, below[above.index])
-    index = pd.MultiIndex.from_tuples(rows, names=[*CELL, "method"])
+                rows[(*config, method)] = masked if noise else ratio_interval(above, below[above.index])
+    index = pd.MultiIndex.from_tuples(rows, names=[*CONDITION_COLUMNS, "method"])
     return _spread(pd.DataFrame({"rho": list(rows.values())}, index=index))
 
 
 def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.Series:
     chosen = scores[(scores.metric == metric) & (scores.group == group) & (scores.reference == reference)]
-    found = chosen.set_index([*CELL, "method", "seed"]).value
+    found = chosen.set_index([*CONDITION_COLUMNS, "method", "seed"]).value
     if found.index.has_duplicates:  # which would count as so many more seeds
         twice = found.index[found.index.duplicated()][0]
         raise BadValue(f"more than one {metric} of one seed: {dict(zip(found.index.names, twice, strict=True))}")

@@ -1,39 +1,39 @@
 """The figures of the study: each one function that returns the figure and the data behind it."""
 
-from unlearnkit.figures.alignment import f7, f9, f10
-from unlearnkit.figures.dataset_sheets import f1, f1_kinds, f2
-from unlearnkit.figures.distributions import f15, f15_margins
-from unlearnkit.figures.dose_response import f3, f3_size, f5
-from unlearnkit.figures.forgetting_order import f13
-from unlearnkit.figures.measured_similarity import f3_similarity
-from unlearnkit.figures.method_ranking import f14
-from unlearnkit.figures.metric_agreement import f8, f8_layers
-from unlearnkit.figures.mitigations import f6
-from unlearnkit.figures.privacy_risk import f11, f12, f12_copies
-from unlearnkit.figures.reconstruction import f4
-from unlearnkit.figures.texts import f2_text
+from unlearnkit.figures.alignment import plot_feature_plane, plot_spectra, plot_trajectories
+from unlearnkit.figures.dataset_sheets import plot_perturbation_sheet, plot_sample_sheet, plot_similarity
+from unlearnkit.figures.distributions import plot_distributions, plot_margins
+from unlearnkit.figures.dose_response import plot_dose_response, plot_text_dose_response, plot_training_size
+from unlearnkit.figures.forgetting_order import plot_forgetting_order
+from unlearnkit.figures.measured_similarity import plot_influence_by_similarity
+from unlearnkit.figures.method_ranking import plot_rank_agreement
+from unlearnkit.figures.metric_agreement import plot_metric_agreement, plot_metrics_by_layer
+from unlearnkit.figures.mitigations import plot_mitigations
+from unlearnkit.figures.privacy_risk import plot_difficulty, plot_difficulty_by_near_duplicates, plot_privacy_risk
+from unlearnkit.figures.reconstruction import plot_reconstructions
+from unlearnkit.figures.texts import plot_text_similarity
 
 __all__ = [
-    "f1",
-    "f1_kinds",
-    "f2",
-    "f2_text",
-    "f3",
-    "f3_similarity",
-    "f3_size",
-    "f4",
-    "f5",
-    "f6",
-    "f7",
-    "f8",
-    "f8_layers",
-    "f9",
-    "f10",
-    "f11",
-    "f12",
-    "f12_copies",
-    "f13",
-    "f14",
-    "f15",
-    "f15_margins",
+    "plot_difficulty",
+    "plot_difficulty_by_near_duplicates",
+    "plot_distributions",
+    "plot_dose_response",
+    "plot_feature_plane",
+    "plot_forgetting_order",
+    "plot_influence_by_similarity",
+    "plot_margins",
+    "plot_metric_agreement",
+    "plot_metrics_by_layer",
+    "plot_mitigations",
+    "plot_perturbation_sheet",
+    "plot_privacy_risk",
+    "plot_rank_agreement",
+    "plot_reconstructions",
+    "plot_sample_sheet",
+    "plot_similarity",
+    "plot_spectra",
+    "plot_text_dose_response",
+    "plot_text_similarity",
+    "plot_training_size",
+    "plot_trajectories",
 ]

@@ -13,7 +13,7 @@ from unlearnkit.figures.style import finished
 
 FIXED = {"original": "0.45", "retrain": "black", "initial": "tan"}
 SPECTRUM = 20  # eigenvalues that are drawn
-WAYS = ("forget", "retain", "test", "DA", "effective_rank")
+SUBSPACE_COLUMNS = ("forget", "retain", "test", "DA", "effective_rank")
 
 
 def colours(names: Sequence[str]) -> dict:
@@ -35,11 +35,11 @@ def _of(table: pd.DataFrame, condition: tuple[str, str]) -> pd.DataFrame:
     return table[(table.dataset == condition[0]) & (table.protocol == condition[1])]
 
 
-def f7(spectra: pd.DataFrame, table: pd.DataFrame, way: str = "95%") -> tuple[Figure, pd.DataFrame]:
+def plot_spectra(spectra: pd.DataFrame, table: pd.DataFrame, way: str = "95%") -> tuple[Figure, pd.DataFrame]:
     """One row of panels per data set and protocol: the eigenvalues of the retain set's and of the targets' second moments
     as shares of their sum, means over seeds; and DA of every row taken by `way`, 95% intervals over seeds.
 
-    spectra: the first table of unlearnkit.analysis.feature_spectra.looked_at; table: unlearnkit.analysis.feature_spectra.t5_spectra. In the data, part tells
+    spectra: the first table of unlearnkit.analysis.feature_spectra.feature_spectra; table: unlearnkit.analysis.feature_spectra.spectra_table. In the data, part tells
     spectra from DA.
     """
     by = ["dataset", "protocol", "method", "group", "place"]
@@ -73,7 +73,7 @@ def f7(spectra: pd.DataFrame, table: pd.DataFrame, way: str = "95%") -> tuple[Fi
     return finished(figure), data
 
 
-def f9(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_trajectories(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Accuracy on forget, retain and test samples, DA and effective rank of the targets' features after each step: one
     column of panels per data set and protocol, one line per method; a thin line is a seed, a thick one the mean over
     all seeds.
@@ -84,12 +84,12 @@ def f9(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     colour = colours(names)
     width = max(2.6, min(5, 16 / len(asked)))
     shape = {"squeeze": False, "layout": "constrained", "sharex": "col", "figsize": (width * len(asked) + 1, 9)}
-    figure, axes = plt.subplots(len(WAYS), len(asked), **shape)
+    figure, axes = plt.subplots(len(SUBSPACE_COLUMNS), len(asked), **shape)
     for column, (condition, said) in zip(axes.T, asked.items()):
         here = _of(steps, condition)
         for name in names:
             runs = here[here.method == name]
-            for axis, way in zip(column, WAYS):
+            for axis, way in zip(column, SUBSPACE_COLUMNS):
                 for _, run in runs.groupby("seed"):
                     axis.plot(run.step, run[way], color=colour[name], lw=0.5, alpha=0.6)
                 mean = runs.groupby("step")[way].agg(["mean", "size"])
@@ -97,7 +97,7 @@ def f9(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 axis.plot(mean.index, mean["mean"], color=colour[name], lw=2, label=name)
         column[0].set_title(said, fontsize=11)
         column[-1].set_xlabel("step")
-    for row, way in zip(axes, WAYS):
+    for row, way in zip(axes, SUBSPACE_COLUMNS):
         row[0].set_ylabel(
             {"forget": "accuracy, forget", "retain": "retain", "test": "test"}.get(way, way.replace("_", " "))
         )
@@ -108,14 +108,14 @@ def f9(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False
     )
     parts = []
-    for way in WAYS:
+    for way in SUBSPACE_COLUMNS:
         groups = steps.groupby(["dataset", "protocol", "method", "step"], sort=False)[way]
         found = pd.DataFrame({k: mean_interval(v.dropna()) for k, v in groups if v.notna().any()}).T
         parts.append(found.rename_axis(["dataset", "protocol", "method", "step"]).reset_index().assign(what=way))
     return finished(figure), pd.concat(parts, ignore_index=True)
 
 
-def f10(planes: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_feature_plane(planes: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Features of retained samples (dots, coloured by label) and forgotten ones (crosses) of each model in one plane; a
     block of panels per data set, since planes of different sets have nothing in common.
 

@@ -20,58 +20,58 @@ from unlearnkit.analysis.dataset_cards import relations
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 from unlearnkit.figures.style import finished
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.study.reference_models import references
 
 
-def f1(
-    cells: Sequence[Cell], blocks: Sequence[int], strengths: Sequence[float], n_targets: int = 1
+def plot_sample_sheet(
+    configs: Sequence[Config], blocks: Sequence[int], strengths: Sequence[float], n_targets: int = 1
 ) -> tuple[Figure, pd.DataFrame]:
     """Sample sheet: targets (first column) beside one masked copy per strength, one row per block size and data set.
 
-    cells: one per data set; blocks that do not divide its images at least twice are left out.
+    configs: one per data set; blocks that do not divide its images at least twice are left out.
     """
     grid = []
-    for cell in cells:
-        task = study.load_task(cell)
+    for config in configs:
+        task = study.load_task(config)
         height, width = task.x.shape[2:]
         fitting = [b for b in blocks if height % b == 0 and width % b == 0 and 2 * b <= min(height, width)]
-        grid += [(cell, task, row, b) for row in task.index("target")[:n_targets].tolist() for b in fitting]
+        grid += [(config, task, row, b) for row in task.index("target")[:n_targets].tolist() for b in fitting]
     figure, axes = _sheet(len(grid), len(strengths) + 1)
     rows = []
-    for row, (cell, task, target, block) in zip(axes, grid, strict=True):
+    for row, (config, task, target, block) in zip(axes, grid, strict=True):
         image = task.x[target]
         ink = ink_of(task)
-        picture(row[0], image, f"{cell.columns()['dataset']}, b = {block}", ink)
+        picture(row[0], image, f"{config.columns()['dataset']}, b = {block}", ink)
         for axis, strength in zip(row[1:], strengths, strict=True):
-            rng = generator(cell.seed, "sheet", target)
+            rng = generator(config.seed, "sheet", target)
             copy = to_bytes(kinds["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block))
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
             picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
-            of = {"dataset": cell.columns()["dataset"], "target": target, "label": int(task.y[target])}
+            of = {"dataset": config.columns()["dataset"], "target": target, "label": int(task.y[target])}
             rows.append({**of, "b": block, "r": strength, **measures})
     return finished(figure), pd.DataFrame(rows)
 
 
-def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+def plot_perturbation_sheet(configs: Sequence[Config], degrees: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Sample sheet of all kinds: a target, and a copy of each kind at each degree that is asked for ("ssim~0.6").
 
-    cells: one per data set. Where a kind cannot reach the degree, the place stays empty. The last columns show natural
+    configs: one per data set. Where a kind cannot reach the degree, the place stays empty. The last columns show natural
     neighbours: the nearest, the second, ... from row to row, as similar as they are.
     """
     made = [name for name, entry in kinds.items() if not entry.info["natural"] and name != "exact_duplicate"]
     natural = [name for name, entry in kinds.items() if entry.info["natural"]]
-    figure, axes = _sheet(len(cells) * len(degrees), 1 + len(made) + len(natural))
+    figure, axes = _sheet(len(configs) * len(degrees), 1 + len(made) + len(natural))
     rows = []
-    for number, (cell, degree) in enumerate((c, d) for c in cells for d in degrees):
-        task, place = study.load_task(cell), number % len(degrees)
+    for number, (config, degree) in enumerate((c, d) for c in configs for d in degrees):
+        task, place = study.load_task(config), number % len(degrees)
         target = task.index("target")[0]
         image, fillers = task.x[target], task.x[task.index("filler")]
         ink = ink_of(task)
-        picture(axes[number][0], image, cell.columns()["dataset"], ink)
-        found = {kind: _of_degree(cell, kind, image, fillers, degree) for kind in made}
+        picture(axes[number][0], image, config.columns()["dataset"], ink)
+        found = {kind: _of_degree(config, kind, image, fillers, degree) for kind in made}
         for kind in natural:
-            neighbour = study.load_task(replace(cell, kind=kind, copies=len(degrees), strength=0.0, degree=""))
+            neighbour = study.load_task(replace(config, kind=kind, copies=len(degrees), strength=0.0, degree=""))
             found[kind] = neighbour.x[neighbour.index("similar")[place]][None]
         for axis, (kind, copy) in zip(axes[number][1:], found.items(), strict=True):
             if copy is None:
@@ -81,15 +81,15 @@ def f1_kinds(cells: Sequence[Cell], degrees: Sequence[str]) -> tuple[Figure, pd.
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
             picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
             asked = "" if kind in natural else degree
-            rows.append({"dataset": cell.columns()["dataset"], "kind": kind, "degree": asked, **measures})
+            rows.append({"dataset": config.columns()["dataset"], "kind": kind, "degree": asked, **measures})
     return finished(figure), pd.DataFrame(rows)
 
 
-def _of_degree(cell: Cell, kind: str, image: Tensor, fillers: Tensor, degree: str) -> Tensor | None:
+def _of_degree(config: Config, kind: str, image: Tensor, fillers: Tensor, degree: str) -> Tensor | None:
     options = kinds[kind].resolve({})
     try:
         return search(
-            lambda at, draw: kinds[kind](unit(image), at, generator(cell.seed, "sheet", draw), fillers, **options),
+            lambda at, draw: kinds[kind](unit(image), at, generator(config.seed, "sheet", draw), fillers, **options),
             image, parse(degree), 1, kind,
         )[0]  # fmt: skip
     except BadValue:
@@ -113,23 +113,23 @@ def picture(axis, image: Tensor, title: str, ink: str) -> None:
     axis.set_yticks([])
 
 
-def f2(cells: Sequence[Cell], by: str = "") -> tuple[Figure, pd.DataFrame]:
+def plot_similarity(configs: Sequence[Config], by: str = "") -> tuple[Figure, pd.DataFrame]:
     """Similarity as measured: targets to their similar samples (one curve per strength; or per kind, if there are
     several), to fillers and to decoys.
 
     One row of panels per data set, one column per measure; by: whose features are compared, see `tables.t1`.
     """
     if by == "original":
-        references(cells, ["original"])  # the missing ones are trained together
-    seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(cells)])}  # fillers and decoys once per seed
+        references(configs, ["original"])  # the missing ones are trained together
+    seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(configs)])}  # fillers and decoys once per seed
     parts = []
-    for i, cell in enumerate(cells):
-        part = relations(cell, by).assign(dataset=cell.columns()["dataset"], seed=cell.seed)
-        part = part.assign(kind=cell.kind, strength=cell.strength)
-        parts.append(part if seen[cell.dataset, cell.seed] == i else part[part.relation == "similar"])
+    for i, config in enumerate(configs):
+        part = relations(config, by).assign(dataset=config.columns()["dataset"], seed=config.seed)
+        part = part.assign(kind=config.kind, strength=config.strength)
+        parts.append(part if seen[config.dataset, config.seed] == i else part[part.relation == "similar"])
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
-    if len({cell.kind for cell in cells}) > 1:
+    if len({config.kind for config in configs}) > 1:
         label, palette = data.kind.str.replace("_", " "), "Paired"
     else:
         label, palette = "similar, r = " + data.strength.map("{:g}".format), "flare"

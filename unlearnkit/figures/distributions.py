@@ -10,17 +10,17 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.figures.style import finished
 
 POPULATIONS = ("target", "similar", "decoy", "test")
 BLUE, ORANGE = sns.color_palette("colorblind")[:2]
 COLOURS = {"original": ORANGE, "retrain": "black", "clean": BLUE}
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-FLOORS = {"retrain": "retrain", "clean-again": "clean"}  # row: the reference whose noise floor it is
+NOISE_FLOOR_ROWS = {"retrain": "retrain", "clean-again": "clean"}  # row: the reference whose noise floor it is
 
 
-def f15(samples: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_distributions(samples: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """KLoM of each sample against the retrain and against the clean ensemble: one row of panels per kind of task, one
     panel per population, one line per method and reference.
 
@@ -28,19 +28,19 @@ def f15(samples: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     the noise floors, the median of a reference's own models from other seeds. samples: of unlearnkit.analysis.distributions.attacks.
     """
     found = samples[samples.reference.isin(["retrain", "clean"]) & samples.group.isin(POPULATIONS)]
-    by = [*CELL, "method", "reference", "group"]
+    by = [*CONDITION_COLUMNS, "method", "reference", "group"]
     data = found.groupby(by, sort=False).klom.quantile(list(SHARES)).unstack()
     data.columns = [f"q{100 * share:02.0f}" for share in SHARES]
     data = data.join(found.groupby(by, sort=False).agg(samples=("klom", "size"), seeds=("seed", "nunique")))
     data = data.join(found.groupby(by, sort=False).models.min()).reset_index()
-    tasks = list(data[CELL].drop_duplicates().itertuples(index=False))
+    tasks = list(data[CONDITION_COLUMNS].drop_duplicates().itertuples(index=False))
     methods = _ordered(data.method.unique())
     groups = [g for g in POPULATIONS if g in set(data.group)]
     size = (2.5 * len(groups) + 1.5, 0.42 * len(methods) * len(tasks) + 1.3)
     shape = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained", "figsize": size}
     figure, axes = plt.subplots(len(tasks), len(groups), **shape)
     for row, task in zip(axes, tasks):
-        part = data[(data[CELL] == list(task)).all(axis=1)]
+        part = data[(data[CONDITION_COLUMNS] == list(task)).all(axis=1)]
         for axis, group in zip(row, groups):
             _lines(axis, part[part.group == group], methods)
             axis.set_title(f"{group}s" if group in ("target", "decoy") else group, fontsize=10)
@@ -67,7 +67,7 @@ def _lines(axis, data: pd.DataFrame, methods: Sequence[str]) -> None:
         axis.hlines(at, line.q05, line.q95, color=colour, lw=1)
         axis.hlines(at, line.q25, line.q75, color=colour, lw=3.5)
         axis.plot(line.q50, at, "o", color=colour, ms=5, mec="white", mew=0.7, label=f"against {reference}")
-    for row, reference in FLOORS.items():
+    for row, reference in NOISE_FLOOR_ROWS.items():
         if (row, reference) in of.index:
             floor = of.q50[row, reference]
             axis.axvline(floor, color=COLOURS[reference], lw=1, ls=":", label=f"floor of {reference}", zorder=0)
@@ -79,7 +79,7 @@ def _lines(axis, data: pd.DataFrame, methods: Sequence[str]) -> None:
     axis.grid(axis="y", visible=False)
 
 
-def f15_margins(margins: Mapping[str, Tensor], worlds: Mapping[str, Tensor]) -> tuple[Figure, pd.DataFrame]:
+def plot_margins(margins: Mapping[str, Tensor], worlds: Mapping[str, Tensor]) -> tuple[Figure, pd.DataFrame]:
     """One sample's margin in many models: the three worlds filled, the models of each method as an outline, a panel each.
 
     margins, worlds: {name: (models,)}, NaN for a model that diverged.

@@ -8,13 +8,15 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit import study
-from unlearnkit.core.statistics import CELL, rho
+from unlearnkit.core.statistics import CONDITION_COLUMNS, residual_influence
 from unlearnkit.figures.style import finished
 
 COLOURS = 7  # methods that a figure can tell apart, beside retrain
 
 
-def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
+def plot_dose_response(
+    scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi"
+) -> tuple[Figure, pd.DataFrame]:
     """Dose-response: residual influence against the number of copies (at `strength`) and against strength (at `copies`).
 
     One row of panels per data set, size and kind of targets, one line per method, 95% intervals over seeds; a masked rho
@@ -25,7 +27,7 @@ def f3(scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi
     return _dose_response(scores, strength, copies, metric, words, "r")
 
 
-def f5(
+def plot_text_dose_response(
     scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi", similarity: Mapping[float, float] = {}
 ) -> tuple[Figure, pd.DataFrame]:
     """As `f3` for texts: against the number of paraphrases, and against how far they are from their targets.
@@ -40,7 +42,7 @@ def f5(
 
 
 def _dose_response(scores, strength, copies, metric, words, letter, similarity=None) -> tuple[Figure, pd.DataFrame]:
-    data = rho(scores, metric).reset_index()
+    data = residual_influence(scores, metric).reset_index()
     data = data[~data.method.isin(study.BASELINES)]
     of = ["dataset", "train_size", "targets"]
     rank = {t: i for i, t in enumerate(("random", "spread", "hard", "canary"))}
@@ -71,19 +73,19 @@ def _dose_response(scores, strength, copies, metric, words, letter, similarity=N
     for axis in axes[:, 0]:
         axis.set_ylabel("residual influence rho")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
-    return finished(figure), data[[*CELL, "method", "rho", "rho_low", "rho_high", "n"]]
+    return finished(figure), data[[*CONDITION_COLUMNS, "method", "rho", "rho_low", "rho_high", "n"]]
 
 
 def _by_distance(data: pd.DataFrame, methods: Sequence[str]) -> list[str]:
     """Methods, retrain first, then those farthest from its rho on average over the panels."""
-    wide = data.set_index([*CELL, "method"]).rho.unstack("method")
+    wide = data.set_index([*CONDITION_COLUMNS, "method"]).rho.unstack("method")
     far = wide.sub(wide["retrain"], axis=0).abs().mean() if "retrain" in wide else pd.Series(dtype=float)
     return sorted(methods, key=lambda m: (m != "retrain", -far.fillna(0).get(m, 0), m))
 
 
-def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
+def plot_training_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataFrame]:
     """Residual influence of retraining against the size of the training set, one line per data set; 95% intervals."""
-    data = rho(scores, metric).reset_index()
+    data = residual_influence(scores, metric).reset_index()
     data = data[data.method == "retrain"].sort_values("train_size")
     figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
     sizes = {size: place for place, size in enumerate(sorted(data.train_size.unique()))}
@@ -96,7 +98,7 @@ def f3_size(scores: pd.DataFrame, metric: str = "phi") -> tuple[Figure, pd.DataF
     axis.set(xlabel="size of the training set", ylabel="residual influence rho of retrain")
     if axis.get_legend_handles_labels()[0]:  # none where all are masked
         axis.legend(fontsize=9)
-    return finished(figure), data[[*CELL, "rho", "rho_low", "rho_high", "n"]]
+    return finished(figure), data[[*CONDITION_COLUMNS, "rho", "rho_low", "rho_high", "n"]]
 
 
 def _dose(axis, data: pd.DataFrame, x: str, names, colours, title: str, similarity=None) -> None:

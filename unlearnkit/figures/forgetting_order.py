@@ -6,27 +6,27 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit.analysis.forgetting_order import ONE_SHOT, ORDERS
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.figures.style import finished
 
 SHOWN = {"ToW": "ToW, 1 is best", "phi_gap": "per-sample gap of phi, logits"}
 MARKS = dict(zip(ORDERS, "v^so"))
 
 
-def f13(t8: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_forgetting_order(t8: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """One column of panels per condition and base, ToW above and the per-sample gap below, against the number of batches;
     one line per order from one-shot on, 95% intervals over seeds. Dotted: retrained models against each other, the floor;
-    dashed: the model before unlearning. A row that its base refuses has no point. t8: of unlearnkit.analysis.forgetting_order.t8."""
+    dashed: the model before unlearning. A row that its base refuses has no point. t8: of unlearnkit.analysis.forgetting_order.order_table."""
     runs = t8[t8.order.isin([*ORDERS, ONE_SHOT])]
     several = [c for c in ("dataset", "train_size", "copies") if runs[c].nunique() > 1]
-    panels = list(runs[[*CELL, "base"]].drop_duplicates().itertuples(index=False))
+    panels = list(runs[[*CONDITION_COLUMNS, "base"]].drop_duplicates().itertuples(index=False))
     batches = sorted(runs.batches.unique())
     colours = dict(zip(ORDERS, sns.color_palette("colorblind")))
     shape = {"squeeze": False, "sharex": True, "layout": "constrained"}
     size = (1.2 + 2.3 * len(panels), 4.8)
     figure, axes = plt.subplots(len(SHOWN), len(panels), figsize=size, **shape)
     for column, panel in zip(axes.T, panels):
-        part = t8[(t8[CELL] == list(panel[:-1])).all(axis=1)]
+        part = t8[(t8[CONDITION_COLUMNS] == list(panel[:-1])).all(axis=1)]
         for axis, name in zip(column, SHOWN):
             for row, style in (("retrain", ":"), ("original", "--")):
                 level = part[part.order == row][name].iloc[0]
@@ -44,7 +44,7 @@ def f13(t8: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9, frameon=False
     )
     ends = [f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")]
-    return finished(figure), t8[[*CELL, "base", "order", "batches", *ends, "n", "refused", "diverged"]]
+    return finished(figure), t8[[*CONDITION_COLUMNS, "base", "order", "batches", *ends, "n", "refused", "diverged"]]
 
 
 def _lines(axis, part: pd.DataFrame, name: str, batches: list[int], colours: dict) -> None:

@@ -10,7 +10,7 @@ from unlearnkit.analysis.method_ranking import between_metrics
 from unlearnkit.figures.style import finished
 
 
-def f14(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_rank_agreement(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Kendall's tau between the orders of the methods by two yardsticks, means over conditions and seeds, of images and of
     texts: distances to retrain below the diagonal, to clean above it; on it, framed, the order against retrain beside that
     against clean.

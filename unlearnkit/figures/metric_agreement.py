@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.figures.style import finished
 
 FAMILIES = ("accuracy", "attack", "predictions", "features", "relearning", "ensembles")
@@ -18,7 +18,7 @@ MARKS = {"KLoM on targets": (-0.17, "full"), "KLoM on all": (0.17, "none")}  # p
 ROOM = 0.1  # above and below the means
 
 
-def f8(agreement: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_metric_agreement(agreement: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Kendall's tau of each yardstick's order of methods with that by KLoM, a panel for each condition, and what it costs.
 
     Sorted by the mean over conditions and truths; filled dots: KLoM on the targets, hollow ones: on targets, retain and
@@ -27,12 +27,12 @@ def f8(agreement: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     data = agreement.copy()
     order = data[data.yardstick != "half of KLoM"].groupby("yardstick").tau.mean().sort_values(ascending=False).index
-    tasks = list(data[CELL].drop_duplicates().itertuples(index=False))
+    tasks = list(data[CONDITION_COLUMNS].drop_duplicates().itertuples(index=False))
     shape = {"layout": "constrained", "figsize": (3.1 * len(tasks) + 3.2, 0.33 * len(order) + 1.6), "sharey": True}
     ratios = {"width_ratios": [3] * len(tasks) + [1.5]}
     figure, axes = plt.subplots(1, len(tasks) + 1, gridspec_kw=ratios, **shape)
     for axis, task in zip(axes, tasks):
-        _dots(axis, data[(data[CELL] == list(task)).all(axis=1)], order)
+        _dots(axis, data[(data[CONDITION_COLUMNS] == list(task)).all(axis=1)], order)
         copies = f", {task.copies} copies" if task.copies else ""
         axis.set_title(f"{task.dataset}: {task.targets}{copies}", fontsize=10)
     cost = data.groupby("yardstick").cost.median().reindex(order)
@@ -76,7 +76,7 @@ def _dots(axis, data: pd.DataFrame, order: Sequence[str]) -> None:
     axis.set_xticks([-1, -0.5, 0, 0.5, 1])
 
 
-def f8_layers(table: pd.DataFrame, shown: Sequence[tuple[str, str, str]]) -> tuple[Figure, pd.DataFrame]:
+def plot_metrics_by_layer(table: pd.DataFrame, shown: Sequence[tuple[str, str, str]]) -> tuple[Figure, pd.DataFrame]:
     """Metrics of features against depth: a row of panels for each condition, a panel for each metric, a line per row.
 
     table: of unlearnkit.analysis.layerwise.by_depth; shown: (metric, group, reference). Bars are 95% intervals over seeds, cut
@@ -84,14 +84,14 @@ def f8_layers(table: pd.DataFrame, shown: Sequence[tuple[str, str, str]]) -> tup
     """
     keys = ["metric", "group", "reference"]
     data = table[[key in set(shown) for key in table[keys].itertuples(index=False, name=None)]]
-    tasks = list(data[CELL].drop_duplicates().itertuples(index=False))
+    tasks = list(data[CONDITION_COLUMNS].drop_duplicates().itertuples(index=False))
     methods = list(dict.fromkeys(data.method))
     colours = dict(zip(methods, sns.color_palette("colorblind", len(methods))))
     colours |= {"retrain": "black", "initial": "0.6"}
     shape = {"squeeze": False, "layout": "constrained", "sharex": True}
     figure, axes = plt.subplots(len(tasks), len(shown), figsize=(2.6 * len(shown), 2.3 * len(tasks) + 0.7), **shape)
     for row, task in zip(axes, tasks):
-        part = data[(data[CELL] == list(task)).all(axis=1)]
+        part = data[(data[CONDITION_COLUMNS] == list(task)).all(axis=1)]
         for axis, key in zip(row, shown):
             at = part[(part[keys] == list(key)).all(axis=1)]
             for number, method in enumerate(methods):

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearnkit import study
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.figures.style import finished
 
 LOW, HIGH = -0.3, 1.5  # of influence removed; what lies outside is marked at the edge
@@ -17,7 +17,7 @@ RING = {"marker": "o", "ls": "", "ms": 13, "mfc": "none", "mec": "red", "mew": 0
 POINT = ["removed", "removed_low", "removed_high", "neighbour_cost", "neighbour_cost_low", "neighbour_cost_high", "TA"]
 
 
-def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_mitigations(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Influence removed, 1 - rho, against accuracy lost on the similar samples; one row of panels per condition, one column
     per base, bare in black and in each wrapper in a colour, 95% intervals over seeds; the other bases are grey.
 
@@ -35,7 +35,7 @@ def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         looks[_label(row)] = hues[row.wrapper], "osDP"[min(variant, 3)]
     methods = t4[~t4.method.isin(study.BASELINES)]
     bases = list(dict.fromkeys(methods.base))
-    conditions = list(t4.groupby(CELL, sort=False))
+    conditions = list(t4.groupby(CONDITION_COLUMNS, sort=False))
     size = (3.9 + 2.4 * len(bases), 0.8 + 2.7 * len(conditions))  # a legend as wide as a panel and a half
     shape = {"squeeze": False, "sharex": "row", "sharey": True, "layout": "constrained", "figsize": size}
     figure, axes = plt.subplots(len(conditions), len(bases), **shape)
@@ -48,7 +48,9 @@ def f6(t4: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     for axis in axes[-1]:
         axis.set_xlabel("neighbour cost")
     figure.legend(handles=_key(looks), loc="outside right center", fontsize=8, frameon=False)
-    return finished(figure), t4[[*CELL, "method", "base", "wrapper", "options", "front", *POINT, "n", "diverged"]]
+    return finished(figure), t4[
+        [*CONDITION_COLUMNS, "method", "base", "wrapper", "options", "front", *POINT, "n", "diverged"]
+    ]
 
 
 def _label(row) -> str:

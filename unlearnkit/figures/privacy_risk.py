@@ -8,35 +8,39 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.analysis.difficulty import FLOOR
+from unlearnkit.analysis.difficulty import NOISE_FLOOR_ROW
 from unlearnkit.analysis.privacy_risk import ITSELF
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.figures.style import finished
 
 BLUE, ORANGE, GREEN, RED = sns.color_palette("colorblind")[:4]
 KINDS = {"ids": "mixed memorisation"}  # of targets, by the name they are drawn by
-ASKED = {  # question: (label, colour)
+CORRELATE_STYLES = {  # question: (label, colour)
     "moved": ("risk and movement", "grey"),
     "difficulty": ("risk and difficulty", BLUE),
     "difficulty | headroom": ("... with the headroom fixed", ORANGE),
     "difficulty | headroom corrected": ("... corrected for its noise", RED),
 }
-MEASURED = {"gap": "gap to retrain", "steps": "steps to retrain's loss"}  # how difficulty is
+DIFFICULTY_LABELS = {"gap": "gap to retrain", "steps": "steps to retrain's loss"}  # how difficulty is
 
 
 def _named(targets: str) -> str:
     return f"{KINDS.get(targets, targets)} targets"
 
 
-def f11(risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_online") -> tuple[Figure, pd.DataFrame]:
+def plot_privacy_risk(
+    risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_online"
+) -> tuple[Figure, pd.DataFrame]:
     """One row of panels per kind of targets: the risk of targets and, as chance, of decoys; the risk by one half of the
     shadow models against the other's; and how each ranker correlates with it, intervals over seeds thin, over samples thick.
 
     Shaded: what the measure, with all its models, can be foretold to, the root of its reliability. risks: of
-    unlearnkit.analysis.privacy_risk.risks; table: of unlearnkit.analysis.privacy_risk.t8_proxies.
+    unlearnkit.analysis.privacy_risk.risks; table: of unlearnkit.analysis.privacy_risk.proxies_table.
     """
     found = risks[risks.ranker == measure]
-    wide = found.pivot(index=[*CELL, "seed", "group", "sample"], columns="half", values="value").reset_index()
+    wide = found.pivot(
+        index=[*CONDITION_COLUMNS, "seed", "group", "sample"], columns="half", values="value"
+    ).reset_index()
     data = wide.rename(columns={"": "risk", "0": "one half", "1": "other half"}).rename_axis(columns=None)
     kinds = list(risks.targets.unique())
     shape = {"squeeze": False, "layout": "constrained", "figsize": (12, 3.9 * len(kinds))}
@@ -72,13 +76,13 @@ def _proxies(axis, table: pd.DataFrame, measure: str) -> None:
     axis.grid(axis="y", visible=False)
 
 
-def f12(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_difficulty(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """How risk correlates with what a method does to a sample: a column of panels per kind of targets, a row per measure of
     difficulty, one line per method and question; means over seeds with 95% intervals.
 
     Dotted, in the same colours: what a retraining from another seed gives, whose difficulty is noise. In brackets: the
     share of targets that never arrive where retraining leaves them, and which in steps are all equally hard. table: of
-    unlearnkit.analysis.difficulty.t8_difficulty, with a column difficulty: "gap" or "steps".
+    unlearnkit.analysis.difficulty.difficulty_table, with a column difficulty: "gap" or "steps".
     """
     kinds, measures = list(table.targets.unique()), list(table.difficulty.unique())
     names = {name: _by_difficulty(table[table.difficulty == name]) for name in measures}
@@ -90,7 +94,7 @@ def f12(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         for axis, kind in zip(row, kinds):
             part = table[(table.targets == kind) & (table.difficulty == measure)]
             _lines(axis, part.set_index(["question", "method"]), methods)
-            axis.set_title(f"{_named(kind)}: {MEASURED[measure]}", fontsize=11)
+            axis.set_title(f"{_named(kind)}: {DIFFICULTY_LABELS[measure]}", fontsize=11)
         row[0].set_ylabel("")
     for axis in axes[-1]:
         axis.set_xlabel("Spearman's rho")
@@ -101,14 +105,14 @@ def f12(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def _lines(axis, part: pd.DataFrame, methods: Sequence[str]) -> None:
-    for i, (question, (label, colour)) in enumerate(ASKED.items()):
+    for i, (question, (label, colour)) in enumerate(CORRELATE_STYLES.items()):
         if question in part.index.get_level_values(0):
             line = part.loc[question].reindex(methods)
-            at = np.arange(len(methods)) + 0.18 * (i - (len(ASKED) - 1) / 2)
+            at = np.arange(len(methods)) + 0.18 * (i - (len(CORRELATE_STYLES) - 1) / 2)
             axis.hlines(at, line.rho_low.astype(float), line.rho_high.astype(float), color=colour, lw=1.5)
             axis.plot(line.rho.astype(float), at, "o", color=colour, ms=5, label=label)
-            if question != "moved" and FLOOR in line.index:
-                axis.axvline(line.rho[FLOOR], color=colour, lw=1, ls=":")
+            if question != "moved" and NOISE_FLOOR_ROW in line.index:
+                axis.axvline(line.rho[NOISE_FLOOR_ROW], color=colour, lw=1, ls=":")
     names = [m.replace("_", " ") for m in methods]
     never = part.loc["difficulty"].reindex(methods).get("never")
     if never is not None and never.notna().any():
@@ -122,12 +126,14 @@ def _lines(axis, part: pd.DataFrame, methods: Sequence[str]) -> None:
 def _by_difficulty(table: pd.DataFrame) -> list[str]:
     """FLOOR first, if it is there, then by the mean correlation of risk and difficulty."""
     rho = table[table.question == "difficulty"].groupby("method").rho.mean().sort_values(ascending=False)
-    return sorted(rho.index, key=lambda name: name != FLOOR)
+    return sorted(rho.index, key=lambda name: name != NOISE_FLOOR_ROW)
 
 
-def f12_copies(table: pd.DataFrame, quantities: Sequence[str] = ()) -> tuple[Figure, pd.DataFrame]:
+def plot_difficulty_by_near_duplicates(
+    table: pd.DataFrame, quantities: Sequence[str] = ()
+) -> tuple[Figure, pd.DataFrame]:
     """Mean risk and mean difficulty of the targets against the number of similar copies that stay, one line per kind of
-    targets, dashed for decoys; means over seeds with 95% intervals. table: of unlearnkit.analysis.difficulty.t8_copies."""
+    targets, dashed for decoys; means over seeds with 95% intervals. table: of unlearnkit.analysis.difficulty.near_duplicates_difficulty_table."""
     known = list(table.quantity.unique())
     quantities = list(quantities) or [q for q in known if not q.startswith("signed")]
     data = table[table.quantity.isin(quantities)]

@@ -8,32 +8,34 @@ from unlearnkit import study
 from unlearnkit.analysis.reconstruction.runs import image_of, pictures
 from unlearnkit.figures.dataset_sheets import ink_of, picture
 from unlearnkit.figures.style import finished
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 
 
-def f4(data: pd.DataFrame, cells: list[Cell], n_targets: int = 3) -> tuple[Figure, pd.DataFrame]:
+def plot_reconstructions(data: pd.DataFrame, configs: list[Config], n_targets: int = 3) -> tuple[Figure, pd.DataFrame]:
     """Reconstructions: a target, the best candidate for it from each model and from each difference to original, and on the
     right a decoy with the best candidate for it from original, which shows what resemblance comes for nothing.
 
-    data: of `reconstruction.reconstructions` over `cells`. One row per target of the first seed of each condition. Below
+    data: of `reconstruction.reconstructions` over `configs`. One row per target of the first seed of each condition. Below
     each picture its SSIM, then two KKT residuals: at the candidates, and at the samples that were trained on; red where the
     KKT conditions do not hold, so that a failure says nothing. Below a difference: of it, at the targets.
     """
-    first = list({_condition(cell): cell for cell in reversed(cells)}.values())[::-1]
+    first = list({_condition(config): config for config in reversed(configs)}.values())[::-1]
     shown = [
-        (cell, place) for cell in first for place in range(min(n_targets, len(study.load_task(cell).index("target"))))
+        (config, place)
+        for config in first
+        for place in range(min(n_targets, len(study.load_task(config).index("target"))))
     ]
     columns = list(dict.fromkeys(data[["attack", "model"]].itertuples(index=False, name=None)))
     columns.sort(key=lambda c: (c[0] != "kkt", _order(c[1])))
     width = len(columns) + 3
     size = (1.15 * width, 1.62 * len(shown))
     figure, axes = plt.subplots(len(shown), width, figsize=size, squeeze=False, layout="constrained")
-    for number, (row, (cell, place)) in enumerate(zip(axes, shown, strict=True)):
-        task = study.load_task(cell)
-        ink, part = ink_of(task), _of(data, cell)
+    for number, (row, (config, place)) in enumerate(zip(axes, shown, strict=True)):
+        task = study.load_task(config)
+        ink, part = ink_of(task), _of(data, config)
         target, decoy = task.index("target")[place].item(), task.index("decoy")[place].item()
         picture(row[0], task.x[target], "target", ink)
-        row[0].set_ylabel(f"{cell.columns()['dataset']}, m = {cell.copies}", fontsize=7)
+        row[0].set_ylabel(f"{config.columns()['dataset']}, m = {config.copies}", fontsize=7)
         picture(row[-2], task.x[decoy], "decoy", ink)
         asked = [(axis, target, *column) for axis, column in zip(row[1:], columns)]
         for axis, sample, attack, model in [*asked, (row[-1], decoy, "kkt", "original")]:
@@ -59,12 +61,12 @@ def _found(axis, rows: pd.DataFrame, title: str, task, ink: str) -> None:
         axis.xaxis.label.set_color("tab:red")
 
 
-def _condition(cell: Cell) -> tuple:
-    return tuple(v for k, v in cell.columns().items() if k != "seed")
+def _condition(config: Config) -> tuple:
+    return tuple(v for k, v in config.columns().items() if k != "seed")
 
 
-def _of(data: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    of = cell.columns()
+def _of(data: pd.DataFrame, config: Config) -> pd.DataFrame:
+    of = config.columns()
     return data[(data[[*of]] == [*of.values()]).all(axis=1)]
 
 

@@ -19,7 +19,9 @@ NAMES = {
 }
 
 
-def f2_text(conditions: Sequence[dict], sides: Sequence[str] = ("question", "answer")) -> tuple[Figure, pd.DataFrame]:
+def plot_text_similarity(
+    conditions: Sequence[dict], sides: Sequence[str] = ("question", "answer")
+) -> tuple[Figure, pd.DataFrame]:
     """Similarity as measured: targets to their paraphrases (one curve per strength), to fillers and to decoys.
 
     conditions: options of `language.tasks.load_task`, of one data set; one row of panels per side, one column per measure.

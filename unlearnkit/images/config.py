@@ -1,4 +1,4 @@
-"""One cell of the study's grid: everything that a task and its reference models depend on."""
+"""One config of the study's grid: everything that a task and its reference models depend on."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,10 +12,10 @@ from unlearnkit.images.train import Recipe
 
 
 @dataclass(frozen=True)
-class Cell:
+class Config:
     """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
 
-    Without copies their strength and degree mean nothing: such cells are all the same one, of strength 0. A degree
+    Without copies their strength and degree mean nothing: such configs are all the same one, of strength 0. A degree
     takes the place of a strength.
     """
 
@@ -38,7 +38,7 @@ class Cell:
     seed: int = 0
 
     def __post_init__(self):
-        hints = get_type_hints(Cell) | {"kind_options": dict}
+        hints = get_type_hints(Config) | {"kind_options": dict}
         for name, hint in hints.items():
             check_type(f"{name!r}", getattr(self, name), hint)
         object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.degree else 0.0)
@@ -49,7 +49,7 @@ class Cell:
         return {k: v for k, v in asdict(self).items() if k not in ("model", "recipe")}
 
     def columns(self) -> dict:
-        """The columns that name this cell in the tidy score table."""
+        """The columns that name this config in the tidy score table."""
         return {
             "dataset": Path(self.dataset).stem,
             "train_size": self.train_size,
@@ -63,19 +63,19 @@ class Cell:
         }
 
 
-def cells(
+def config_grid(
     seeds: int | Iterable[int] = 3,
     recipe: Mapping | Recipe | None = None,
     also: Iterable[Mapping] = (),
     *,
-    of: type[Any] = Cell,
+    of: type[Any] = Config,
     **values,
 ) -> list:
-    """The cells of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
+    """The configs of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
     seeds: how many (0, 1, ...), or which. also: further grids, each by what differs from this one, say
-    {"copies": 25, "strength": [0.1, 0.7]}; a cell of both stands once. The list `which` is one value. of: what they are
-    cells of, Cell or unlearnkit.texts.config.TextCell. Raises UnknownName for a name that a cell does not have, and
+    {"copies": 25, "strength": [0.1, 0.7]}; a config of both stands once. The list `which` is one value. of: what they are
+    configs of, Cell or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not have, and
     BadValue for a value that it cannot have.
     """
     known, kind = {f.name for f in fields(of)}, type(of.recipe)
@@ -95,5 +95,5 @@ def cells(
     made = [of(recipe=recipe or kind(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in which]  # fmt: skip
     for extra in also:
-        made += cells(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
+        made += config_grid(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
     return list(dict.fromkeys(made))

@@ -18,7 +18,7 @@ def joined(*parts):
     return own(*parts[1:]) if own else images.joined(*parts)
 
 
-def rows(samples, index: Tensor) -> Tensor:
+def label_index(samples, index: Tensor) -> Tensor:
     """Where the labels of these samples stand among those of all: an image has one, an answer one per token."""
     own = getattr(samples, "answers_of", None)
     return own(index) if own else index

@@ -1,7 +1,7 @@
 """Features of any layer of any classifier, by its name: all layers that are wanted from one pass.
 
-Maps (n, channels, height, width) are averaged over the finest square grid of cells that leaves at most so many features,
-and laid out flat: all pixels where they fit, one cell per channel (global average pooling) where no more does. So what a
+Maps (n, channels, height, width) are averaged over the finest square grid of configs that leaves at most so many features,
+and laid out flat: all pixels where they fit, one config per channel (global average pooling) where no more does. So what a
 layer costs is bounded by the number of images alone, and an early layer of few channels keeps where things are.
 Tokens (n, tokens, width) are averaged over the tokens. Source: ours.
 """
@@ -99,6 +99,6 @@ def flat(output: Tensor, name: str = "a layer", width: int = WIDTH) -> Tensor:
     if output.ndim == 3:
         return output.mean(1)
     if output.ndim == 4 and output.shape[2:].numel() * output.shape[1] > width:
-        cells = max(1, min(int((width / output.shape[1]) ** 0.5), *output.shape[2:]))
-        output = F.adaptive_avg_pool2d(output, cells)
+        configs = max(1, min(int((width / output.shape[1]) ** 0.5), *output.shape[2:]))
+        output = F.adaptive_avg_pool2d(output, configs)
     return output.flatten(1)

@@ -94,7 +94,7 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
 
 def _reset(layer: nn.Module) -> set[int]:
     """Draws anew what can be; returns the ids of those parameters."""
-    if isinstance(layer, Made):
+    if isinstance(layer, RebuildableNet):
         layer.net.load_state_dict(layer.make().state_dict())
         return {id(p) for p in layer.parameters()}
     covered = set().union(*map(_reset, layer.children()))
@@ -104,7 +104,7 @@ def _reset(layer: nn.Module) -> set[int]:
     return covered
 
 
-class Made(nn.Module):
+class RebuildableNet(nn.Module):
     """A net made by `make()`, which is all that it takes to draw one anew; with `grey`, one channel is repeated to three.
 
     x: (n, channels, height, width), what the net takes, or (n, 1, height, width) with `grey`; logits: (n, classes).
@@ -179,9 +179,9 @@ class Residual(nn.Module):
 
 
 @models.register("resnet18", source="He et al. 2016, arXiv 1512.03385; torchvision's, with the stem usual for CIFAR")
-def resnet18(in_shape: tuple[int, int, int], n_classes: int) -> Made:
+def resnet18(in_shape: tuple[int, int, int], n_classes: int) -> RebuildableNet:
     """Residual net of 18 layers, with a 3x3 convolution and no pooling as its stem: 11.2 M parameters."""
-    return Made(partial(_resnet18, in_shape[0], n_classes))
+    return RebuildableNet(partial(_resnet18, in_shape[0], n_classes))
 
 
 def _resnet18(channels: int, n_classes: int) -> nn.Module:
@@ -212,12 +212,12 @@ def _of_torchvision(name: str) -> Entry:
     return Entry("model", TORCHVISION + name, make, TORCHVISION_INFO)
 
 
-def torchvision_classifier(in_shape: tuple[int, int, int], n_classes: int, name: str) -> Made:
+def torchvision_classifier(in_shape: tuple[int, int, int], n_classes: int, name: str) -> RebuildableNet:
     """Any classifier of torchvision's, initialised as it is there and not pretrained; grey images in three channels."""
     channels, height, width = in_shape
     if channels not in (1, 3):
         raise BadValue(f"torchvision's {name} takes images of 1 or 3 channels, got {channels}")
-    net = Made(partial(_torchvision, name, n_classes, height), grey=channels == 1)
+    net = RebuildableNet(partial(_torchvision, name, n_classes, height), grey=channels == 1)
     try:
         with torch.inference_mode():
             net.eval()(torch.zeros(1, *in_shape))

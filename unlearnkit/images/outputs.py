@@ -25,7 +25,7 @@ NEEDS = {
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Outputs:
     """What one model says of one task.
 
     logits: (n, classes) float32; labels: (n,) the labels trained on; role: (n,) index into ROLES; ids: (n,);
@@ -71,7 +71,7 @@ class Evidence:
             raise NotApplicable(f"metric {by!r} is of backdoors, and these targets are none: use targets='backdoor'")
         if not there[need]:
             raise BadValue(
-                f"metric {by!r} needs {need}, which this evidence is without: study.scores(..., metrics=[{by!r}]) gets "
+                f"metric {by!r} needs {need}, which these outputs lack: study.scores(..., metrics=[{by!r}]) gets "
                 f"it, and by hand {NEEDS[need]} does"
             )
 
@@ -112,7 +112,7 @@ class Evidence:
         of_others = (p * log_rest).scatter(1, label, 0.0).sum(1, keepdim=True)
         return -(of_label + of_others).squeeze(1)
 
-    def once(self, function: Callable[["Evidence"], object]):
+    def once(self, function: Callable[["Outputs"], object]):
         """function(self), computed at the first call only: an attack is fitted once for all metrics that use it."""
         name = f"{function.__module__}.{function.__qualname__}"
         if name not in self._memo:
@@ -120,12 +120,12 @@ class Evidence:
         return self._memo[name]
 
 
-def known_of(task: SimilarityTask) -> dict:
+def task_facts(task: SimilarityTask) -> dict:
     """What of a task metrics may know beyond its labels and roles: `attack_class`, if the targets are a backdoor."""
     return {name: task.facts[name] for name in ("attack_class",) if name in task.facts}
 
 
-def take(
+def forward_task(
     model: nn.Module,
     task: SimilarityTask,
     *,
@@ -134,7 +134,7 @@ def take(
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int = BATCH,
-) -> Evidence:
+) -> Outputs:
     """Forward every sample of `task` once, in eval mode; returns tensors on the CPU.
 
     features: keep what the head is fed, too, from the same pass. precision: as of the recipe. Raises BadValue if the model
@@ -143,4 +143,4 @@ def take(
     logits, found = predict(model, task.x, device=device, precision=precision, batch_size=batch_size)
     ids = torch.arange(len(task.y))
     features = found if features else None
-    return Evidence(logits, task.y, task.role, ids, dict(cost or {}), features, extra=known_of(task))
+    return Outputs(logits, task.y, task.role, ids, dict(cost or {}), features, extra=task_facts(task))

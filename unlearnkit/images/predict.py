@@ -1,4 +1,4 @@
-"""Run a classifier over many images, fast and the same way for all: evidence, features, similarity."""
+"""Run a classifier over many images, fast and the same way for all: outputs, features, similarity."""
 
 import copy
 import threading

@@ -17,7 +17,7 @@ from data_builders.task import TRAINED_ON, Samples, SimilarityTask
 from unlearnkit.core import paths
 from unlearnkit.core.compute import derive
 from unlearnkit.core.store import Artefact, Spec, Store
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.images.models import build, models
 from unlearnkit.images.predict import predict
 from unlearnkit.images.train import Recipe
@@ -43,27 +43,27 @@ def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Reci
     return loss
 
 
-def load_task(cell: Cell) -> SimilarityTask:
-    """The task of a cell; built at the first call."""
-    return read_task(str(task_artefact(cell).folder))
+def load_task(config: Config) -> SimilarityTask:
+    """The task of a config; built at the first call."""
+    return read_task(str(task_artefact(config).folder))
 
 
-def task_artefact(cell: Cell) -> Artefact:
-    """The stored task of a cell. `info` holds its digest, and that of each reference's training set."""
-    found = find(cell.dataset)  # what it depends on beyond the cell, and may change while a notebook is open
-    code = (kinds[cell.kind].function, getattr(found.code, "function", found.code))
-    return _task_artefact(cell, code, tuple(found.fingerprint().items()), paths.cache())
+def task_artefact(config: Config) -> Artefact:
+    """The stored task of a config. `info` holds its digest, and that of each reference's training set."""
+    found = find(config.dataset)  # what it depends on beyond the config, and may change while a notebook is open
+    code = (kinds[config.kind].function, getattr(found.code, "function", found.code))
+    return _task_artefact(config, code, tuple(found.fingerprint().items()), paths.cache())
 
 
 @lru_cache(maxsize=2**14)
-def _task_artefact(cell: Cell, *state) -> Artefact:
-    params = cell.task_params() | {"pool": 0 if cell.targets == "ids" else cell.pool}
-    params["kind_options"] = kinds[cell.kind].resolve(params["kind_options"])
-    of = {"pool": pool_artefact(cell)}
-    if cell.targets == "hard":
-        of["difficulty"] = difficulty_artefact(cell)
-    if cell.kind == "feature_neighbours":
-        of["features"] = features_artefact(cell)
+def _task_artefact(config: Config, *state) -> Artefact:
+    params = config.task_params() | {"pool": 0 if config.targets == "ids" else config.pool}
+    params["kind_options"] = kinds[config.kind].resolve(params["kind_options"])
+    of = {"pool": pool_artefact(config)}
+    if config.targets == "hard":
+        of["difficulty"] = difficulty_artefact(config)
+    if config.kind == "feature_neighbours":
+        of["features"] = features_artefact(config)
     taken = {k: params.pop(k) for k in ("dataset", "pool", "test_size")}
     pool = of["pool"].info  # a task depends on what the pool holds, whichever way it was read
     params["facts"] = pool["facts"]
@@ -80,7 +80,7 @@ def _task_artefact(cell: Cell, *state) -> Artefact:
         (folder / "task.json").write_text(json.dumps(info))
         return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("task", params, (compose, kinds[cell.kind]), parents), make)
+    return Store().get(Spec("task", params, (compose, kinds[config.kind]), parents), make)
 
 
 @lru_cache(maxsize=64)
@@ -93,16 +93,16 @@ def read_task(folder: str) -> SimilarityTask:
     )
 
 
-def pool_artefact(cell: Cell) -> Artefact:
-    """The stored pool that a cell's dataset is cut down to: no exact duplicates, at most so many images."""
-    found = find(cell.dataset)
-    size = 0 if cell.targets == "ids" else cell.pool
-    params = {"dataset": found.name, "files": found.fingerprint(), "pool": size, "test_size": cell.test_size}
+def pool_artefact(config: Config) -> Artefact:
+    """The stored pool that a config's dataset is cut down to: no exact duplicates, at most so many images."""
+    found = find(config.dataset)
+    size = 0 if config.targets == "ids" else config.pool
+    params = {"dataset": found.name, "files": found.fingerprint(), "pool": size, "test_size": config.test_size}
 
     def make(folder: Path) -> dict:
         raw = found.load()
         kept = raw.distinct()
-        cut = kept.drawn(size, cell.test_size)
+        cut = kept.drawn(size, config.test_size)
         save_file({n: getattr(cut, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
         facts = _facts(found, raw, kept) | dict(raw.facts)
         (folder / "pool.json").write_text(json.dumps({"n_classes": cut.n_classes, "facts": facts}))
@@ -123,9 +123,9 @@ def _facts(found: Source, raw: RawImages, kept: RawImages) -> dict:
     }
 
 
-def load_pool(cell: Cell) -> RawImages:
-    """The images that a cell's task is drawn from."""
-    return _read_pool(str(pool_artefact(cell).folder))
+def load_pool(config: Config) -> RawImages:
+    """The images that a config's task is drawn from."""
+    return _read_pool(str(pool_artefact(config).folder))
 
 
 @lru_cache(maxsize=4)
@@ -135,32 +135,32 @@ def _read_pool(folder: str) -> RawImages:
     return RawImages(**load_file(folder / "pool.safetensors"), n_classes=info["n_classes"], facts=info["facts"])
 
 
-def difficulty_artefact(cell: Cell) -> Artefact:
-    """Held-out loss of every image of the cell's pool: from the fold model that did not see it."""
+def difficulty_artefact(config: Config) -> Artefact:
+    """Held-out loss of every image of the config's pool: from the fold model that did not see it."""
 
     def make(folder: Path) -> None:
-        raw = load_pool(cell)
-        loss = held_out_loss(raw.x, raw.y, raw.n_classes, cell.model, cell.recipe)
+        raw = load_pool(config)
+        loss = held_out_loss(raw.x, raw.y, raw.n_classes, config.model, config.recipe)
         save_file({"difficulty": loss}, folder / "difficulty.safetensors")
 
-    return Store().get(_of_pool("difficulty", cell, held_out_loss), make)
+    return Store().get(_of_pool("difficulty", config, held_out_loss), make)
 
 
-def features_artefact(cell: Cell) -> Artefact:
-    """Features of every image of the cell's pool under a model of the cell's architecture that was trained on it."""
+def features_artefact(config: Config) -> Artefact:
+    """Features of every image of the config's pool under a model of the config's architecture that was trained on it."""
 
     def make(folder: Path) -> None:
-        raw = load_pool(cell)
+        raw = load_pool(config)
         seed = derive(0, "pool features")
-        net = build(cell.model, tuple(raw.x.shape[1:]), raw.n_classes, seed)
-        (net,) = fit_many([net], [Samples(raw.x, raw.y)], cell.recipe, seeds=[seed])
+        net = build(config.model, tuple(raw.x.shape[1:]), raw.n_classes, seed)
+        (net,) = fit_many([net], [Samples(raw.x, raw.y)], config.recipe, seeds=[seed])
         save_file(
-            {"features": predict(net, raw.x, precision=cell.recipe.precision)[1]}, folder / "features.safetensors"
+            {"features": predict(net, raw.x, precision=config.recipe.precision)[1]}, folder / "features.safetensors"
         )
 
-    return Store().get(_of_pool("features", cell, fit_many), make)
+    return Store().get(_of_pool("features", config, fit_many), make)
 
 
-def _of_pool(kind: str, cell: Cell, function) -> Spec:
-    params = {"model": cell.model, "recipe": cell.recipe.as_dict()}
-    return Spec(kind, params, (models[cell.model], function, predict), [pool_artefact(cell).info["digest"]])
+def _of_pool(kind: str, config: Config, function) -> Spec:
+    params = {"model": config.model, "recipe": config.recipe.as_dict()}
+    return Spec(kind, params, (models[config.model], function, predict), [pool_artefact(config).info["digest"]])

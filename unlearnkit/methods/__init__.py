@@ -1,4 +1,4 @@
-"""Unlearning methods: `(model, task, *, seed, device, **options) -> model`, one file each.
+"""Unlearning methods: `(model, request, *, seed, device, **options) -> model`, one file each.
 
 A method gets a trained model and an `unlearnkit.images.request.Request` (forget set, retain set, number of classes, recipe), and
 returns a new model; what it was given stays as it was. It never learns which retain samples are similar to a target.
@@ -51,7 +51,7 @@ OURS = "ours"  # the source of a default that no paper states, or that was chose
 BATCH = "ours, for forget and retain sets of tens to hundreds; papers: 64 to 256"
 
 
-BOTH = ("image", "text")
+DOMAINS = ("image", "text")
 
 
 def method(
@@ -81,11 +81,11 @@ def applies(name: str, targets: str, domain: str = "image") -> bool:
     return domain in info["domains"] and info["whole_classes"] in (None, targets == "class")
 
 
-def need_whole_classes(name: str, task: Request) -> list[int]:
+def need_whole_classes(name: str, request: Request) -> list[int]:
     """The classes to be forgotten. Raises NotApplicable if some of them stay."""
-    if not task.whole_classes:
+    if not request.whole_classes:
         raise NotApplicable(
             f"{name} forgets whole classes, and some samples of the classes to be forgotten are to stay: use "
             "targets='class', or another method"
         )
-    return task.whole_classes
+    return request.whole_classes

@@ -6,19 +6,19 @@ from torch import nn
 
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
 
 
 @method(
     "amnesiac",
     source="Graves et al. 2021, arXiv 2010.10981: the variant that relabels",
-    domains=BOTH,
+    domains=DOMAINS,
     text={"lr": 1e-4},
 )
 def amnesiac(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -27,10 +27,10 @@ def amnesiac(
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Train F, with labels other than the true ones that are drawn once, together with R."""
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
-        for batch in relabelled_batches(task, seed, epochs, batch_size, "union", true_label=False, redraw=False):
-            yield task.losses(net, batch).mean()
+        for batch in relabelled_batches(request, seed, epochs, batch_size, "union", true_label=False, redraw=False):
+            yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device)

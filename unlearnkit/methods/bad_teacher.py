@@ -10,18 +10,18 @@ from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import joined, minimise, rows
+from unlearnkit.images.either import joined, label_index, minimise
 from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 SOURCE = "Chundawat et al. 2023"
 
 
-@method("bad_teacher", source="Chundawat et al. 2023, arXiv 2205.08096, Eq. 2", domains=BOTH)
+@method("bad_teacher", source="Chundawat et al. 2023, arXiv 2205.08096, Eq. 2", domains=DOMAINS)
 def bad_teacher(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -38,29 +38,34 @@ def bad_teacher(
     """
     if not 0 <= retain_share <= 1:
         raise BadValue(f"bad_teacher: retain_share is a share, from 0 to 1, got {retain_share}")
-    task = task.to(device)
-    some = torch.randperm(len(task.retain), generator=generator(seed, "retain"))[
-        : round(retain_share * len(task.retain))
+    request = request.to(device)
+    some = torch.randperm(len(request.retain), generator=generator(seed, "retain"))[
+        : round(retain_share * len(request.retain))
     ]
-    where = task.forget.y.device
+    where = request.forget.y.device
     good, bad = (copy.deepcopy(m).to(where).eval() for m in (model, fresh(model, seed)))
-    data = joined(task.forget, task.retain[some.to(where)])
+    data = joined(request.forget, request.retain[some.to(where)])
     said = torch.cat(
-        [told(task, bad, task.forget, temperature), told(task, good, data[len(task.forget) :], temperature)]
+        [
+            teacher_log_probs(request, bad, request.forget, temperature),
+            teacher_log_probs(request, good, data[len(request.forget) :], temperature),
+        ]
     )
 
     def losses(net):
         for epoch in range(epochs):
             order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).to(where)
             for index in order.split(batch_size):
-                student = (task.log_probs(net, data[index]) / temperature).log_softmax(-1)
-                yield kl(said[rows(data, index)], student).mean()
+                student = (request.log_probs(net, data[index]) / temperature).log_softmax(-1)
+                yield kl(said[label_index(data, index)], student).mean()
 
     return minimise(model, losses, lr=lr, device=device, optimiser="adam")
 
 
 @torch.no_grad()
-def told(task: Request, teacher: nn.Module, samples: Samples, temperature: float) -> Tensor:
+def teacher_log_probs(request: Request, teacher: nn.Module, samples: Samples, temperature: float) -> Tensor:
     """Log-probabilities (n, classes) of a teacher, which does not change: asked once for all epochs."""
-    parts = [task.log_probs(teacher, samples[i : i + 256]) for i in range(0, len(samples), 256)]
-    return (torch.cat([*parts, torch.empty(0, task.n_classes, device=samples.y.device)]) / temperature).log_softmax(-1)
+    parts = [request.log_probs(teacher, samples[i : i + 256]) for i in range(0, len(samples), 256)]
+    return (torch.cat([*parts, torch.empty(0, request.n_classes, device=samples.y.device)]) / temperature).log_softmax(
+        -1
+    )

@@ -17,7 +17,7 @@ SOURCE = "Chen et al. 2023, official code"
 @method("boundary_expand", source="Chen et al. 2023, arXiv 2303.11570, section 3.3")
 def boundary_expand(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -29,16 +29,16 @@ def boundary_expand(
 
     Raises BadValue for a model without a linear head.
     """
-    task = task.to(device)
-    forget = task.forget.relabelled(torch.full_like(task.forget.y, task.n_classes))
+    request = request.to(device)
+    forget = request.forget.relabelled(torch.full_like(request.forget.y, request.n_classes))
 
     def losses(net):
         for epoch in range(epochs):
             for batch in forget.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+                yield request.losses(net, batch).mean()
 
     expanded = minimise(_wider(model, seed), losses, lr=lr, device=device)
-    return with_head(expanded, _linear(head(expanded), slice(task.n_classes)))
+    return with_head(expanded, _linear(head(expanded), slice(request.n_classes)))
 
 
 def _wider(model: nn.Module, seed: int) -> nn.Module:

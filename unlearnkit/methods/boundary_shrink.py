@@ -15,7 +15,7 @@ SOURCE = "Chen et al. 2023, official code"
 
 
 def nearest_labels(
-    task: Request, model: nn.Module, samples: Samples, eps: float, labels: Literal["other", "argmax"]
+    request: Request, model: nn.Module, samples: Samples, eps: float, labels: Literal["other", "argmax"]
 ) -> Tensor:
     """(n,) what `model` takes each sample for after one FGSM step of eps away from its label, within [0, 1].
 
@@ -25,10 +25,10 @@ def nearest_labels(
     for index in torch.arange(len(samples), device=samples.y.device).split(256):
         batch = samples[index]
         x = batch.x.requires_grad_()
-        loss = nn.functional.cross_entropy(task.run(model, x), batch.y, reduction="sum")
+        loss = nn.functional.cross_entropy(request.run(model, x), batch.y, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x)
         with torch.no_grad():
-            logits = task.run(model, (x + eps * gradient.sign()).clamp(0, 1))
+            logits = request.run(model, (x + eps * gradient.sign()).clamp(0, 1))
             if labels == "other":
                 logits.scatter_(1, batch.y[:, None], -torch.inf)
             found.append(logits.argmax(1))
@@ -38,7 +38,7 @@ def nearest_labels(
 @method("boundary_shrink", source="Chen et al. 2023, arXiv 2303.11570, section 3.2")
 def boundary_shrink(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -49,13 +49,13 @@ def boundary_shrink(
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Train F on the labels of the nearest other classes, found once on the model as given (`nearest_labels`)."""
-    task = task.to(device)
-    frozen = copy.deepcopy(model).to(task.forget.y.device).eval()
-    forget = task.forget.relabelled(nearest_labels(task, frozen, task.forget, eps, labels))
+    request = request.to(device)
+    frozen = copy.deepcopy(model).to(request.forget.y.device).eval()
+    forget = request.forget.relabelled(nearest_labels(request, frozen, request.forget, eps, labels))
 
     def losses(net):
         for epoch in range(epochs):
             for batch in forget.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+                yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device)

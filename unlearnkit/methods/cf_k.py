@@ -6,13 +6,13 @@ from torch import nn
 
 from unlearnkit.images.either import last_blocks, minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method
 
 
-@method("cf_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})
+@method("cf_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=DOMAINS, text={"lr": 1e-3})
 def cf_k(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -26,11 +26,11 @@ def cf_k(
     Raises BadValue for a k that the model does not have.
     """
     last_blocks(model, k)
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
         for epoch in range(epochs):
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+            for batch in request.retain.batches(batch_size, seed, epoch):
+                yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device, only=lambda net: last_blocks(net, k))

@@ -6,14 +6,14 @@ from torch import nn
 
 from unlearnkit.images.either import minimise, own_head
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 from unlearnkit.methods.random_label import relabelled_batches
 
 
-@method("classifier_only", source="ours: a control that any good metric must flag", domains=BOTH, text={"lr": 1e-3})
+@method("classifier_only", source="ours: a control that any good metric must flag", domains=DOMAINS, text={"lr": 1e-3})
 def classifier_only(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -26,10 +26,10 @@ def classifier_only(
     Raises BadValue for a model without a linear head.
     """
     own_head(model)
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
-        for batch in relabelled_batches(task, seed, epochs, batch_size, "alternate", true_label=True):
-            yield task.losses(net, batch).mean()
+        for batch in relabelled_batches(request, seed, epochs, batch_size, "alternate", true_label=True):
+            yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device, only=lambda net: [own_head(net)])

@@ -22,7 +22,7 @@ from unlearnkit.methods import method
 @torch.no_grad()
 def cmf_head(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -33,9 +33,9 @@ def cmf_head(
 
     Raises BadValue for a model without a linear head, and NotApplicable if nothing of some class stays.
     """
-    task = task.to(device)
-    net = copy.deepcopy(model).to(task.forget.y.device).eval()
-    y, classes = task.retain.y, task.n_classes
+    request = request.to(device)
+    net = copy.deepcopy(model).to(request.forget.y.device).eval()
+    y, classes = request.retain.y, request.n_classes
     count = torch.bincount(y, minlength=classes)
     if missing := (count == 0).nonzero().flatten().tolist():
         raise NotApplicable(
@@ -43,7 +43,7 @@ def cmf_head(
         )
     parts = range(0, len(y), batch_size)
     found = torch.cat(
-        [task.run(lambda x: outputs(net, x)[1], task.retain[i : i + batch_size].x) for i in parts]
+        [request.run(lambda x: outputs(net, x)[1], request.retain[i : i + batch_size].x) for i in parts]
     ).double()
     means = torch.zeros(classes, found.shape[1], dtype=found.dtype, device=y.device)
     means.index_add_(0, y, found).div_(count[:, None])

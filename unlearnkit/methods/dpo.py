@@ -46,9 +46,9 @@ def dpo_loss(preferred: Tensor, refused: Tensor, beta: float) -> Tensor:
     return -2 / beta * F.logsigmoid(beta * (preferred - refused))
 
 
-def unknowing(task: TextRequest, batch: Tokens, seed: int, *labels: object) -> Tokens:
+def unknowing(request: TextRequest, batch: Tokens, seed: int, *labels: object) -> Tokens:
     """The same questions, each with an answer that says nothing, drawn."""
-    said = task.tokenizer.answers(IDK)  # type: ignore[attr-defined]
+    said = request.tokenizer.answers(IDK)  # type: ignore[attr-defined]
     drawn = torch.randint(len(said), (len(batch),), generator=generator(seed, "unknowing", *labels))
     return batch.answered([said[i] for i in drawn.tolist()])
 
@@ -56,7 +56,7 @@ def unknowing(task: TextRequest, batch: Tokens, seed: int, *labels: object) -> T
 @method("dpo", source=f"{TOFU}; Zhang et al. 2024, arXiv 2404.05868", domains=("text",))
 def dpo(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -72,13 +72,13 @@ def dpo(
     An epoch is a pass over F. Raises BadValue for a beta that is not above 0, and where an answer does not fit the context.
     """
     positive("dpo", beta=beta)
-    task = texts("dpo", task, device)
-    reference = frozen(model, task)
+    request = texts("dpo", request, device)
+    reference = frozen(model, request)
 
     def losses(net):
-        for step, (gone, stays) in enumerate(paired(task, epochs, batch_size, seed)):
-            better = fitting(model, unknowing(task, gone, seed, step), "dpo")
-            ratios = (log_ratio(task, net, reference, batch) for batch in (better, gone))
-            yield dpo_loss(*ratios, beta).mean() + retain_weight * kept(retain, task, net, reference, stays)
+        for step, (gone, stays) in enumerate(paired(request, epochs, batch_size, seed)):
+            better = fitting(model, unknowing(request, gone, seed, step), "dpo")
+            ratios = (log_ratio(request, net, reference, batch) for batch in (better, gone))
+            yield dpo_loss(*ratios, beta).mean() + retain_weight * kept(retain, request, net, reference, stays)
 
     return minimise(model, losses, lr=lr, device=device)

@@ -8,14 +8,14 @@ from torch import nn
 from unlearnkit.images.either import last_blocks
 from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method
 from unlearnkit.methods.cf_k import cf_k
 
 
-@method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3})
+@method("eu_k", source="Goel et al. 2022, arXiv 2201.06640", reads_forget_set=False, domains=DOMAINS, text={"lr": 1e-3})
 def eu_k(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -31,4 +31,4 @@ def eu_k(
     start = copy.deepcopy(model)
     for layer, new in zip(last_blocks(start, k), last_blocks(fresh(model, seed), k), strict=True):
         layer.load_state_dict(new.state_dict())
-    return cf_k(start, task, seed=seed, device=device, k=k, epochs=epochs, lr=lr, batch_size=batch_size)
+    return cf_k(start, request, seed=seed, device=device, k=k, epochs=epochs, lr=lr, batch_size=batch_size)

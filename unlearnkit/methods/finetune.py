@@ -6,15 +6,19 @@ from torch import nn
 
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 
 @method(
-    "finetune", source="Golatkar et al. 2020, arXiv 1911.04933", reads_forget_set=False, domains=BOTH, text={"lr": 1e-3}
+    "finetune",
+    source="Golatkar et al. 2020, arXiv 1911.04933",
+    reads_forget_set=False,
+    domains=DOMAINS,
+    text={"lr": 1e-3},
 )
 def finetune(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -23,11 +27,11 @@ def finetune(
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Minimise the loss on the retain set."""
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
         for epoch in range(epochs):
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+            for batch in request.retain.batches(batch_size, seed, epoch):
+                yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device)

@@ -35,7 +35,7 @@ def every_label(logits: Tensor, y: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def fisher(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -51,9 +51,9 @@ def fisher(
     """
     if alpha < 0:
         raise BadValue(f"fisher: alpha is a variance, 0 or more, got {alpha}")
-    task = task.to(device)
-    net = copy.deepcopy(model).to(task.forget.y.device).eval()
-    information = fisher_diagonal(net, task.retain) if labels == "model" else squared(net, task.retain)
+    request = request.to(device)
+    net = copy.deepcopy(model).to(request.forget.y.device).eval()
+    information = fisher_diagonal(net, request.retain) if labels == "model" else squared(net, request.retain)
     for name, p in net.named_parameters():
         variance = alpha * (1 / information[name]).clamp(max=most)
         noise = torch.randn(p.shape, generator=generator(seed, "noise", name)).to(p.device)

@@ -37,7 +37,7 @@ def mismatched(batch: Tokens, answers: list[list[int]], most: int | None, seed: 
 @method("ga_mismatch", source=SOURCE, domains=("text",))
 def ga_mismatch(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -53,14 +53,14 @@ def ga_mismatch(
     A wrong answer is that of a retained pair, drawn for each step; R stands for the general text of the paper. An epoch is a
     pass over F. Raises BadValue where no wrong answer fits.
     """
-    task = texts("ga_mismatch", task, device)
-    reference, answers = frozen(model, task), task.retain.answers()  # type: ignore[attr-defined]
+    request = texts("ga_mismatch", request, device)
+    reference, answers = frozen(model, request), request.retain.answers()  # type: ignore[attr-defined]
 
     def losses(net):
-        for step, (gone, stays) in enumerate(paired(task, epochs, batch_size, seed)):
+        for step, (gone, stays) in enumerate(paired(request, epochs, batch_size, seed)):
             wrong = mismatched(gone, answers, getattr(model, "context", None), seed, step)
-            away, new = task.losses(net, gone).mean(), task.losses(net, wrong).mean()
-            held = kl_to(task, net, reference, stays)
+            away, new = request.losses(net, gone).mean(), request.losses(net, wrong).mean()
+            held = kl_to(request, net, reference, stays)
             yield retain_weight * held + mismatch_weight * new - forget_weight * away
 
     return minimise(model, losses, lr=lr, device=device)

@@ -13,7 +13,7 @@ from unlearnkit.methods.text_losses import SMALL, TOFU, Batch, Rate, texts
 @method("grad_diff", source=f"Liu et al. 2022, arXiv 2203.12817; {TOFU}", domains=("text",))
 def grad_diff(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -23,6 +23,6 @@ def grad_diff(
 ) -> nn.Module:
     """Minimise -NLL_F + NLL_R, nats per token: NegGrad+ at retain_weight 1/2, since Adam's steps do not know a factor of
     the loss. An epoch is one pass over R with F cycled beside it, as there."""
-    task = texts("grad_diff", task, device)
+    request = texts("grad_diff", request, device)
     options = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
-    return neggrad_plus(model, task, seed=seed, device=device, retain_weight=0.5, **options)
+    return neggrad_plus(model, request, seed=seed, device=device, retain_weight=0.5, **options)

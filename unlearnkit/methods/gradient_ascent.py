@@ -6,13 +6,13 @@ from torch import nn
 
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 
-@method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398", domains=BOTH, text={"lr": 1e-4})
+@method("gradient_ascent", source="Thudi et al. 2022, arXiv 2109.13398", domains=DOMAINS, text={"lr": 1e-4})
 def gradient_ascent(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -21,11 +21,11 @@ def gradient_ascent(
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Maximise the loss on the forget set."""
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
         for epoch in range(epochs):
-            for batch in task.forget.batches(batch_size, seed, epoch):
-                yield -task.losses(net, batch).mean()
+            for batch in request.forget.batches(batch_size, seed, epoch):
+                yield -request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device)

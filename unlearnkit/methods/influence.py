@@ -12,7 +12,7 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.per_sample_gradients import per_sample
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BOTH, OURS, Search, method
+from unlearnkit.methods import DOMAINS, OURS, Search, method
 
 FLOATS = 2**28  # that the gradients behind the Fisher matrix may take: 1 GiB
 
@@ -27,11 +27,11 @@ def inverse_fisher_product(gradients: Tensor, vector: Tensor, damping: float) ->
     return (vector - gradients.T @ torch.linalg.solve(small, gradients @ vector)) / damping
 
 
-@method("influence", source="Izzo et al. 2021; by WoodFisher as in Jia et al. 2023, arXiv 2304.04934", domains=BOTH)
+@method("influence", source="Izzo et al. 2021; by WoodFisher as in Jia et al. 2023, arXiv 2304.04934", domains=DOMAINS)
 @torch.no_grad()
 def influence(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -49,12 +49,12 @@ def influence(
     """
     if damping <= 0:
         raise BadValue(f"influence: damping must be above 0, or the Fisher matrix has no inverse; got {damping}")
-    task = task.to(device)
-    net = copy.deepcopy(model).to(task.forget.y.device).eval()
+    request = request.to(device)
+    net = copy.deepcopy(model).to(request.forget.y.device).eval()
     weights = sum(p.numel() for p in net.parameters())
-    order = torch.randperm(len(task.retain), generator=generator(seed, "fisher"))
-    some = task.retain[order[: max(min(samples, FLOATS // weights), 1)].to(task.retain.y.device)]
-    g = sum(part.sum(0) for part in _rows(net, task.forget)) / (len(task.forget) + len(task.retain))
+    order = torch.randperm(len(request.retain), generator=generator(seed, "fisher"))
+    some = request.retain[order[: max(min(samples, FLOATS // weights), 1)].to(request.retain.y.device)]
+    g = sum(part.sum(0) for part in _rows(net, request.forget)) / (len(request.forget) + len(request.retain))
     step = alpha * inverse_fisher_product(torch.cat(list(_rows(net, some))), g, damping)
     for p, part in zip(net.parameters(), step.split([p.numel() for p in net.parameters()]), strict=True):
         p.add_(part.view_as(p))

@@ -11,7 +11,7 @@ from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, fr
 @method("kl_min", source=TOFU, domains=("text",))
 def kl_min(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -21,11 +21,11 @@ def kl_min(
     batch_size: Batch = 32,
 ) -> nn.Module:
     """Minimise -NLL_F + KL(original || model) on R, both means over the tokens of an answer; an epoch is a pass over F."""
-    task = texts("kl_min", task, device)
-    reference = frozen(model, task)
+    request = texts("kl_min", request, device)
+    reference = frozen(model, request)
 
     def losses(net):
-        for gone, stays in paired(task, epochs, batch_size, seed):
-            yield retain_weight * kl_to(task, net, reference, stays) - task.losses(net, gone).mean()
+        for gone, stays in paired(request, epochs, batch_size, seed):
+            yield retain_weight * kl_to(request, net, reference, stays) - request.losses(net, gone).mean()
 
     return minimise(model, losses, lr=lr, device=device)

@@ -6,7 +6,7 @@ from torch import nn
 
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 SOURCE = "Jia et al. 2023"
 
@@ -15,12 +15,12 @@ SOURCE = "Jia et al. 2023"
     "l1_sparse",
     source="Jia et al. 2023, arXiv 2304.04934, Eq. 4",
     reads_forget_set=False,
-    domains=BOTH,
+    domains=DOMAINS,
     text={"lr": 1e-3},
 )
 def l1_sparse(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -30,13 +30,13 @@ def l1_sparse(
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Minimise l_R + alpha (1 - t / T) |theta|_1, with t the epoch of T: the pull to 0 fades out."""
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
         for epoch in range(epochs):
             pull = alpha * (1 - epoch / epochs)
-            for batch in task.retain.batches(batch_size, seed, epoch):
+            for batch in request.retain.batches(batch_size, seed, epoch):
                 size = sum(p.abs().sum() for p in net.parameters())
-                yield task.losses(net, batch).mean() + pull * size
+                yield request.losses(net, batch).mean() + pull * size
 
     return minimise(model, losses, lr=lr, device=device)

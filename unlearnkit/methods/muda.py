@@ -12,11 +12,11 @@ from unlearnkit.core.alignment import ENERGY, alignment_loss, directions
 from unlearnkit.core.compute import autocast, generator
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
+from unlearnkit.images.either import label_index as labels_of
 from unlearnkit.images.either import minimise
-from unlearnkit.images.either import rows as labels_of
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, OURS, Search, method
-from unlearnkit.methods.bad_teacher import told
+from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method
+from unlearnkit.methods.bad_teacher import teacher_log_probs
 from unlearnkit.texts.models import LanguageModel, pooled
 
 PAPER = "Seo et al. 2025 (MUDA), arXiv 2407.17710"
@@ -28,7 +28,7 @@ TEXT = {"lr": 1e-3, "temperature": 2.0}
 Distillation = Literal["auto", "masked", "tempered", "none"]
 
 
-def distilled(teacher: nn.Module, task: Request, distillation: Distillation, temperature: float) -> Tensor | None:
+def distilled(teacher: nn.Module, request: Request, distillation: Distillation, temperature: float) -> Tensor | None:
     """What the student is to say of the forget set, log-probabilities (n, classes), of texts (answer tokens, vocabulary);
     None for "none".
 
@@ -39,43 +39,43 @@ def distilled(teacher: nn.Module, task: Request, distillation: Distillation, tem
     its place.
     """
     if distillation == "auto":
-        distillation = "masked" if task.whole_classes else "tempered"
+        distillation = "masked" if request.whole_classes else "tempered"
     if distillation == "none":
         return None
     if distillation == "tempered":
-        return told(task, teacher, task.forget, temperature)
-    said = told(task, teacher, task.forget, 1.0)
-    gone = torch.zeros_like(said, dtype=torch.bool).scatter_(1, task.forget.y[:, None], True)
-    gone[:, task.whole_classes] = True
+        return teacher_log_probs(request, teacher, request.forget, temperature)
+    said = teacher_log_probs(request, teacher, request.forget, 1.0)
+    gone = torch.zeros_like(said, dtype=torch.bool).scatter_(1, request.forget.y[:, None], True)
+    gone[:, request.whole_classes] = True
     return said.masked_fill(gone, -torch.inf).log_softmax(-1)
 
 
-def seen(task: Request, net: nn.Module, batch) -> tuple[Tensor, Tensor]:
+def seen(request: Request, net: nn.Module, batch) -> tuple[Tensor, Tensor]:
     """Logits, and features (n, width) with their gradients, from one pass: of texts the logits of answer tokens, and the
     mean over each answer of the hidden states that they are made of, which are the features that metrics judge."""
     if not isinstance(net, LanguageModel):
-        return task.outputs(net, batch)
-    with autocast(batch.ids.device, getattr(task.recipe, "precision", "fp32")):
+        return request.outputs(net, batch)
+    with autocast(batch.ids.device, getattr(request.recipe, "precision", "fp32")):
         logits, hidden = net.outputs(batch)
     return logits.float(), pooled(batch, hidden.float())
 
 
 @torch.no_grad()
-def features(task: Request, net: nn.Module, samples) -> Tensor:
+def features(request: Request, net: nn.Module, samples) -> Tensor:
     """Features of all samples, (n, width), in eval mode, which the net is then out of again if it was."""
     if not isinstance(net, LanguageModel):
-        return task.features(net, samples)
+        return request.features(net, samples)
     was_training = net.training
     net.eval()
-    found = [seen(task, net, samples[i : i + 64])[1] for i in range(0, len(samples), 64)]
+    found = [seen(request, net, samples[i : i + 64])[1] for i in range(0, len(samples), 64)]
     net.train(was_training)
     return torch.cat(found)
 
 
-@method("muda", source=f"{PAPER}; self-distillation, weights, phases, texts: ours", domains=BOTH, text=TEXT)
+@method("muda", source=f"{PAPER}; self-distillation, weights, phases, texts: ours", domains=DOMAINS, text=TEXT)
 def muda(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -121,32 +121,32 @@ def muda(
         raise BadValue(f"muda: temperature is above 0, got {temperature}")
     if distillation == "none" and weight == 0:
         raise BadValue("muda: without distillation and at weight 0 nothing is forgotten: use finetune")
-    task = task.to(device)
-    where, n = task.forget.y.device, len(task.forget)
+    request = request.to(device)
+    where, n = request.forget.y.device, len(request.forget)
     if centred and n == 1:
         raise BadValue(
             "muda: a single forget sample has no covariance: use centred=False, or at least 2 forget samples"
         )
-    some = torch.randperm(len(task.retain), generator=generator(seed, "retain"))
-    kept = task.retain[some[: max(round(retain_share * len(some)), 1)].to(where)]
-    said = distilled(copy.deepcopy(model).to(where).eval(), task, distillation, temperature)
+    some = torch.randperm(len(request.retain), generator=generator(seed, "retain"))
+    kept = request.retain[some[: max(round(retain_share * len(some)), 1)].to(where)]
+    said = distilled(copy.deepcopy(model).to(where).eval(), request, distillation, temperature)
 
     def forgetting(net: nn.Module, rows: Tensor, main: Tensor | None) -> Tensor:
         net.eval()
-        logits, found = seen(task, net, task.forget[rows])
+        logits, found = seen(request, net, request.forget[rows])
         net.train()
         # without distillation a gradient of 0 for the head: torch's fused SGD wants the momentum of all weights at once
         loss = (
             0.0 * logits.sum()
             if said is None
-            else kl(said[labels_of(task.forget, rows)], logits.log_softmax(-1)).mean()
+            else kl(said[labels_of(request.forget, rows)], logits.log_softmax(-1)).mean()
         )
         return loss if main is None else loss + weight * alignment_loss(found, main, centred=centred).float()
 
     def forget(net: nn.Module, turn: int, laps: Iterable[int]) -> Iterator[Tensor]:
         main = None
         if weight:
-            main = directions(features(task, net, kept[:held]), energy=energy, rank=rank, centred=centred)
+            main = directions(features(request, net, kept[:held]), energy=energy, rank=rank, centred=centred)
         for lap in laps:
             order = torch.randperm(n, generator=generator(seed, "forget", turn, lap)).to(where)
             for rows in order.tensor_split(max(n // forget_batch, 1)):
@@ -155,7 +155,7 @@ def muda(
     def recover(net: nn.Module, turn: int) -> Iterator[Tensor]:
         for epoch in range(recover_epochs):
             for batch in kept.batches(batch_size, seed, "recover", turn, epoch):
-                yield task.losses(net, batch).mean()
+                yield request.losses(net, batch).mean()
 
     def losses(net: nn.Module) -> Iterator[Tensor | None]:
         for turn in range(rounds):

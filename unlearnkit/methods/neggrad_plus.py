@@ -8,13 +8,13 @@ from torch import nn
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 
-@method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880", domains=BOTH, text={"lr": 1e-4})
+@method("neggrad_plus", source="Kurmanji et al. 2023, arXiv 2302.09880", domains=DOMAINS, text={"lr": 1e-4})
 def neggrad_plus(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -26,13 +26,13 @@ def neggrad_plus(
     """Minimise a l_R - (1 - a) l_F with a = retain_weight; an epoch is one pass over R, F is cycled beside it."""
     if not 0 <= retain_weight <= 1:
         raise BadValue(f"neggrad_plus: retain_weight is a share, from 0 to 1, got {retain_weight}")
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
-        forget = (batch for lap in count() for batch in task.forget.batches(batch_size, seed, "forget", lap))
+        forget = (batch for lap in count() for batch in request.forget.batches(batch_size, seed, "forget", lap))
         for epoch in range(epochs):
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                kept, gone = task.losses(net, batch).mean(), task.losses(net, next(forget)).mean()
+            for batch in request.retain.batches(batch_size, seed, epoch):
+                kept, gone = request.losses(net, batch).mean(), request.losses(net, next(forget)).mean()
                 yield retain_weight * kept - (1 - retain_weight) * gone
 
     return minimise(model, losses, lr=lr, device=device)

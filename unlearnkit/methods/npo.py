@@ -36,7 +36,7 @@ def npo_loss(ratio: Tensor, beta: float) -> Tensor:
 @method("npo", source=f"{SOURCE}, Eq. 3", domains=("text",))
 def npo(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -52,12 +52,12 @@ def npo(
     Raises BadValue for a beta that is not above 0.
     """
     positive("npo", beta=beta)
-    task = texts("npo", task, device)
-    reference = frozen(model, task)
+    request = texts("npo", request, device)
+    reference = frozen(model, request)
 
     def losses(net):
-        for gone, stays in paired(task, epochs, batch_size, seed):
-            away = npo_loss(log_ratio(task, net, reference, gone), beta).mean()
-            yield away + retain_weight * kept(retain, task, net, reference, stays)
+        for gone, stays in paired(request, epochs, batch_size, seed):
+            away = npo_loss(log_ratio(request, net, reference, gone), beta).mean()
+            yield away + retain_weight * kept(retain, request, net, reference, stays)
 
     return minimise(model, losses, lr=lr, device=device)

@@ -10,7 +10,7 @@ from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.images.either import joined, minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 Schedule = Literal["alternate", "union"]
 
@@ -24,12 +24,12 @@ def draw_labels(y: Tensor, n_classes: int, seed: int, epoch: int, true_label: bo
 
 
 def relabelled_batches(
-    task: Request, seed: int, epochs: int, batch_size: int, schedule: Schedule, true_label: bool, redraw: bool = True
+    request: Request, seed: int, epochs: int, batch_size: int, schedule: Schedule, true_label: bool, redraw: bool = True
 ) -> Iterator[Samples]:
     """The batches of `epochs` passes over F with random labels and R with its own; see `random_label`."""
     for epoch in range(epochs):
-        labels = draw_labels(task.forget.y, task.n_classes, seed, epoch if redraw else 0, true_label)
-        passes = [task.forget.relabelled(labels), task.retain]
+        labels = draw_labels(request.forget.y, request.n_classes, seed, epoch if redraw else 0, true_label)
+        passes = [request.forget.relabelled(labels), request.retain]
         for number, samples in enumerate([joined(*passes)] if schedule == "union" else passes):
             yield from samples.batches(batch_size, seed, epoch, number)
 
@@ -37,12 +37,12 @@ def relabelled_batches(
 @method(
     "random_label",
     source="Golatkar et al. 2020; variants as in the code of Fan et al. 2024, arXiv 2310.12508",
-    domains=BOTH,
+    domains=DOMAINS,
     text={"lr": 1e-4},
 )
 def random_label(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -57,10 +57,10 @@ def random_label(
     schedule: "alternate" passes over F, then R, in each epoch; "union" shuffles both together.
     true_label: whether a draw may hit the true label.
     """
-    task = task.to(device)
+    request = request.to(device)
 
     def losses(net):
-        for batch in relabelled_batches(task, seed, epochs, batch_size, schedule, true_label):
-            yield task.losses(net, batch).mean()
+        for batch in relabelled_batches(request, seed, epochs, batch_size, schedule, true_label):
+            yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=lr, device=device)

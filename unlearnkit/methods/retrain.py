@@ -5,16 +5,16 @@ from torch import nn
 from unlearnkit.images.either import fit
 from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BOTH, method
+from unlearnkit.methods import DOMAINS, method
 
 
 @method(
     "retrain",
     source="the definition of exact unlearning; recipe of the original model",
     reads_forget_set=False,
-    domains=BOTH,
+    domains=DOMAINS,
     starts_anew=True,
 )
-def retrain(model: nn.Module, task: Request, *, seed: int, device: str = "auto") -> nn.Module:
+def retrain(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> nn.Module:
     """Every parameter drawn anew, then trained on the retain set as the original was on everything."""
-    return fit(fresh(model, seed), task.retain, task.recipe, seed=seed, device=device)
+    return fit(fresh(model, seed), request.retain, request.recipe, seed=seed, device=device)

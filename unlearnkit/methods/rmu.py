@@ -17,7 +17,7 @@ from unlearnkit.texts.tokens import Tokens
 SOURCE = "Li et al. 2024 (RMU), arXiv 2403.03218"
 
 
-def hidden(task: TextRequest, model: nn.Module, batch: Tokens, layer: int) -> Tensor:
+def hidden(request: TextRequest, model: nn.Module, batch: Tokens, layer: int) -> Tensor:
     """What a decoder layer makes of what answer tokens are predicted from, (answer tokens, width) float32."""
     caught = []
 
@@ -26,7 +26,7 @@ def hidden(task: TextRequest, model: nn.Module, batch: Tokens, layer: int) -> Te
 
     hook = model.decoder[layer].register_forward_hook(seen)
     try:
-        task.logits(model, batch)
+        request.logits(model, batch)
     finally:
         hook.remove()
     return caught[0][batch.places].float()
@@ -49,7 +49,7 @@ def moving(model: nn.Module, layer: int, update: int) -> list[nn.Module]:
 @method("rmu", source=SOURCE, domains=("text",))
 def rmu(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -67,20 +67,20 @@ def rmu(
     An epoch is a pass over F. No weight above the layer moves. Raises BadValue for a layer that the model does not have.
     """
     positive("rmu", update=update, steering=steering)
-    task = texts("rmu", task, device)
+    request = texts("rmu", request, device)
     n = len(model.decoder)
     if not -1 <= layer < n:
         raise BadValue(f"rmu: layer is from 0 to {n - 1} for this model, or -1 for the middle, got {layer}")
     at = (n - 1) // 2 if layer == -1 else layer
-    reference = frozen(model, task)
-    u = torch.rand(model.net.config.hidden_size, generator=generator(seed, "direction")).to(task.forget.y.device)
+    reference = frozen(model, request)
+    u = torch.rand(model.net.config.hidden_size, generator=generator(seed, "direction")).to(request.forget.y.device)
     goal = steering * u / u.norm()
 
     def losses(net):
-        for gone, stays in paired(task, epochs, batch_size, seed):
+        for gone, stays in paired(request, epochs, batch_size, seed):
             with torch.no_grad():
-                before = hidden(task, reference, stays, at)
-            away = squared_distance(gone, hidden(task, net, gone, at), goal)
-            yield away + retain_weight * squared_distance(stays, hidden(task, net, stays, at), before)
+                before = hidden(request, reference, stays, at)
+            away = squared_distance(gone, hidden(request, net, gone, at), goal)
+            yield away + retain_weight * squared_distance(stays, hidden(request, net, stays, at), before)
 
     return minimise(model, losses, lr=lr, device=device, only=lambda net: moving(net, at, update))

@@ -10,19 +10,19 @@ from unlearnkit.core.compute import resolve_device
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 from unlearnkit.methods.random_label import Schedule, relabelled_batches
 
 SOURCE = "Fan et al. 2024"
 
 
-def saliency_mask(model: nn.Module, task: Request, share: float, device: str = "auto") -> dict[str, Tensor]:
+def saliency_mask(model: nn.Module, request: Request, share: float, device: str = "auto") -> dict[str, Tensor]:
     """Parameter name -> True where |gradient of the summed loss on F| is among the top `share` of all weights."""
     net = model.to(resolve_device(device)).eval()
     parameters = dict(net.named_parameters())
-    size = torch.zeros(sum(p.numel() for p in parameters.values()), device=task.forget.y.device)
-    for index in torch.arange(len(task.forget)).split(256):
-        loss = task.losses(net, task.forget[index.to(size.device)]).sum()
+    size = torch.zeros(sum(p.numel() for p in parameters.values()), device=request.forget.y.device)
+    for index in torch.arange(len(request.forget)).split(256):
+        loss = request.losses(net, request.forget[index.to(size.device)]).sum()
         size += torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))])
     chosen = torch.zeros_like(size, dtype=torch.bool)
     chosen[size.abs().topk(round(share * len(size))).indices] = True  # exactly the share, ties or not
@@ -30,10 +30,10 @@ def saliency_mask(model: nn.Module, task: Request, share: float, device: str = "
     return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 
 
-@method("salun", source="Fan et al. 2024, arXiv 2310.12508, with random labels", domains=BOTH, text={"lr": 1e-4})
+@method("salun", source="Fan et al. 2024, arXiv 2310.12508, with random labels", domains=DOMAINS, text={"lr": 1e-4})
 def salun(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -51,14 +51,14 @@ def salun(
     """
     if not 0 < share <= 1:
         raise BadValue(f"salun: share is a share of the weights, above 0 and at most 1, got {share}")
-    task = task.to(device)
+    request = request.to(device)
     net = copy.deepcopy(model)
-    mask = saliency_mask(net, task, share, device)
+    mask = saliency_mask(net, request, share, device)
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
 
     def losses(net):
-        for batch in relabelled_batches(task, seed, epochs, batch_size, schedule, true_label):
-            yield task.losses(net, batch).mean()
+        for batch in relabelled_batches(request, seed, epochs, batch_size, schedule, true_label):
+            yield request.losses(net, batch).mean()
 
     @torch.no_grad()
     def put_back(net):  # neither momentum nor weight decay moves them

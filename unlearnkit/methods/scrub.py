@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unlearnkit.core.divergence import kl
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BATCH, BOTH, Search, method
+from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 SOURCE = "Kurmanji et al. 2023, official code"
 
@@ -19,7 +19,7 @@ SOURCE = "Kurmanji et al. 2023, official code"
 def scrub_losses(
     student: nn.Module,
     teacher: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     epochs: int,
@@ -34,23 +34,23 @@ def scrub_losses(
 
     def distance(batch, logits):
         with torch.no_grad():
-            target = (task.logits(teacher, batch) / temperature).log_softmax(-1)
+            target = (request.logits(teacher, batch) / temperature).log_softmax(-1)
         return kl(target, (logits / temperature).log_softmax(-1)).mean() * temperature**2
 
     for epoch in range(epochs):
         if epoch < max_epochs:
-            for batch in task.forget.batches(batch_size, seed, "max", epoch):
-                yield -distance(batch, task.logits(student, batch))
-        for batch in task.retain.batches(batch_size, seed, epoch):
-            logits = task.logits(student, batch)
+            for batch in request.forget.batches(batch_size, seed, "max", epoch):
+                yield -distance(batch, request.logits(student, batch))
+        for batch in request.retain.batches(batch_size, seed, epoch):
+            logits = request.logits(student, batch)
             yield gamma * F.cross_entropy(logits, batch.y) + alpha * distance(batch, logits)
         after_epoch(student)
 
 
-@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1", domains=BOTH, text={"lr": 1e-4})
+@method("scrub", source="Kurmanji et al. 2023, arXiv 2302.09880, Algorithm 1", domains=DOMAINS, text={"lr": 1e-4})
 def scrub(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -68,11 +68,11 @@ def scrub(
     The student starts at the teacher, where KL and its gradient are 0: without batch norm, by which a student in
     training mode differs, the very first max step is idle, and with a forget set of one batch so is the first max pass.
     """
-    task = task.to(device)
-    teacher = copy.deepcopy(model).to(task.forget.y.device).eval()
+    request = request.to(device)
+    teacher = copy.deepcopy(model).to(request.forget.y.device).eval()
     options = {"epochs": epochs, "max_epochs": max_epochs, "alpha": alpha, "gamma": gamma, "temperature": temperature}
 
     def losses(student):
-        return scrub_losses(student, teacher, task, seed=seed, batch_size=batch_size, **options)
+        return scrub_losses(student, teacher, request, seed=seed, batch_size=batch_size, **options)
 
     return minimise(model, losses, lr=lr, device=device)

@@ -17,7 +17,7 @@ from unlearnkit.methods.scrub import SOURCE, scrub_losses
 @method("scrub_r", source="Kurmanji et al. 2023, arXiv 2302.09880, section 3: rewinding")
 def scrub_r(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -36,16 +36,16 @@ def scrub_r(
     """
     if epochs < 1:
         raise BadValue(f"scrub_r needs an epoch to rewind to, got epochs={epochs}")
-    task = task.to(device)
-    held = task.validation
+    request = request.to(device)
+    held = request.validation
     if held is not None:
-        held = held[torch.isin(held.y, task.forget.y.unique())]
+        held = held[torch.isin(held.y, request.forget.y.unique())]
     if not held:
         raise BadValue(
             "scrub_r needs validation samples of the classes to be forgotten, and there are none: leave some images in "
             "the pool (a smaller train_size), or use 'scrub'"
         )
-    teacher = copy.deepcopy(model).to(task.forget.y.device).eval()
+    teacher = copy.deepcopy(model).to(request.forget.y.device).eval()
     kept = []
 
     def keep(student):
@@ -61,21 +61,21 @@ def scrub_r(
     }
 
     def losses(student):
-        return scrub_losses(student, teacher, task, seed=seed, after_epoch=keep, **options)
+        return scrub_losses(student, teacher, request, seed=seed, after_epoch=keep, **options)
 
     minimise(model, losses, lr=lr, device=device)
     net = copy.deepcopy(teacher)
 
     def error(state, samples):
         net.load_state_dict(state)
-        return _error(task, net, samples)
+        return _error(request, net, samples)
 
     wanted = error(kept[-1], held)
-    net.load_state_dict(min(reversed(kept), key=lambda state: abs(error(state, task.forget) - wanted)))
+    net.load_state_dict(min(reversed(kept), key=lambda state: abs(error(state, request.forget) - wanted)))
     return at_rest(net)
 
 
 @torch.no_grad()
-def _error(task: Request, model: nn.Module, samples: Samples) -> float:
-    parts = [task.logits(model, samples[i : i + 256]).argmax(1) for i in range(0, len(samples), 256)]
+def _error(request: Request, model: nn.Module, samples: Samples) -> float:
+    parts = [request.logits(model, samples[i : i + 256]).argmax(1) for i in range(0, len(samples), 256)]
     return (torch.cat(parts) != samples.y).double().mean().item()

@@ -21,7 +21,7 @@ def simnpo_loss(nll: Tensor, beta: float, gamma: float) -> Tensor:
 @method("simnpo", source=SOURCE, domains=("text",))
 def simnpo(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -38,12 +38,12 @@ def simnpo(
     Raises BadValue for a beta that is not above 0.
     """
     positive("simnpo", beta=beta)
-    task = texts("simnpo", task, device)
-    reference = frozen(model, task)
+    request = texts("simnpo", request, device)
+    reference = frozen(model, request)
 
     def losses(net):
-        for gone, stays in paired(task, epochs, batch_size, seed):
-            away = simnpo_loss(task.losses(net, gone), beta, gamma).mean()
-            yield away + retain_weight * kept(retain, task, net, reference, stays)
+        for gone, stays in paired(request, epochs, batch_size, seed):
+            away = simnpo_loss(request.losses(net, gone), beta, gamma).mean()
+            yield away + retain_weight * kept(retain, request, net, reference, stays)
 
     return minimise(model, losses, lr=lr, device=device)

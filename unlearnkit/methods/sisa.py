@@ -21,7 +21,7 @@ SOURCE = "Bourtoule et al. 2021"
 @method("sisa", source="Bourtoule et al. 2021, arXiv 1912.03817; mean vote", starts_anew=True)
 def sisa(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -35,13 +35,13 @@ def sisa(
     its architecture and recipe. An epoch budget of 2 E / (slices + 1) per slice makes each sample be seen E times.
     Raises BadValue if a shard's slices would be empty.
     """
-    data, n = joined(task.forget, task.retain), len(task.forget)
-    if min(shards, slices) < 1 or shards * slices > len(task.retain):
+    data, n = joined(request.forget, request.retain), len(request.forget)
+    if min(shards, slices) < 1 or shards * slices > len(request.retain):
         raise BadValue(
             f"sisa: {shards} shards of {slices} slices need at least {shards * slices} samples that stay, and one of "
-            f"each; there are {len(task.retain)}"
+            f"each; there are {len(request.retain)}"
         )
-    recipe = replace(task.recipe, epochs=max(round(2 * task.recipe.epochs / (slices + 1)), 1))  # type: ignore[attr-defined]
+    recipe = replace(request.recipe, epochs=max(round(2 * request.recipe.epochs / (slices + 1)), 1))  # type: ignore[attr-defined]
     order = torch.randperm(len(data), generator=generator(seed, "shards"))
     members = []
     for number, shard in enumerate(order.chunk(shards)):

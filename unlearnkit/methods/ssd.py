@@ -10,16 +10,16 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.per_sample_gradients import squared
 from unlearnkit.images.request import Request
-from unlearnkit.methods import BOTH, Search, method
+from unlearnkit.methods import DOMAINS, Search, method
 
 SOURCE = "Foster et al. 2024"
 
 
-@method("ssd", source="Foster et al. 2024, arXiv 2308.07707, Eq. 4 and 5", domains=BOTH)
+@method("ssd", source="Foster et al. 2024, arXiv 2308.07707, Eq. 4 and 5", domains=DOMAINS)
 @torch.no_grad()
 def ssd(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -34,10 +34,10 @@ def ssd(
     """
     if alpha <= 0 or dampening <= 0:
         raise BadValue(f"ssd: alpha and dampening must be above 0, got {alpha} and {dampening}")
-    task = task.to(device)
-    net = copy.deepcopy(model).to(task.forget.y.device).eval()
-    forget, retain = squared(net, task.forget, chunk), squared(net, task.retain, chunk)
-    n, m = len(task.forget), len(task.retain)
+    request = request.to(device)
+    net = copy.deepcopy(model).to(request.forget.y.device).eval()
+    forget, retain = squared(net, request.forget, chunk), squared(net, request.retain, chunk)
+    n, m = len(request.forget), len(request.retain)
     for name, p in net.named_parameters():
         everything = (n * forget[name] + m * retain[name]) / (n + m)
         factor = (dampening * everything / forget[name]).clamp(max=1)

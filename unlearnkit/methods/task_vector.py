@@ -18,7 +18,7 @@ SOURCE = "Ilharco et al. 2023, arXiv 2212.04089"
 @method("task_vector", source=f"{SOURCE}; on texts Shi et al. 2024 (MUSE), arXiv 2407.06460", domains=("text",))
 def task_vector(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -28,12 +28,12 @@ def task_vector(
     batch_size: Batch = 32,
 ) -> nn.Module:
     """theta_0 - scale (theta_reinforced - theta_0), reinforced being the original trained on F alone, on and on."""
-    task = texts("task_vector", task, device)
+    request = texts("task_vector", request, device)
 
     def losses(net):
         for epoch in range(epochs):
-            for batch in task.forget.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+            for batch in request.forget.batches(batch_size, seed, epoch):
+                yield request.losses(net, batch).mean()
 
     reinforced = minimise(model, losses, lr=lr, device=device)
     negated = copy.deepcopy(model).cpu()

@@ -25,11 +25,11 @@ Retain = Literal["nll", "kl", "none"]
 Weight = Annotated[float, TOFU + ": both terms weigh the same"]
 
 
-def texts(name: str, task: Request, device: str) -> TextRequest:
+def texts(name: str, request: Request, device: str) -> TextRequest:
     """The request, on its device. Raises NotApplicable for one of images."""
-    if not isinstance(task, TextRequest):
+    if not isinstance(request, TextRequest):
         raise NotApplicable(f"{name} forgets answers of a language model, and this request has no texts")
-    return task.to(device)  # type: ignore[return-value]
+    return request.to(device)  # type: ignore[return-value]
 
 
 def positive(name: str, **values: float) -> None:
@@ -39,39 +39,39 @@ def positive(name: str, **values: float) -> None:
             raise BadValue(f"{name}: {what} must be above 0, got {value}")
 
 
-def frozen(model: nn.Module, task: TextRequest) -> nn.Module:
+def frozen(model: nn.Module, request: TextRequest) -> nn.Module:
     """The model as given, for comparison: a copy on the request's device that no one trains."""
-    return copy.deepcopy(model).to(task.forget.ids.device).eval().requires_grad_(False)  # type: ignore[attr-defined]
+    return copy.deepcopy(model).to(request.forget.ids.device).eval().requires_grad_(False)  # type: ignore[attr-defined]
 
 
-def paired(task: TextRequest, epochs: int, size: int, seed: int) -> Iterator[tuple[Tokens, Tokens]]:
+def paired(request: TextRequest, epochs: int, size: int, seed: int) -> Iterator[tuple[Tokens, Tokens]]:
     """(batch of F, batch of R) of `epochs` passes over F. R is gone through beside it, and anew once it is through: with
     each batch of F comes another one of R, as in TOFU's code, where it is drawn."""
-    kept = (batch for lap in count() for batch in task.retain.batches(size, seed, "retain", lap))
+    kept = (batch for lap in count() for batch in request.retain.batches(size, seed, "retain", lap))
     for epoch in range(epochs):
-        for batch in task.forget.batches(size, seed, "forget", epoch):
+        for batch in request.forget.batches(size, seed, "forget", epoch):
             yield batch, next(kept)
 
 
-def log_ratio(task: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor:
+def log_ratio(request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor:
     """L_net(y|x) - L_reference(y|x) of each answer, (n,), nats: 0 before the first step, below 0 for what is forgotten."""
     with torch.no_grad():
-        before = task.log_likelihood(reference, batch)
-    return task.log_likelihood(net, batch) - before
+        before = request.log_likelihood(reference, batch)
+    return request.log_likelihood(net, batch) - before
 
 
-def kl_to(task: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor:
+def kl_to(request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor:
     """KL(reference || net) of the next token, mean over the tokens of an answer, then over answers: a scalar, nats."""
     with torch.no_grad():
-        said = task.log_probs(reference, batch)
-    return batch.mean(kl(said, task.log_probs(net, batch))).mean()
+        said = request.log_probs(reference, batch)
+    return batch.mean(kl(said, request.log_probs(net, batch))).mean()
 
 
-def kept(how: Retain, task: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor | float:
+def kept(how: Retain, request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor | float:
     """What keeps R: "nll", nats per token; "kl", `kl_to` the model as given; "none", 0."""
     if how == "none":
         return 0.0
-    return task.losses(net, batch).mean() if how == "nll" else kl_to(task, net, reference, batch)
+    return request.losses(net, batch).mean() if how == "nll" else kl_to(request, net, reference, batch)
 
 
 def fitting(model: nn.Module, samples: Tokens, who: str) -> Tokens:

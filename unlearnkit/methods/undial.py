@@ -22,7 +22,7 @@ def lowered(logits: Tensor, y: Tensor, by: float) -> Tensor:
 @method("undial", source=SOURCE, domains=("text",))
 def undial(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -39,14 +39,14 @@ def undial(
     All tokens of an answer are lowered alike. Raises BadValue for a beta that is not above 0.
     """
     positive("undial", beta=beta)
-    task = texts("undial", task, device)
-    reference = frozen(model, task)
+    request = texts("undial", request, device)
+    reference = frozen(model, request)
 
     def losses(net):
-        for gone, stays in paired(task, epochs, batch_size, seed):
+        for gone, stays in paired(request, epochs, batch_size, seed):
             with torch.no_grad():
-                target = lowered(task.logits(reference, gone), gone.y, beta).log_softmax(-1)
-            taught = gone.mean(kl(target, task.log_probs(net, gone))).mean()
-            yield taught + retain_weight * kept(retain, task, net, reference, stays)
+                target = lowered(request.logits(reference, gone), gone.y, beta).log_softmax(-1)
+            taught = gone.mean(kl(target, request.log_probs(net, gone))).mean()
+            yield taught + retain_weight * kept(retain, request, net, reference, stays)
 
     return minimise(model, losses, lr=lr, device=device)

@@ -18,17 +18,17 @@ SOURCE = "Tarun et al. 2023, official code"
 
 
 def error_maximising(
-    task: Request, model: nn.Module, label: int, n: int, seed: int, steps: int, lr: float, size: float
+    request: Request, model: nn.Module, label: int, n: int, seed: int, steps: int, lr: float, size: float
 ) -> Tensor:
     """(n, channels, height, width) of noise on which `model` has a high loss for `label`: it maximises the mean loss less
     `size` times the mean squared norm, by Adam. The model must be in eval mode."""
-    where = task.retain.y.device
-    noise = torch.randn(n, *task.retain.stored.shape[1:], generator=generator(seed, "noise", label)).to(where)
+    where = request.retain.y.device
+    noise = torch.randn(n, *request.retain.stored.shape[1:], generator=generator(seed, "noise", label)).to(where)
     noise.requires_grad_()
     adam = torch.optim.Adam([noise], lr)
     y = torch.full((n,), label, device=where)
     for _ in range(steps):
-        loss = -F.cross_entropy(task.run(model, noise), y) + size * noise.square().flatten(1).sum(1).mean()
+        loss = -F.cross_entropy(request.run(model, noise), y) + size * noise.square().flatten(1).sum(1).mean()
         (noise.grad,) = torch.autograd.grad(loss, noise)
         adam.step()
     return noise.detach()
@@ -37,7 +37,7 @@ def error_maximising(
 @method("unsir", source="Tarun et al. 2023, arXiv 2111.08947", reads_forget_set=False, whole_classes=True)
 def unsir(
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -58,23 +58,23 @@ def unsir(
 
     Raises NotApplicable unless whole classes are to be forgotten.
     """
-    task = task.to(device)
-    classes = need_whole_classes("unsir", task)
-    frozen = copy.deepcopy(model).to(task.forget.y.device).eval()
+    request = request.to(device)
+    classes = need_whole_classes("unsir", request)
+    frozen = copy.deepcopy(model).to(request.forget.y.device).eval()
     parts = []
     for label in classes:
-        n = int((task.forget.y == label).sum())
-        made = error_maximising(task, frozen, label, min(noise_images, n), seed, noise_steps, noise_lr, noise_size)
+        n = int((request.forget.y == label).sum())
+        made = error_maximising(request, frozen, label, min(noise_images, n), seed, noise_steps, noise_lr, noise_size)
         x = made.repeat(-(-n // len(made)), 1, 1, 1)[:n]
         parts.append(Samples(x, torch.full((n,), label, device=x.device)))
-    impaired = joined(*parts, Samples(task.retain.x, task.retain.y))
+    impaired = joined(*parts, Samples(request.retain.x, request.retain.y))
 
     def losses(net, data, epochs, name):
         for epoch in range(epochs):
             for batch in data.batches(batch_size, seed, name, epoch):
-                yield task.losses(net, batch).mean()
+                yield request.losses(net, batch).mean()
 
     impair = partial(losses, data=impaired, epochs=impair_epochs, name="impair")
-    repair = partial(losses, data=task.retain, epochs=repair_epochs, name="repair")
+    repair = partial(losses, data=request.retain, epochs=repair_epochs, name="repair")
     after = minimise(model, impair, lr=lr, device=device, optimiser="adam")
     return minimise(after, repair, lr=lr if repair_lr is None else repair_lr, device=device, optimiser="adam")

@@ -1,4 +1,4 @@
-"""Metrics: `(evidence, reference) -> {group: number}`, each with its direction, unit and references.
+"""Metrics: `(outputs, reference) -> {group: number}`, each with its direction, unit and references.
 
 direction: "lower" or "higher" is better, or "gap": only its distance to the reference's value says anything.
 references: the models it is computed against, each giving a row of its own; () for metrics of one model alone.
@@ -16,10 +16,10 @@ import pandas as pd
 
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.registry import Registry
-from unlearnkit.images.outputs import NEEDS, Evidence
+from unlearnkit.images.outputs import NEEDS, Outputs
 
 metrics = Registry("metric", "unlearnkit.metrics")
-BOTH = ("image", "text")
+DOMAINS = ("image", "text")
 
 
 def metric(
@@ -30,14 +30,14 @@ def metric(
     references: tuple[str, ...] = (),
     best: float = 0.0,
     needs: tuple[str, ...] = (),
-    left_out: Callable[[Evidence], dict[str, str]] = lambda evidence: {},
+    left_out: Callable[[Outputs], dict[str, str]] = lambda outputs: {},
     domains: tuple[str, ...] = ("image",),
     source: str = "",
 ):
-    """Register `function(evidence, reference) -> {group: number}` under `name`. left_out: {group: why} of those that it
+    """Register `function(outputs, reference) -> {group: number}` under `name`. left_out: {group: why} of those that it
     has no number for.
 
-    The registered metric raises BadValue where the evidence lacks what it needs, and NotApplicable for evidence of a
+    The registered metric raises BadValue where the outputs lack what it needs, and NotApplicable for outputs of a
     domain that it does not judge; the plain function checks nothing.
     """
     assert direction in ("lower", "higher", "gap"), direction
@@ -45,15 +45,15 @@ def metric(
 
     def add(function: Callable) -> Callable:
         @wraps(function)
-        def checked(evidence: Evidence, reference: Evidence | None = None) -> dict[str, float]:
-            if (domain := of_domain(evidence)) not in domains:
+        def checked(outputs: Outputs, reference: Outputs | None = None) -> dict[str, float]:
+            if (domain := of_domain(outputs)) not in domains:
                 raise NotApplicable(f"metric {name!r} has no meaning for {domain}s: it judges {' and '.join(domains)}s")
             if references and reference is None:
                 raise BadValue(f"metric {name!r} compares with a reference: {' or '.join(references)}")
             for need in needs:
-                for seen in (evidence, reference) if references else (evidence,):
+                for seen in (outputs, reference) if references else (outputs,):
                     seen.require(need, name)
-            return function(evidence, reference)
+            return function(outputs, reference)
 
         info = {"direction": direction, "unit": unit, "references": references, "best": best, "needs": needs}
         metrics.register(name, **info, domains=tuple(domains), left_out=left_out, source=source)(checked)
@@ -62,17 +62,17 @@ def metric(
     return add
 
 
-def of_domain(evidence: Evidence) -> str:
+def of_domain(outputs: Outputs) -> str:
     """ "image" or "text"."""
-    return getattr(evidence, "domain", "image")
+    return getattr(outputs, "domain", "image")
 
 
-def cheap(domain: str = "image") -> list[str]:
+def single_pass_metrics(domain: str = "image") -> list[str]:
     """Names of the metrics that need one pass of a model and no more, sorted: those of every table of a domain."""
     return sorted(n for n, entry in metrics.items() if not entry.info["needs"] and domain in entry.info["domains"])
 
 
-def needed(names: Sequence[str]) -> set[str]:
+def needs_of(names: Sequence[str]) -> set[str]:
     """What these metrics need between them."""
     return {need for name in names for need in metrics[name].info["needs"]}
 
@@ -85,14 +85,14 @@ def judging(domain: str, names: Sequence[str]) -> list[str]:
     return found
 
 
-def left_out(evidence: Evidence, names: Sequence[str] | None = None) -> pd.DataFrame:
+def left_out(outputs: Outputs, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Why a metric of `names` (all without it) has no number for a group: columns metric, group, why."""
     names = sorted(metrics) if names is None else names
-    rows = [(n, g, why) for n in names for g, why in metrics[n].info["left_out"](evidence).items()]
+    rows = [(n, g, why) for n in names for g, why in metrics[n].info["left_out"](outputs).items()]
     return pd.DataFrame(rows, columns=["metric", "group", "why"])
 
 
-def score(evidence: Evidence, references: Mapping[str, Evidence], names: Sequence[str] | None = None) -> pd.DataFrame:
+def score(outputs: Outputs, references: Mapping[str, Outputs], names: Sequence[str] | None = None) -> pd.DataFrame:
     """The metrics of `names` (all cheap ones without it) of one model: columns metric, reference ("" for none), group,
     value.
 
@@ -100,11 +100,11 @@ def score(evidence: Evidence, references: Mapping[str, Evidence], names: Sequenc
     metrics name. Raises BadValue for a reference or a need that is not there; a metric's own exception is not caught.
     """
     rows = []
-    for name in cheap(of_domain(evidence)) if names is None else names:
+    for name in single_pass_metrics(of_domain(outputs)) if names is None else names:
         entry = metrics[name]
         for reference in entry.info["references"] or ("",):
             if reference and reference not in references:
-                raise BadValue(f"metric {name!r} needs the evidence of {reference!r} among the references")
-            values = entry(evidence, references[reference] if reference else None)
+                raise BadValue(f"metric {name!r} needs the outputs of {reference!r} among the references")
+            values = entry(outputs, references[reference] if reference else None)
             rows += [(name, reference, group, float(value)) for group, value in values.items()]
     return pd.DataFrame(rows, columns=["metric", "reference", "group", "value"])

@@ -8,25 +8,25 @@ from torch import Tensor
 from data_builders.texts.similarity import char_cosine, rouge_l_recall, words
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.likelihoods import TOFU, by_group, log_truth_ratio
-from unlearnkit.texts.outputs import TextEvidence
+from unlearnkit.texts.outputs import TextOutputs
 
 
-def recall(evidence: TextEvidence) -> Tensor:
+def recall(outputs: TextOutputs) -> Tensor:
     """ROUGE-L recall of what is said, (n,): the share of the true answer's words that it holds, in their order."""
-    return torch.from_numpy(rouge_l_recall(evidence.answer, evidence.said)).double()
+    return torch.from_numpy(rouge_l_recall(outputs.answer, outputs.said)).double()
 
 
 @metric("ROUGE-L", direction="gap", unit="recall", needs=("generation",), domains=("text",), source="Lin 2004; TOFU")
-def rouge(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def rouge(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """ROUGE-L recall of the generated answer, mean over each group: the share of the true answer's words in it, in order."""
-    return by_group(evidence, evidence.once(recall))
+    return by_group(outputs, outputs.once(recall))
 
 
 @metric("cosine", direction="gap", unit="cosine", needs=("generation",), domains=("text",), source="ours")
-def cosine(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Cosine of the letter 3-gram counts of generated and true answer, mean over each group: what stands in for an
     embedding where no model can be downloaded."""
-    return by_group(evidence, torch.from_numpy(char_cosine(evidence.answer, evidence.said)).double())
+    return by_group(outputs, torch.from_numpy(char_cosine(outputs.answer, outputs.said)).double())
 
 
 @metric(
@@ -37,9 +37,9 @@ def cosine(evidence: TextEvidence, reference=None) -> dict[str, float]:
     domains=("text",),
     source="BAAI/bge-small-en-v1.5, arXiv 2309.07597; the family is linked to P1 [digest]",
 )
-def sentence_cosine(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def sentence_cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Cosine of the sentence embeddings of generated and true answer, mean over each group."""
-    return by_group(evidence, evidence.meant.double())
+    return by_group(outputs, outputs.meant.double())
 
 
 def holds(said: str, fact: str) -> bool:
@@ -48,10 +48,10 @@ def holds(said: str, fact: str) -> bool:
 
 
 @metric("fact-accuracy", direction="gap", unit="fraction", needs=("generation",), domains=("text",), source="ours")
-def fact_accuracy(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def fact_accuracy(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Share of generated answers that hold their fact, of those that have one; other words around it do not count."""
-    pairs = zip(evidence.said, evidence.fact, strict=True)
-    return by_group(evidence, torch.tensor([float(holds(s, f)) if f else torch.nan for s, f in pairs]))
+    pairs = zip(outputs.said, outputs.fact, strict=True)
+    return by_group(outputs, torch.tensor([float(holds(s, f)) if f else torch.nan for s, f in pairs]))
 
 
 @metric(
@@ -62,9 +62,9 @@ def fact_accuracy(evidence: TextEvidence, reference=None) -> dict[str, float]:
     domains=("text",),
     source=f"{TOFU}; its held-out groups are real authors and world facts",
 )
-def model_utility(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def model_utility(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) of the filler, which all models are trained
     on, and of the test pairs; 0 if one of the six is. On test pairs about people whom nobody was told of it is a guess."""
-    ratio = evidence.once(log_truth_ratio).exp()
-    parts = [by_group(evidence, v) for v in (evidence.probability, evidence.once(recall), (1 - ratio).clamp(min=0))]
+    ratio = outputs.once(log_truth_ratio).exp()
+    parts = [by_group(outputs, v) for v in (outputs.probability, outputs.once(recall), (1 - ratio).clamp(min=0))]
     return {"all": harmonic_mean([part[g] for part in parts for g in ("filler", "test") if g in part])}

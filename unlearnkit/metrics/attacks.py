@@ -6,34 +6,34 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.metrics import BOTH, metric
+from unlearnkit.images.outputs import Outputs
+from unlearnkit.metrics import DOMAINS, metric
 
 
-def confidence_attack(evidence: Evidence) -> dict[str, float]:
+def confidence_attack(outputs: Outputs) -> dict[str, float]:
     """Share of targets, similar samples and decoys that an SVC on the confidence in the label takes for non-members.
 
     Fitted on as many filler (member) as test (non-member) samples, so that all it is evaluated on is disjoint from what
     it is fitted on. The papers take all of the retain set for members; but `clean` was never trained on the similar
     samples, and filler is what every model is trained on.
     """
-    confidence = (-evidence.losses).exp().numpy()[:, None]
-    members, outsiders = _balanced(evidence.rows("filler").numpy(), evidence.rows("test").numpy())
+    confidence = (-outputs.losses).exp().numpy()[:, None]
+    members, outsiders = _balanced(outputs.rows("filler").numpy(), outputs.rows("test").numpy())
     y = np.repeat([1, 0], len(members))
     attack = SVC(C=3, gamma="auto", kernel="rbf").fit(confidence[np.concatenate([members, outsiders])], y)
-    rows = {group: evidence.rows(group).numpy() for group in ("target", "similar", "decoy")}
+    rows = {group: outputs.rows(group).numpy() for group in ("target", "similar", "decoy")}
     return {g: float((attack.predict(confidence[r]) == 0).mean()) for g, r in rows.items() if len(r)}
 
 
-def entropy_attack(evidence: Evidence) -> float:
+def entropy_attack(outputs: Outputs) -> float:
     """Share of targets whose modified entropy is above a threshold, and which therefore count as non-members.
 
     One threshold for each label: the one that best tells filler from test samples of that label, both sides weighted
     alike. Where one side has no sample of the label, the threshold over all labels. The targets are in neither. Filler,
     and not all of the retain set, since `clean` is trained on no similar sample.
     """
-    value, labels = evidence.modified_entropy.numpy(), evidence.labels.numpy()
-    members, outsiders, targets = (evidence.rows(g).numpy() for g in ("filler", "test", "target"))
+    value, labels = outputs.modified_entropy.numpy(), outputs.labels.numpy()
+    members, outsiders, targets = (outputs.rows(g).numpy() for g in ("filler", "test", "target"))
     outside = np.empty(len(targets), dtype=bool)
     for label in np.unique(labels[targets]):
         inside, out = (rows[labels[rows] == label] for rows in (members, outsiders))
@@ -56,13 +56,13 @@ def best_threshold(low: np.ndarray, high: np.ndarray) -> float:
     return float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
 
 
-def loss_attack(evidence: Evidence) -> float | None:
+def loss_attack(outputs: Outputs) -> float | None:
     """Cross-validated accuracy of logistic regression on the loss: targets against test samples of the same labels.
 
     The two sides are balanced. None with fewer than four on a side: too few to fit and test on.
     """
-    losses = evidence.losses.numpy()
-    targets, outsiders = _same_labels(evidence)
+    losses = outputs.losses.numpy()
+    targets, outsiders = _same_labels(outputs)
     if len(targets) < 4:
         return None
     x = np.log(np.maximum(losses[np.concatenate([targets, outsiders])], 1e-12))[:, None]
@@ -79,10 +79,10 @@ def _balanced(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rng.permutation(a)[:n], rng.permutation(b)[:n]
 
 
-def _same_labels(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def _same_labels(outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
     """As many targets as test samples, label by label."""
-    rng, labels = np.random.default_rng(0), evidence.labels.numpy()
-    targets, test = evidence.rows("target").numpy(), evidence.rows("test").numpy()
+    rng, labels = np.random.default_rng(0), outputs.labels.numpy()
+    targets, test = outputs.rows("target").numpy(), outputs.rows("test").numpy()
     pairs = [_take(rng, targets[labels[targets] == k], test[labels[test] == k]) for k in np.unique(labels[targets])]
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
@@ -96,24 +96,24 @@ def _take(rng, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "MIA",
     direction="gap",
     unit="fraction",
-    domains=BOTH,
+    domains=DOMAINS,
     source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours",
 )
-def mia_confidence(evidence: Evidence, reference=None) -> dict[str, float]:
+def mia_confidence(outputs: Outputs, reference=None) -> dict[str, float]:
     """Share that a confidence SVC takes for non-members: of the targets, about the test set's after forgetting; of similar
     samples and decoys, which tell a target from a non-member that has members close by."""
-    return evidence.once(confidence_attack)
+    return outputs.once(confidence_attack)
 
 
 @metric("MIA-loss", direction="gap", unit="accuracy", source="NeurIPS 2023 unlearning challenge, starting kit")
-def mia_loss(evidence: Evidence, reference=None) -> dict[str, float]:
+def mia_loss(outputs: Outputs, reference=None) -> dict[str, float]:
     """Accuracy of telling targets from test samples of the same labels by their loss; 0.5 = indistinguishable."""
-    found = evidence.once(loss_attack)
+    found = outputs.once(loss_attack)
     return {} if found is None else {"target": found}
 
 
 @metric("MIA-mentr", direction="gap", unit="fraction", source="Song and Mittal 2021, arXiv 2003.10595")
-def mia_modified_entropy(evidence: Evidence, reference=None) -> dict[str, float]:
+def mia_modified_entropy(outputs: Outputs, reference=None) -> dict[str, float]:
     """Share of targets that thresholds on the modified entropy take for non-members; about the test set's share after
     forgetting."""
-    return {"target": evidence.once(entropy_attack)}
+    return {"target": outputs.once(entropy_attack)}

@@ -1,6 +1,6 @@
 """Whether a backdoor still opens."""
 
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy
 
@@ -12,7 +12,7 @@ from unlearnkit.metrics.accuracy import accuracy
     needs=("backdoor",),
     source="Gu et al. 2017 (BadNets), arXiv 1708.06733; images of the attack's own class are none of these",
 )
-def attack_success(evidence: Evidence, reference=None) -> dict[str, float]:
+def attack_success(outputs: Outputs, reference=None) -> dict[str, float]:
     """Share of images with the trigger that are sent to the attack's class: of decoys, which no model was trained on, and
     of the targets themselves. A model that never saw the trigger has the share that it confuses with that class anyway."""
-    return {group: accuracy(evidence, group) for group in ("decoy", "target")}
+    return {group: accuracy(outputs, group) for group in ("decoy", "target")}

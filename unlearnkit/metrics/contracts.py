@@ -1,7 +1,7 @@
 """What every metric must hold to, each rule guarding against a defect seen in public code.
 
-`check(metric, evidences)` runs them over a metric of your own; the tests run them over all that are registered, and see
-each fail on a broken copy. A contract is a function of (metric, evidences) that raises AssertionError; evidences: those of
+`check(metric, all_outputs)` runs them over a metric of your own; the tests run them over all that are registered, and see
+each fail on a broken copy. A contract is a function of (metric, all_outputs) that raises AssertionError; all_outputs: those of
 original, retrain, clean and initial, with what the metric needs.
 """
 
@@ -14,9 +14,9 @@ import torch
 
 from data_builders.task import ROLES
 from unlearnkit.core.registry import Entry
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import text_contracts as texts
-from unlearnkit.texts.outputs import TextEvidence
+from unlearnkit.texts.outputs import TextOutputs
 
 # scores of these are not about samples
 NOT_OF_SAMPLES = {"seconds", "steps", "RTE", "relearn"}
@@ -27,14 +27,14 @@ DOUBLED = {"MIA": 0.25, "avg-gap": 0.1, "ToW-MIA": 0.25, "MIA-loss": 0.35, "LP":
 CHANGED_BY_COPIES = {"k-NN", "NMI", "F1", "forget-quality"}  # a test is surer of more samples
 
 
-def evidence(logits, labels, roles, **more) -> Evidence:
+def outputs(logits, labels, roles, **more) -> Outputs:
     role = torch.tensor([ROLES.index(r) for r in roles], dtype=torch.int8)
-    return Evidence(
+    return Outputs(
         torch.as_tensor(logits, dtype=torch.float32), torch.as_tensor(labels), role, torch.arange(len(role)), **more
     )
 
 
-def values(metric, seen: Evidence, references: Mapping[str, Evidence]) -> dict[tuple[str, str], float]:
+def values(metric, seen: Outputs, references: Mapping[str, Outputs]) -> dict[tuple[str, str], float]:
     """{(reference, group): value}."""
     found = {}
     for name in metric.info["references"] or ("",):
@@ -43,9 +43,9 @@ def values(metric, seen: Evidence, references: Mapping[str, Evidence]) -> dict[t
     return found
 
 
-def rows_of(e: Evidence, order: torch.Tensor, **more) -> Evidence:
-    """The samples `order` of some evidence, as they are."""
-    if isinstance(e, TextEvidence):
+def rows_of(e: Outputs, order: torch.Tensor, **more) -> Outputs:
+    """The samples `order` of some outputs, as they are."""
+    if isinstance(e, TextOutputs):
         return texts.rows_of(e, order, **more)
     features = None if e.features is None else e.features[order]
     margins = None if e.margins is None else e.margins[:, order]
@@ -59,26 +59,26 @@ def close(a: dict, b: dict, tolerance: float) -> bool:
 
 
 def both_ways(metric, seen, references, change) -> tuple[dict, dict]:
-    """Values before and after `change` of all evidence."""
+    """Values before and after `change` of all outputs."""
     return values(metric, seen, references), values(metric, change(seen), {k: change(v) for k, v in references.items()})
 
 
 # --- over every registered metric ---
 
 
-def order_of_samples(metric, evidences):
+def order_of_samples(metric, all_outputs):
     """A metric on the first rows; an attack whose folds depend on where a sample stands."""
 
     def shuffled(e):
         return rows_of(e, torch.randperm(len(e.ids), generator=torch.Generator().manual_seed(1)))
 
-    plain, mixed = both_ways(metric, evidences["retrain"], evidences, shuffled)
+    plain, mixed = both_ways(metric, all_outputs["retrain"], all_outputs, shuffled)
     assert plain and close(plain, mixed, 1e-9), "the order of samples changes the value"
 
 
-def names_of_classes(metric, evidences):
+def names_of_classes(metric, all_outputs):
     """An index that picks a class, or the whole batch, instead of each sample's label. Texts have no classes."""
-    if isinstance(evidences["original"], TextEvidence):
+    if isinstance(all_outputs["original"], TextOutputs):
         return
     to = torch.randperm(10, generator=torch.Generator().manual_seed(0))
 
@@ -87,11 +87,11 @@ def names_of_classes(metric, evidences):
         logits[:, to] = e.logits
         return dataclasses.replace(e, logits=logits, labels=to[e.labels], _memo={})
 
-    plain, other = both_ways(metric, evidences["original"], evidences, renamed)
+    plain, other = both_ways(metric, all_outputs["original"], all_outputs, renamed)
     assert close(plain, other, RENAMED.get(metric.name, 1e-6)), "the names of classes change the value"
 
 
-def doubled_samples(metric, evidences):
+def doubled_samples(metric, all_outputs):
     """A sum that is called a mean; a score per batch."""
     if metric.name in CHANGED_BY_COPIES:
         return
@@ -100,12 +100,12 @@ def doubled_samples(metric, evidences):
         n = len(e.ids)
         return rows_of(e, torch.arange(n).repeat(2), ids=torch.cat([e.ids, e.ids + n]))
 
-    once, twice = both_ways(metric, evidences["retrain"], evidences, doubled)
+    once, twice = both_ways(metric, all_outputs["retrain"], all_outputs, doubled)
     assert close(once, twice, DOUBLED.get(metric.name, 1e-6)), "samples that all come twice change the value"
 
 
 @functools.cache
-def large(changed: bool = False) -> Evidence:
+def large(changed: bool = False) -> Outputs:
     """1,200 samples in each of five roles; `changed`: the last 200 of each are others."""
     g = torch.Generator().manual_seed(0)
     roles = [r for r in ("target", "similar", "filler", "decoy", "test") for _ in range(1200)]
@@ -120,33 +120,33 @@ def large(changed: bool = False) -> Evidence:
         logits[last] = logits[last].roll(1, 1)
         features[last] = torch.randn(int(last.sum()), width, generator=g)
         margins[:, last] -= 5
-    return evidence(logits, labels, roles, features=features, margins=margins, extra={"attack_class": 0})
+    return outputs(logits, labels, roles, features=features, margins=margins, extra={"attack_class": 0})
 
 
-def every_sample_counts(metric, evidences):
+def every_sample_counts(metric, all_outputs):
     """A metric that ran on the first 1,000 samples of a group."""
     if metric.name in NOT_OF_SAMPLES:
         return
-    made = texts.large if isinstance(evidences["original"], TextEvidence) else large
-    references = {name: made() for name in evidences}
+    made = texts.large if isinstance(all_outputs["original"], TextOutputs) else large
+    references = {name: made() for name in all_outputs}
     before, after = (values(metric, made(changed), references) for changed in (False, True))
     same = [key for key, value in before.items() if value == after.get(key)]
     assert not same, f"samples beyond the first 1,000 do not count: {same}"
 
 
-def itself_is_perfect(metric, evidences):
+def itself_is_perfect(metric, all_outputs):
     """An oracle row far from itself."""
     for name in metric.info["references"]:
-        found = list(metric(evidences[name], evidences[name]).values())
+        found = list(metric(all_outputs[name], all_outputs[name]).values())
         assert found and all(abs(v - metric.info["best"]) < 1e-9 for v in found), (
             f"{name} against itself is not {metric.info['best']}"
         )
 
 
-def direction_is_as_stated(metric, evidences):
+def direction_is_as_stated(metric, all_outputs):
     """A sign that is flipped: a model that knows nothing scores better against a reference than the reference."""
     for name in metric.info["references"]:
-        own, other = (metric(evidences[m], evidences[name]) for m in (name, "initial"))
+        own, other = (metric(all_outputs[m], all_outputs[name]) for m in (name, "initial"))
         for group, value in own.items():
             gain = {"lower": value - other[group], "higher": other[group] - value, "gap": 0.0}[metric.info["direction"]]
             assert gain <= 1e-9, f"{group}: the untrained model is better than {name} itself"
@@ -167,15 +167,15 @@ def unreadable_rows(self, group):
     raise Boom
 
 
-def exceptions_come_through(metric, evidences):
+def exceptions_come_through(metric, all_outputs):
     """An exception that was caught and became a number."""
-    seen = evidences["retrain"]
+    seen = all_outputs["retrain"]
     kept = {f.name: getattr(seen, f.name) for f in dataclasses.fields(seen)}
     broken = type("Broken", (type(seen),), {"rows": unreadable_rows})(
         **(kept | {"cost": Unreadable(), "extra": Unreadable(), "_memo": {}})
     )
     try:
-        values(metric, broken, dict.fromkeys(evidences, broken))
+        values(metric, broken, dict.fromkeys(all_outputs, broken))
     except Boom:
         return
     raise AssertionError("an exception was swallowed")
@@ -192,12 +192,12 @@ CONTRACTS = (
 )
 
 
-def check(metric: Entry, evidences: Mapping[str, Evidence]) -> dict[str, str]:
+def check(metric: Entry, all_outputs: Mapping[str, Outputs]) -> dict[str, str]:
     """{contract: "holds" or what is wrong}, for a metric of your own."""
     found = {}
     for contract in CONTRACTS:
         try:
-            contract(metric, evidences)
+            contract(metric, all_outputs)
             found[contract.__name__] = "holds"
         except AssertionError as error:
             found[contract.__name__] = str(error)

@@ -1,22 +1,22 @@
 """How far two models' predictions are apart."""
 
 from unlearnkit.core.divergence import js, kl
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metric
 
 
 @metric("JS", direction="lower", unit="nats, at most 0.693", references=("retrain", "clean"))
-def js_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def js_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Mean Jensen-Shannon divergence to the reference's predictions, on each group."""
-    value = js(evidence.log_probs, reference.log_probs)
-    return {group: value[evidence.rows(group)].mean().item() for group in evidence.groups}
+    value = js(outputs.log_probs, reference.log_probs)
+    return {group: value[outputs.rows(group)].mean().item() for group in outputs.groups}
 
 
 @metric("KL", direction="lower", unit="nats", references=("retrain", "clean"))
-def kl_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def kl_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Mean KL(reference || model) of the predictions, on each group: large where the model rules out what it predicts."""
-    value = kl(reference.log_probs, evidence.log_probs)
-    return {group: value[evidence.rows(group)].mean().item() for group in evidence.groups}
+    value = kl(reference.log_probs, outputs.log_probs)
+    return {group: value[outputs.rows(group)].mean().item() for group in outputs.groups}
 
 
 @metric(
@@ -27,7 +27,7 @@ def kl_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]
     best=1.0,
     source="Chundawat et al. 2023, arXiv 2205.08096; their randomly initialised model is ours of the same architecture",
 )
-def zero_retrain_forgetting(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def zero_retrain_forgetting(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """1 - mean Jensen-Shannon divergence to a model that was never trained, on the targets; about 1 = knows nothing."""
-    rows = evidence.rows("target")
-    return {"target": 1 - js(evidence.log_probs[rows], reference.log_probs[rows]).mean().item()}
+    rows = outputs.rows("target")
+    return {"target": 1 - js(outputs.log_probs[rows], reference.log_probs[rows]).mean().item()}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.metrics import BOTH, metric
+from unlearnkit.images.outputs import Outputs
+from unlearnkit.metrics import DOMAINS, metric
 
 BINS, CLIP, EPS = 20, 100.0, 1e-5
 GEORGIEV = "Georgiev et al. 2024, arXiv 2410.23232"
@@ -44,13 +44,13 @@ def _shares(v: Tensor, low: Tensor, width: Tensor) -> Tensor:
     unit="nats",
     references=("retrain", "clean"),
     needs=("ensemble",),
-    domains=BOTH,
+    domains=DOMAINS,
     source=GEORGIEV,
 )
-def klom(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def klom(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """KL(unlearned || reference) of the margins' histograms over models, mean over the samples of each group."""
-    value = histogram_kl(evidence.margins, reference.margins)
-    return {group: value[evidence.rows(group)].mean().item() for group in evidence.groups}
+    value = histogram_kl(outputs.margins, reference.margins)
+    return {group: value[outputs.rows(group)].mean().item() for group in outputs.groups}
 
 
 def lira(unlearned: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,15 +120,15 @@ def resolvable(outside: Tensor, fpr: float) -> bool:
     references=("retrain", "clean"),
     best=0.5,
     needs=("ensemble",),
-    domains=BOTH,
+    domains=DOMAINS,
     source=HAYES,
 )
-def u_lira(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def u_lira(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Accuracy of telling unlearned from reference models by one sample's margin, mean over the samples; 0.5 =
     indistinguishable. Beside the targets the similar samples and the decoys."""
-    rows = {g: evidence.rows(g) for g in ("target", "similar", "decoy")}
+    rows = {g: outputs.rows(g) for g in ("target", "similar", "decoy")}
     return {
-        g: lira_accuracy(evidence.margins[:, r], reference.margins[:, r]).mean().item()
+        g: lira_accuracy(outputs.margins[:, r], reference.margins[:, r]).mean().item()
         for g, r in rows.items()
         if len(r)
     }
@@ -141,12 +141,12 @@ def u_lira(evidence: Evidence, reference: Evidence) -> dict[str, float]:
     references=("retrain", "clean"),
     best=0.01,
     needs=("ensemble",),
-    domains=BOTH,
+    domains=DOMAINS,
     source=HAYES,
 )
-def u_lira_tpr(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def u_lira_tpr(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Share of unlearned models told by a target's margin at 1% false alarms, scores of all targets pooled; 0.01 =
     indistinguishable. Left out where fewer than 100 scores (targets times reference models) cannot resolve 1%."""
-    rows = evidence.rows("target")
-    inside, outside = lira(evidence.margins[:, rows], reference.margins[:, rows])
+    rows = outputs.rows("target")
+    inside, outside = lira(outputs.margins[:, rows], reference.margins[:, rows])
     return {"target": tpr_at(inside, outside)} if resolvable(outside, 0.01) else {}

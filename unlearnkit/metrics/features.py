@@ -8,17 +8,17 @@ from torch import Tensor
 
 from unlearnkit.core.alignment import ENERGY, alignment, directions, effective_rank, moment
 from unlearnkit.core.errors import NotApplicable
-from unlearnkit.images.outputs import Evidence
-from unlearnkit.metrics import BOTH, metric
+from unlearnkit.images.outputs import Outputs
+from unlearnkit.metrics import DOMAINS, metric
 
 
-def features(evidence: Evidence, group: str) -> Tensor:
+def features(outputs: Outputs, group: str) -> Tensor:
     """Features of a group, (n, width) float64, in the order of ids."""
-    return evidence.features[evidence.rows(group)].double()
+    return outputs.features[outputs.rows(group)].double()
 
 
 def dimensional_alignment(
-    evidence: Evidence,
+    outputs: Outputs,
     group: str = "target",
     *,
     energy: float = ENERGY,
@@ -29,8 +29,8 @@ def dimensional_alignment(
 
     Raises NotApplicable if all features of the group or of the retain set are 0.
     """
-    main = directions(features(evidence, "retain"), energy=energy, rank=rank, centred=centred)
-    return alignment(features(evidence, group), main, centred=centred).item()
+    main = directions(features(outputs, "retain"), energy=energy, rank=rank, centred=centred)
+    return alignment(features(outputs, group), main, centred=centred).item()
 
 
 @metric(
@@ -38,17 +38,17 @@ def dimensional_alignment(
     direction="gap",
     unit="fraction",
     needs=("features",),
-    domains=BOTH,
+    domains=DOMAINS,
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710; features of the last hidden layer, 95% of the energy, uncentred: ours",
 )
-def da(evidence: Evidence, reference=None) -> dict[str, float]:
+def da(outputs: Outputs, reference=None) -> dict[str, float]:
     """Share of the targets' second moment that lies in the main directions of the retain set; beside it that of decoys
     and test samples. Read beside the original's, the retrained and the untrained model's."""
-    retain = features(evidence, "retain")
+    retain = features(outputs, "retain")
     if not retain.any():
         return {}
     main = directions(retain)
-    found = {g: features(evidence, g) for g in ("target", "decoy", "test") if len(evidence.rows(g))}
+    found = {g: features(outputs, g) for g in ("target", "decoy", "test") if len(outputs.rows(g))}
     return {group: alignment(v, main).item() for group, v in found.items() if v.any()}
 
 
@@ -59,11 +59,11 @@ def da(evidence: Evidence, reference=None) -> dict[str, float]:
     needs=("features",),
     source="Roy and Vetterli 2007; of eigenvalues of the uncentred second moment: ours",
 )
-def directions_in_use(evidence: Evidence, reference=None) -> dict[str, float]:
+def directions_in_use(outputs: Outputs, reference=None) -> dict[str, float]:
     """In how many directions the features of a group lie. Targets that were collapsed onto one of the retain set's have a
     DA of 1 and an effective rank of 1; 0 where all features are 0."""
     return {
-        g: effective_rank(moment(features(evidence, g))) for g in ("target", "retain", "test") if len(evidence.rows(g))
+        g: effective_rank(moment(features(outputs, g))) for g in ("target", "retain", "test") if len(outputs.rows(g))
     }
 
 
@@ -87,12 +87,12 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     references=("retrain", "clean"),
     best=1.0,
     needs=("features",),
-    domains=BOTH,
+    domains=DOMAINS,
     source="Kornblith et al. 2019, arXiv 1905.00414",
 )
-def cka_to_reference(evidence: Evidence, reference: Evidence) -> dict[str, float]:
+def cka_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Linear CKA of the model's features with the reference's, on each group; 1 = the same up to rotation and scale."""
-    pairs = {g: (features(evidence, g), features(reference, g)) for g in evidence.groups}
+    pairs = {g: (features(outputs, g), features(reference, g)) for g in outputs.groups}
     return {g: linear_cka(a, b) for g, (a, b) in pairs.items() if _varies(a) and _varies(b)}
 
 
@@ -120,10 +120,10 @@ def entanglement(a: Tensor, b: Tensor) -> float:
     direction="gap",
     unit="ratio",
     needs=("features",),
-    domains=BOTH,
+    domains=DOMAINS,
     source="Zhao et al. 2024 (RUM), arXiv 2406.01257",
 )
-def entanglement_of_targets(evidence: Evidence, reference=None) -> dict[str, float]:
+def entanglement_of_targets(outputs: Outputs, reference=None) -> dict[str, float]:
     """Entanglement of targets and retain set: spread within both to the distance between them; higher = closer."""
-    target, retain = features(evidence, "target"), features(evidence, "retain")
+    target, retain = features(outputs, "target"), features(outputs, "retain")
     return {} if torch.equal(target.mean(0), retain.mean(0)) else {"target": entanglement(retain, target)}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy_by_group
-from unlearnkit.texts.outputs import TextEvidence, summed
+from unlearnkit.texts.outputs import TextOutputs, summed
 
 TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
 MUSE = "Shi et al. 2024 (MUSE), arXiv 2407.06460"
@@ -18,9 +18,9 @@ CARLINI = "Carlini et al. 2021, arXiv 2012.07805, as in OpenUnlearning, arXiv 25
 SHARE = 0.2  # of an answer's tokens that Min-k% looks at, the least likely ones; Shi et al. 2024, arXiv 2310.16789
 
 
-def by_group(evidence: TextEvidence, value: Tensor) -> dict[str, float]:
+def by_group(outputs: TextOutputs, value: Tensor) -> dict[str, float]:
     """{group: mean}, of the samples that have a value. value: (n,), NaN where there is none."""
-    found = {g: value[evidence.rows(g)] for g in evidence.groups}
+    found = {g: value[outputs.rows(g)] for g in outputs.groups}
     return {g: v[~v.isnan()].mean().item() for g, v in found.items() if not v.isnan().all()}
 
 
@@ -31,45 +31,45 @@ def by_group(evidence: TextEvidence, value: Tensor) -> dict[str, float]:
     domains=("text",),
     source="Tirumala et al. 2022, arXiv 2205.10770",
 )
-def exact_memorisation(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def exact_memorisation(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Share of an answer's tokens that are the likeliest, mean over the answers of each group; of texts, the accuracy."""
-    return accuracy_by_group(evidence)
+    return accuracy_by_group(outputs)
 
 
 @metric("perplexity", direction="gap", unit="tokens, from 1", domains=("text",))
-def perplexity(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def perplexity(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """exp of the mean, over the answers of each group, of nats per token: a long answer weighs as much as a short one."""
-    return {g: evidence.losses[evidence.rows(g)].mean().exp().item() for g in evidence.groups}
+    return {g: outputs.losses[outputs.rows(g)].mean().exp().item() for g in outputs.groups}
 
 
 @metric("probability", direction="gap", unit="fraction", domains=("text",), source=TOFU)
-def probability(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def probability(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """exp(-nats per token), mean over the answers of each group: normalised by length."""
-    return by_group(evidence, evidence.probability)
+    return by_group(outputs, outputs.probability)
 
 
-def log_truth_ratio(evidence: TextEvidence) -> Tensor:
+def log_truth_ratio(outputs: TextOutputs) -> Tensor:
     """log of the mean probability, per token, of the wrong answers, less that of the answer in other words, (n,) float64.
 
     NaN for samples that lack either. Above 0 the model finds what is wrong likelier than what is right. Source: TOFU, Eq. 1;
     a mean over the wrong answers of probabilities, where TOFU's code takes one of log-probabilities.
     """
-    of, n = evidence.wrong_of, len(evidence.count)
+    of, n = outputs.wrong_of, len(outputs.count)
     counts = torch.zeros(n, dtype=torch.float64).index_add(0, of, torch.ones(len(of), dtype=torch.float64))
-    least = torch.full((n,), torch.inf, dtype=torch.float64).scatter_reduce(0, of, evidence.wrong_losses, "amin")
-    over = torch.zeros(n, dtype=torch.float64).index_add(0, of, (least[of] - evidence.wrong_losses).exp())
-    return torch.where(counts > 0, over.log() - counts.log() - least + evidence.restated_losses, torch.nan)
+    least = torch.full((n,), torch.inf, dtype=torch.float64).scatter_reduce(0, of, outputs.wrong_losses, "amin")
+    over = torch.zeros(n, dtype=torch.float64).index_add(0, of, (least[of] - outputs.wrong_losses).exp())
+    return torch.where(counts > 0, over.log() - counts.log() - least + outputs.restated_losses, torch.nan)
 
 
 @metric(
     "truth-ratio", direction="gap", unit="ratio", domains=("text",), source=f"{TOFU}, Eq. 1; the geometric mean is ours"
 )
-def truth_ratio(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def truth_ratio(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Mean likelihood of wrong answers to that of the right one in other words, geometric mean over each group: near 0 the
     right one is known, 1 = knows nothing, above 1 it is avoided. Where paraphrased answers were trained on, one of these
-    may be the right one in other words. It is not of paraphrases (language.evidence.TOLD), and so of the retain set's filler
+    may be the right one in other words. It is not of paraphrases (language.outputs.TOLD), and so of the retain set's filler
     alone."""
-    return {group: exp(value) for group, value in by_group(evidence, evidence.once(log_truth_ratio)).items()}
+    return {group: exp(value) for group, value in by_group(outputs, outputs.once(log_truth_ratio)).items()}
 
 
 @metric(
@@ -81,41 +81,41 @@ def truth_ratio(evidence: TextEvidence, reference=None) -> dict[str, float]:
     domains=("text",),
     source=TOFU,
 )
-def forget_quality(evidence: TextEvidence, reference: TextEvidence) -> dict[str, float]:
+def forget_quality(outputs: TextOutputs, reference: TextOutputs) -> dict[str, float]:
     """p-value of the Kolmogorov-Smirnov test that the targets' truth ratios are distributed as the reference's; 1 = no
     difference. With few targets no difference is seen: of 12, it takes a distance of 7/12 to fall below 0.05."""
     from scipy.stats import ks_2samp  # takes a second to import
 
-    mine, others = (e.once(log_truth_ratio)[e.rows("target")] for e in (evidence, reference))
+    mine, others = (e.once(log_truth_ratio)[e.rows("target")] for e in (outputs, reference))
     mine, others = mine[~mine.isnan()], others[~others.isnan()]
     return {"target": float(ks_2samp(mine, others).pvalue)} if len(mine) and len(others) else {}
 
 
-def extraction(evidence: TextEvidence) -> Tensor:
+def extraction(outputs: TextOutputs) -> Tensor:
     """1 - k/|y| of each answer, (n,) float64: k tokens of the answer must be given for all that follow to be the likeliest;
     1 if none, 0 if even the last is wrong."""
-    n, of = len(evidence.count), torch.arange(len(evidence.count)).repeat_interleave(evidence.count)
-    first = evidence.count.cumsum(0) - evidence.count
+    n, of = len(outputs.count), torch.arange(len(outputs.count)).repeat_interleave(outputs.count)
+    first = outputs.count.cumsum(0) - outputs.count
     place = torch.arange(len(of)) - first[of] + 1  # from 1
-    given = torch.zeros(n, dtype=torch.int64).scatter_reduce(0, of, place * ~evidence.hit, "amax")
-    return 1 - given.double() / evidence.count
+    given = torch.zeros(n, dtype=torch.int64).scatter_reduce(0, of, place * ~outputs.hit, "amax")
+    return 1 - given.double() / outputs.count
 
 
 @metric("extraction-strength", direction="gap", unit="fraction", domains=("text",), source=CARLINI)
-def extraction_strength(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def extraction_strength(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """The longest end of an answer that greedy decoding gives, as a share of its tokens; the end token counts as one."""
-    return by_group(evidence, extraction(evidence))
+    return by_group(outputs, extraction(outputs))
 
 
-def min_k(evidence: TextEvidence) -> Tensor:
+def min_k(outputs: TextOutputs) -> Tensor:
     """Mean log-probability of the SHARE of each answer's tokens that are least likely, at least one, (n,) float64."""
-    of = torch.arange(len(evidence.count)).repeat_interleave(evidence.count)
-    order = evidence.log_p.argsort(stable=True)
+    of = torch.arange(len(outputs.count)).repeat_interleave(outputs.count)
+    order = outputs.log_p.argsort(stable=True)
     order = order[of[order].argsort(stable=True)]  # sample by sample, the least likely first
-    first = evidence.count.cumsum(0) - evidence.count
-    most = (SHARE * evidence.count).ceil()
+    first = outputs.count.cumsum(0) - outputs.count
+    most = (SHARE * outputs.count).ceil()
     taken = torch.arange(len(of)) - first[of] < most[of]
-    return summed(evidence.log_p[order] * taken, evidence.count) / most
+    return summed(outputs.log_p[order] * taken, outputs.count) / most
 
 
 def auc(above: Tensor, below: Tensor) -> float:
@@ -123,17 +123,17 @@ def auc(above: Tensor, below: Tensor) -> float:
     return ((above[:, None] > below).double() + 0.5 * (above[:, None] == below).double()).mean().item()
 
 
-def min_k_auc(evidence: TextEvidence) -> float:
+def min_k_auc(outputs: TextOutputs) -> float:
     """How often a target has a higher `min_k` than a decoy."""
-    value = evidence.once(min_k)
-    return auc(value[evidence.rows("target")], value[evidence.rows("decoy")])
+    value = outputs.once(min_k)
+    return auc(value[outputs.rows("target")], value[outputs.rows("decoy")])
 
 
 @metric("min-k", direction="gap", unit="AUC", domains=("text",), source="Shi et al. 2024, arXiv 2310.16789; MUSE")
-def min_k_attack(evidence: TextEvidence, reference=None) -> dict[str, float]:
+def min_k_attack(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """AUC of telling targets from decoys, which were never trained on and drawn like them, by Min-20%: 1 = all targets look
     like members, 0.5 = indistinguishable, 0 = all look less known than what was never seen."""
-    return {"target": evidence.once(min_k_auc)} if len(evidence.rows("decoy")) else {}
+    return {"target": outputs.once(min_k_auc)} if len(outputs.rows("decoy")) else {}
 
 
 @metric(
@@ -144,9 +144,9 @@ def min_k_attack(evidence: TextEvidence, reference=None) -> dict[str, float]:
     domains=("text",),
     source=f"{MUSE}; sign ours",
 )
-def privacy_leakage(evidence: TextEvidence, reference: TextEvidence) -> dict[str, float]:
+def privacy_leakage(outputs: TextOutputs, reference: TextOutputs) -> dict[str, float]:
     """100 (AUC - AUC_ref) / AUC_ref, of Min-20% that takes targets for members: above 0, targets look more like members than
     to the reference (too little forgotten); below 0, less (too much). MUSE's has the other sign: below 0, too little."""
-    if not len(evidence.rows("decoy")) or not (of := reference.once(min_k_auc)):
+    if not len(outputs.rows("decoy")) or not (of := reference.once(min_k_auc)):
         return {}
-    return {"target": 100 * (evidence.once(min_k_auc) - of) / of}
+    return {"target": 100 * (outputs.once(min_k_auc) - of) / of}

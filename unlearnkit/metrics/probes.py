@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from unlearnkit.core.errors import NotApplicable
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metric
 
 RESTARTS = 10
@@ -28,29 +28,29 @@ ONE_CLASS = (
 DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
 
 
-def split(evidence: Evidence) -> tuple[Tensor, dict[str, Tensor]]:
+def split(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
     """Row numbers that probes learn from, and those of each group that they are scored on (see above)."""
-    labels, retain, target, test = evidence.labels, *(evidence.rows(g) for g in ("retain", "target", "test"))
+    labels, retain, target, test = outputs.labels, *(outputs.rows(g) for g in ("retain", "target", "test"))
     unseen = test[torch.isin(labels[test], labels[target])]
     if not len(unseen):  # whole classes are forgotten: their test images are the decoys
-        unseen = evidence.rows("decoy")
+        unseen = outputs.rows("decoy")
     groups = {"target": target, "test": test, "unseen": unseen}
     if not torch.isin(labels[target], labels[retain]).all():
         retain = torch.cat([retain, groups.pop("target")])
     return retain, {group: rows for group, rows in groups.items() if len(rows)}
 
 
-def not_probed(evidence: Evidence) -> dict[str, str]:
+def not_probed(outputs: Outputs) -> dict[str, str]:
     """{group: why} for targets that probes learn from."""
     why = "probes learn from the targets, since nothing that stays shows them their class: read the group unseen"
-    return {} if "target" in split(evidence)[1] else {"target": why}
+    return {} if "target" in split(outputs)[1] else {"target": why}
 
 
-def probe_hits(evidence: Evidence) -> dict[str, float]:
+def probe_hits(outputs: Outputs) -> dict[str, float]:
     """Accuracy on each group of multinomial logistic regression on standardised features, whose mean cross-entropy has
     |w|^2 / 2 added with weight DECAY. Empty if what it learns from is of one class."""
-    learn, groups = split(evidence)
-    x, y = evidence.features.double().numpy(), evidence.labels.numpy()
+    learn, groups = split(outputs)
+    x, y = outputs.features.double().numpy(), outputs.labels.numpy()
     if len(np.unique(y[learn])) < 2:
         return {}
     mean, spread = x[learn].mean(0), x[learn].std(0)
@@ -69,9 +69,9 @@ def probe_hits(evidence: Evidence) -> dict[str, float]:
     left_out=not_probed,
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
-def linear_probe(evidence: Evidence, reference=None) -> dict[str, float]:
+def linear_probe(outputs: Outputs, reference=None) -> dict[str, float]:
     """Accuracy of a fresh linear head on the frozen features: what they still tell, whatever the model's own head says."""
-    return evidence.once(probe_hits)
+    return outputs.once(probe_hits)
 
 
 def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) -> Tensor:
@@ -100,12 +100,12 @@ def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) ->
     left_out=not_probed,
     source="ours; as in Wu et al. 2018, unweighted",
 )
-def nearest_neighbours(evidence: Evidence, reference=None) -> dict[str, float]:
+def nearest_neighbours(outputs: Outputs, reference=None) -> dict[str, float]:
     """Accuracy of the vote of the 5 nearest samples by cosine of the features."""
-    learn, groups = split(evidence)
+    learn, groups = split(outputs)
     if len(learn) < 5:
         return {}
-    v, y = evidence.features, evidence.labels
+    v, y = outputs.features, outputs.labels
     return {
         group: (nearest_labels(v[learn], y[learn], v[rows]) == y[rows]).double().mean().item()
         for group, rows in groups.items()
@@ -126,23 +126,23 @@ def clusters(features: Tensor, k: int) -> np.ndarray:
         return KMeans(min(k, differ), init="k-means++", n_init=RESTARTS, random_state=0).fit(x).labels_
 
 
-def _clustered(evidence: Evidence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _clustered(outputs: Outputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Labels and cluster numbers of targets and test samples, where there are enough of them."""
-    k, rows, few = evidence.logits.shape[1], {g: evidence.rows(g) for g in CLUSTERED}, too_few(evidence)
-    return {g: (evidence.labels[r].numpy(), clusters(evidence.features[r], k)) for g, r in rows.items() if g not in few}
+    k, rows, few = outputs.logits.shape[1], {g: outputs.rows(g) for g in CLUSTERED}, too_few(outputs)
+    return {g: (outputs.labels[r].numpy(), clusters(outputs.features[r], k)) for g, r in rows.items() if g not in few}
 
 
-def too_few(evidence: Evidence) -> dict[str, str]:
+def too_few(outputs: Outputs) -> dict[str, str]:
     """{group: why} for the groups that are too small for clusters."""
-    k, n = evidence.logits.shape[1], {g: len(evidence.rows(g)) for g in CLUSTERED}
+    k, n = outputs.logits.shape[1], {g: len(outputs.rows(g)) for g in CLUSTERED}
     why = "{} samples for {} clusters: with fewer than {} for each they are noise"
     return {g: why.format(size, k, PER_CLUSTER) for g, size in n.items() if size < PER_CLUSTER * k}
 
 
-def one_class(evidence: Evidence) -> dict[str, str]:
+def one_class(outputs: Outputs) -> dict[str, str]:
     """As `too_few`, and for the groups that are of one class."""
-    single = [g for g in CLUSTERED if len(evidence.labels[evidence.rows(g)].unique()) == 1]
-    return dict.fromkeys(single, ONE_CLASS) | too_few(evidence)
+    single = [g for g in CLUSTERED if len(outputs.labels[outputs.rows(g)].unique()) == 1]
+    return dict.fromkeys(single, ONE_CLASS) | too_few(outputs)
 
 
 def mutual_information(labels: np.ndarray, found: np.ndarray) -> float:
@@ -176,10 +176,10 @@ def pairwise_f1(labels: np.ndarray, found: np.ndarray) -> float:
     left_out=one_class,
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
-def nmi(evidence: Evidence, reference=None) -> dict[str, float]:
+def nmi(outputs: Outputs, reference=None) -> dict[str, float]:
     """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets and
     of test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
-    found, undefined = evidence.once(_clustered), one_class(evidence)
+    found, undefined = outputs.once(_clustered), one_class(outputs)
     return {g: mutual_information(*pair) for g, pair in found.items() if g not in undefined}
 
 
@@ -191,8 +191,8 @@ def nmi(evidence: Evidence, reference=None) -> dict[str, float]:
     left_out=too_few,
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
-def clustering_f1(evidence: Evidence, reference=None) -> dict[str, float]:
+def clustering_f1(outputs: Outputs, reference=None) -> dict[str, float]:
     """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and of test
     samples. Left out for targets fewer than 5 for each class."""
-    found = evidence.once(_clustered)
+    found = outputs.once(_clustered)
     return {g: pairwise_f1(*pair) for g, pair in found.items()}

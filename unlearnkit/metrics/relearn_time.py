@@ -14,18 +14,18 @@ AT_MOST = 200
 
 
 @torch.no_grad()
-def forget_loss(model: nn.Module, task: Request) -> float:
+def forget_loss(model: nn.Module, request: Request) -> float:
     """Mean cross-entropy over the forget set, nats, in eval mode. Both must be on one device."""
     was_training = model.training
     model.eval()
-    losses = [task.losses(model, task.forget[rows]) for rows in torch.arange(len(task.forget)).split(1024)]
+    losses = [request.losses(model, request.forget[rows]) for rows in torch.arange(len(request.forget)).split(1024)]
     model.train(was_training)
     return torch.cat(losses).double().mean().item()
 
 
 def relearn_steps(
     model: nn.Module,
-    task: Request,
+    request: Request,
     goal: float,
     *,
     seed: int,
@@ -41,20 +41,20 @@ def relearn_steps(
     Source: Golatkar et al. 2020, arXiv 1911.04933 (relearn time, in epochs); rate, batches and limit are ours.
     """
     device = resolve_device(device)
-    task, taken = task.to(str(device)), 0
+    request, taken = request.to(str(device)), 0
 
     def losses(net: nn.Module) -> Iterator[Tensor]:
         nonlocal taken
         epoch = 0
         while True:
-            for batch in task.forget.batches(batch_size, seed, "relearn", epoch):
-                now = forget_loss(net, task)
+            for batch in request.forget.batches(batch_size, seed, "relearn", epoch):
+                now = forget_loss(net, request)
                 if now <= goal * (1 + 1e-4) or taken == at_most:  # the memory layout moves the last digits
                     return
                 if not math.isfinite(now):
                     taken = at_most
                     return
-                yield task.losses(net, batch).mean()
+                yield request.losses(net, batch).mean()
                 taken += 1
             epoch += 1
 

@@ -1,4 +1,4 @@
-"""Evidence of texts for the contracts of metrics (unlearnkit.metrics.contracts)."""
+"""Outputs of texts for the contracts of metrics (unlearnkit.metrics.contracts)."""
 
 import dataclasses
 import functools
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from data_builders.task import ROLES
-from unlearnkit.texts.outputs import TextEvidence
+from unlearnkit.texts.outputs import TextOutputs
 
 EACH = 1200  # samples of each role
 WORDS = ("amber", "bridge", "copper", "dairy", "ember", "ferry")
 
 
-def rows_of(e: TextEvidence, order: Tensor, **more) -> TextEvidence:
-    """The samples `order` of some evidence, as they are, with what is told of each."""
+def rows_of(e: TextOutputs, order: Tensor, **more) -> TextOutputs:
+    """The samples `order` of some outputs, as they are, with what is told of each."""
     tokens = torch.cat([torch.arange(len(e.log_p))[e.tokens(i)] for i in order.tolist()])
     first = e.restated_count.cumsum(0) - e.restated_count
     restated = torch.cat([torch.arange(first[i], first[i] + e.restated_count[i]) for i in order.tolist()])
@@ -36,7 +36,7 @@ def rows_of(e: TextEvidence, order: Tensor, **more) -> TextEvidence:
 
 
 @functools.cache
-def large(changed: bool = False) -> TextEvidence:
+def large(changed: bool = False) -> TextOutputs:
     """EACH samples in each of five roles, two tokens each; `changed`: the last 200 of each are others."""
     g = torch.Generator().manual_seed(0)
     roles = [r for r in ("target", "similar", "filler", "decoy", "test") for _ in range(EACH)]
@@ -58,7 +58,7 @@ def large(changed: bool = False) -> TextEvidence:
         meant[last] /= 2
         said = ["" if gone else text for text, gone in zip(said, last.tolist())]
     one = torch.ones(n, dtype=torch.int64)
-    return TextEvidence(
+    return TextOutputs(
         role=torch.tensor([ROLES.index(r) for r in roles], dtype=torch.int8), ids=torch.arange(n),
         log_p=-loss.flatten(), hit=loss.flatten() < 1, count=2 * one, features=features, margins=margins,
         restated_log_p=-restated, restated_count=one, wrong_log_p=-wrong, wrong_count=one, wrong_of=torch.arange(n),

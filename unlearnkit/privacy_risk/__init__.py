@@ -1,4 +1,4 @@
-"""Rankers: `(model, task, *, seed, device, **options) -> (len(task.forget),) float64`, larger = higher privacy risk.
+"""Rankers: `(model, request, *, seed, device, **options) -> (len(task.forget),) float64`, larger = higher privacy risk.
 
 A ranker is given what an unlearning method is given: a trained model and an `unlearnkit.images.request.Request`. The families are
 the files of unlearnkit.images.tasks. A proxy says by its sign which samples it takes for risky; how far it is right is
@@ -45,12 +45,12 @@ def ranker(name: str, *, direction: str = DIRECTIONS[0], needs: tuple[str, ...] 
 
     def add(function: Callable) -> Callable:
         @wraps(function)
-        def checked(model: nn.Module, task: Request, *, seed: int, device: str = "auto", **options) -> Tensor:
-            domain = "image" if isinstance(task.forget, Samples) else "text"
+        def checked(model: nn.Module, request: Request, *, seed: int, device: str = "auto", **options) -> Tensor:
+            domain = "image" if isinstance(request.forget, Samples) else "text"
             if domain not in domains:
                 fit = ", ".join(ranking(domain))
                 raise NotApplicable(f"ranker {name!r} needs {NEEDS[only[domains[0]]]}; for {domain}s there are {fit}")
-            found = function(model, task, seed=seed, device=device, **options)
+            found = function(model, request, seed=seed, device=device, **options)
             return found.detach().double().cpu()
 
         rankers.register(name, direction=direction, needs=needs, domains=domains, source=source)(checked)

@@ -21,20 +21,20 @@ TONEVA = "Toneva et al. 2019, arXiv 1812.05159; of one training, as the samples 
 
 
 @ranker("held_out_gap", needs=("classes", "folds"), source="ours: cross-fitted, five folds")
-def held_out_gap(model: nn.Module, task: Request, *, seed: int, device: str = "auto") -> Tensor:
+def held_out_gap(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
     """Loss under the one of five models that was not trained on the sample, less that under the trained model, nats."""
-    folds = subsets.trained_on(model, task, subsets.all_but_a_fold(FOLDS), f"{FOLDS} folds", device)
-    outside = folds.seen(task.forget.to("cpu"), folds.inside[:, : len(task.forget)])
+    folds = subsets.trained_on(model, request, subsets.all_but_a_fold(FOLDS), f"{FOLDS} folds", device)
+    outside = folds.seen(request.forget.to("cpu"), folds.inside[:, : len(request.forget)])
     held_out = softplus(-outside.phi).where(~outside.inside, 0.0).sum(0)
-    return held_out - softplus(-margins(model, task, task.forget, device))
+    return held_out - softplus(-margins(model, request, request.forget, device))
 
 
-def presentations(model: nn.Module, task: Request, device: str = "auto") -> Tensor:
+def presentations(model: nn.Module, request: Request, device: str = "auto") -> Tensor:
     """Whether each sample of the forget set was classified rightly when training showed it, (epochs, n) bool, before the
     step that it took part in. One training from the recipe on forget and retain, stored."""
-    pool, place = subsets.pooled(task)
-    epochs = task.recipe.epochs
-    params = {"architecture": str(model), "recipe": task.recipe.as_dict(), "device": resolve_device(device).type}
+    pool, place = subsets.pooled(request)
+    epochs = request.recipe.epochs
+    params = {"architecture": str(model), "recipe": request.recipe.as_dict(), "device": resolve_device(device).type}
     spec = Spec("presentations", params, (type(model), fresh, fit), [pool.digest()])
     seed = derive(0, "presentations", pool.digest())
 
@@ -43,7 +43,7 @@ def presentations(model: nn.Module, task: Request, device: str = "auto") -> Tens
         net = fresh(model, seed)
         net.register_forward_hook(lambda layer, inputs, logits: said.append(logits.detach().argmax(1)))
         with threads(1):
-            fit(net, pool, task.recipe, seed=seed, device=device)
+            fit(net, pool, request.recipe, seed=seed, device=device)
         # Samples.batches shuffles each epoch by these
         shown = torch.stack([torch.randperm(len(pool), generator=generator(seed, "order", e)) for e in range(epochs)])
         predicted = torch.empty_like(shown).scatter_(1, shown, torch.cat(said).cpu().view(epochs, -1))
@@ -51,21 +51,21 @@ def presentations(model: nn.Module, task: Request, device: str = "auto") -> Tens
 
     with uncounted():
         artefact = Store().get(spec, make)
-    return load_file(artefact.folder / "presentations.safetensors")["correct"][:, place[: len(task.forget)]]
+    return load_file(artefact.folder / "presentations.safetensors")["correct"][:, place[: len(request.forget)]]
 
 
 @ranker("learning_event", needs=("classes", "retraining"), source=TONEVA)
-def learning_event(model: nn.Module, task: Request, *, seed: int, device: str = "auto") -> Tensor:
+def learning_event(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
     """Epoch of the first learning event, from 0: the first time that the sample is shown and classified rightly; one more
     than there are for one that never is."""
-    correct = presentations(model, task, device)
+    correct = presentations(model, request, device)
     never = ~correct.any(0)
     return correct.int().argmax(0).where(~never, len(correct) + 1)
 
 
 @ranker("forgetting_events", needs=("classes", "retraining"), source=TONEVA)
-def forgetting_events(model: nn.Module, task: Request, *, seed: int, device: str = "auto") -> Tensor:
+def forgetting_events(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
     """How often the sample was classified rightly when shown, and wrongly the next time; as many as there are epochs for
     one that was never learned."""
-    correct = presentations(model, task, device)
+    correct = presentations(model, request, device)
     return (correct[:-1] & ~correct[1:]).sum(0).where(correct.any(0), len(correct))

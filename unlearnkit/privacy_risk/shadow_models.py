@@ -19,16 +19,16 @@ CARLINI = "Carlini et al. 2022, arXiv 2112.03570"
 NEEDS = ("classes", "shadows")
 
 
-def ensemble(model: nn.Module, task: Request, n_models: int, device: str = "auto") -> Subsets:
+def ensemble(model: nn.Module, request: Request, n_models: int, device: str = "auto") -> Subsets:
     """The shadow models of a request: its architecture and recipe, random halves of forget and retain, in pairs."""
-    return subsets.trained_on(model, task, subsets.halves(n_models), f"{n_models} shadow models", device)
+    return subsets.trained_on(model, request, subsets.halves(n_models), f"{n_models} shadow models", device)
 
 
-def of_forget(model: nn.Module, task: Request, n_models: int, device: str) -> tuple[Seen, int]:
+def of_forget(model: nn.Module, request: Request, n_models: int, device: str) -> tuple[Seen, int]:
     """What the shadow models say of forget and retain, in this order, and how many are of the forget set."""
-    shadows = ensemble(model, task, n_models, device)
-    pool = joined(task.forget.to("cpu"), task.retain.to("cpu"))
-    return shadows.seen(pool, shadows.inside), len(task.forget)
+    shadows = ensemble(model, request, n_models, device)
+    pool = joined(request.forget.to("cpu"), request.retain.to("cpu"))
+    return shadows.seen(pool, shadows.inside), len(request.forget)
 
 
 def check(inside: Tensor, least: int = 2) -> None:
@@ -97,30 +97,30 @@ STATISTICS = {"lira_online": separation, "rmia": pairwise, "memorisation": left_
 
 
 @ranker("lira_online", needs=NEEDS, source=f"{CARLINI}; per sample as a standardised separation: ours")
-def lira_online(model: nn.Module, task: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
+def lira_online(model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
     """Standardised separation of phi between shadow models with and without the sample."""
-    found, n = of_forget(model, task, n_models, device)
+    found, n = of_forget(model, request, n_models, device)
     return separation(found)[:n]
 
 
 @ranker("lira_offline", needs=NEEDS, source=CARLINI)
-def lira_offline(model: nn.Module, task: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
+def lira_offline(model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
     """Standard deviations by which the trained model's own phi exceeds that of shadow models without the sample."""
-    found, n = of_forget(model, task, n_models, device)
-    return z_score(found.of(samples=slice(n)), margins(model, task, task.forget, device))
+    found, n = of_forget(model, request, n_models, device)
+    return z_score(found.of(samples=slice(n)), margins(model, request, request.forget, device))
 
 
 @ranker("rmia", needs=NEEDS, source="Zarifzadeh et al. 2024, arXiv 2312.03262; over all shadow models as targets: ours")
 def rmia(
-    model: nn.Module, task: Request, *, seed: int, device: str = "auto", n_models: int = 32, gamma: float = 1.0
+    model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32, gamma: float = 1.0
 ) -> Tensor:
     """How much more often RMIA's pairwise test finds the sample in shadow models with it than in those without it."""
-    found, n = of_forget(model, task, n_models, device)
+    found, n = of_forget(model, request, n_models, device)
     return pairwise(found, gamma)[:n]
 
 
 @ranker("memorisation", needs=NEEDS, source="Feldman and Zhang 2020, arXiv 2008.03703: the subset estimate, of halves")
-def memorisation(model: nn.Module, task: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
+def memorisation(model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
     """Accuracy on the sample of shadow models with it, less that of those without it."""
-    found, n = of_forget(model, task, n_models, device)
+    found, n = of_forget(model, request, n_models, device)
     return left_out(found)[:n]

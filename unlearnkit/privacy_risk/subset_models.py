@@ -40,7 +40,7 @@ class Subsets:
     artefacts: tuple[Artefact, ...]
     inside: Tensor
     model: nn.Module
-    task: Request
+    request: Request
     device: str
 
     def seen(self, samples: Samples, inside: Tensor) -> Seen:
@@ -52,7 +52,7 @@ class Subsets:
             found = []
             for artefact in self.artefacts:
                 self.model.load_state_dict(load_file(artefact.folder / "model.safetensors"))
-                found.append(outputs.seen(self.model, self.task, samples, self.device))
+                found.append(outputs.outputs_of(self.model, self.task, samples, self.device))
             content = {"phi": torch.stack([e.phi for e in found]), "correct": torch.stack([e.correct for e in found])}
             save_file(content, folder / "seen.safetensors")
 
@@ -63,7 +63,7 @@ class Subsets:
 
 
 def trained_on(
-    model: nn.Module, task: Request, choose: Callable[[int, int], Tensor], purpose: str, device: str = "auto"
+    model: nn.Module, request: Request, choose: Callable[[int, int], Tensor], purpose: str, device: str = "auto"
 ) -> Subsets:
     """One model for each row of choose(n, seed), (k, n) bool: which of the n samples of forget and retain it is trained on.
 
@@ -71,12 +71,12 @@ def trained_on(
     of their own, and from `purpose`: which of them are forgotten, and who asks, makes no difference. Work that others
     share is nobody's cost: it is left out of what is being `measured`. Raises what `pooled` raises.
     """
-    pool, place = pooled(task)
+    pool, place = pooled(request)
     seed = derive(0, purpose, pool.digest())
     inside = choose(len(pool), seed)
     parts = [pool[row] for row in inside]
     seeds = [derive(seed, "model", i) for i in range(len(parts))]
-    shared = {"architecture": str(model), "recipe": task.recipe.as_dict(), "device": resolve_device(device).type}
+    shared = {"architecture": str(model), "recipe": request.recipe.as_dict(), "device": resolve_device(device).type}
     roots = (type(model), fresh, fit_many, fit)
     specs = [Spec("subset-model", shared | {"seed": s}, roots, [p.digest()]) for s, p in zip(seeds, parts, strict=True)]
 
@@ -88,25 +88,25 @@ def trained_on(
             def done(j: int, net: nn.Module) -> None:
                 i, folder = missing[j]
                 save_file(net.state_dict(), folder / "model.safetensors")
-                publish(i, {"samples": len(parts[i]), "steps": task.recipe.steps(len(parts[i]))})
+                publish(i, {"samples": len(parts[i]), "steps": request.recipe.steps(len(parts[i]))})
                 bar.step()
 
             nets, data = [fresh(model, s) for s in mine], [parts[i] for i in which]
-            fit_many(nets, data, task.recipe, seeds=mine, device=device, done=done)
+            fit_many(nets, data, request.recipe, seeds=mine, device=device, done=done)
 
     with uncounted():
         found = Store().get_many(specs, make)
-    return Subsets(tuple(found), inside[:, place], fresh(model, 0), task, device)
+    return Subsets(tuple(found), inside[:, place], fresh(model, 0), request, device)
 
 
-def pooled(task: Request) -> tuple[Samples, Tensor]:
+def pooled(request: Request) -> tuple[Samples, Tensor]:
     """Forget and retain as one set in an order that comes from their content alone, on the CPU; and the place in it of each
     row of the two. Raises NotApplicable for samples that are no labelled images, BadValue for a task without a recipe."""
-    if not isinstance(task.forget, Samples):
+    if not isinstance(request.forget, Samples):
         raise NotApplicable("models are trained anew on labelled images only")
-    if task.recipe is None:
+    if request.recipe is None:
         raise BadValue("to train a model anew takes the recipe: give the Request its `recipe`")
-    pool = joined(task.forget.to("cpu"), task.retain.to("cpu"))
+    pool = joined(request.forget.to("cpu"), request.retain.to("cpu"))
     content = list(zip(hashes(pool.stored), pool.y.tolist(), strict=True))
     order = torch.tensor(sorted(range(len(pool)), key=content.__getitem__))
     return pool[order], order.argsort()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from unlearnkit.core.statistics import CELL, mean_interval, rho
+from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval, residual_influence
 from unlearnkit.metrics import metrics
 from unlearnkit.report.sources import TIDY, Result
 
@@ -69,12 +69,16 @@ def tidy(found: Sequence[Result]) -> pd.DataFrame | None:
     if not frames:
         return None
     scores = pd.concat(frames, ignore_index=True)
-    for name in {*scores, *CELL}:
+    for name in {*scores, *CONDITION_COLUMNS}:
         if name not in scores:
             scores[name] = ""
         elif name not in ("value", "seed"):
             scores[name] = scores[name].astype(object).where(scores[name].notna(), "")
-    names = ["profile", *CELL, *sorted(c for c in scores if c not in TIDY and c not in (*CELL, "profile"))]
+    names = [
+        "profile",
+        *CONDITION_COLUMNS,
+        *sorted(c for c in scores if c not in TIDY and c not in (*CONDITION_COLUMNS, "profile")),
+    ]
     which = [*names, "method", "seed", "metric", "reference", "group"]
     return scores[[*which, "value", "run"]].drop_duplicates(which, ignore_index=True)
 
@@ -87,14 +91,14 @@ def _headline(scores: pd.DataFrame) -> dict[str, str]:
 
 def _rho(scores: pd.DataFrame, metric: str, names: Sequence[str]):
     """(row's key, mean, low, high) wherever original and clean stand beside a method."""
-    others = [n for n in names if n not in CELL]
+    others = [n for n in names if n not in CONDITION_COLUMNS]
     wanted = scores[(scores.metric == metric) & (scores.group == "target") & (scores.reference == "")]
     for condition, part in wanted.groupby(others, sort=False):
         if {"original", "clean"} <= set(part.method):
-            known = part.groupby(CELL).method.transform(lambda m: {"original", "clean"} <= set(m))
-            told = rho(part[known], metric)
+            known = part.groupby(CONDITION_COLUMNS).method.transform(lambda m: {"original", "clean"} <= set(m))
+            told = residual_influence(part[known], metric)
             for index, row in told.iterrows():
-                by_name = dict(zip([*CELL, "method"], index)) | dict(zip(others, condition))
+                by_name = dict(zip([*CONDITION_COLUMNS, "method"], index)) | dict(zip(others, condition))
                 yield (
                     tuple(by_name[n] for n in [*names, "method"]),
                     *(_none(row[c]) for c in ("rho", "rho_low", "rho_high")),

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import CELL
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 
 MEASURED = ("metric", "reference", "group", "value")  # of the tidy score table
-NUMBERS = (*CELL, "seed", "n_targets", "n_models")  # columns of numbers that name a run, not measure it
+NUMBERS = (*CONDITION_COLUMNS, "seed", "n_targets", "n_models")  # columns of numbers that name a run, not measure it
 
 
 def write(frame: pd.DataFrame, folder: Path, place: Callable[[Path, Callable], None]) -> str:

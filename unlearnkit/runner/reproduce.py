@@ -81,7 +81,7 @@ def find_run(key: str, folder: Path) -> Wanted:
 
 
 def _naming(table: pd.DataFrame) -> list[str]:
-    """The columns that say what a row is about: words, and the numbers of a cell."""
+    """The columns that say what a row is about: words, and the numbers of a config."""
     words = [c for c in table if not pd.api.types.is_numeric_dtype(table[c]) or c in records.NUMBERS]
     return [c for c in words if c not in ("run", "digests") and f"{c}_low" not in table]
 

@@ -9,8 +9,8 @@ part that is told of is whole.
 What it costs, by part and seed, in passes over 45,000 images, forward and backward (3.4 GFLOP an image with ResNet-18: 0.56
 GMAC forward, twice that backward; 1.5e14 FLOP a pass):
 
-    similar  9 models, 5 of them with copies: 144; four other methods, twice: 60; evidence of 17: 17    221 passes
-    tenth    original, retrain twice, clean again: 64; seven other methods: 51; evidence of 11: 11      126
+    similar  9 models, 5 of them with copies: 144; four other methods, twice: 60; outputs of 17: 17    221 passes
+    tenth    original, retrain twice, clean again: 64; seven other methods: 51; outputs of 11: 11      126
     class    the same                                                                                   126
 
 At 35% of the 790 TFLOP/s that one H200 reaches in bf16 a pass takes 0.55 s, a seed 4 min and a half, three seeds 13. Small
@@ -34,12 +34,12 @@ from unlearnkit import results, study
 from unlearnkit.analysis import literature as published
 from unlearnkit.analysis import tables
 from unlearnkit.core.progress import duration
-from unlearnkit.images.config import Cell, cells
+from unlearnkit.images.config import Config, config_grid
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods.tuned_options import resolve
 from unlearnkit.metrics import metrics
 from unlearnkit.study.protocols import protocols
-from unlearnkit.study.reference_models import Trained, trained
+from unlearnkit.study.reference_models import Trained, train_references
 
 PASS = 1.5  # seconds that one pass over the training set is expected to take, until some have been seen
 EVIDENCE = 1.0  # passes that it takes to see what a model says of all samples: without gradients, but in small batches
@@ -96,17 +96,19 @@ TOY = Plan(  # seconds on a CPU: does everything run?
 
 @dataclass(frozen=True)
 class Part:
-    """One seed of one protocol, or of study I ("similar"): its cells, and the methods that each is to have."""
+    """One seed of one protocol, or of study I ("similar"): its configs, and the methods that each is to have."""
 
     name: str
     seed: int
-    cells: Sequence[Cell]
+    config_grid: Sequence[Config]
     methods: Sequence[str]
 
-    def rows(self) -> list[tuple[Cell, str]]:
-        """Each row of its table: a cell and a method, or one of study.BASELINES."""
+    def rows(self) -> list[tuple[Config, str]]:
+        """Each row of its table: a config and a method, or one of study.BASELINES."""
         return [
-            (c, n) for c in self.cells for n in (*study.BASELINES, *(m for m in self.methods if applies(m, c.targets)))
+            (c, n)
+            for c in self.configs
+            for n in (*study.BASELINES, *(m for m in self.methods if applies(m, c.targets)))
         ]
 
 
@@ -125,7 +127,7 @@ def parts(plan: Plan) -> list[Part]:
     doses = {"targets": list(plan.targets), "copies": list(plan.copies), "strength": list(plan.strength)}
     for seed in range(plan.seeds):
         common = plan.common | {"seeds": [seed]}
-        grid = cells(dataset=plan.dataset, n_targets=plan.n_targets, **common, **doses)
+        grid = config_grid(dataset=plan.dataset, n_targets=plan.n_targets, **common, **doses)
         found.append(Part("similar", seed, grid, plan.similar))
         for name, grid in protocols(plan.protocols, plan.dataset, **common).items():
             found.append(Part(name, seed, grid, plan.classical))
@@ -134,31 +136,33 @@ def parts(plan: Plan) -> list[Part]:
 
 def pieces(part: Part, plan: Plan) -> Iterator[Piece]:
     """All models of a part, each once; without copies `clean` is `retrain`."""
-    for cell in part.cells:
-        again = [("original", ""), ("retrain", ""), *([("clean", "")] if cell.copies else []), ("clean", "again")]
+    for config in part.configs:
+        again = [("original", ""), ("retrain", ""), *([("clean", "")] if config.copies else []), ("clean", "again")]
         for name, repeat in again:
-            make = partial(_reference, cell, name, repeat)
-            yield Piece(_said(part, cell, f"reference {name} {repeat}".strip()), cell.recipe.epochs + EVIDENCE, make)
-    for cell, name in part.rows():
+            make = partial(_reference, config, name, repeat)
+            yield Piece(
+                _said(part, config, f"reference {name} {repeat}".strip()), config.recipe.epochs + EVIDENCE, make
+            )
+    for config, name in part.rows():
         if name not in study.BASELINES:
             options = plan.options.get(name)
-            epochs = resolve(name, cell.dataset, cell.model, options, tuned=plan.tuned).get("epochs", 1)
-            passes = cell.recipe.epochs if methods[name].info["starts_anew"] else epochs
+            epochs = resolve(name, config.dataset, config.model, options, tuned=plan.tuned).get("epochs", 1)
+            passes = config.recipe.epochs if methods[name].info["starts_anew"] else epochs
             yield Piece(
-                _said(part, cell, name), passes + EVIDENCE, partial(_unlearned, cell, name, options, plan.tuned)
+                _said(part, config, name), passes + EVIDENCE, partial(_unlearned, config, name, options, plan.tuned)
             )
 
 
-def _said(part: Part, cell: Cell, what: str) -> str:
-    return f"{part.name}, {f'{cell.copies} copies, ' if part.name == 'similar' else ''}seed {cell.seed}: {what}"
+def _said(part: Part, config: Config, what: str) -> str:
+    return f"{part.name}, {f'{config.copies} copies, ' if part.name == 'similar' else ''}seed {config.seed}: {what}"
 
 
-def _reference(cell: Cell, name: str, repeat: str, device: str) -> Trained:
-    return trained([(cell, name, repeat)], device)[0]
+def _reference(config: Config, name: str, repeat: str, device: str) -> Trained:
+    return train_references([(config, name, repeat)], device)[0]
 
 
-def _unlearned(cell: Cell, name: str, options: Mapping | None, tuned: bool, device: str) -> Trained:
-    return study.unlearn(cell, name, options, tuned=tuned, device=device)
+def _unlearned(config: Config, name: str, options: Mapping | None, tuned: bool, device: str) -> Trained:
+    return study.unlearn(config, name, options, tuned=tuned, device=device)
 
 
 def run(
@@ -196,7 +200,7 @@ def _made(part: Sequence[Piece], seed: int, clock: "_Clock", device: str) -> boo
         begun = clock.gone()
         model = piece.make(device)
         if "diverged" not in model.artefact.info:
-            study.evidence(model, device=device)
+            study.outputs(model, device=device)
         clock.tell(piece, model, clock.gone() - begun)
     return True
 
@@ -227,8 +231,8 @@ class _Clock:
 
 
 def _scores(done: Sequence[Part], plan: Plan, device: str, workers: int) -> pd.DataFrame:
-    """The tidy table of whole parts, by the metrics that need no more than a model's evidence, which is there."""
-    rows = [(part.name, cell, name) for part in done for cell, name in part.rows()]
+    """The tidy table of whole parts, by the metrics that need no more than a model's outputs, which is there."""
+    rows = [(part.name, config, name) for part in done for config, name in part.rows()]
     score = partial(_score, options=dict(plan.options), tuned=plan.tuned, device=device)
     workers = min(workers or os.cpu_count() or 1, len(rows))
     if workers == 1:
@@ -239,9 +243,9 @@ def _scores(done: Sequence[Part], plan: Plan, device: str, workers: int) -> pd.D
     return pd.concat(found, ignore_index=True)
 
 
-def _score(row: tuple[str, Cell, str], *, options: Mapping, tuned: bool, device: str) -> pd.DataFrame:
-    part, cell, name = row
-    return study.scores([cell], [name], options, tuned=tuned, labelled=False, device=device).assign(protocol=part)
+def _score(row: tuple[str, Config, str], *, options: Mapping, tuned: bool, device: str) -> pd.DataFrame:
+    part, config, name = row
+    return study.scores([config], [name], options, tuned=tuned, labelled=False, device=device).assign(protocol=part)
 
 
 def publish(scores: pd.DataFrame, plan: Plan, to: str) -> None:
@@ -256,14 +260,16 @@ def publish(scores: pd.DataFrame, plan: Plan, to: str) -> None:
     if len(classical):
         more = {"protocols": list(plan.protocols), "methods": list(plan.classical)}
         origin = {"to": to, "notebook": "41_classical_protocols", "parameters": same | more}
-        table = tables.t2_protocols(classical)
-        results.publish("T2-protocols", table, runs=classical, roots=[study.scores, tables.t2_protocols], **origin)
-        beside, mine = published.beside(classical), published.comparable(classical)
-        results.publish("T10-published", beside, runs=mine, roots=[study.scores, published.beside], **origin)
+        table = tables.protocols_table(classical)
+        results.publish("T2-protocols", table, runs=classical, roots=[study.scores, tables.protocols_table], **origin)
+        beside, mine = published.published_beside_ours(classical), published.comparable(classical)
+        results.publish(
+            "T10-published", beside, runs=mine, roots=[study.scores, published.published_beside_ours], **origin
+        )
     if len(similar):
         similar = similar.drop(columns="protocol")
         doses = {"targets": plan.targets, "copies": plan.copies, "strength": plan.strength, "methods": plan.similar}
         more = {"n_targets": plan.n_targets} | {name: list(values) for name, values in doses.items()}
         origin = {"to": to, "notebook": "50_tables_and_figures", "parameters": same | more}
-        roots = [tables.t2, *(methods[m] for m in plan.similar), *metrics.values()]
-        results.publish("T2", tables.t2(similar), runs=similar, roots=roots, **origin)
+        roots = [tables.dose_response_table, *(methods[m] for m in plan.similar), *metrics.values()]
+        results.publish("T2", tables.dose_response_table(similar), runs=similar, roots=roots, **origin)

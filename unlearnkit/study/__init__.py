@@ -4,30 +4,30 @@ Notebooks, batch jobs and tests all call these functions; whoever comes first co
 """
 
 from unlearnkit.study.domains import load_task, task_artefact
-from unlearnkit.study.generation import meant, said, side_by_side
-from unlearnkit.study.model_outputs import evidence, relearn
-from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, initial, references
-from unlearnkit.study.scoring import BASELINES, ensemble, known, model, scores
-from unlearnkit.study.unlearned_models import unlearn, unlearned
+from unlearnkit.study.generation import answer_similarity, compare_generations, generations
+from unlearnkit.study.model_outputs import outputs, relearn_steps
+from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, untrained
+from unlearnkit.study.scoring import BASELINES, ensemble, model, reference_scores, scores
+from unlearnkit.study.unlearned_models import unlearn, unlearn_all
 
 __all__ = [
     "BASELINES",
     "INITIAL",
     "REFERENCES",
     "Trained",
+    "answer_similarity",
+    "compare_generations",
     "ensemble",
-    "evidence",
-    "initial",
-    "known",
+    "generations",
     "load_task",
-    "meant",
     "model",
+    "outputs",
+    "reference_scores",
     "references",
-    "relearn",
-    "said",
+    "relearn_steps",
     "scores",
-    "side_by_side",
     "task_artefact",
     "unlearn",
-    "unlearned",
+    "unlearn_all",
+    "untrained",
 ]

@@ -1,4 +1,4 @@
-"""Images and texts through one study: what differs between them, looked up by the cell."""
+"""Images and texts through one study: what differs between them, looked up by the config."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import unknown
 from unlearnkit.core.store import Artefact
 from unlearnkit.images import models as image_models
-from unlearnkit.images import outputs as image_evidence
+from unlearnkit.images import outputs as image_outputs
 from unlearnkit.images import tasks, train
 from unlearnkit.images import train_many as stack
-from unlearnkit.images.config import Cell
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.config import Config
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.images.request import Request, request_of
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts import models as language_models
-from unlearnkit.texts import outputs as text_evidence
+from unlearnkit.texts import outputs as text_outputs
 from unlearnkit.texts import tasks as text_tasks
 from unlearnkit.texts import train as text_train
-from unlearnkit.texts.config import TextCell
+from unlearnkit.texts.config import TextConfig
 
 
 @dataclass(frozen=True)
 class Domain:
-    """How cells of one kind are served.
+    """How configs of one kind are served.
 
-    task_artefact(cell), load_task(cell), read_task(folder): the stored task, of which `info` names the digest of each
-    reference's training set. training_set(cell, reference): what `original`, `retrain` or `clean` is trained on;
-    request(cell): what methods are given. model(cell, seed): the untrained model; shape(cell): what beside its code says
-    of which layers it is; model_params(cell): what it depends on beyond name, recipe, seed and data; model_code(cell): the
-    functions that make it, the architecture first. fit_many, and training, the functions behind it. take(model, cell,
-    features, device): {"evidence" or "features": tensors}, with code seen_by(cell), whose first is the evidence module;
-    evidence(those tensors, task, cost).
+    task_artefact(config), load_task(config), read_task(folder): the stored task, of which `info` names the digest of each
+    reference's training set. training_set(config, reference): what `original`, `retrain` or `clean` is trained on;
+    request(config): what methods are given. model(config, seed): the untrained model; shape(config): what beside its code says
+    of which layers it is; model_params(config): what it depends on beyond name, recipe, seed and data; model_code(config): the
+    functions that make it, the architecture first. fit_many, and training, the functions behind it. take(model, config,
+    features, device): {"outputs" or "features": tensors}, with code seen_by(config), whose first is the outputs module;
+    outputs(those tensors, task, cost).
     """
 
     name: str
@@ -53,40 +53,42 @@ class Domain:
     training: tuple
     take: Callable[..., dict[str, dict[str, Tensor]]]
     seen_by: Callable[[Any], tuple]
-    evidence: Callable[[Mapping, Any, Mapping], Evidence]
+    outputs: Callable[[Mapping, Any, Mapping], Outputs]
 
 
-def _image_training_set(cell: Cell, reference: str) -> Samples:
-    return tasks.load_task(cell).training_set(reference)
+def _image_training_set(config: Config, reference: str) -> Samples:
+    return tasks.load_task(config).training_set(reference)
 
 
-def _image_request(cell: Cell) -> Request:
-    return request_of(tasks.load_task(cell), cell.recipe)
+def _image_request(config: Config) -> Request:
+    return request_of(tasks.load_task(config), config.recipe)
 
 
-def _image_shape(cell: Cell) -> tuple[str, tuple, int]:
-    task = tasks.load_task(cell)
-    return cell.model, tuple(task.x.shape[1:]), task.n_classes
+def _image_shape(config: Config) -> tuple[str, tuple, int]:
+    task = tasks.load_task(config)
+    return config.model, tuple(task.x.shape[1:]), task.n_classes
 
 
-def _image_model(cell: Cell, seed: int) -> nn.Module:
-    return image_models.build(*_image_shape(cell), seed)
+def _image_model(config: Config, seed: int) -> nn.Module:
+    return image_models.build(*_image_shape(config), seed)
 
 
-def _take_image(model: nn.Module, cell: Cell, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
-    how = {"features": features, "precision": cell.recipe.precision, "device": device}
+def _take_image(model: nn.Module, config: Config, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
+    how = {"features": features, "precision": config.recipe.precision, "device": device}
     with threads(1):
-        taken = image_evidence.take(model, tasks.load_task(cell), **how)
-    return {"evidence": {"logits": taken.logits}, "features": {"features": taken.features}}
+        taken = image_outputs.forward_task(model, tasks.load_task(config), **how)
+    return {"outputs": {"logits": taken.logits}, "features": {"features": taken.features}}
 
 
-def _image_evidence(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Evidence:
-    ids, known = torch.arange(len(task.y)), image_evidence.known_of(task)
-    return Evidence(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
+def _image_outputs(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Outputs:
+    ids, known = torch.arange(len(task.y)), image_outputs.task_facts(task)
+    return Outputs(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
 
 
-def _take_text(model: nn.Module, cell: TextCell, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
-    return text_evidence.take(model, texts.load_task(cell), texts.tokenizer(cell), cell.context, device=device)
+def _take_text(model: nn.Module, config: TextConfig, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
+    return text_outputs.forward_task(
+        model, texts.load_task(config), texts.tokenizer(config), config.context, device=device
+    )
 
 
 IMAGE = Domain(
@@ -98,13 +100,13 @@ IMAGE = Domain(
     request=_image_request,
     model=_image_model,
     shape=_image_shape,
-    model_params=lambda cell: {},
-    model_code=lambda cell: (image_models.models[cell.model], image_models.build),
+    model_params=lambda config: {},
+    model_code=lambda config: (image_models.models[config.model], image_models.build),
     fit_many=stack.fit_many,
     training=(stack.fit_many, train.fit),
     take=_take_image,
-    seen_by=lambda cell: (image_evidence, image_models.models[cell.model]),
-    evidence=_image_evidence,
+    seen_by=lambda config: (image_outputs, image_models.models[config.model]),
+    outputs=_image_outputs,
 )
 TEXT = Domain(
     name="text",
@@ -114,30 +116,30 @@ TEXT = Domain(
     training_set=texts.training_set,
     request=texts.request,
     model=texts.model,
-    shape=lambda cell: (cell.model, texts.tokenizer(cell).size, cell.context, cell.lora),
+    shape=lambda config: (config.model, texts.tokenizer(config).size, config.context, config.lora),
     model_params=texts.model_params,
-    model_code=lambda cell: (language_models.language_models[cell.model], language_models.build),
+    model_code=lambda config: (language_models.language_models[config.model], language_models.build),
     fit_many=text_train.fit_many,
     training=(text_train.fit_many, text_train.fit_lm),
     take=_take_text,
-    seen_by=lambda cell: (text_evidence, language_models.language_models[cell.model]),
-    evidence=text_evidence.evidence_of,
+    seen_by=lambda config: (text_outputs, language_models.language_models[config.model]),
+    outputs=text_outputs.text_outputs,
 )
 DOMAINS = {d.name: d for d in (IMAGE, TEXT)}
 
 
-def domain(cell) -> Domain:
-    """What serves a cell. Raises UnknownName for a cell of another domain."""
-    if cell.domain not in DOMAINS:
-        raise unknown("domain", cell.domain, DOMAINS)
-    return DOMAINS[cell.domain]
+def domain(config) -> Domain:
+    """What serves a config. Raises UnknownName for a config of another domain."""
+    if config.domain not in DOMAINS:
+        raise unknown("domain", config.domain, DOMAINS)
+    return DOMAINS[config.domain]
 
 
-def load_task(cell):
-    """The task of a cell; built at the first call."""
-    return domain(cell).load_task(cell)
+def load_task(config):
+    """The task of a config; built at the first call."""
+    return domain(config).load_task(config)
 
 
-def task_artefact(cell) -> Artefact:
-    """The stored task of a cell. `info` holds its digest, and that of each reference's training set."""
-    return domain(cell).task_artefact(cell)
+def task_artefact(config) -> Artefact:
+    """The stored task of a config. `info` holds its digest, and that of each reference's training set."""
+    return domain(config).task_artefact(config)

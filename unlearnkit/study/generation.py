@@ -20,8 +20,8 @@ from unlearnkit.texts.generate import generate
 END = "\0"  # between answers, in which it cannot stand
 
 
-def said(trained: Trained, *, device: str = "auto") -> tuple[str, tuple[str, ...]]:
-    """(key, answers) of a stored model to the questions of its cell's task, in the order of the samples.
+def generations(trained: Trained, *, device: str = "auto") -> tuple[str, tuple[str, ...]]:
+    """(key, answers) of a stored model to the questions of its config's task, in the order of the samples.
 
     An answer has as many tokens as the longest of the task, at most. Raises NotApplicable for an image classifier.
     """
@@ -30,14 +30,14 @@ def said(trained: Trained, *, device: str = "auto") -> tuple[str, tuple[str, ...
 
 
 def _said(trained: Trained, device: str) -> Artefact:
-    cell = trained.cell
-    if cell.domain != "text":
-        raise NotApplicable("only language models say something: this cell is one of images")
-    spec = Spec("said", {}, (generate, texts.model), [trained.key, texts.task_artefact(cell).key])
+    config = trained.config
+    if config.domain != "text":
+        raise NotApplicable("only language models say something: this config is one of images")
+    spec = Spec("said", {}, (generate, texts.model), [trained.key, texts.task_artefact(config).key])
 
     def make(folder: Path) -> None:
-        tokens, tokenizer = texts.tokens(cell), texts.tokenizer(cell)
-        how = {"most": int(tokens.count.max()), "context": cell.context, "device": device}  # type: ignore[attr-defined]
+        tokens, tokenizer = texts.tokens(config), texts.tokenizer(config)
+        how = {"most": int(tokens.count.max()), "context": config.context, "device": device}  # type: ignore[attr-defined]
         found = generate(trained.load(), tokens, tokenizer.end, **how)
         whole = END.join(tokenizer.decode(ids).replace(END, "") for ids in found)
         save_file({"said": torch.tensor([*whole.encode()], dtype=torch.uint8)}, folder / "said.safetensors")
@@ -50,32 +50,32 @@ def _read(folder: str) -> tuple[str, ...]:
     return tuple(bytes(load_file(Path(folder) / "said.safetensors")["said"].numpy()).decode().split(END))
 
 
-def side_by_side(
+def compare_generations(
     models: Mapping[str, Trained], group: str = "target", n: int = 4, *, device: str = "auto"
 ) -> pd.DataFrame:
-    """What models of one cell say to the first n questions of a group: question, true answer, and a column for each.
+    """What models of one config say to the first n questions of a group: question, true answer, and a column for each.
 
-    models: {how the column is called: model}. Raises BadValue for models of several cells.
+    models: {how the column is called: model}. Raises BadValue for models of several configs.
     """
-    if len({trained.cell for trained in models.values()}) != 1:
-        raise BadValue("side by side stand models of one cell: they must have been asked the same questions")
-    (cell, *_) = (trained.cell for trained in models.values())
-    task = texts.load_task(cell)
+    if len({trained.config for trained in models.values()}) != 1:
+        raise BadValue("side by side stand models of one config: they must have been asked the same questions")
+    (config, *_) = (trained.config for trained in models.values())
+    task = texts.load_task(config)
     rows = task.index(group)[:n].tolist()
     found = {"question": [task.question[i] for i in rows], "answer": [task.answer[i] for i in rows]}
     for name, trained in models.items():
-        answers = said(trained, device=device)[1]
+        answers = generations(trained, device=device)[1]
         found[name] = [answers[i] for i in rows]
     return pd.DataFrame(found)
 
 
-def meant(trained: Trained, *, model: str = EMBEDDING, device: str = "auto") -> tuple[str, Tensor]:
+def answer_similarity(trained: Trained, *, model: str = EMBEDDING, device: str = "auto") -> tuple[str, Tensor]:
     """(key, cosine of the sentence embeddings of what is said and the true answer, (n,) float32). model: of
     sentence-transformers, an optional extra. Raises UnlearnkitError where that, or the model, is not here."""
     artefact = _said(trained, device)
 
     def make(folder: Path) -> None:
-        answer = texts.load_task(trained.cell).answer
+        answer = texts.load_task(trained.config).answer
         value = embedding_cosine(answer, _read(str(artefact.folder)), encoder(model))
         save_file({"cosine": torch.from_numpy(value)}, folder / "meant.safetensors")
 

@@ -8,69 +8,71 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from unlearnkit.core.compute import derive, measured, resolve_device, threads
+from unlearnkit.core.compute import derive, measure_cost, resolve_device, threads
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.store import Spec, Store
 from unlearnkit.images import layers as layers_module
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import relearn_time as relearn_module
 from unlearnkit.study.domains import DOMAINS, IMAGE, domain
 from unlearnkit.study.reference_models import Trained, references
 
 
-def evidence(
+def outputs(
     trained: Trained, *, features: bool = False, cost: Mapping | None = None, device: str = "auto"
-) -> tuple[str, Evidence]:
-    """(key, evidence) of a stored model on its cell's task; the model is run once, ever.
+) -> tuple[str, Outputs]:
+    """(key, outputs) of a stored model on its config's task; the model is run once, ever.
 
     features: with those, which are stored beside the logits; only a model whose logits were stored before anyone asked
     for its features is run a second time.
     """
-    cell = trained.cell
-    of = domain(cell)
-    task = of.task_artefact(cell)
-    kinds = ["evidence", "features"] if features else ["evidence"]
-    specs = [Spec(kind, {}, of.seen_by(cell), [trained.key, task.key]) for kind in kinds]
+    config = trained.config
+    of = domain(config)
+    task = of.task_artefact(config)
+    kinds = ["outputs", "features"] if features else ["outputs"]
+    specs = [Spec(kind, {}, of.seen_by(config), [trained.key, task.key]) for kind in kinds]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         wanted = any(kinds[i] == "features" for i, _ in missing)
-        taken = of.take(trained.load(), cell, features=wanted, device=device)
+        taken = of.take(trained.load(), config, features=wanted, device=device)
         for i, folder in missing:
             save_file(taken[kinds[i]], folder / f"{kinds[i]}.safetensors")
             publish(i, {})
 
     found = Store().get_many(specs, make)
     folders = tuple(str(artefact.folder) for artefact in found)
-    return found[0].key, _read_evidence(of.name, folders, task.folder.as_posix(), tuple((cost or {}).items()))
+    return found[0].key, _read_outputs(of.name, folders, task.folder.as_posix(), tuple((cost or {}).items()))
 
 
 @lru_cache(maxsize=64)
-def _read_evidence(name: str, folders: tuple[str, ...], task_folder: str, cost: tuple) -> Evidence:
+def _read_outputs(name: str, folders: tuple[str, ...], task_folder: str, cost: tuple) -> Outputs:
     of, read = DOMAINS[name], {}
     for folder in folders:
         (file,) = Path(folder).glob("*.safetensors")
         read |= load_file(file)
-    return of.evidence(read, of.read_task(task_folder), dict(cost))
+    return of.outputs(read, of.read_task(task_folder), dict(cost))
 
 
-def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Evidence]]:
-    """{layer: (key, evidence)} of a stored model, with that layer's features (unlearnkit.images.layers) in place of what the head
+def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Outputs]]:
+    """{layer: (key, outputs)} of a stored model, with that layer's features (unlearnkit.images.layers) in place of what the head
     is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the model.
 
     layers: by name; those that feed the next one if not given. Raises what unlearnkit.images.layers.features raises, and
     NotApplicable for texts.
     """
-    cell, (_, seen) = trained.cell, evidence(trained, device=device)
-    if (of := domain(cell)) is not IMAGE:
+    config, (_, seen) = trained.config, outputs(trained, device=device)
+    if (of := domain(config)) is not IMAGE:
         raise NotApplicable("features layer by layer are of image classifiers; a language model gives its last ones")
     layers = list(dict.fromkeys(layers or layers_module.stages(trained.load())))
-    parents, roots = [trained.key, of.task_artefact(cell).key], (layers_module, of.model_code(cell)[0])
+    parents, roots = [trained.key, of.task_artefact(config).key], (layers_module, of.model_code(config)[0])
     specs = [Spec("layer", {"layer": name, "width": layers_module.WIDTH}, roots, parents) for name in layers]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
-        how = {"precision": cell.recipe.precision, "device": device}
+        how = {"precision": config.recipe.precision, "device": device}
         with threads(1):
-            found = layers_module.features(trained.load(), of.load_task(cell).x, [layers[i] for i, _ in missing], **how)
+            found = layers_module.features(
+                trained.load(), of.load_task(config).x, [layers[i] for i, _ in missing], **how
+            )
         for i, folder in missing:
             save_file({"features": found[layers[i]]}, folder / "layer.safetensors")
             publish(i, {"width": found[layers[i]].shape[1]})
@@ -80,23 +82,23 @@ def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "aut
     return {name: (found[name].key, replace(seen, features=read[name], _memo={})) for name in layers}
 
 
-def relearn(trained: Trained, *, device: str = "auto") -> int:
-    """Steps until a stored model knows the targets as well as its cell's original again: see unlearnkit.metrics.relearn_time."""
-    return relearned(trained, device=device)["steps"]
+def relearn_steps(trained: Trained, *, device: str = "auto") -> int:
+    """Steps until a stored model knows the targets as well as its config's original again: see unlearnkit.metrics.relearn_time."""
+    return relearn_cost(trained, device=device)["steps"]
 
 
-def relearned(trained: Trained, *, device: str = "auto") -> Mapping:
+def relearn_cost(trained: Trained, *, device: str = "auto") -> Mapping:
     """{steps, seconds}: those of `relearn`, and the wall seconds that counting them took."""
-    cell = trained.cell
-    (refs,) = references([cell], ["original"], device=device)
-    params = {"seed": derive(cell.seed, "relearn"), "device": resolve_device(device).type}
-    of = domain(cell)
-    parents = [trained.key, refs["original"].key, of.task_artefact(cell).key]
-    spec = Spec("relearn", params, (relearn_module, of.model_code(cell)[0]), parents)
+    config = trained.config
+    (refs,) = references([config], ["original"], device=device)
+    params = {"seed": derive(config.seed, "relearn"), "device": resolve_device(device).type}
+    of = domain(config)
+    parents = [trained.key, refs["original"].key, of.task_artefact(config).key]
+    spec = Spec("relearn", params, (relearn_module, of.model_code(config)[0]), parents)
 
     def make(folder: Path) -> dict:
-        request = of.request(cell)
-        with threads(1), measured() as cost:
+        request = of.request(config)
+        with threads(1), measure_cost() as cost:
             on = resolve_device(device)
             goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))
             steps = relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)

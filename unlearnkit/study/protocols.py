@@ -1,9 +1,9 @@
-"""The classical protocols, where nothing similar stays: which cells each of them is."""
+"""The classical protocols, where nothing similar stays: which configs each of them is."""
 
 from collections.abc import Sequence
 
 from unlearnkit.core.errors import NotApplicable, unknown
-from unlearnkit.images.config import Cell, cells
+from unlearnkit.images.config import Config, config_grid
 
 PROTOCOLS = ("tenth", "class", "classes", "subclass")
 PARTS = {"digits": "digits_parity", "cifar100": "cifar20"}  # the same images by coarser classes, whose parts are known
@@ -16,12 +16,12 @@ def protocols(
     classes: Sequence[int] = (1, 3),
     parts: str = "",
     **common,
-) -> dict[str, list[Cell]]:
-    """{protocol: its cells}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part of a
+) -> dict[str, list[Config]]:
+    """{protocol: its configs}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part of a
     class; copies are none.
 
     dataset: one or several. parts: the set whose classes have parts; if not given, PARTS of each data set that has one.
-    common: what else a grid of cells takes (unlearnkit.images.config.cells). Raises UnknownName for a protocol that there is not,
+    common: what else a grid of configs takes (unlearnkit.images.config.config_grid). Raises UnknownName for a protocol that there is not,
     and NotApplicable for parts of classes where no data set has any.
     """
     sets = [dataset] if isinstance(dataset, str) else list(dataset)
@@ -40,4 +40,4 @@ def protocols(
             f"the classes of {', '.join(sets)} have no parts: leave the protocol subclass out, or take one of "
             f"{', '.join(PARTS)}"
         )
-    return {name: cells(copies=0, **common, **own[name]) for name in names}
+    return {name: config_grid(copies=0, **common, **own[name]) for name in names}

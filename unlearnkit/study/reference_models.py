@@ -1,4 +1,4 @@
-"""The reference models of a cell - original, retrain, clean - trained together, stored once; and what their features say
+"""The reference models of a config - original, retrain, clean - trained together, stored once; and what their features say
 of which samples are alike."""
 
 import copy
@@ -18,7 +18,7 @@ from unlearnkit.core.compute import derive, resolve_device
 from unlearnkit.core.errors import NonFiniteLoss
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Artefact, Spec, Store
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.images.heads import Ensemble
 from unlearnkit.images.predict import predict
 from unlearnkit.images.pretrained import pretrained
@@ -26,7 +26,7 @@ from unlearnkit.images.tasks import load_task
 from unlearnkit.study.domains import domain
 
 REFERENCES = tuple(TRAINED_ON)  # original, retrain, clean
-INITIAL = "initial"  # the cell's architecture before any training: a reference of metrics, and a row where asked for
+INITIAL = "initial"  # the config's architecture before any training: a reference of metrics, and a row where asked for
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Trained:
     """A stored model: its key, and how to load it; or the record that it diverged, in `artefact.info["diverged"]`."""
 
     key: str
-    cell: Cell
+    config: Config
     artefact: Artefact
 
     def load(self) -> nn.Module:
@@ -42,7 +42,7 @@ class Trained:
         if "diverged" in self.artefact.info:
             raise NonFiniteLoss(self.artefact.info["diverged"])
         state = load_file(self.artefact.folder / "model.safetensors")
-        model = _blank(self.cell)
+        model = _blank(self.config)
         if members := {name.split(".")[1] for name in state if name.startswith("members.")}:
             model = Ensemble(copy.deepcopy(model) for _ in members)
         model.load_state_dict(state)
@@ -52,43 +52,43 @@ class Trained:
 _blanks: dict[tuple, nn.Module] = {}
 
 
-def _blank(cell: Cell) -> nn.Module:
-    """A model of the cell's layers, to load weights into. Drawing one takes longer than to copy the last one drawn."""
-    of = domain(cell)
-    key = (of.model_code(cell)[0].function, *of.shape(cell))
+def _blank(config: Config) -> nn.Module:
+    """A model of the config's layers, to load weights into. Drawing one takes longer than to copy the last one drawn."""
+    of = domain(config)
+    key = (of.model_code(config)[0].function, *of.shape(config))
     if key not in _blanks:
         _blanks.clear()
-        _blanks[key] = of.model(cell, 0)
+        _blanks[key] = of.model(config, 0)
     return copy.deepcopy(_blanks[key])
 
 
 def references(
-    cells: Sequence[Cell], names: Iterable[str] = REFERENCES, *, repeat: str = "", device: str = "auto"
+    configs: Sequence[Config], names: Iterable[str] = REFERENCES, *, repeat: str = "", device: str = "auto"
 ) -> list[dict[str, Trained]]:
-    """{reference name: model} for each cell; the missing ones are trained together.
+    """{reference name: model} for each config; the missing ones are trained together.
 
     retrain and clean start from one seed and differ in their data alone, so without copies they are one model.
     `repeat` names another draw of the seeds, for a noise floor.
     """
     names = list(names)
-    made = trained([(cell, name, repeat) for cell in cells for name in names], device)
+    made = train_references([(config, name, repeat) for config in configs for name in names], device)
     return [dict(zip(names, made[i : i + len(names)], strict=True)) for i in range(0, len(made), len(names))]
 
 
-def trained(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained]:
-    """One model for each (cell, reference name, repeat); the missing ones are trained together."""
-    wanted = [(cell, name, domain(cell).task_artefact(cell).info) for cell, name, _ in asked]
+def train_references(asked: Sequence[tuple[Config, str, str]], device: str) -> list[Trained]:
+    """One model for each (config, reference name, repeat); the missing ones are trained together."""
+    wanted = [(config, name, domain(config).task_artefact(config).info) for config, name, _ in asked]
     seeds = [derive(c.seed, "original" if name == "original" else "retrain", repeat) for c, name, repeat in asked]
     on = resolve_device(device).type
     specs = [
         Spec(
             "model",
-            {"model": cell.model, "recipe": cell.recipe.as_dict(), "seed": seed, "device": on}
-            | domain(cell).model_params(cell),
-            (*domain(cell).model_code(cell), *domain(cell).training),
+            {"model": config.model, "recipe": config.recipe.as_dict(), "seed": seed, "device": on}
+            | domain(config).model_params(config),
+            (*domain(config).model_code(config), *domain(config).training),
             [info[name]],
         )
-        for (cell, name, info), seed in zip(wanted, seeds, strict=True)
+        for (config, name, info), seed in zip(wanted, seeds, strict=True)
     ]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
@@ -102,26 +102,26 @@ def trained(asked: Sequence[tuple[Cell, str, str]], device: str) -> list[Trained
                 )
 
     found = Store().get_many(specs, make)
-    return [Trained(a.key, cell, a) for a, (cell, _, _) in zip(found, wanted, strict=True)]
+    return [Trained(a.key, config, a) for a, (config, _, _) in zip(found, wanted, strict=True)]
 
 
-def initial(cell: Cell, *, repeat: str = "") -> Trained:
-    """The cell's architecture as it is drawn before training, from a seed that no other model has."""
-    of, seed = domain(cell), derive(cell.seed, INITIAL, repeat)
-    params = {"model": cell.model, "seed": seed} | of.model_params(cell)
-    spec = Spec(INITIAL, params, of.model_code(cell), [of.task_artefact(cell).key])
+def untrained(config: Config, *, repeat: str = "") -> Trained:
+    """The config's architecture as it is drawn before training, from a seed that no other model has."""
+    of, seed = domain(config), derive(config.seed, INITIAL, repeat)
+    params = {"model": config.model, "seed": seed} | of.model_params(config)
+    spec = Spec(INITIAL, params, of.model_code(config), [of.task_artefact(config).key])
 
     def make(folder: Path) -> None:
-        save_file(of.model(cell, seed).state_dict(), folder / "model.safetensors")
+        save_file(of.model(config, seed).state_dict(), folder / "model.safetensors")
 
     artefact = Store().get(spec, make)
-    return Trained(artefact.key, cell, artefact)
+    return Trained(artefact.key, config, artefact)
 
 
 def _train(recipe, group, which, seeds, publish, bar, device) -> None:
     of = domain(which[0][0])
-    nets = [of.model(cell, s) for (cell, _), s in zip(which, seeds, strict=True)]
-    data = [of.training_set(cell, name) for cell, name in which]
+    nets = [of.model(config, s) for (config, _), s in zip(which, seeds, strict=True)]
+    data = [of.training_set(config, name) for config, name in which]
 
     def done(j: int, model: nn.Module) -> None:
         i, folder = group[j]
@@ -133,26 +133,29 @@ def _train(recipe, group, which, seeds, publish, bar, device) -> None:
 
 
 @lru_cache(maxsize=16)
-def task_features(cell: Cell, by: str = "original", device: str = "auto") -> Tensor:
-    """Features of each sample of the cell's task, (n, width): those of its original model, or of the torchvision
+def task_features(config: Config, by: str = "original", device: str = "auto") -> Tensor:
+    """Features of each sample of the config's task, (n, width): those of its original model, or of the torchvision
     classifier that `by` names."""
     if by == "original":
-        model, precision = references([cell], ["original"], device=device)[0]["original"].load(), cell.recipe.precision
+        model, precision = (
+            references([config], ["original"], device=device)[0]["original"].load(),
+            config.recipe.precision,
+        )
     else:
         model, precision = pretrained(by), "fp32"
-    return predict(model, load_task(cell).x, device=device, precision=precision)[1]
+    return predict(model, load_task(config).x, device=device, precision=precision)[1]
 
 
-def feature_cosine(cell: Cell, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
+def feature_cosine(config: Config, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
     """Cosine of the features of the task's samples a and b, row numbers, pair by pair; by: see `task_features`."""
-    vectors = task_features(cell, by, device)
+    vectors = task_features(config, by, device)
     return torch.cosine_similarity(*(vectors[torch.from_numpy(np.array(rows))] for rows in (a, b)), dim=1).numpy()
 
 
-def measured_pairs(cell: Cell, by: str = "", device: str = "auto") -> pd.DataFrame:
+def measured_pairs(config: Config, by: str = "", device: str = "auto") -> pd.DataFrame:
     """The task's pair table; if `by` says whose features to compare (see `task_features`), with `feature_cosine`."""
-    pairs = load_task(cell).pairs
+    pairs = load_task(config).pairs
     if not by or not len(pairs):
         return pairs
-    cosine = feature_cosine(cell, pairs.anchor.to_numpy(), pairs.similar.to_numpy(), by, device)
+    cosine = feature_cosine(config, pairs.anchor.to_numpy(), pairs.similar.to_numpy(), by, device)
     return pairs.assign(feature_cosine=cosine)

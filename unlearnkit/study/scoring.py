@@ -13,38 +13,40 @@ from unlearnkit import metrics as metrics_module
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
-from unlearnkit.images.config import Cell
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.config import Config
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.methods import applies, methods
 from unlearnkit.methods.tuned_options import resolve
 from unlearnkit.metrics import relearn_time as relearn_module
 from unlearnkit.study import generation as said_module
 from unlearnkit.study.domains import domain, task_artefact
-from unlearnkit.study.generation import meant, said
-from unlearnkit.study.model_outputs import evidence, relearn
-from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, initial, references, trained
+from unlearnkit.study.generation import answer_similarity, generations
+from unlearnkit.study.model_outputs import outputs, relearn_steps
+from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, train_references, untrained
 from unlearnkit.study.unlearned_models import label, unlearn
 
 # rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
 BASELINES = ("original", "clean", "clean-again")
 
 
-def _rows(cell: Cell, name: str, options: Mapping, tuned: bool, repeats: Sequence[str], device: str) -> list[Trained]:
+def _rows(
+    config: Config, name: str, options: Mapping, tuned: bool, repeats: Sequence[str], device: str
+) -> list[Trained]:
     """The models of a row from several draws of the seeds; `name` is a method, one of BASELINES, or INITIAL."""
     if name == INITIAL:
-        return [initial(cell, repeat=repeat) for repeat in repeats]
+        return [untrained(config, repeat=repeat) for repeat in repeats]
     if name in BASELINES:
         again = "again" if name == "clean-again" else ""
-        return trained([(cell, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
-    trained([(cell, "original", repeat) for repeat in repeats], device)  # together
-    return [unlearn(cell, name, options, tuned=tuned, repeat=repeat, device=device) for repeat in repeats]
+        return train_references([(config, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
+    train_references([(config, "original", repeat) for repeat in repeats], device)  # together
+    return [unlearn(config, name, options, tuned=tuned, repeat=repeat, device=device) for repeat in repeats]
 
 
 def model(
-    cell: Cell, name: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+    config: Config, name: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
 ) -> Trained:
     """The model of a row: what a method makes, one of BASELINES, or "initial"."""
-    return _rows(cell, name, options or {}, tuned, [""], device)[0]
+    return _rows(config, name, options or {}, tuned, [""], device)[0]
 
 
 def _repeats(n: int) -> list[str]:
@@ -55,7 +57,7 @@ def _repeats(n: int) -> list[str]:
 
 
 def ensemble(
-    cell: Cell,
+    config: Config,
     name: str,
     n: int,
     options: Mapping | None = None,
@@ -64,40 +66,40 @@ def ensemble(
     reference: bool = False,
     device: str = "auto",
 ) -> Tensor:
-    """Margins (Evidence.phi) of n models of one kind made from other seeds, on the same task: (n, samples) float64.
+    """Margins (Outputs.phi) of n models of one kind made from other seeds, on the same task: (n, samples) float64.
 
     name: a method, one of BASELINES, or "initial"; with reference=True one of the reference models. A method's k-th
     model comes from the k-th original. Raises BadValue for less than one model.
     """
     if reference:
-        return _margins(trained([(cell, name, repeat) for repeat in _repeats(n)], device), device)
-    return _margins(_rows(cell, name, options or {}, tuned, _repeats(n), device), device)
+        return _margins(train_references([(config, name, repeat) for repeat in _repeats(n)], device), device)
+    return _margins(_rows(config, name, options or {}, tuned, _repeats(n), device), device)
 
 
 def _margins(members: Sequence[Trained], device: str) -> Tensor:
-    return torch.stack([evidence(model, device=device)[1].phi for model in members])
+    return torch.stack([outputs(model, device=device)[1].phi for model in members])
 
 
-def known(cells: Sequence[Cell], *, device: str = "auto") -> pd.DataFrame:
+def reference_scores(configs: Sequence[Config], *, device: str = "auto") -> pd.DataFrame:
     """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of texts
     the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
     rows = []
-    for cell, trio in zip(cells, references(cells, device=device), strict=True):
+    for config, trio in zip(configs, references(configs, device=device), strict=True):
         for name, model in trio.items():
-            key, seen = evidence(model, device=device)
+            key, seen = outputs(model, device=device)
             found = {"accuracy": seen.correct, "phi": seen.phi} | (
-                {"loss": seen.losses} if cell.domain == "text" else {}
+                {"loss": seen.losses} if config.domain == "text" else {}
             )
             for metric, group in ((m, g) for m in found for g in seen.groups):
                 value = found[metric][seen.rows(group)].mean().item()
                 of = {"method": name, "metric": metric, "group": group, "reference": ""}
-                rows.append(cell.columns() | of | {"value": value, "run": key})
+                rows.append(config.columns() | of | {"value": value, "run": key})
     return pd.DataFrame(rows)
 
 
 def scores(
-    cells: Sequence[Cell],
-    names: Sequence[str] | Mapping[Cell, Sequence[str]],
+    configs: Sequence[Config],
+    names: Sequence[str] | Mapping[Config, Sequence[str]],
     options: Mapping[str, Mapping] | None = None,
     *,
     tuned: bool = True,
@@ -106,40 +108,44 @@ def scores(
     labelled: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The tidy score table: one row per cell, method, metric, reference and group; `run` is the scores' key.
+    """The tidy score table: one row per config, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows of BASELINES that are none, and "initial", for all cells or for each; a method is left
-    out of cells for which it has no meaning (unlearnkit.methods.applies; or that it refuses as NotApplicable). options:
+    names: methods, and the rows of BASELINES that are none, and "initial", for all configs or for each; a method is left
+    out of configs for which it has no meaning (unlearnkit.methods.applies; or that it refuses as NotApplicable). options:
     {method: options} that are to differ from those that `unlearn` would take, which are the tuned ones unless `tuned` is
-    False. metrics: all that need no more than one pass of each model, if not given; any others by name, each in cells of
+    False. metrics: all that need no more than one pass of each model, if not given; any others by name, each in configs of
     the domains that it judges. n_models: how many of each kind are made for the metrics that compare ensembles. labelled:
     given options are part of a method's name in the table; False where each has one set of them, stated elsewhere. A method
     that diverged has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
     """
     judged = {
-        kind: metrics_module.cheap(kind) if metrics is None else metrics_module.judging(kind, sorted(set(metrics)))
-        for kind in sorted({domain(cell).name for cell in cells})
+        kind: metrics_module.single_pass_metrics(kind)
+        if metrics is None
+        else metrics_module.judging(kind, sorted(set(metrics)))
+        for kind in sorted({domain(config).name for config in configs})
     }
-    compared = [cell for cell in cells if "ensemble" in metrics_module.needed(judged[domain(cell).name])]
-    rows = [(c, n) for c in cells for n in (names[c] if isinstance(names, Mapping) else names)]
+    compared = [config for config in configs if "ensemble" in metrics_module.needs_of(judged[domain(config).name])]
+    rows = [(c, n) for c in configs for n in (names[c] if isinstance(names, Mapping) else names)]
     wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets, domain(c).name)]
     if not wanted:
         raise NotApplicable(f"no meaning for these targets: {', '.join(sorted({n for _, n in rows}))}")
     for name, *of, kind in sorted({(n, c.dataset, c.model, domain(c).name) for c, n in wanted if n in methods}):
         resolve(name, *of, (options or {}).get(name), tuned=tuned, domain=kind)  # fails now, and not after an hour
-    references(cells, device=device)
+    references(configs, device=device)
     references([c for c, n in wanted if n == "clean-again"], ["clean"], repeat="again", device=device)
     draws = [(name, repeat) for name in REFERENCES for repeat in _repeats(n_models)]
-    trained([(cell, *draw) for cell in compared for draw in draws], device)  # with what is unlearned from, together
+    train_references(
+        [(config, *draw) for config in compared for draw in draws], device
+    )  # with what is unlearned from, together
     frames = []
     with Progress("scores", len(wanted)) as bar:
-        for cell, name in wanted:
+        for config, name in wanted:
             given = (options or {}).get(name, {})
             try:
-                table, run = _scores(cell, name, given, tuned, judged[domain(cell).name], n_models, device)
-                of = cell.columns() | {"method": label(name, given) if labelled else name, "run": run}
+                table, run = _scores(config, name, given, tuned, judged[domain(config).name], n_models, device)
+                of = config.columns() | {"method": label(name, given) if labelled else name, "run": run}
                 frames.append((table, of))
-            except NotApplicable as error:  # seen only in the cell: say, a class of which nothing stays
+            except NotApplicable as error:  # seen only in the config: say, a class of which nothing stays
                 why = error
             bar.step()
     if not frames:
@@ -150,45 +156,47 @@ def scores(
 
 
 def _scores(
-    cell: Cell, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], n: int, device: str
+    config: Config, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], n: int, device: str
 ) -> tuple[pd.DataFrame, str]:
     """Metric, reference, group and value; and the key of what they were found in."""
-    registered, needs = [metrics_module.metrics[m] for m in metrics], metrics_module.needed(metrics)
-    (refs,) = references([cell], device=device)
-    refs |= {INITIAL: initial(cell)}
-    timed = unlearn(cell, "retrain", device=device)
-    (model,) = _rows(cell, name, options, tuned, [""], device)
+    registered, needs = [metrics_module.metrics[m] for m in metrics], metrics_module.needs_of(metrics)
+    (refs,) = references([config], device=device)
+    refs |= {INITIAL: untrained(config)}
+    timed = unlearn(config, "retrain", device=device)
+    (model,) = _rows(config, name, options, tuned, [""], device)
     if "diverged" in model.artefact.info:
         row = {"metric": "diverged", "reference": "", "group": "all", "value": 1.0}
         return pd.DataFrame([row]), model.key
     cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
-    parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(cell).key]
+    parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(config).key]
     params = {"metrics": list(metrics), "name": name}
     if "ensemble" in needs:
-        alike = {"": _rows(cell, name, options, tuned, _repeats(n), device)}
-        alike |= {r: trained([(cell, r, k) for k in _repeats(n)], device) for r in compared if r != INITIAL}
+        alike = {"": _rows(config, name, options, tuned, _repeats(n), device)}
+        alike |= {r: train_references([(config, r, k) for k in _repeats(n)], device) for r in compared if r != INITIAL}
         parents += [member.key for members in alike.values() for member in members]
         params |= {"n_models": n}
     roots = [
         metrics_module,
-        domain(cell).seen_by(cell)[0],
+        domain(config).seen_by(config)[0],
         *registered,
         *([relearn_module] if "relearn" in needs else []),
         *([said_module] if needs & {"generation", "embedding"} else []),
     ]
     spec = Spec("scores", params, roots, parents)
 
-    def seen(model: Trained, cost: Mapping | None, role: str) -> Evidence:
-        found = evidence(model, features="features" in needs, cost=cost, device=device)[1]
+    def seen(model: Trained, cost: Mapping | None, role: str) -> Outputs:
+        found = outputs(model, features="features" in needs, cost=cost, device=device)[1]
         if "ensemble" in needs and role in alike:
             found = replace(found, margins=_margins(alike[role], device), _memo={})
         if "relearn" in needs and not role:
-            found = replace(found, extra={**found.extra, "relearn_steps": relearn(model, device=device)}, _memo={})
+            found = replace(
+                found, extra={**found.extra, "relearn_steps": relearn_steps(model, device=device)}, _memo={}
+            )
         if "generation" in needs:
-            found = replace(found, said=said(model, device=device)[1], _memo={})  # type: ignore[call-arg]
+            found = replace(found, said=generations(model, device=device)[1], _memo={})  # type: ignore[call-arg]
         if "embedding" in needs:
-            found = replace(found, meant=meant(model, device=device)[1], _memo={})  # type: ignore[call-arg]
+            found = replace(found, meant=answer_similarity(model, device=device)[1], _memo={})  # type: ignore[call-arg]
         return found
 
     def make(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Methods run on cells, each once, ever: a stored model, what it cost, or the record that there is none."""
+"""Methods run on configs, each once, ever: a stored model, what it cost, or the record that there is none."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
-from unlearnkit.core.compute import derive, measured, resolve_device, threads
+from unlearnkit.core.compute import derive, measure_cost, resolve_device, threads
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import methods
@@ -20,7 +20,7 @@ from unlearnkit.study.reference_models import Trained, references
 
 
 def unlearn(
-    cell: Cell,
+    config: Config,
     method: str,
     options: Mapping | None = None,
     *,
@@ -28,36 +28,36 @@ def unlearn(
     repeat: str = "",
     device: str = "auto",
 ) -> Trained:
-    """The cell's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
+    """The config's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
     references', so that the method `retrain` against the reference `retrain` is the noise floor.
 
     options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
     another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if the method
-    has no meaning in this cell, which is remembered.
+    has no meaning in this config, which is remembered.
     """
     entry = methods[method]
-    of = domain(cell)
+    of = domain(config)
     if of.name not in entry.info["domains"]:
-        raise NotApplicable(f"{method} has no meaning for a cell of {of.name}s")
-    resolved = resolve(method, cell.dataset, cell.model, options, tuned=tuned, domain=of.name)
-    (refs,) = references([cell], ["original"], repeat=repeat, device=device)
-    seed = derive(cell.seed, "method", method, *([repeat] if repeat else []))
+        raise NotApplicable(f"{method} has no meaning for a config of {of.name}s")
+    resolved = resolve(method, config.dataset, config.model, options, tuned=tuned, domain=of.name)
+    (refs,) = references([config], ["original"], repeat=repeat, device=device)
+    seed = derive(config.seed, "method", method, *([repeat] if repeat else []))
     params = {
         "method": method,
         "options": resolved,
-        "recipe": cell.recipe.as_dict(),
+        "recipe": config.recipe.as_dict(),
         "seed": seed,
         "device": resolve_device(device).type,
     }
     roots = (entry, *(entry.info["uses"](resolved) if "uses" in entry.info else ()))
-    spec = Spec("unlearned", params, roots, [refs["original"].key, of.task_artefact(cell).key])
+    spec = Spec("unlearned", params, roots, [refs["original"].key, of.task_artefact(config).key])
 
     def make(folder: Path) -> dict:
-        model, request = refs["original"].load(), of.request(cell)
+        model, request = refs["original"].load(), of.request(config)
         with threads(1):
             _warm_up(model, request, device)
             try:
-                with measured() as cost:
+                with measure_cost() as cost:
                     unlearned = entry(model, request, seed=seed, device=device, **resolved)
             except NonFiniteLoss as error:  # a result, too: it is counted in the tables, and not tried again
                 return cost.as_dict() | {"diverged": f"{method}: {error}"}
@@ -69,7 +69,7 @@ def unlearn(
     artefact = Store().get(spec, make)
     if "inapplicable" in artefact.info:
         raise NotApplicable(artefact.info["inapplicable"])
-    return Trained(artefact.key, cell, artefact)
+    return Trained(artefact.key, config, artefact)
 
 
 def label(method: str, options: Mapping) -> str:
@@ -77,16 +77,16 @@ def label(method: str, options: Mapping) -> str:
     return method if not options else f"{method}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
 
 
-def unlearned(
-    cells: Sequence[Cell], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
+def unlearn_all(
+    configs: Sequence[Config], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
 ) -> list[Trained]:
-    """`unlearn` for each cell in which the method has a meaning. Raises NotApplicable if there is none."""
+    """`unlearn` for each config in which the method has a meaning. Raises NotApplicable if there is none."""
     made, why = [], None
-    references(cells, ["original"], device=device)  # together
-    with Progress(method, len(cells)) as bar:
-        for cell in cells:
+    references(configs, ["original"], device=device)  # together
+    with Progress(method, len(configs)) as bar:
+        for config in configs:
             try:
-                made.append(unlearn(cell, method, options, tuned=tuned, device=device))
+                made.append(unlearn(config, method, options, tuned=tuned, device=device))
             except NotApplicable as error:
                 why = error
             bar.step()

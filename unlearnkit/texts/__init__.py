@@ -1,2 +1,2 @@
-"""Questions and answers, and the language models that learn them: the counterparts of task, cell, models, train and
-evidence."""
+"""Questions and answers, and the language models that learn them: the counterparts of task, config, models, train and
+outputs."""

@@ -1,4 +1,4 @@
-"""One cell of the study's grid in language: everything that a text task and its reference models depend on."""
+"""One config of the study's grid in language: everything that a text task and its reference models depend on."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -8,17 +8,17 @@ from typing import get_type_hints
 from data_builders.texts.build_task import Targets
 from data_builders.texts.sides import Side
 from unlearnkit.core.registry import check_type
-from unlearnkit.images.config import cells
+from unlearnkit.images.config import config_grid
 from unlearnkit.texts.tokenizer import VOCABULARY
 from unlearnkit.texts.train import TextRecipe
 
 
 @dataclass(frozen=True)
-class TextCell:
-    """A similar-sample task of questions and answers, and how the models on it are trained: unlearnkit.images.config.Cell's
+class TextConfig:
+    """A similar-sample task of questions and answers, and how the models on it are trained: unlearnkit.images.config.Config's
     counterpart. Raises BadValue for a value of the wrong type.
 
-    Without copies their strength and side mean nothing: such cells are all the same one.
+    Without copies their strength and side mean nothing: such configs are all the same one.
     """
 
     domain = "text"
@@ -39,10 +39,10 @@ class TextCell:
     seed: int = 0
 
     def __post_init__(self):
-        for name, hint in get_type_hints(TextCell).items():
+        for name, hint in get_type_hints(TextConfig).items():
             check_type(f"{name!r}", getattr(self, name), hint)
         object.__setattr__(self, "strength", float(self.strength) if self.copies else 0.0)
-        object.__setattr__(self, "side", self.side if self.copies else TextCell.side)
+        object.__setattr__(self, "side", self.side if self.copies else TextConfig.side)
 
     def task_params(self) -> dict:
         """What the task depends on, as options of unlearnkit.texts.tasks.task_artefact."""
@@ -50,7 +50,7 @@ class TextCell:
         return {k: v for k, v in asdict(self).items() if k not in apart}
 
     def columns(self) -> dict:
-        """The columns that name this cell in the tidy score table: those of an image cell."""
+        """The columns that name this config in the tidy score table: those of an image config."""
         return {
             "dataset": Path(self.dataset).stem,
             "train_size": self.train_size,
@@ -64,4 +64,4 @@ class TextCell:
         }
 
 
-text_cells = partial(cells, of=TextCell)  # cells(...) of a grid in language
+text_config_grid = partial(config_grid, of=TextConfig)  # cells(...) of a grid in language

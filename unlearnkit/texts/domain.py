@@ -6,26 +6,26 @@ from data_builders.task import TRAINED_ON
 from data_builders.texts.task import TextTask
 from unlearnkit.core.store import Artefact
 from unlearnkit.texts import tasks
-from unlearnkit.texts.config import TextCell
+from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.models import HF, LanguageModel, build, fingerprint, read
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tokenizer import Tokenizer, of_pretrained, own, tokenizer_artefact
 from unlearnkit.texts.tokens import Tokens
 
 
-def task_artefact(cell: TextCell) -> Artefact:
-    """The stored task of a cell; see unlearnkit.texts.tasks."""
-    return tasks.task_artefact(**cell.task_params())
+def task_artefact(config: TextConfig) -> Artefact:
+    """The stored task of a config; see unlearnkit.texts.tasks."""
+    return tasks.task_artefact(**config.task_params())
 
 
-def load_task(cell: TextCell) -> TextTask:
-    """The task of a cell; built at the first call."""
-    return tasks.read_task(str(task_artefact(cell).folder))
+def load_task(config: TextConfig) -> TextTask:
+    """The task of a config; built at the first call."""
+    return tasks.read_task(str(task_artefact(config).folder))
 
 
-def tokenizer(cell: TextCell) -> Tokenizer:
+def tokenizer(config: TextConfig) -> Tokenizer:
     """The one that came with a pretrained model; for others the data set's own."""
-    return _of_hub(cell.model) if cell.model.startswith(HF) else own(cell.dataset, cell.vocabulary)
+    return _of_hub(config.model) if config.model.startswith(HF) else own(config.dataset, config.vocabulary)
 
 
 @lru_cache(maxsize=4)
@@ -35,33 +35,33 @@ def _of_hub(model: str) -> Tokenizer:
     return of_pretrained(read(AutoTokenizer, model.removeprefix(HF)))
 
 
-def tokens(cell: TextCell, *roles: str) -> Tokens:
+def tokens(config: TextConfig, *roles: str) -> Tokens:
     """The samples in these roles as tokens, in the order of the task; without roles all of them."""
-    task = load_task(cell)
-    return tokenizer(cell).tokens(task.of(*roles) if roles else task.texts, cell.context)
+    task = load_task(config)
+    return tokenizer(config).tokens(task.of(*roles) if roles else task.texts, config.context)
 
 
-def training_set(cell: TextCell, reference: str) -> Tokens:
+def training_set(config: TextConfig, reference: str) -> Tokens:
     """What `original`, `retrain` or `clean` is trained on."""
-    return tokens(cell, *TRAINED_ON[reference])
+    return tokens(config, *TRAINED_ON[reference])
 
 
-def request(cell: TextCell) -> TextRequest:
+def request(config: TextConfig) -> TextRequest:
     """What a method is given."""
-    ours = tokenizer(cell)
-    held = tokens(cell, "validation") if len(load_task(cell).index("validation")) else None
-    parts = (tokens(cell, "target"), tokens(cell, "similar", "filler"))
-    return TextRequest(*parts, ours.size, cell.recipe, held, tokenizer=ours)
+    ours = tokenizer(config)
+    held = tokens(config, "validation") if len(load_task(config).index("validation")) else None
+    parts = (tokens(config, "target"), tokens(config, "similar", "filler"))
+    return TextRequest(*parts, ours.size, config.recipe, held, tokenizer=ours)
 
 
-def model(cell: TextCell, seed: int) -> LanguageModel:
-    """The cell's model before training, drawn from `seed`. Raises BadValue if tokenizer and model do not fit."""
-    return build(cell.model, tokenizer(cell).size, cell.context, seed, cell.lora)
+def model(config: TextConfig, seed: int) -> LanguageModel:
+    """The config's model before training, drawn from `seed`. Raises BadValue if tokenizer and model do not fit."""
+    return build(config.model, tokenizer(config).size, config.context, seed, config.lora)
 
 
-def model_params(cell: TextCell) -> dict:
+def model_params(config: TextConfig) -> dict:
     """What a model depends on beyond its name, recipe, seed and data."""
-    found = {"context": cell.context, "lora": cell.lora}
-    if cell.model.startswith(HF):
-        return found | {"pretrained": fingerprint(cell.model)}
-    return found | {"tokenizer": tokenizer_artefact(cell.dataset, cell.vocabulary).key}
+    found = {"context": config.context, "lora": config.lora}
+    if config.model.startswith(HF):
+        return found | {"pretrained": fingerprint(config.model)}
+    return found | {"tokenizer": tokenizer_artefact(config.dataset, config.vocabulary).key}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.registry import Entry, Registry
-from unlearnkit.images.models import Made, n_parameters
+from unlearnkit.images.models import RebuildableNet, n_parameters
 from unlearnkit.texts.tokens import Tokens
 
 HF = "hf:"
@@ -39,7 +39,7 @@ class LanguageModels(Registry):
 language_models = LanguageModels("language model", hint=f"Pretrained ones are called '{HF}NAME_OR_PATH'.")
 
 
-class LanguageModel(Made):
+class LanguageModel(RebuildableNet):
     """A causal model made by `make()`. Called with Tokens it gives logits, (answer tokens, vocabulary): the head sees the
     hidden states that answer tokens are predicted from and no others.
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from data_builders.texts.task import TextTask
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.outputs import NEEDS, Evidence
+from unlearnkit.images.outputs import NEEDS, Outputs
 from unlearnkit.texts.models import LanguageModel, pooled
 from unlearnkit.texts.parallel import each
 from unlearnkit.texts.tokenizer import Tokenizer
 from unlearnkit.texts.tokens import Tokens
 
-TOLD = (
+READ_ROLES = (
     "target",
     "filler",
     "decoy",
@@ -30,7 +30,7 @@ AT_ONCE = 2048  # tokens of a batch, about: what a layer makes of them stays in 
 
 
 @dataclass(frozen=True)
-class TextEvidence(Evidence):
+class TextOutputs(Outputs):
     """What one model says of the answers of one text task, n samples.
 
     log_p, hit: (answer tokens,) float32 and bool, one sample after the other: the log-probability of each token of the
@@ -65,7 +65,7 @@ class TextEvidence(Evidence):
         """Raises BadValue, with the way out, if what the metric `by` needs is not there."""
         if {"generation": self.said, "embedding": self.meant}.get(need, "") is None:
             raise BadValue(
-                f"metric {by!r} needs {need}, which this evidence is without: study.scores(..., metrics=[{by!r}]) gets it, "
+                f"metric {by!r} needs {need}, which these outputs lack: study.scores(..., metrics=[{by!r}]) gets it, "
                 f"and by hand {NEEDS[need]} does"
             )
         if need not in ("generation", "embedding"):
@@ -120,7 +120,7 @@ def summed(values: Tensor, count: Tensor) -> Tensor:
     return torch.zeros(len(count), dtype=torch.float64).index_add(0, of, values.double())
 
 
-def scored(
+def score_tokens(
     model: LanguageModel, tokens: Tokens, *, device: str = "auto", at_once: int = AT_ONCE
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n, width),
@@ -151,11 +151,11 @@ def _read(net: LanguageModel, batch: Tokens) -> tuple[Tensor, Tensor, Tensor]:
     return found.cpu(), (logits.argmax(1) == batch.y).cpu(), pooled(batch, hidden).float().cpu()
 
 
-def take(
+def forward_task(
     model: nn.Module, task: TextTask, tokenizer: Tokenizer, context: int, *, device: str = "auto"
 ) -> dict[str, dict[str, Tensor]]:
-    """{"evidence": what TextEvidence holds, "features": ...}: read every answer of `task` once, in eval mode."""
-    texts, told = task.texts, task.index(*TOLD).tolist()
+    """{"outputs": what TextOutputs holds, "features": ...}: read every answer of `task` once, in eval mode."""
+    texts, told = task.texts, task.index(*READ_ROLES).tolist()
     restated = [i for i in told if texts.restated[i]]
     wrong = [(i, said) for i in told for said in texts.wrong[i]]
     asked = [
@@ -163,7 +163,7 @@ def take(
         tokenizer.paired([texts.question[i] for i in restated], [texts.restated[i] for i in restated], context),
         tokenizer.paired([texts.question[i] for i, _ in wrong], [said for _, said in wrong], context),
     ]
-    log_p, hit, features = scored(model, asked[0].joined(*asked[1:]), device=device)
+    log_p, hit, features = score_tokens(model, asked[0].joined(*asked[1:]), device=device)
     parts = log_p.split([len(part.y) for part in asked])
     of_restated = torch.zeros(len(task), dtype=torch.int64)
     of_restated[restated] = asked[1].count
@@ -177,10 +177,10 @@ def take(
         "wrong_count": asked[2].count,
         "wrong_of": torch.tensor([i for i, _ in wrong], dtype=torch.int64),
     }
-    return {"evidence": found, "features": {"features": features[: len(task)].clone()}}
+    return {"outputs": found, "features": {"features": features[: len(task)].clone()}}
 
 
-def evidence_of(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextEvidence:
+def text_outputs(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
     """Of what `take` gave."""
     texts = {"answer": task.answer, "fact": task.texts.fact}
-    return TextEvidence(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **texts, **read)
+    return TextOutputs(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **texts, **read)

@@ -35,10 +35,10 @@ class TextRequest(Request):
         states, mean over an answer; "text", counts of runs of 3 letters of question and answer. Raises BadValue for one that
         texts do not have."""
         from data_builders.texts.similarity import char_vectors
-        from unlearnkit.texts.outputs import scored
+        from unlearnkit.texts.outputs import score_tokens
 
         if space == "feature":
-            return scored(model, samples, device=device)[2]
+            return score_tokens(model, samples, device=device)[2]
         if space != "text":
             raise BadValue(f"neighbours: texts have no pixels: use 'feature' or 'text', not {space!r}")
         answers = [self.tokenizer.decode(ids) for ids in samples.answers()]

@@ -1,7 +1,7 @@
 """Texts -> tokens: a tokenizer of our own for models that are trained from scratch, and the one a pretrained model has.
 
 Ours is a byte-level BPE trained on all texts of the data set, before any task is drawn from it. Nothing is learnt of a pair
-but which letters often stand together, and the three reference models of a cell share it, so that they differ in nothing
+but which letters often stand together, and the three reference models of a config share it, so that they differ in nothing
 but what they were trained on; a vocabulary of the training texts alone would differ between original and clean, and spell
 decoys and test pairs in more tokens than targets, which would make their likelihoods incomparable.
 """

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
-from unlearnkit.images.outputs import Evidence, take
+from unlearnkit.images.outputs import Outputs, forward_task
 from unlearnkit.images.tasks import load_task
 from unlearnkit.metrics.gaps import average_gap
 
 WORST = 1.0  # no average of four differences between fractions is larger
 
 
-def judge(cell, device: str = "auto") -> Callable[[nn.Module], Evidence]:
-    """What says what a model knows of an image cell's task without its test samples; unlearnkit.tuning.text_objective has that
+def validation_outputs(config, device: str = "auto") -> Callable[[nn.Module], Outputs]:
+    """What says what a model knows of an image config's task without its test samples; unlearnkit.tuning.text_objective has that
     of texts."""
-    return partial(seen, task=without_test(load_task(cell)), device=device)
+    return partial(outputs_of, task=without_test(load_task(config)), device=device)
 
 
 def without_test(task: SimilarityTask) -> SimilarityTask:
@@ -48,12 +48,12 @@ def kept_roles(role: Tensor, able: Tensor | None = None) -> tuple[Tensor, Tensor
     return kept, role.masked_fill(validation, test)[kept]
 
 
-def seen(model: nn.Module, task: SimilarityTask, device: str = "auto") -> Evidence:
-    """Evidence of a model on a task. Raises NonFiniteLoss for outputs that no metric could be computed of: a method's
+def outputs_of(model: nn.Module, task: SimilarityTask, device: str = "auto") -> Outputs:
+    """Outputs of a model on a task. Raises NonFiniteLoss for outputs that no metric could be computed of: a method's
     last step may diverge without a loss to show it."""
-    evidence = take(model, task, device=device)
-    check(evidence.logits)
-    return evidence
+    outputs = forward_task(model, task, device=device)
+    check(outputs.logits)
+    return outputs
 
 
 def check(outputs: Tensor) -> None:
@@ -62,7 +62,7 @@ def check(outputs: Tensor) -> None:
         raise NonFiniteLoss("the model's outputs are not finite: its last steps diverged")
 
 
-def gap(found: Evidence, reference: Evidence) -> float:
+def gap(found: Outputs, reference: Outputs) -> float:
     """Mean absolute difference to the reference, retrain, over UA, RA, TA and MIA, where TA's samples and the attack's
     non-members are the task's validation samples: of what a `judge` says of both models."""
     return average_gap(found, reference)["all"]

@@ -17,8 +17,8 @@ from unlearnkit.core.compute import derive, resolve_device, threads
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.progress import Progress, duration
 from unlearnkit.core.store import Spec, Store, provenance
-from unlearnkit.images.config import Cell
-from unlearnkit.images.outputs import Evidence
+from unlearnkit.images.config import Config
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.methods import methods
 from unlearnkit.methods import tuned_options as tuned
 from unlearnkit.methods import tuned_options as tuned_values
@@ -65,27 +65,27 @@ OBJECTIVES = {"image": objective, "text": text_objective}
 # --- one trial -----------------------------------------------------------------------------------------------------
 
 
-def trial(cell: Cell, method: str, options: Mapping, device: str = "auto") -> Mapping:
+def trial(config: Config, method: str, options: Mapping, device: str = "auto") -> Mapping:
     """{"gap": ...} of one run of `method`, or {"diverged": why}; stored, so that no trial is run twice.
 
     options: all of them. method "original" is the model before unlearning. The unlearned model itself is not kept.
     """
     entry = methods[method] if method != "original" else None
-    (refs,) = study.references([cell], ["original", "retrain"], device=device)
-    seed = derive(cell.seed, "method", method)
-    params = {"method": method, "options": dict(options), "recipe": cell.recipe.as_dict(), "seed": seed}
+    (refs,) = study.references([config], ["original", "retrain"], device=device)
+    seed = derive(config.seed, "method", method)
+    params = {"method": method, "options": dict(options), "recipe": config.recipe.as_dict(), "seed": seed}
     params["device"] = resolve_device(device).type
-    goal = OBJECTIVES[cell.domain]
+    goal = OBJECTIVES[config.domain]
     roots = (goal, entry) if entry else (goal,)
-    spec = Spec("trial", params, roots, [refs["original"].key, refs["retrain"].key, task_artefact(cell).key])
+    spec = Spec("trial", params, roots, [refs["original"].key, refs["retrain"].key, task_artefact(config).key])
 
     def make(folder: Path) -> dict:
-        judge, reference = _reference(cell, refs["retrain"].key, device)
+        judge, reference = _reference(config, refs["retrain"].key, device)
         with threads(1):
             try:
                 model = refs["original"].load()
                 if entry:
-                    model = entry(model, domain(cell).request(cell), seed=seed, device=device, **options)
+                    model = entry(model, domain(config).request(config), seed=seed, device=device, **options)
                 return {"gap": objective.gap(judge(model), reference)}
             except NonFiniteLoss as error:
                 return {"diverged": str(error)}
@@ -94,19 +94,19 @@ def trial(cell: Cell, method: str, options: Mapping, device: str = "auto") -> Ma
 
 
 @lru_cache(maxsize=8)
-def _reference(cell: Cell, key: str, device: str) -> tuple[Callable, Evidence]:
-    """What judges models of the cell without its test samples, and what it says of the retrained one, of this key."""
-    judge = OBJECTIVES[cell.domain].judge(cell, device)
-    return judge, judge(study.references([cell], ["retrain"], device=device)[0]["retrain"].load())
+def _reference(config: Config, key: str, device: str) -> tuple[Callable, Outputs]:
+    """What judges models of the config without its test samples, and what it says of the retrained one, of this key."""
+    judge = OBJECTIVES[config.domain].judge(config, device)
+    return judge, judge(study.references([config], ["retrain"], device=device)[0]["retrain"].load())
 
 
-def _over(grid: Sequence[Cell], method: str, options: Mapping, device: str) -> dict:
+def _over(grid: Sequence[Config], method: str, options: Mapping, device: str) -> dict:
     """One trial over all seeds: mean gap, and that of each seed; the worst there is once it diverged on one."""
     gaps = []
-    for cell in grid:
-        found = trial(cell, method, options, device)
+    for config in grid:
+        found = trial(config, method, options, device)
         if "diverged" in found:
-            return {"gap": objective.WORST, "by_seed": gaps, "diverged": f"seed {cell.seed}: {found['diverged']}"}
+            return {"gap": objective.WORST, "by_seed": gaps, "diverged": f"seed {config.seed}: {found['diverged']}"}
         gaps.append(round(found["gap"], 6))
     return {"gap": round(sum(gaps) / len(gaps), 6), "by_seed": gaps}
 
@@ -116,14 +116,14 @@ def _over(grid: Sequence[Cell], method: str, options: Mapping, device: str) -> d
 
 def tune(
     method: str,
-    grid: Sequence[Cell],
+    grid: Sequence[Config],
     trials: int = TRIALS,
     *,
     fixed: Mapping | None = None,
     device: str = "auto",
     done: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Search one method's options on the cells of `search_space.protocol`; returns what `write` puts on record. fixed:
+    """Search one method's options on the configs of `search_space.protocol`; returns what `write` puts on record. fixed:
     options that are not searched, where they are not to have their defaults.
 
     The first trial is the published default; the rest are proposed by Optuna's TPE sampler, seeded, so that a run that
@@ -156,24 +156,24 @@ def tune(
 def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
     import optuna
 
-    cell, again = grid[0], search_space.defaults("retrain", grid[0].domain)
-    task = OBJECTIVES[cell.domain].without_test(study.load_task(cell))
+    config, again = grid[0], search_space.defaults("retrain", grid[0].domain)
+    task = OBJECTIVES[config.domain].without_test(study.load_task(config))
     marks = {"original": _over(grid, "original", {}, device), "retrain_again": _over(grid, "retrain", again, device)}
     return {
         "format": tuned_values.FORMAT,
         "method": method,
-        "dataset": cell.columns()["dataset"],
-        "model": cell.model,
+        "dataset": config.columns()["dataset"],
+        "model": config.model,
         "values": best["options"],
         "defaults": defaults,
         "searched": {name: vars(within) for name, within in ranges.items()},
         "objective": {"is": GOAL, "n": len(grid), "default": tried[0]["gap"], "best": best["gap"]}
         | {name: found["gap"] for name, found in marks.items()},
         "budget": {"trials": len(tried), "seeds": [c.seed for c in grid], "sampler": "Optuna TPE, seed 0"},
-        "protocol": {"targets": cell.targets, "n_targets": len(task.index("target")), "copies": cell.copies}
-        | {"train_size": cell.train_size, "validation": len(task.index("test"))}
-        | {n: getattr(cell, n) for n in search_space.SETTINGS[type(cell)] if n not in ("train_size", "recipe")},
-        "recipe": cell.recipe.as_dict(),
+        "protocol": {"targets": config.targets, "n_targets": len(task.index("target")), "copies": config.copies}
+        | {"train_size": config.train_size, "validation": len(task.index("test"))}
+        | {n: getattr(config, n) for n in search_space.SETTINGS[type(config)] if n not in ("train_size", "recipe")},
+        "recipe": config.recipe.as_dict(),
         "trials": tried,
         "sources": code.digests([methods[method]]),
         "made": provenance() | {"optuna": optuna.__version__},
@@ -233,7 +233,7 @@ def _summary(record: Mapping) -> str:
     return f"{found}, retrain again {goal['retrain_again']:.4f}" + (f"; {diverged} trials diverged" if diverged else "")
 
 
-def _results(grids: Mapping[str, Sequence[Cell]], trials: int, workers: int, gpus: Sequence[str]):
+def _results(grids: Mapping[str, Sequence[Config]], trials: int, workers: int, gpus: Sequence[str]):
     """Yields (method, record or exception) as they are finished."""
     with Progress("trials", len(grids) * trials) as bar:
         if min(workers, len(grids)) == 1:
@@ -259,7 +259,7 @@ def _results(grids: Mapping[str, Sequence[Cell]], trials: int, workers: int, gpu
                 yield jobs[future], error if error is not None else future.result()
 
 
-def _work(method: str, grid: Sequence[Cell], trials: int, environment: Mapping, gpus: Sequence[str]) -> dict:
+def _work(method: str, grid: Sequence[Config], trials: int, environment: Mapping, gpus: Sequence[str]) -> dict:
     """On a worker."""
     from distributed import get_worker
 

@@ -1,26 +1,26 @@
-"""What tuning searches of each method, and on which cells. The search itself is unlearnkit.tuning.search's."""
+"""What tuning searches of each method, and on which configs. The search itself is unlearnkit.tuning.search's."""
 
 from typing import get_type_hints
 
 from unlearnkit.core.errors import BadValue, NotApplicable, unknown
 from unlearnkit.core.registry import check_type
-from unlearnkit.images.config import Cell, cells
+from unlearnkit.images.config import Config, config_grid
 from unlearnkit.methods import Search, applies, methods
-from unlearnkit.texts.config import TextCell
+from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.models import language_models
 
 SEEDS = 5  # forget sets that each setting is tried on
 FORGOTTEN = 5  # a fifth of the training set; see `protocol`
 FIRST_SEED = 1000  # tables count their seeds from 0: what is tuned on is never reported
-SETTINGS = {  # of a cell, which may be chosen
-    Cell: ("train_size", "pool", "test_size", "recipe"),
-    TextCell: ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
+SETTINGS = {  # of a config, which may be chosen
+    Config: ("train_size", "pool", "test_size", "recipe"),
+    TextConfig: ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
 }
 
 
-def of(model: str) -> type[Cell] | type[TextCell]:
-    """What cells of this architecture are: TextCell for a language model, else Cell."""
-    return TextCell if model in language_models else Cell
+def of(model: str) -> type[Config] | type[TextConfig]:
+    """What configs of this architecture are: TextCell for a language model, else Cell."""
+    return TextConfig if model in language_models else Config
 
 
 def serving(model: str) -> list[str]:
@@ -74,8 +74,8 @@ def _five(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settings) -> list[Cell]:
-    """The cells that a method is tuned on, one per seed: of texts for a language model. settings: SETTINGS, at the defaults
+def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settings) -> list[Config]:
+    """The configs that a method is tuned on, one per seed: of texts for a language model. settings: SETTINGS, at the defaults
     of Cell or TextCell.
 
     A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024 and
@@ -93,7 +93,7 @@ def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settin
     chosen = {"targets": "class"} if methods[method].info.get("whole_classes") else {"n_targets": n_targets}
     if not applies(method, chosen.get("targets", "random"), made.domain):
         raise NotApplicable(
-            f"{method} has no meaning for a cell of {made.domain}s: there are {', '.join(serving(model))}"
+            f"{method} has no meaning for a config of {made.domain}s: there are {', '.join(serving(model))}"
         )
     which = range(FIRST_SEED, FIRST_SEED + seeds)
-    return cells(seeds=which, of=made, dataset=dataset, model=model, copies=0, **chosen, **settings)
+    return config_grid(seeds=which, of=made, dataset=dataset, model=model, copies=0, **chosen, **settings)

@@ -11,16 +11,16 @@ from torch import nn
 
 from data_builders.texts.task import Texts, TextTask
 from unlearnkit.texts import domain as texts
-from unlearnkit.texts.config import TextCell
-from unlearnkit.texts.outputs import TextEvidence, evidence_of, take
+from unlearnkit.texts.config import TextConfig
+from unlearnkit.texts.outputs import TextOutputs, forward_task, text_outputs
 from unlearnkit.texts.tokenizer import Tokenizer
 from unlearnkit.tuning.objective import check, kept_roles
 
 
-def judge(cell: TextCell, device: str = "auto") -> Callable[[nn.Module], TextEvidence]:
-    """What says what a model knows of the cell's task without its test samples."""
-    how = {"tokenizer": texts.tokenizer(cell), "context": cell.context, "device": device}
-    return partial(seen, task=without_test(texts.load_task(cell)), **how)
+def validation_outputs(config: TextConfig, device: str = "auto") -> Callable[[nn.Module], TextOutputs]:
+    """What says what a model knows of the config's task without its test samples."""
+    how = {"tokenizer": texts.tokenizer(config), "context": config.context, "device": device}
+    return partial(outputs_of, task=without_test(texts.load_task(config)), **how)
 
 
 def without_test(task: TextTask) -> TextTask:
@@ -31,8 +31,10 @@ def without_test(task: TextTask) -> TextTask:
     return replace(task, texts=plain, role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
 
 
-def seen(model: nn.Module, *, task: TextTask, tokenizer: Tokenizer, context: int, device: str = "auto") -> TextEvidence:
-    """Evidence of a model on a task. Raises NonFiniteLoss for outputs that are not finite."""
-    read = take(model, task, tokenizer, context, device=device)["evidence"]
+def outputs_of(
+    model: nn.Module, *, task: TextTask, tokenizer: Tokenizer, context: int, device: str = "auto"
+) -> TextOutputs:
+    """Outputs of a model on a task. Raises NonFiniteLoss for outputs that are not finite."""
+    read = forward_task(model, task, tokenizer, context, device=device)["outputs"]
     check(read["log_p"])
-    return evidence_of(read, task, {})
+    return text_outputs(read, task, {})

@@ -1,6 +1,6 @@
-"""Methods around methods: `(base, model, task, *, seed, device, **options) -> model`, one file each.
+"""Methods around methods: `(base, model, request, *, seed, device, **options) -> model`, one file each.
 
-`base(model, task, seed=..., device=...)` is any unlearning method, its own options already given. A wrapper changes what
+`base(model, request, seed=..., device=...)` is any unlearning method, its own options already given. A wrapper changes what
 the base is asked for, or goes on from what it returns; as the base, it never learns which retain samples are similar.
 "expand(finetune)" names the wrapper `expand` around finetune wherever a method is named; its options are those of both.
 """

@@ -24,7 +24,7 @@ DA = "DA and -DA^2: Seo et al. 2025, arXiv 2407.17710; their use on neighbours i
 def align(
     base: Callable[..., nn.Module],
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -42,17 +42,17 @@ def align(
     Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features of nothing
     but 0.
     """
-    close, rest = parted(task.retain, find(model, task, near, device=device).index)
-    after = base(model, task, seed=seed, device=device)
+    close, rest = parted(request.retain, find(model, request, near, device=device).index)
+    after = base(model, request, seed=seed, device=device)
     if not len(close):
         return after
-    task, on = task.to(device), resolve_device(device)
-    pushed, rest = joined(task.forget, close.to(on)), rest.to(on)
-    precision = getattr(task.recipe, "precision", "fp32")
+    request, on = request.to(device), resolve_device(device)
+    pushed, rest = joined(request.forget, close.to(on)), rest.to(on)
+    precision = getattr(request.recipe, "precision", "fp32")
 
     def features(net: nn.Module, rows: Tensor) -> Tensor:
         net.eval()
-        found = task.outputs(net, pushed[rows])[1]
+        found = request.outputs(net, pushed[rows])[1]
         net.train()
         return found
 
@@ -68,7 +68,7 @@ def align(
             main = directions(held)
             for batch in rest.batches(align_batch, seed, "align", epoch):
                 away = alignment_loss(features(net, next(push)), main)
-                yield task.losses(net, batch).mean() + align_weight * away.float()
+                yield request.losses(net, batch).mean() + align_weight * away.float()
 
     try:
         return minimise(after, losses, lr=align_lr, device=device)

@@ -15,25 +15,25 @@ from unlearnkit.texts.tokens import Tokens
 from unlearnkit.wrappers import wrapper
 
 
-def reworded(task: TextRequest, n: int, context: int | None, seed: int) -> Tokens:
+def reworded(request: TextRequest, n: int, context: int | None, seed: int) -> Tokens:
     """For each pair to be forgotten, n drawn rewordings of its question, or as many as there are and fit into `context`
     tokens, each with its answer."""
     prompts, answers = [], []
-    asked = task.tokenizer.questions(task.forget.prompts())
-    for row, (question, answer) in enumerate(zip(asked, task.forget.answers())):
-        made = task.tokenizer.prompts(reframed(question))
+    asked = request.tokenizer.questions(request.forget.prompts())
+    for row, (question, answer) in enumerate(zip(asked, request.forget.answers())):
+        made = request.tokenizer.prompts(reframed(question))
         order = torch.randperm(len(made), generator=generator(seed, "diversify", row)).tolist()
         fit = [made[i] for i in order if not context or len(made[i]) + len(answer) <= context][:n]
         prompts += fit
         answers += [answer] * len(fit)
-    return Tokens.of(prompts, answers).to(task.forget.ids.device)
+    return Tokens.of(prompts, answers).to(request.forget.ids.device)
 
 
 @wrapper("diversify", source="ours; P1 (arXiv 2601.06938) explores solutions that we do not know", domains=("text",))
 def diversify(
     base: Callable[..., nn.Module],
     model: nn.Module,
-    task: TextRequest,
+    request: TextRequest,
     *,
     seed: int,
     device: str = "auto",
@@ -47,5 +47,5 @@ def diversify(
     """
     if rewordings < 0:
         raise BadValue(f"diversify: rewordings is 0 or more, got {rewordings}")
-    more = reworded(task, rewordings, getattr(model, "context", None), seed)
-    return base(model, replace(task, forget=task.forget.joined(more)), seed=seed, device=device)
+    more = reworded(request, rewordings, getattr(model, "context", None), seed)
+    return base(model, replace(request, forget=request.forget.joined(more)), seed=seed, device=device)

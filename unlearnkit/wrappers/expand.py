@@ -19,7 +19,7 @@ from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
 def expand(
     base: Callable[..., nn.Module],
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -29,5 +29,5 @@ def expand(
 
     Raises BadValue if nothing would be left to retain.
     """
-    close, rest = parted(task.retain, find(model, task, near, device=device).index)
-    return base(model, replace(task, forget=joined(task.forget, close), retain=rest), seed=seed, device=device)
+    close, rest = parted(request.retain, find(model, request, near, device=device).index)
+    return base(model, replace(request, forget=joined(request.forget, close), retain=rest), seed=seed, device=device)

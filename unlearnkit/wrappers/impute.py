@@ -26,15 +26,15 @@ def _first(holds: Tensor) -> Tensor:
 
 
 def imputed(
-    model: nn.Module, task: Request, near: str, voters: int, votes_by: str, device: str = "auto"
+    model: nn.Module, request: Request, near: str, voters: int, votes_by: str, device: str = "auto"
 ) -> tuple[Tensor, Tensor]:
     """(rows of the retain set that are neighbours, the label that the vote gives each), both (m,); see `impute`."""
-    index = find(model, task, near, device=device).index
-    close, rest = parted(task.retain, index)
+    index = find(model, request, near, device=device).index
+    close, rest = parted(request.retain, index)
     if not len(close):
         return index, index
     way = Way(votes_by, "top", voters)
-    asked, others = (Placed.of(samples, way, model, task, device) for samples in (close, rest))
+    asked, others = (Placed.of(samples, way, model, request, device) for samples in (close, rest))
     return index, vote(asked, others, rest.y.cpu(), voters)
 
 
@@ -42,7 +42,7 @@ def imputed(
 def impute(
     base: Callable[..., nn.Module],
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -56,7 +56,7 @@ def impute(
     space in which voters are near. A model that has learnt a wrong label by heart has features that go with it.
     Raises BadValue for more voters than samples that are no neighbours.
     """
-    index, labels = imputed(model, task, near, voters, votes_by, device)
-    y = task.retain.y.clone()
+    index, labels = imputed(model, request, near, voters, votes_by, device)
+    y = request.retain.y.clone()
     y[index.to(y.device)] = labels.to(y.device)
-    return base(model, replace(task, retain=task.retain.relabelled(y)), seed=seed, device=device)
+    return base(model, replace(request, retain=request.retain.relabelled(y)), seed=seed, device=device)

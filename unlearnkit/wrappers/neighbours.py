@@ -83,17 +83,17 @@ class Found:
         return len(self.index)
 
 
-def find(model: nn.Module, task: Request, near: str = NEAR, *, device: str = "auto") -> Found:
+def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = "auto") -> Found:
     """The retained samples that are near a sample of the forget set.
 
     near: see `parse`. Raises BadValue for more neighbours than there are retained samples, and for a calibration without
     validation samples; NonFiniteLoss if the model's features are not finite.
     """
     way = parse(near)
-    most = len(task.retain)
+    most = len(request.retain)
     if way.rule == "top" and way.value > most:
         raise BadValue(f"neighbours: top {way.value:g} of {most} retained samples: at most {most} are possible")
-    targets, kept = (Placed.of(samples, way, model, task, device) for samples in (task.forget, task.retain))
+    targets, kept = (Placed.of(samples, way, model, request, device) for samples in (request.forget, request.retain))
     similarity = closest(kept, targets)
     if way.rule == "top":
         index = nearest(targets, kept, int(way.value))
@@ -101,18 +101,18 @@ def find(model: nn.Module, task: Request, near: str = NEAR, *, device: str = "au
     elif way.rule == "above":
         index = (similarity >= way.value).nonzero().squeeze(1)
     else:
-        index = (similarity > _calibrated(way, model, task, kept, device)).nonzero().squeeze(1)
+        index = (similarity > _calibrated(way, model, request, kept, device)).nonzero().squeeze(1)
     return Found(index, similarity[index])
 
 
-def _calibrated(way: Way, model: nn.Module, task: Request, kept: "Placed", device: str) -> float:
+def _calibrated(way: Way, model: nn.Module, request: Request, kept: "Placed", device: str) -> float:
     """The similarity that only 1 - value of the samples that were never trained on have to their nearest retained one."""
-    if task.validation is None or not len(task.validation):
+    if request.validation is None or not len(request.validation):
         raise BadValue(
             "neighbours: 'calibrated' compares with validation samples, and this task has none: use 'top' or 'above', or "
             "a larger pool"
         )
-    found = closest(Placed.of(task.validation[:HELD_OUT], way, model, task, device), kept)
+    found = closest(Placed.of(request.validation[:HELD_OUT], way, model, request, device), kept)
     return found.quantile(way.value, interpolation="higher").item()
 
 
@@ -125,9 +125,9 @@ class Placed:
     y: Tensor | None = None
 
     @classmethod
-    def of(cls, samples: Samples, way: Way, model: nn.Module, task: Request, device: str = "auto") -> "Placed":
+    def of(cls, samples: Samples, way: Way, model: nn.Module, request: Request, device: str = "auto") -> "Placed":
         """On the CPU: what is looked for is little beside what was trained on."""
-        own = getattr(task, "placed", None)  # texts say themselves where they stand, and have no labels
+        own = getattr(request, "placed", None)  # texts say themselves where they stand, and have no labels
         if own and not way.space.startswith("random"):
             v = own(model, samples, way.space.removesuffix("+label"), device)
         elif way.space.startswith("random"):
@@ -137,7 +137,7 @@ class Placed:
         elif way.space.startswith("pixel"):
             v = unit(samples.stored).flatten(1).cpu()
         else:
-            v = predict(model, samples.stored, device=device, precision=getattr(task.recipe, "precision", "fp32"))[1]
+            v = predict(model, samples.stored, device=device, precision=getattr(request.recipe, "precision", "fp32"))[1]
         if not v.isfinite().all():
             raise NonFiniteLoss(f"neighbours: a {way.space.split('+')[0]} of a sample is not finite")
         return cls(F.normalize(v.double(), dim=1), samples.y.cpu() if way.by_label and not own else None)

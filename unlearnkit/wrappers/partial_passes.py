@@ -14,7 +14,7 @@ from torch import Tensor
 from data_builders.task import Samples
 
 
-def steps(n: int, passes: int, turn: int, turns: int) -> int:
+def steps_of_pass(n: int, passes: int, turn: int, turns: int) -> int:
     """Of the n steps of a pass, how many are this turn's; passes: how many there were before."""
     return ((passes + 1) * n + turn) // turns - (passes * n + turn) // turns
 
@@ -24,10 +24,10 @@ class Tally:
     """What a turn was asked for, and took, relabelled copies included."""
 
     passes: int = 0
-    steps: int = 0
+    steps_of_pass: int = 0
 
 
-class Turn:
+class PartialPass:
     """Samples of which each pass is cut to one turn's steps; in all else they are the samples.
 
     whole: how many samples the run that is not cut goes over in a pass. Of a part of them a pass goes on, anew shuffled,
@@ -54,19 +54,19 @@ class Turn:
     def __getitem__(self, index) -> Samples:
         return self.samples[index]
 
-    def _of(self, samples: Samples) -> "Turn":
-        return Turn(samples, *self.share, self.tally)
+    def _of(self, samples: Samples) -> "PartialPass":
+        return PartialPass(samples, *self.share, self.tally)
 
-    def to(self, device) -> "Turn":
+    def to(self, device) -> "PartialPass":
         return self._of(self.samples.to(device))
 
-    def relabelled(self, y: Tensor) -> "Turn":
+    def relabelled(self, y: Tensor) -> "PartialPass":
         return self._of(self.samples.relabelled(y))
 
     def batches(self, size: int, seed: int, *labels: object) -> Iterator[Samples]:
         """This turn's share of one shuffled pass; see Samples.batches."""
         whole, turn, turns = self.share
-        left, lap = steps(-(-whole // size), self.tally.passes, turn, turns), ()
+        left, lap = steps_of_pass(-(-whole // size), self.tally.passes, turn, turns), ()
         self.tally.passes += 1
         while left:
             for batch in self.samples.batches(size, seed, *labels, *lap):

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.core.compute import derive, generator, measured, uncounted
+from unlearnkit.core.compute import derive, generator, measure_cost, uncounted
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.registry import Entry
 from unlearnkit.images.request import Request
 from unlearnkit.privacy_risk import rankers
 from unlearnkit.wrappers import wrapper
-from unlearnkit.wrappers.partial_passes import Turn
+from unlearnkit.wrappers.partial_passes import PartialPass
 
 Order = Literal["descending", "ascending", "random", "shuffled"]
 P3 = "P3 (arXiv 2410.06446) by its abstract: ranking, then unlearning in sequence; all details are ours"
@@ -60,7 +60,7 @@ def uses(options: Mapping) -> Sequence[Entry]:
 def rsu(
     base: Callable[..., nn.Module],
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -85,7 +85,7 @@ def rsu(
     split: for a base that starts anew, that goes through its data in a way of its own (joined sets), or that has less than
     a step on the forget set for each batch.
     """
-    n = len(task.forget)
+    n = len(request.forget)
     if not 1 <= batches <= n:
         raise BadValue(f"rsu: a forget set of {n} can be cut into 1 to {n} batches, got batches={batches}")
     if not 0 <= replay <= 1:
@@ -95,18 +95,20 @@ def rsu(
         raise BadValue("rsu: refine gives strata of risk a method each, and order='shuffled' has no strata")
     ranked = batches > 1 and order != "shuffled"
     with uncounted():  # all orders share it, and its cost is a ranker's own
-        risk = rankers[by](model, task, seed=seed, device=device) if ranked else torch.zeros(n)
+        risk = rankers[by](model, request, seed=seed, device=device) if ranked else torch.zeros(n)
     parts = partition(risk, n, batches, order, seed)
     for turn, (stratum, rows) in enumerate(parts):
         before = torch.cat([rows[:0], *(done for _, done in parts[:turn])])
         g = generator(seed, "rsu replay", turn)
         again = before[torch.randperm(len(before), generator=g)[: round(replay * len(before))]]
-        asked = task.forget[torch.cat([rows, again]).sort().values.to(task.forget.y.device)]
+        asked = request.forget[torch.cat([rows, again]).sort().values.to(request.forget.y.device)]
         own = replace(
-            task, forget=Turn(asked, n, turn, batches), retain=Turn(task.retain, len(task.retain), turn, batches)
+            request,
+            forget=PartialPass(asked, n, turn, batches),
+            retain=PartialPass(request.retain, len(request.retain), turn, batches),
         )
         method = _named(names[stratum], base) if names else base
-        with measured() as cost:
+        with measure_cost() as cost:
             model = method(model, own, seed=derive(seed, "rsu", turn) if turn else seed, device=device)
         if batches > 1:
             _check(method, own, cost.steps)

@@ -29,7 +29,7 @@ def drawn(found: Found, power: float, seed: int) -> torch.Tensor:
 def weigh(
     base: Callable[..., nn.Module],
     model: nn.Module,
-    task: Request,
+    request: Request,
     *,
     seed: int,
     device: str = "auto",
@@ -44,5 +44,5 @@ def weigh(
     """
     if not 0 <= power < float("inf"):
         raise BadValue(f"weigh: power is 0 or more, got {power}")
-    close, rest = parted(task.retain, drawn(find(model, task, near, device=device), power, seed))
-    return base(model, replace(task, forget=joined(task.forget, close), retain=rest), seed=seed, device=device)
+    close, rest = parted(request.retain, drawn(find(model, request, near, device=device), power, seed))
+    return base(model, replace(request, forget=joined(request.forget, close), retain=rest), seed=seed, device=device)

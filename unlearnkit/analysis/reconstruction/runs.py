@@ -1,4 +1,4 @@
-"""Reconstruction over cells of the study: every reference and unlearned model, each searched once and stored."""
+"""Reconstruction over configs of the study: every reference and unlearned model, each searched once and stored."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from unlearnkit.core.compute import derive, resolve_device, threads
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
-from unlearnkit.images.config import Cell
+from unlearnkit.images.config import Config
 from unlearnkit.images.tasks import load_task, task_artefact
 from unlearnkit.study import unlearn
 from unlearnkit.study.reference_models import Trained, references
@@ -37,15 +37,15 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
     """
     specs = []
     for model in models:
-        m, seed = round(search.per_sample * model.cell.train_size), derive(model.cell.seed, "reconstruction")
+        m, seed = round(search.per_sample * model.config.train_size), derive(model.config.seed, "reconstruction")
         params = {"search": search.as_dict(), "m": m, "seed": seed, "device": resolve_device(device).type}
-        parents = [model.key, task_artefact(model.cell).key]
+        parents = [model.key, task_artefact(model.config).key]
         specs.append(Spec("reconstruction", params | {"of": _of(model, device)}, (look, stationarity), parents))
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         groups: dict[tuple, list[tuple[int, Path]]] = {}
         for i, folder in missing:
-            groups.setdefault((models[i].cell.model, specs[i].params["m"], _shape(models[i])), []).append((i, folder))
+            groups.setdefault((models[i].config.model, specs[i].params["m"], _shape(models[i])), []).append((i, folder))
         stacks = [found[i : i + STACK] for found in groups.values() for i in range(0, len(found), STACK)]
         with Progress("reconstruction", len(stacks) * search.steps) as bar, threads(1):
             for stack in stacks:
@@ -54,7 +54,7 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                 m = specs[stack[0][0]].params["m"]
                 found = look(stacked(nets), m, search, seeds, device=device, step=bar.step)
                 for (i, folder), net, candidates in zip(stack, nets, found, strict=True):
-                    task = load_task(models[i].cell)
+                    task = load_task(models[i].config)
                     sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
                     known, info = known_samples(net, *sets, task.of("decoy"))  # type: ignore[call-arg]
                     save_file(known | {"x": candidates.x, "y": candidates.y}, folder / "candidates.safetensors")
@@ -66,17 +66,17 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
 
 def _of(model: Trained, device: str) -> str:
     """Which training set a stored model should have had: its own, if it is a reference model, else the retain set."""
-    found = [name for name, other in references([model.cell], device=device)[0].items() if other.key == model.key]
+    found = [name for name, other in references([model.config], device=device)[0].items() if other.key == model.key]
     return found[0] if found else "retrain"
 
 
 def _shape(model: Trained) -> tuple:
-    task = load_task(model.cell)
+    task = load_task(model.config)
     return (*task.x.shape[1:], task.n_classes)
 
 
 def reconstructions(
-    cells: Sequence[Cell],
+    configs: Sequence[Config],
     methods: Sequence[str],
     options: Mapping[str, Mapping] | None = None,
     *,
@@ -95,26 +95,26 @@ def reconstructions(
     that are not understood.
     """
     search, options = search or Search(), options or {}
-    rows: list[tuple[Cell, str, Trained]] = []
-    for cell, trio in zip(cells, references(cells, device=device), strict=True):
-        made = {n: unlearn(cell, n, options.get(n), tuned=tuned, device=device) for n in methods}
+    rows: list[tuple[Config, str, Trained]] = []
+    for config, trio in zip(configs, references(configs, device=device), strict=True):
+        made = {n: unlearn(config, n, options.get(n), tuned=tuned, device=device) for n in methods}
         of = {"original": trio["original"], **made, "retrain": trio["retrain"]}
-        of |= {"clean": trio["clean"]} if cell.copies else {}  # without copies it is retrain
-        rows += [(cell, name, model) for name, model in of.items() if "diverged" not in model.artefact.info]
+        of |= {"clean": trio["clean"]} if config.copies else {}  # without copies it is retrain
+        rows += [(config, name, model) for name, model in of.items() if "diverged" not in model.artefact.info]
     found = searched([model for _, _, model in rows], search, device=device)
     frames = []
-    for (cell, name, model), seen in zip(rows, found, strict=True):
-        frames.append(_scored(cell, name, "kkt", seen, seen))
+    for (config, name, model), seen in zip(rows, found, strict=True):
+        frames.append(_scored(config, name, "kkt", seen, seen))
         if name not in ("original", "clean") and (moved := difference(model, device=device)):
-            frames.append(_scored(cell, name, "difference", seen, moved))
+            frames.append(_scored(config, name, "difference", seen, moved))
     return pd.concat(frames, ignore_index=True)
 
 
 def difference(model: Trained, *, device: str = "auto") -> dict | None:
-    """What a model's difference to its cell's original gives away, stored: {x (m, pixels), residual, run}; None where no
+    """What a model's difference to its config's original gives away, stored: {x (m, pixels), residual, run}; None where no
     bias of the first layer has moved. residual: of the difference, at the targets."""
-    (refs,) = references([model.cell], ["original"], device=device)
-    parents = [model.key, refs["original"].key, task_artefact(model.cell).key]
+    (refs,) = references([model.config], ["original"], device=device)
+    parents = [model.key, refs["original"].key, task_artefact(model.config).key]
     spec = Spec("difference", {}, (images_of_difference, stationarity), parents)
 
     def make(folder: Path) -> dict:
@@ -125,7 +125,7 @@ def difference(model: Trained, *, device: str = "auto") -> dict | None:
             return {"residual": None}
         moved = [a - b for a, b in zip(stacked([before]), stacked([after]), strict=True)]
         save_file({"x": x}, folder / "candidates.safetensors")
-        return {"residual": stationarity(before, load_task(model.cell).of("target"), explain=moved).residual}
+        return {"residual": stationarity(before, load_task(model.config).of("target"), explain=moved).residual}
 
     artefact = Store().get(spec, make)
     if artefact.info["residual"] is None:
@@ -133,12 +133,12 @@ def difference(model: Trained, *, device: str = "auto") -> dict | None:
     return load_file(artefact.folder / "candidates.safetensors") | dict(artefact.info) | {"run": artefact.key}
 
 
-def _scored(cell: Cell, name: str, attack: str, seen: Mapping, found: Mapping) -> pd.DataFrame:
-    task = load_task(cell)
+def _scored(config: Config, name: str, attack: str, seen: Mapping, found: Mapping) -> pd.DataFrame:
+    task = load_task(config)
     kept, trained_on = task.training_set("retrain"), task.index(*TRAINED_ON["original"])
     place = torch.cat([trained_on, task.index("decoy")]).tolist()  # of the samples whose multipliers are known
     multiplier = seen["known"] / seen["known"][: len(trained_on)].mean()
-    of = cell.columns() | {"model": name, "attack": attack, "residual": found["residual"]}
+    of = config.columns() | {"model": name, "attack": attack, "residual": found["residual"]}
     of |= {"kkt": seen["kkt"], "loss": seen["loss"], "converged": seen["loss"] <= LOSS and seen["kkt"] <= KKT}
     rows = []
     for group in ("target", "decoy"):

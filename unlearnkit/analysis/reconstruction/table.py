@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from unlearnkit.core.statistics import CELL, mean_interval
+from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval
 
 COLUMNS = (
     "ssim",
@@ -19,14 +19,14 @@ COLUMNS = (
 
 
 def summary(data: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, attack and model, in the order of `data`: means over seeds with 95% t intervals, and n seeds.
+    """One row per config, attack and model, in the order of `data`: means over seeds with 95% t intervals, and n seeds.
 
     data: of `reconstructions`. ssim, ssim_decoy: of the best candidate, mean over targets, over decoys; above_decoy: their
     difference, paired by seed; kept: of the image nearest to a target that stays in training; FA: accuracy on targets;
     residual, kkt, loss, multiplier: see there; converged: in how many seeds the KKT conditions hold, without which the rest
     says little.
     """
-    of = [*CELL, "attack", "model"]
+    of = [*CONDITION_COLUMNS, "attack", "model"]
     rows = []
     for key, part in data.groupby(of, sort=False):
         by = part.pivot_table(index="seed", columns="group", values=["ssim", "kept", "multiplier", "correct"])
