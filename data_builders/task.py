@@ -50,6 +50,15 @@ class Samples:
     def to(self, device) -> "Samples":
         return Samples(self.stored.to(device), self.y.to(device))
 
+    def joined(self, *others: "Samples") -> "Samples":
+        """These and the others as one."""
+        parts = (self, *others)
+        return Samples(torch.cat([p.stored for p in parts]), torch.cat([p.y for p in parts]))
+
+    def label_index(self, index: Tensor) -> Tensor:
+        """Where the labels of these samples stand among all labels: an image has one (texts: one per answer token)."""
+        return index
+
     def relabelled(self, y: Tensor) -> "Samples":
         return Samples(self.stored, y)
 
@@ -62,11 +71,6 @@ class Samples:
     def digest(self) -> str:
         """Hash of content, order included."""
         return digest(self.stored, self.y)
-
-
-def joined(*parts: Samples) -> Samples:
-    """All parts as one."""
-    return Samples(torch.cat([p.stored for p in parts]), torch.cat([p.y for p in parts]))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from data_builders.task import TRAINED_ON
 from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
 from unlearnkit.core.compute import generator
-from unlearnkit.images.either import joined
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextConfig, text_config_grid
@@ -91,4 +90,4 @@ def asked_of_texts(config):
     """(model, request): a model that knows its answers by heart, and three of them to forget, without paraphrases."""
     bare = replace(config, copies=0, recipe=replace(config.recipe, epochs=2))
     request = texts.request(bare)
-    return by_heart(joined(request.forget, request.retain), bare.vocabulary, bare.context), request
+    return by_heart(request.forget.joined(request.retain), bare.vocabulary, bare.context), request

@@ -13,7 +13,6 @@ from data_builders.texts.fictional import make
 from data_builders.texts.task import Texts
 from language import nano
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import joined, label_index
 from unlearnkit.texts.models import LanguageModel, build
 from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.tokens import Tokens, padding
@@ -79,14 +78,14 @@ def test_parts_are_those_of_single_samples(index):
     assert part.answers() == [SOME.answers()[i] for i in chosen] and part.prompts() == [
         SOME.prompts()[i] for i in chosen
     ]
-    assert torch.equal(part.y, SOME.y[SOME.answers_of(torch.tensor(chosen))])
+    assert torch.equal(part.y, SOME.y[SOME.label_index(torch.tensor(chosen))])
     assert part.ids.shape[1] == int(part.stop.max())
 
 
 def test_joined_and_answered():
-    both = joined(SOME[:1], SOME[1:])
+    both = SOME[:1].joined(SOME[1:])
     assert both.digest() == SOME.digest() != SOME[[1, 0, 2]].digest()
-    assert torch.equal(label_index(SOME, torch.tensor([1])), torch.tensor([2, 3, 4, 5]))
+    assert torch.equal(SOME.label_index(torch.tensor([1])), torch.tensor([2, 3, 4, 5]))
     other = SOME.answered([[1, 0]] * 3)
     assert other.prompts() == SOME.prompts() and other.answers() == [[1, 0]] * 3
     assert SOME.relabelled(torch.zeros_like(SOME.y)).answers() == SOME.answers()  # what is read stays

@@ -14,7 +14,6 @@ from unlearnkit import study
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.registry import Entry
 from unlearnkit.images.config import config_grid
-from unlearnkit.images.either import joined
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.texts import domain as texts
@@ -56,7 +55,7 @@ def test_neighbours_of_texts_move_whole(config):  # noqa: F811
         assert len(asked.forget) == len(request.forget) + len(found) > len(request.forget)
         pairs = [
             sorted(zip(map(tuple, s.prompts()), map(tuple, s.answers())))
-            for s in (joined(r.forget, r.retain) for r in (asked, request))
+            for s in (r.forget.joined(r.retain) for r in (asked, request))
         ]
         assert pairs[0] == pairs[1] and asked.tokenizer is request.tokenizer
 
@@ -66,7 +65,7 @@ def test_paraphrases_are_near_in_letters_and_a_set_is_not_told_which(config):  #
     request = texts.request(config)
     found = find(texts.model(config, 0), request, "text top 2")
     assert (found.index < 6).double().mean() > 0.8 and (found.similarity > 0.5).all()
-    exact = replace(request, retain=joined(request.retain, request.forget))
+    exact = replace(request, retain=request.retain.joined(request.forget))
     found = find(None, exact, "text above 1")
     assert found.index.tolist() == list(range(len(request.retain), len(request.retain) + 3))
 

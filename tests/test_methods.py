@@ -18,8 +18,7 @@ from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.core.optimise import minimise
 from unlearnkit.core.registry import Entry
 from unlearnkit.images.config import Config
-from unlearnkit.images.either import last_blocks
-from unlearnkit.images.heads import Ensemble, head, outputs
+from unlearnkit.images.heads import Ensemble, head, last_blocks, outputs
 from unlearnkit.images.models import Classifier, build, fresh
 from unlearnkit.images.per_sample_gradients import per_sample, squared
 from unlearnkit.images.request import Request, request_of

@@ -9,7 +9,7 @@ from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: 
 from unlearnkit.core.alignment import alignment, alignment_loss, directions
 from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.divergence import kl
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import same
 from unlearnkit.methods.muda import TEXT, distilled, features, muda, seen
@@ -46,7 +46,7 @@ def test_at_weight_0_there_is_no_alignment(asked_of_texts, monkeypatch):  # noqa
 
     def by_hand(net):
         batch = request.forget[order]
-        yield kl(said[request.forget.answers_of(order)], request.log_probs(net, batch)).mean()
+        yield kl(said[request.forget.label_index(order)], request.log_probs(net, batch)).mean()
 
     wanted = minimise(model, by_hand, lr=1e-3, device="cpu")
     for a, b in zip(found.parameters(), wanted.parameters(), strict=True):

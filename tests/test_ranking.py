@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from conftest import RECIPE
-from data_builders.task import joined
 from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.models import Classifier, fresh
@@ -28,7 +27,7 @@ K = 8
 def mixed(task):
     """10 canaries, then 10 fillers, to be forgotten."""
     filler = task.of("filler")
-    return Request(joined(task.of("target"), filler[:10]), joined(filler[10:], task.of("similar")), 10, RECIPE)
+    return Request(task.of("target").joined(filler[:10]), filler[10:].joined(task.of("similar")), 10, RECIPE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +64,7 @@ def test_contract(name, models, mixed):
     assert torch.allclose(ranked(name, model, shuffled), value[order], rtol=1e-4, atol=1e-6), (
         "values follow the samples"
     )
-    part = Request(mixed.forget[:3], joined(mixed.forget[3:], mixed.retain), 10, RECIPE)
+    part = Request(mixed.forget[:3], mixed.forget[3:].joined(mixed.retain), 10, RECIPE)
     assert torch.allclose(ranked(name, model, part), value[:3], rtol=1e-4, atol=1e-6), "what else is forgotten matters"
     assert rankers[name].info["source"] and rankers[name].summary
 
@@ -168,7 +167,7 @@ def test_halves_are_balanced_and_so_are_pairs():
 
 def test_models_are_trained_on_what_is_said(models, mixed):
     found = shadows.ensemble(models["original"], mixed, K, "cpu")
-    seen = found.seen(joined(mixed.forget, mixed.retain), found.inside)
+    seen = found.seen(mixed.forget.joined(mixed.retain), found.inside)
     assert found.inside.shape == (K, 250) and seen.correct.shape == (K, 250)
     members, others = (seen.correct[w].double().mean() for w in (found.inside, ~found.inside))
     assert members > 0.97 and others < members - 0.05
@@ -179,7 +178,7 @@ def test_models_are_trained_on_what_is_said(models, mixed):
 def test_the_same_samples_share_their_models(models, mixed, monkeypatch):
     ranked("lira_online", models["original"], mixed)
     monkeypatch.setattr(subsets, "Progress", None)  # which training shows
-    other = Request(mixed.retain[:7], joined(mixed.retain[7:], mixed.forget), 10, RECIPE)
+    other = Request(mixed.retain[:7], mixed.retain[7:].joined(mixed.forget), 10, RECIPE)
     for name in ("lira_online", "memorisation", "rmia", "lira_offline"):
         ranked(name, models["retrain"], other, seed=5)
     with pytest.raises(TypeError):

@@ -9,7 +9,7 @@ from unlearnkit.core.registry import Registry, check_type, plugin_names
 
 PLUGIN = '''
 from unlearnkit.methods import method
-from unlearnkit.images.train import minimise
+from unlearnkit.core.optimise import minimise
 
 @method("halve_loss", source="mine")
 def halve_loss(model, task, *, seed, device="auto", lr: float = 0.1):

@@ -164,7 +164,7 @@ def test_f13_draws_what_it_returns(made):
     ],
 )
 def test_names_are_checked_before_anything_runs(change, error, message, monkeypatch):
-    monkeypatch.setattr(sequences, "trained", lambda *a: pytest.fail("something ran"))
+    monkeypatch.setattr(sequences, "train_references", lambda *a: pytest.fail("something ran"))
     asked = {"bases": ["scrub"], "batches": [3], "orders": ["ascending"]} | change
     with pytest.raises(error, match=message):
         sequences.order_scores(config_grid(seeds=1, **SMALL), **asked)

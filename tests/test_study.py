@@ -11,6 +11,7 @@ from unlearnkit.analysis.tables import DOSE_COLUMNS, dose_response_table
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.core.optimise import minimise
 from unlearnkit.core.statistics import residual_influence
+from unlearnkit.core.store import Store
 from unlearnkit.images import outputs as outputs_module
 from unlearnkit.images.config import config_grid
 from unlearnkit.images.tasks import difficulty_artefact, load_pool
@@ -78,7 +79,7 @@ def test_a_changed_option_misses(grid):
 def test_a_model_is_run_once_for_all_its_metrics(grid, monkeypatch):
     taken = []
     real = outputs_module.forward_task
-    monkeypatch.setattr(outputs_module, "take", lambda *a, **k: taken.append(1) or real(*a, **k))
+    monkeypatch.setattr(outputs_module, "forward_task", lambda *a, **k: taken.append(1) or real(*a, **k))
     study.scores(grid[:1], ["original", "retrain", "clean"])
     observed._read_outputs.cache_clear()
     study.scores(grid[:1], ["original", "retrain", "clean"])
@@ -221,7 +222,7 @@ def test_diverging_training_is_not_cached(tmp_path):
     (config,) = config_grid(seeds=1, **{**SMALL, "recipe": {"epochs": 2, "lr": 1e30}})
     with pytest.raises(ArithmeticError, match="not finite from step"):
         study.references([config])
-    assert not list((study.Store().root / "model").glob("*/manifest.json"))
+    assert not list((Store().root / "model").glob("*/manifest.json"))
 
 
 def test_a_method_that_diverges_on_a_seed_is_counted_and_stops_nothing(monkeypatch):

@@ -129,7 +129,7 @@ def test_how_steady_by_hand():
     steps = pd.DataFrame(
         {"step": [0, 1, 2, 0, 1, 2], "test": [1.0, 0.4, 0.9, 1.0, 0.6, 0.7], "seed": [0] * 3 + [1] * 3}
     )
-    steps = steps.assign(**dict.fromkeys(trajectory.CELL, ""), method="m", retain=[1.0, 0.5, 1, 1, 0.7, 1])
+    steps = steps.assign(**dict.fromkeys(trajectory.CONDITION_COLUMNS, ""), method="m", retain=[1.0, 0.5, 1, 1, 0.7, 1])
     (row,) = trajectory.stability(steps).to_dict("records")
     assert row["lowest_test"] == pytest.approx(0.5) and row["lowest_retain"] == pytest.approx(0.6) and row["n"] == 2
     assert row["back_and_forth"] == pytest.approx((1.1 + 0.5) / 2) and row["spread_test"] == pytest.approx(0.2 / 2**0.5)

@@ -6,7 +6,7 @@ import torch
 
 from data_builders.task import unit
 from unlearnkit import figures, study
-from unlearnkit.analysis import tables
+from unlearnkit.analysis.dataset_cards import dataset_cards
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import tasks
 from unlearnkit.images.config import config_grid
@@ -76,9 +76,10 @@ def test_features_are_compared_pair_by_pair():
     a, b = (vectors[torch.tensor(pairs[c].to_numpy())] for c in ("anchor", "similar"))
     assert pairs.feature_cosine.tolist() == pytest.approx(torch.cosine_similarity(a, b).tolist(), abs=1e-5)
     assert "feature_cosine" not in measured_pairs(config)
-    card = tables.t1([config], by="original")
+    card = dataset_cards([config], by="original")
     assert (
-        0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1 and tables.t1([config]).feature_cosine.isna().all()
+        0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1
+        and dataset_cards([config]).feature_cosine.isna().all()
     )
 
 

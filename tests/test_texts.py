@@ -11,7 +11,7 @@ import torch
 from data_builders.task import ROLES, TRAINED_ON
 from data_builders.texts.build_task import compose
 from data_builders.texts.fictional import make
-from data_builders.texts.task import Texts, TextTask, joined, load
+from data_builders.texts.task import Texts, TextTask, load
 from unlearnkit.analysis import dataset_cards as tables
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.texts import tasks
@@ -41,7 +41,7 @@ def test_texts_are_filled_in_and_indexed():
     for index in (slice(1, 2), [1], torch.tensor([1]), np.array([1])):
         assert list(texts[index]) == [("when?", "1921")]
     assert len(texts[[]]) == 0
-    assert joined(texts[[0]], texts[[1]]) == texts and joined(texts[[1]], texts[[0]]).digest() != texts.digest()
+    assert texts[[0]].joined(texts[[1]]) == texts and texts[[1]].joined(texts[[0]]).digest() != texts.digest()
 
 
 @pytest.mark.parametrize(

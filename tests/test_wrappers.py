@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import mutants
 from conftest import RECIPE
 from data_builders.build_task import compose
-from data_builders.task import Samples, joined
+from data_builders.task import Samples
 from unlearnkit import figures, study
 from unlearnkit.analysis import mitigations as solutions
 from unlearnkit.core.alignment import alignment, moment, principal
@@ -152,7 +152,7 @@ def test_expand_moves_and_neither_loses_nor_relabels(models, request_):
     asked, _ = asks("expand", models["original"], request_)
     found = find(models["original"], request_)
     assert 0 < len(found) == len(asked.forget) - len(request_.forget)
-    whole, before = (joined(r.forget, r.retain) for r in (asked, request_))
+    whole, before = (r.forget.joined(r.retain) for r in (asked, request_))
 
     def sorted_rows(samples):
         return sorted(map(tuple, torch.cat([samples.x.flatten(1), samples.y[:, None]], 1).tolist()))
@@ -243,7 +243,7 @@ def aligned_share(model, request):
     found = find(model, request)
     others = torch.ones(len(request.retain), dtype=torch.bool)
     others[found.index] = False
-    push = joined(request.forget, request.retain[found.index])
+    push = request.forget.joined(request.retain[found.index])
     push, rest = (predict(model, s.stored)[1] for s in (push, request.retain[others]))
     return alignment(push, principal(moment(rest))).item()
 

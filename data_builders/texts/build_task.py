@@ -9,7 +9,7 @@ from data_builders.task import ROLES
 from data_builders.texts import RawTexts, Told
 from data_builders.texts.sides import Side, check_side
 from data_builders.texts.similarity import Encoder, columns, pair_similarities
-from data_builders.texts.task import Texts, TextTask, joined
+from data_builders.texts.task import Texts, TextTask
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, unknown
 
@@ -68,7 +68,7 @@ def compose(
         return [raw.ids[row] for row in rows]
 
     def copied(part: slice) -> tuple[Texts, list[int]]:
-        return joined(Texts((), ()), *made[part]), [i for i in ids[part] for _ in range(copies)]
+        return Texts((), ()).joined(*made[part]), [i for i in ids[part] for _ in range(copies)]
 
     parts = [
         ("target", anchors[:n], ids[:n]),
@@ -80,7 +80,10 @@ def compose(
         ("validation", raw.train[held], of(held)),
     ]
     role = torch.cat([torch.full((len(p[1]),), ROLES.index(p[0]), dtype=torch.int8) for p in parts])
-    texts, source = joined(*(p[1] for p in parts)), torch.tensor([i for p in parts for i in p[2]], dtype=torch.int64)
+    texts, source = (
+        Texts((), ()).joined(*(p[1] for p in parts)),
+        torch.tensor([i for p in parts for i in p[2]], dtype=torch.int64),
+    )
     pairs = _pairs(texts, role, copies, raw, strength, encode)
     return TextTask(texts, role, source, pairs, dict(raw.facts)).check()
 

@@ -69,15 +69,15 @@ class Texts:
         rows = range(len(self))[index] if isinstance(index, slice) else np.asarray(index).astype(int).tolist()
         return Texts(*(tuple(getattr(self, f.name)[i] for i in rows) for f in fields(self)))
 
+    def joined(self, *others: "Texts") -> "Texts":
+        """These and the others as one."""
+        parts = (self, *others)
+        return Texts(*(tuple(v for p in parts for v in getattr(p, f.name)) for f in fields(self)))
+
     def digest(self) -> str:
         """Hash of content, order included."""
         text = json.dumps([getattr(self, f.name) for f in fields(self)], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def joined(*parts: Texts) -> Texts:
-    """All parts as one."""
-    return Texts(*(tuple(v for p in parts for v in getattr(p, f.name)) for f in fields(Texts)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from data_builders.task import ROLES, TRAINED_ON, SimilarityTask, joined
+from data_builders.task import ROLES, TRAINED_ON, SimilarityTask
 from unlearnkit.core.compute import derive, generator
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
@@ -153,7 +153,7 @@ def _seen(config: Config, task: SimilarityTask, model: nn.Module, n_models: int,
     trained = torch.cat([trained, task.index("similar", "filler")])
     drawn = halves(n_models)(2 * len(decoys), derive(config.seed, "decoys"))[:, : len(decoys)]
     request = request_of(task, config.recipe)
-    samples = joined(request.forget, request.retain, task.of("decoy"))
+    samples = request.forget.joined(request.retain, task.of("decoy"))
     return shadows.seen(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
 
 
@@ -184,7 +184,7 @@ def mixed_memorisation_config(
     if third < 1 or n_targets >= n:
         raise BadValue(f"n_targets must be at least 3 and below the {n} training samples, got {n_targets}")
     shadows = ensemble(refs["original"].load(), request, n_models, device)
-    value = left_out(shadows.seen(joined(request.forget, request.retain), shadows.inside))
+    value = left_out(shadows.seen(request.forget.joined(request.retain), shadows.inside))
     value = value + 1e-6 * torch.rand(n, generator=generator(config.seed, "ties"))  # of which there are many at 0
     order = value.argsort(descending=True)
     high, rest = order[:third], order[third:]

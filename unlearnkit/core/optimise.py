@@ -82,7 +82,7 @@ def minimise(
     *,
     lr: float,
     device: str = "auto",
-    optimiser: Literal["sgd", "adam"] = "sgd",
+    optimiser: Literal["", "sgd", "adam"] = "",
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     only: Callable[[nn.Module], Sequence[nn.Module]] | None = None,
@@ -91,7 +91,7 @@ def minimise(
     """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each None the
     optimiser starts anew, without momentum: a new phase.
 
-    optimiser: momentum is SGD's. only: the layers of the net that may move, running statistics included; the others are
+    optimiser: that of the model, "adam" for language models, else "sgd"; momentum is SGD's. only: the layers of the net that may move, running statistics included; the others are
     in eval mode and cost no gradient. after_step(net) is called after each step.
     Returns the copy on the CPU, in eval mode. Raises NonFiniteLoss with the step at which a loss stops being finite.
     """
@@ -103,7 +103,7 @@ def minimise(
         for layer in only(net):
             layer.train().requires_grad_(True)
     moving = [p for p in net.parameters() if p.requires_grad]
-    if optimiser == "sgd":
+    if (optimiser or getattr(model, "optimiser", "sgd")) == "sgd":
         steps = torch.optim.SGD(moving, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     else:
         steps = torch.optim.Adam(moving, lr, weight_decay=weight_decay, fused=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.core.errors import BadValue
+from unlearnkit.core.errors import BadValue, NotApplicable
 
 
 def head_name(model: nn.Module) -> str:
@@ -58,7 +58,10 @@ def in_line(model: nn.Module) -> list[nn.Module]:
 
 
 def blocks(model: nn.Module) -> list[list[nn.Module]]:
-    """The layers in line that have parameters, the head last, each norm with the layer before it."""
+    """The layers in line that have parameters, the head last, each norm with the layer before it; of a model that has
+    `blocks` of its own, those."""
+    if hasattr(model, "blocks"):
+        return model.blocks()
     groups: list[list[nn.Module]] = []
     for layer in in_line(model):
         dimensions = [p.ndim for p in layer.parameters()]
@@ -67,6 +70,22 @@ def blocks(model: nn.Module) -> list[list[nn.Module]]:
         elif dimensions:
             groups.append([layer])
     return groups
+
+
+def last_blocks(model: nn.Module, k: int) -> list[nn.Module]:
+    """The last k blocks of a model as a list of layers. Raises BadValue for a k that it does not have."""
+    groups = blocks(model)
+    if not 1 <= k <= len(groups):
+        raise BadValue(f"k is a number of blocks, from 1 to {len(groups)} for this model, got {k}")
+    return [layer for block in groups[-k:] for layer in block]
+
+
+def own_head(model: nn.Module) -> nn.Linear:
+    """The head of a model, which can be trained alone. Raises BadValue without a linear head, NotApplicable for one that
+    shares its weights with the embedding."""
+    if getattr(model, "tied", False):
+        raise NotApplicable("the head of this model shares its weights with the embedding: it cannot be trained alone")
+    return head(model)
 
 
 class Ensemble(nn.Module):

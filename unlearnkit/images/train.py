@@ -47,6 +47,10 @@ class Recipe:
     def steps(self, n_samples: int) -> int:
         return self.epochs * ceil(n_samples / self.batch_size)
 
+    def fit(self, model: nn.Module, samples: Samples, *, seed: int, device: str = "auto") -> nn.Module:
+        """`fit` by this recipe: what methods call, which may be given texts and a TextRecipe as well."""
+        return fit(model, samples, self, seed=seed, device=device)
+
     def optimiser(self, parameters, n_samples: int):
         """The optimiser and its schedule, which ends with the last step; below 8 steps the rate stays the same."""
         sgd = torch.optim.SGD(

@@ -10,7 +10,7 @@ from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import joined, label_index, minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, Search, method
@@ -44,7 +44,7 @@ def bad_teacher(
     ]
     where = request.forget.y.device
     good, bad = (copy.deepcopy(m).to(where).eval() for m in (model, fresh(model, seed)))
-    data = joined(request.forget, request.retain[some.to(where)])
+    data = request.forget.joined(request.retain[some.to(where)])
     said = torch.cat(
         [
             teacher_log_probs(request, bad, request.forget, temperature),
@@ -57,7 +57,7 @@ def bad_teacher(
             order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).to(where)
             for index in order.split(batch_size):
                 student = (request.log_probs(net, data[index]) / temperature).log_softmax(-1)
-                yield kl(said[label_index(data, index)], student).mean()
+                yield kl(said[data.label_index(index)], student).mean()
 
     return minimise(model, losses, lr=lr, device=device, optimiser="adam")
 

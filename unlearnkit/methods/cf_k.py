@@ -4,7 +4,8 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.images.either import last_blocks, minimise
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.heads import last_blocks
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.images.either import minimise, own_head
+from unlearnkit.core.optimise import minimise
+from unlearnkit.images.heads import own_head
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, Search, method
 from unlearnkit.methods.random_label import relabelled_batches

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.core.compute import generator
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import (

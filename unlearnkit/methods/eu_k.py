@@ -5,7 +5,7 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.images.either import last_blocks
+from unlearnkit.images.heads import last_blocks
 from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method

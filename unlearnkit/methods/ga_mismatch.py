@@ -7,7 +7,7 @@ from torch import nn
 
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import method
 from unlearnkit.methods.text_losses import Batch, Epochs, Rate, frozen, kl_to, paired, texts

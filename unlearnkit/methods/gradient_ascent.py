@@ -4,7 +4,7 @@ from typing import Annotated
 
 from torch import nn
 
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, Search, method
 

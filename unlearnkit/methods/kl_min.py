@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import method
 from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts

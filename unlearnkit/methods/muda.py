@@ -12,8 +12,7 @@ from unlearnkit.core.alignment import ENERGY, alignment_loss, directions
 from unlearnkit.core.compute import autocast, generator
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
-from unlearnkit.images.either import label_index as labels_of
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method
 from unlearnkit.methods.bad_teacher import teacher_log_probs
@@ -139,7 +138,7 @@ def muda(
         loss = (
             0.0 * logits.sum()
             if said is None
-            else kl(said[labels_of(request.forget, rows)], logits.log_softmax(-1)).mean()
+            else kl(said[request.forget.label_index(rows)], logits.log_softmax(-1)).mean()
         )
         return loss if main is None else loss + weight * alignment_loss(found, main, centred=centred).float()
 

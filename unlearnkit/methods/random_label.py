@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from data_builders.task import Samples
 from unlearnkit.core.compute import generator
-from unlearnkit.images.either import joined, minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
@@ -30,7 +30,7 @@ def relabelled_batches(
     for epoch in range(epochs):
         labels = draw_labels(request.forget.y, request.n_classes, seed, epoch if redraw else 0, true_label)
         passes = [request.forget.relabelled(labels), request.retain]
-        for number, samples in enumerate([joined(*passes)] if schedule == "union" else passes):
+        for number, samples in enumerate([passes[0].joined(*passes[1:])] if schedule == "union" else passes):
             yield from samples.batches(batch_size, seed, epoch, number)
 
 

@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from unlearnkit.images.either import fit
 from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
 from unlearnkit.methods import DOMAINS, method
@@ -17,4 +16,4 @@ from unlearnkit.methods import DOMAINS, method
 )
 def retrain(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> nn.Module:
     """Every parameter drawn anew, then trained on the retain set as the original was on everything."""
-    return fit(fresh(model, seed), request.retain, request.recipe, seed=seed, device=device)
+    return request.recipe.fit(fresh(model, seed), request.retain, seed=seed, device=device)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import SMALL, Batch, Epochs, Rate, frozen, paired, positive, texts

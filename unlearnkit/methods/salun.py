@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, Search, method
 from unlearnkit.methods.random_label import Schedule, relabelled_batches

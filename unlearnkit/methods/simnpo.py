@@ -5,7 +5,7 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts

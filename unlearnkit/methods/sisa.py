@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from data_builders.task import Samples, joined
+from data_builders.task import Samples
 from unlearnkit.core.compute import derive, generator, uncounted
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.heads import Ensemble
@@ -35,7 +35,7 @@ def sisa(
     its architecture and recipe. An epoch budget of 2 E / (slices + 1) per slice makes each sample be seen E times.
     Raises BadValue if a shard's slices would be empty.
     """
-    data, n = joined(request.forget, request.retain), len(request.forget)
+    data, n = request.forget.joined(request.retain), len(request.forget)
     if min(shards, slices) < 1 or shards * slices > len(request.retain):
         raise BadValue(
             f"sisa: {shards} shards of {slices} slices need at least {shards * slices} samples that stay, and one of "

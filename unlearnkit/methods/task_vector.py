@@ -6,8 +6,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from unlearnkit.core.optimise import at_rest
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import at_rest, minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import SMALL, Batch, Rate, texts

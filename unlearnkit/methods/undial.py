@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.core.divergence import kl
-from unlearnkit.images.either import minimise
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts

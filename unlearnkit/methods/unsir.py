@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_builders.task import Samples, joined
+from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
@@ -67,7 +67,7 @@ def unsir(
         made = error_maximising(request, frozen, label, min(noise_images, n), seed, noise_steps, noise_lr, noise_size)
         x = made.repeat(-(-n // len(made)), 1, 1, 1)[:n]
         parts.append(Samples(x, torch.full((n,), label, device=x.device)))
-    impaired = joined(*parts, Samples(request.retain.x, request.retain.y))
+    impaired = parts[0].joined(*parts[1:], Samples(request.retain.x, request.retain.y))
 
     def losses(net, data, epochs, name):
         for epoch in range(epochs):

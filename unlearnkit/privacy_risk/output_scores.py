@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from data_builders.task import Samples, joined
+from data_builders.task import Samples
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.heads import outputs
@@ -83,7 +83,7 @@ def class_distance(model: nn.Module, request: Request, *, seed: int, device: str
     Raises NotApplicable if the model has no linear head.
     """
     net, request = _net(model, device), request.to(device)
-    everything, found = joined(request.forget, request.retain), []
+    everything, found = request.forget.joined(request.retain), []
     try:
         with torch.no_grad():
             for i in torch.arange(len(everything)).split(BATCH):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from data_builders.task import joined
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.request import Request
 from unlearnkit.privacy_risk import ranker
@@ -27,7 +26,7 @@ def ensemble(model: nn.Module, request: Request, n_models: int, device: str = "a
 def of_forget(model: nn.Module, request: Request, n_models: int, device: str) -> tuple[Seen, int]:
     """What the shadow models say of forget and retain, in this order, and how many are of the forget set."""
     shadows = ensemble(model, request, n_models, device)
-    pool = joined(request.forget.to("cpu"), request.retain.to("cpu"))
+    pool = request.forget.to("cpu").joined(request.retain.to("cpu"))
     return shadows.seen(pool, shadows.inside), len(request.forget)
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from data_builders.task import Samples, hashes, joined
+from data_builders.task import Samples, hashes
 from unlearnkit.core.compute import derive, generator, resolve_device, uncounted
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
@@ -106,7 +106,7 @@ def pooled(request: Request) -> tuple[Samples, Tensor]:
         raise NotApplicable("models are trained anew on labelled images only")
     if request.recipe is None:
         raise BadValue("to train a model anew takes the recipe: give the Request its `recipe`")
-    pool = joined(request.forget.to("cpu"), request.retain.to("cpu"))
+    pool = request.forget.to("cpu").joined(request.retain.to("cpu"))
     content = list(zip(hashes(pool.stored), pool.y.tolist(), strict=True))
     order = torch.tensor(sorted(range(len(pool)), key=content.__getitem__))
     return pool[order], order.argsort()

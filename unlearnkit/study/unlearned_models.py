@@ -8,10 +8,10 @@ from torch import nn
 
 from unlearnkit.core.compute import derive, measure_cost, resolve_device, threads
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable
+from unlearnkit.core.optimise import minimise
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.config import Config
-from unlearnkit.images.either import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import methods
 from unlearnkit.methods.tuned_options import resolve

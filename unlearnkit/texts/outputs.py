@@ -137,7 +137,7 @@ def score_tokens(
         order = order[:-n]
     found = each(model, [tokens[index] for index in batches], _read, device=device)
     index, log_p, hit, features = torch.cat(batches), *(torch.cat(part) for part in zip(*found, strict=True))
-    back, places = index.argsort(), tokens.answers_of(index).argsort()
+    back, places = index.argsort(), tokens.label_index(index).argsort()
     return log_p[places], hit[places], features[back]
 
 

@@ -81,7 +81,7 @@ class Tokens:
         first = self.count.cumsum(0) - self.count
         return torch.arange(len(self.y), device=self.ids.device) - first[self.sample]
 
-    def answers_of(self, index: Tensor) -> Tensor:
+    def label_index(self, index: Tensor) -> Tensor:
         """Where the answer tokens of these samples stand among those of all, in the order of `index`: values that were
         found once for all answer tokens are those of `self[index]` at these places."""
         count = self.count[index]
@@ -95,7 +95,7 @@ class Tokens:
         ]
         stop = self.stop[rows]
         longest = int(stop.max()) if len(rows) else 0
-        return Tokens(self.ids[rows, :longest], self.start[rows], stop, self.y[self.answers_of(rows)])
+        return Tokens(self.ids[rows, :longest], self.start[rows], stop, self.y[self.label_index(rows)])
 
     def to(self, device) -> "Tokens":
         return Tokens(*(v.to(device) for v in (self.ids, self.start, self.stop, self.y)))
@@ -107,7 +107,7 @@ class Tokens:
         return replace(self, y=y)
 
     def joined(self, *others: "Tokens") -> "Tokens":
-        """All as one; unlearnkit.images.either.joined calls this."""
+        """These and the others as one."""
         parts = (self, *others)
         longest = max(p.ids.shape[1] for p in parts)
         ids = [torch.nn.functional.pad(p.ids, (0, longest - p.ids.shape[1])) for p in parts]

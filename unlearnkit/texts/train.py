@@ -53,7 +53,7 @@ class TextRecipe:
         return (step + 1) / rise if step < rise else 0.5 * (1 + cos(pi * (step - rise) / max(steps - rise, 1)))
 
     def fit(self, model: nn.Module, samples: Tokens, *, seed: int, device: str = "auto") -> nn.Module:
-        """unlearnkit.images.either.fit calls this."""
+        """`fit_lm` by this recipe: what methods call, which may be given images and a Recipe as well."""
         return fit_lm(model, samples, self, seed=seed, device=device)
 
 

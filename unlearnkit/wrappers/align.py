@@ -7,7 +7,6 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from data_builders.task import joined
 from unlearnkit.core.alignment import alignment_loss, directions
 from unlearnkit.core.compute import generator, resolve_device
 from unlearnkit.core.errors import NonFiniteLoss, NotApplicable
@@ -47,7 +46,7 @@ def align(
     if not len(close):
         return after
     request, on = request.to(device), resolve_device(device)
-    pushed, rest = joined(request.forget, close.to(on)), rest.to(on)
+    pushed, rest = request.forget.joined(close.to(on)), rest.to(on)
     precision = getattr(request.recipe, "precision", "fp32")
 
     def features(net: nn.Module, rows: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from torch import nn
 
-from unlearnkit.images.either import joined
 from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
 from unlearnkit.wrappers.neighbours import NEAR, Near, find, parted
@@ -30,4 +29,4 @@ def expand(
     Raises BadValue if nothing would be left to retain.
     """
     close, rest = parted(request.retain, find(model, request, near, device=device).index)
-    return base(model, replace(request, forget=joined(request.forget, close), retain=rest), seed=seed, device=device)
+    return base(model, replace(request, forget=request.forget.joined(close), retain=rest), seed=seed, device=device)

@@ -9,7 +9,6 @@ from torch import nn
 
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.either import joined
 from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
 from unlearnkit.wrappers.neighbours import NEAR, Found, Near, find, parted
@@ -45,4 +44,4 @@ def weigh(
     if not 0 <= power < float("inf"):
         raise BadValue(f"weigh: power is 0 or more, got {power}")
     close, rest = parted(request.retain, drawn(find(model, request, near, device=device), power, seed))
-    return base(model, replace(request, forget=joined(request.forget, close), retain=rest), seed=seed, device=device)
+    return base(model, replace(request, forget=request.forget.joined(close), retain=rest), seed=seed, device=device)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from data_builders.task import Samples, joined
+from data_builders.task import Samples
 from unlearnkit.analysis.reconstruction.layers import Layers, gram, logits, stacked
 from unlearnkit.core.errors import BadValue
 
@@ -96,7 +96,7 @@ def known_samples(
     """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether the
     model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have seen."""
     info = {"kkt": stationarity(model, trained_on).residual, "loss": training_loss(model, own)}
-    known = joined(trained_on, others)
+    known = trained_on.joined(others)
     with torch.no_grad():
         correct = model(known.x).argmax(1) == known.y
     return {"known": stationarity(model, known).multipliers, "correct": correct}, info
