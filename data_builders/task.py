@@ -22,6 +22,21 @@ TRAINED_ON = {
 }
 
 
+def validation_as_test(role: Tensor, able: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(which samples stay, (n,) bool, and the roles of these): those that are trained on, and of the validation samples
+    those that are `able`, (n,) bool, now in the role of test samples. role: (n,) int8. Raises BadValue without any."""
+    test, held = ROLES.index("test"), ROLES.index("validation")
+    trained = torch.isin(role, torch.tensor([ROLES.index(r) for r in TRAINED_ON["original"]]))
+    validation = (role == held) if able is None else (role == held) & able
+    if not validation.any():
+        raise BadValue(
+            "tuning needs validation samples, and the pool has none left: use a larger pool (0 takes all images) or a "
+            "smaller train_size"
+        )
+    kept = trained | validation
+    return kept, role.masked_fill(validation, test)[kept]
+
+
 def unit(x: Tensor) -> Tensor:
     """Bytes as float32 in [0, 1]; floats as they are."""
     return x.float().div_(255) if x.dtype == torch.uint8 else x

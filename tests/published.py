@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from unlearnkit import results
 from unlearnkit.core.statistics import residual_influence, summarise
+from unlearnkit.results import publishing
 
 CELL = {
     "dataset": "digits",
@@ -104,19 +105,19 @@ def publish(table: pd.DataFrame, to: str, name: str = "") -> str:
 def project(folder: Path, monkeypatch) -> Path:
     """Write the project, publish its results, and make it the one that is worked on."""
     monkeypatch.setenv("UNLEARNKIT_HOME", str(folder))
-    monkeypatch.setattr(results, "EXPECTED", ("T1", "T2", "F3"))
+    monkeypatch.setattr(publishing, "EXPECTED", ("T1", "T2", "F3"))
     (folder / "notebooks" / "grids").mkdir(parents=True)
     (folder / "README.md").write_text(README.replace("CLAIM", CLAIM))
-    configs = []
+    cells = []
     for i, (kind, source) in enumerate(SOURCES):
-        config = {"cell_type": "markdown" if kind == "markdown" else "code", "id": f"c{i}", "metadata": {}}
-        config["source"] = source.replace("TESTS", repr(str(Path(__file__).parent)))
-        if config["cell_type"] == "code":
-            config |= {"outputs": [], "execution_count": i}
-            config["metadata"] = {"tags": ["parameters"]} if kind == "parameters" else {}
-        configs.append(config)
+        cell = {"cell_type": "markdown" if kind == "markdown" else "code", "id": f"c{i}", "metadata": {}}
+        cell["source"] = source.replace("TESTS", repr(str(Path(__file__).parent)))
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": i}
+            cell["metadata"] = {"tags": ["parameters"]} if kind == "parameters" else {}
+        cells.append(cell)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    content = {"configs": configs, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (folder / "notebooks" / "00_small.ipynb").write_text(json.dumps(content))
     publish(scores(["random", "canary"], [0, 5]), "results")
     return folder

@@ -76,7 +76,7 @@ def test_errors_name_the_way_out():
 
 
 def test_a_net_without_a_linear_head_is_named_when_it_is_built(monkeypatch):
-    with pytest.raises(BadValue, match="'torchvision:squeezenet1_1': Made has no linear head"):
+    with pytest.raises(BadValue, match="'torchvision:squeezenet1_1': RebuildableNet has no linear head"):
         build("torchvision:squeezenet1_1", (3, 64, 64), 10, 0)
     monkeypatch.setitem(models._entries, "wide", lambda shape, n: nn.Sequential(nn.Flatten(), nn.Linear(784, n + 1)))
     with pytest.raises(BadValue, match="its last linear layer, 1, is no head for 10 classes"):

@@ -21,12 +21,12 @@ from unlearnkit.analysis.distributions import (
 )
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.optimise import minimise
+from unlearnkit.images import domain as images
 from unlearnkit.images.config import config_grid
 from unlearnkit.methods import methods
 from unlearnkit.metrics.ensembles import histogram_kl, lira_accuracy
 from unlearnkit.study import reference_models as references
 from unlearnkit.study import unlearned_models as unlearned
-from unlearnkit.study.domains import DOMAINS, IMAGE
 
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 4, "batch_size": 32, "lr": 0.1}}
 SEEDS = st.integers(0, 2**31)
@@ -191,7 +191,7 @@ def test_methods_that_diverge_are_counted_and_too_many_stop(grid, monkeypatch):
 
 
 def test_a_reference_that_diverges_costs_its_draw_alone(grid, monkeypatch):
-    real, (config,) = IMAGE.fit_many, grid
+    real, (config,) = images.fit_many, grid
     bad = references.derive(config.seed, "retrain", "3")
 
     def fit_many(models, samples, recipe, *, seeds, **more):
@@ -199,7 +199,7 @@ def test_a_reference_that_diverges_costs_its_draw_alone(grid, monkeypatch):
             raise NonFiniteLoss("the loss is not finite")
         return real(models, samples, recipe, seeds=seeds, **more)
 
-    monkeypatch.setitem(DOMAINS, "image", replace(IMAGE, fit_many=fit_many))
+    monkeypatch.setattr(images, "fit_many", fit_many)
     world = members(config, "clean", 5, reference=True)
     assert [m is None for m in world] == [False, False, False, True, False]
     assert margins(world).isnan().all(1).tolist() == [False, False, False, True, False]

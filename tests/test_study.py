@@ -138,7 +138,7 @@ def counted(monkeypatch, module, name: str) -> list:
 
 def test_features_cost_one_pass_and_leave_what_was_stored(grid, monkeypatch):
     (refs,) = study.references(grid[:1])
-    taken = counted(monkeypatch, outputs_module, "take")
+    taken = counted(monkeypatch, outputs_module, "forward_task")
     key, with_both = study.outputs(refs["original"], features=True)
     assert study.outputs(refs["original"])[0] == key and len(taken) == 1  # one pass gave both
     before = study.outputs(refs["clean"])[0]

@@ -14,8 +14,10 @@ from unlearnkit.analysis import tables
 from unlearnkit.cli import main
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.images import domain as images
 from unlearnkit.images import tasks
 from unlearnkit.images.config import Config
+from unlearnkit.images.domain import without_test
 from unlearnkit.images.outputs import forward_task
 from unlearnkit.images.train import Recipe
 from unlearnkit.methods import Search, method, methods
@@ -134,7 +136,7 @@ def test_outputs_that_are_not_finite_are_a_divergence(fake, task, models):
     with torch.no_grad():
         models["original"].head.bias += float("inf")
     with pytest.raises(NonFiniteLoss, match="outputs are not finite"):
-        objective.outputs_of(models["original"], objective.without_test(task), "cpu")
+        objective.finite(forward_task(models["original"], without_test(task), device="cpu"))
 
 
 def test_a_stopped_search_loses_no_trial_and_ends_where_it_would_have(fake, monkeypatch, tmp_path):
@@ -171,7 +173,7 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
         return replace(real, x=x)
 
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
-    monkeypatch.setattr(objective, "load_task", noisy)
+    monkeypatch.setattr(images, "load_task", noisy)
     monkeypatch.setattr(tasks, "load_task", noisy)
     tuning._reference.cache_clear()
     after = tuning.trial(config, NAME, options)
@@ -181,22 +183,20 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
 
 def test_the_gap_is_that_of_the_metric_on_validation_samples(task, models):
     """By hand: accuracies of original and retrain on targets, retain set and validation samples, and the attack."""
-    held = objective.without_test(task)
+    held = without_test(task)
     assert len(held.index("test")) == len(task.index("validation")) and not len(held.index("validation"))
     assert not torch.isin(held.source[held.index("test")], task.source[task.index("test")]).any()
     a, b = (forward_task(models[name], held) for name in ("original", "retrain"))
     parts = [(a.correct[a.rows(g)].mean() - b.correct[b.rows(g)].mean()).abs() for g in ("target", "retain", "test")]
     attacks = abs(confidence_attack(a)["target"] - confidence_attack(b)["target"])
-    assert objective.gap(objective.outputs_of(models["original"], held), b) == pytest.approx(
-        (sum(parts).item() + attacks) / 4
-    )
-    assert objective.gap(objective.outputs_of(models["retrain"], held), b) == 0
+    assert objective.gap(a, b) == pytest.approx((sum(parts).item() + attacks) / 4)
+    assert objective.gap(b, b) == 0
 
 
 def test_without_validation_samples_there_is_no_tuning(task):
     bare = replace(task, role=task.role.masked_fill(task.role == ROLES.index("validation"), ROLES.index("test")))
     with pytest.raises(BadValue, match="use a larger pool"):
-        objective.without_test(bare)
+        without_test(bare)
 
 
 def test_methods_for_whole_classes_are_tuned_on_one():
@@ -211,7 +211,7 @@ def test_methods_for_whole_classes_are_tuned_on_one():
         del methods._entries["of_a_class"]
     assert config.targets == "class" and config.copies == 0 and config.seed == 1000
     task = study.load_task(config)
-    held = objective.without_test(task)
+    held = without_test(task)
     gone = set(task.of("target").y.tolist())
     assert len(gone) == 1 and gone & set(task.of("validation").y.tolist())
     assert not gone & set(held.of("test").y.tolist())

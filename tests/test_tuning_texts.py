@@ -13,16 +13,17 @@ from unlearnkit.methods import methods
 from unlearnkit.methods import tuned_options as tuned
 from unlearnkit.metrics.attacks import confidence_attack
 from unlearnkit.study import reference_models as references
-from unlearnkit.tuning import objective, search_space, text_objective
+from unlearnkit.texts import domain
+from unlearnkit.tuning import objective, search_space
 from unlearnkit.tuning import search as tuning
 
 
 def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(config):  # noqa: F811
     task = study.load_task(config)
-    held = text_objective.without_test(task)
+    held = domain.without_test(task)
     assert held.of("test").question == task.of("validation").question and not len(held.index("decoy"))
     assert held.training_set("original").question == task.training_set("original").question
-    judge = text_objective.validation_outputs(config, "cpu")
+    judge = objective.validation_outputs(config, "cpu")
     original, retrain = (
         judge(trio.load()) for trio in references.references([config], ["original", "retrain"])[0].values()
     )

@@ -46,13 +46,13 @@ class Subsets:
     def seen(self, samples: Samples, inside: Tensor) -> Seen:
         """What the models say of any samples, taken once and stored; inside: (k, len(samples)), for the record."""
         parents = [*(a.key for a in self.artefacts), samples.digest()]
-        params = {"precision": self.task.recipe.precision}
+        params = {"precision": self.request.recipe.precision}
 
         def make(folder: Path) -> None:
             found = []
             for artefact in self.artefacts:
                 self.model.load_state_dict(load_file(artefact.folder / "model.safetensors"))
-                found.append(outputs.outputs_of(self.model, self.task, samples, self.device))
+                found.append(outputs.outputs_of(self.model, self.request, samples, self.device))
             content = {"phi": torch.stack([e.phi for e in found]), "correct": torch.stack([e.correct for e in found])}
             save_file(content, folder / "seen.safetensors")
 

@@ -82,7 +82,7 @@ def gather(profile: str = "") -> list[Result]:
     """All results, those that are expected and missing included, tables before figures."""
     found = []
     for name, folder in results.folders(profile).items():
-        expected = results.EXPECTED if not name else ()
+        expected = results.publishing.EXPECTED if not name else ()
         for key, (entry, state, detail) in results.states(folder, expected).items():
             found.append(Result(key, name, folder, entry or {}, state, detail))
     return sorted(found, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))

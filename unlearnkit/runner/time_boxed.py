@@ -100,7 +100,7 @@ class Part:
 
     name: str
     seed: int
-    config_grid: Sequence[Config]
+    configs: Sequence[Config]
     methods: Sequence[str]
 
     def rows(self) -> list[tuple[Config, str]]:

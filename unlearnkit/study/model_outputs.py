@@ -14,7 +14,7 @@ from unlearnkit.core.store import Spec, Store
 from unlearnkit.images import layers as layers_module
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import relearn_time as relearn_module
-from unlearnkit.study.domains import DOMAINS, IMAGE, domain
+from unlearnkit.study.domains import DOMAINS, domain
 from unlearnkit.study.reference_models import Trained, references
 
 
@@ -30,18 +30,18 @@ def outputs(
     of = domain(config)
     task = of.task_artefact(config)
     kinds = ["outputs", "features"] if features else ["outputs"]
-    specs = [Spec(kind, {}, of.seen_by(config), [trained.key, task.key]) for kind in kinds]
+    specs = [Spec(kind, {}, of.outputs_code(config), [trained.key, task.key]) for kind in kinds]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         wanted = any(kinds[i] == "features" for i, _ in missing)
-        taken = of.take(trained.load(), config, features=wanted, device=device)
+        taken = of.forward(trained.load(), config, features=wanted, device=device)
         for i, folder in missing:
             save_file(taken[kinds[i]], folder / f"{kinds[i]}.safetensors")
             publish(i, {})
 
     found = Store().get_many(specs, make)
     folders = tuple(str(artefact.folder) for artefact in found)
-    return found[0].key, _read_outputs(of.name, folders, task.folder.as_posix(), tuple((cost or {}).items()))
+    return found[0].key, _read_outputs(of.NAME, folders, task.folder.as_posix(), tuple((cost or {}).items()))
 
 
 @lru_cache(maxsize=64)
@@ -61,7 +61,7 @@ def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "aut
     NotApplicable for texts.
     """
     config, (_, seen) = trained.config, outputs(trained, device=device)
-    if (of := domain(config)) is not IMAGE:
+    if (of := domain(config)).NAME != "image":
         raise NotApplicable("features layer by layer are of image classifiers; a language model gives its last ones")
     layers = list(dict.fromkeys(layers or layers_module.stages(trained.load())))
     parents, roots = [trained.key, of.task_artefact(config).key], (layers_module, of.model_code(config)[0])

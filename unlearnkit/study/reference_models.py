@@ -85,7 +85,7 @@ def train_references(asked: Sequence[tuple[Config, str, str]], device: str) -> l
             "model",
             {"model": config.model, "recipe": config.recipe.as_dict(), "seed": seed, "device": on}
             | domain(config).model_params(config),
-            (*domain(config).model_code(config), *domain(config).training),
+            (*domain(config).model_code(config), *domain(config).TRAINING),
             [info[name]],
         )
         for (config, name, info), seed in zip(wanted, seeds, strict=True)

@@ -122,14 +122,14 @@ def scores(
         kind: metrics_module.single_pass_metrics(kind)
         if metrics is None
         else metrics_module.judging(kind, sorted(set(metrics)))
-        for kind in sorted({domain(config).name for config in configs})
+        for kind in sorted({domain(config).NAME for config in configs})
     }
-    compared = [config for config in configs if "ensemble" in metrics_module.needs_of(judged[domain(config).name])]
+    compared = [config for config in configs if "ensemble" in metrics_module.needs_of(judged[domain(config).NAME])]
     rows = [(c, n) for c in configs for n in (names[c] if isinstance(names, Mapping) else names)]
-    wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets, domain(c).name)]
+    wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets, domain(c).NAME)]
     if not wanted:
         raise NotApplicable(f"no meaning for these targets: {', '.join(sorted({n for _, n in rows}))}")
-    for name, *of, kind in sorted({(n, c.dataset, c.model, domain(c).name) for c, n in wanted if n in methods}):
+    for name, *of, kind in sorted({(n, c.dataset, c.model, domain(c).NAME) for c, n in wanted if n in methods}):
         resolve(name, *of, (options or {}).get(name), tuned=tuned, domain=kind)  # fails now, and not after an hour
     references(configs, device=device)
     references([c for c, n in wanted if n == "clean-again"], ["clean"], repeat="again", device=device)
@@ -142,7 +142,7 @@ def scores(
         for config, name in wanted:
             given = (options or {}).get(name, {})
             try:
-                table, run = _scores(config, name, given, tuned, judged[domain(config).name], n_models, device)
+                table, run = _scores(config, name, given, tuned, judged[domain(config).NAME], n_models, device)
                 of = config.columns() | {"method": label(name, given) if labelled else name, "run": run}
                 frames.append((table, of))
             except NotApplicable as error:  # seen only in the config: say, a class of which nothing stays
@@ -178,7 +178,7 @@ def _scores(
         params |= {"n_models": n}
     roots = [
         metrics_module,
-        domain(config).seen_by(config)[0],
+        domain(config).outputs_code(config)[0],
         *registered,
         *([relearn_module] if "relearn" in needs else []),
         *([said_module] if needs & {"generation", "embedding"} else []),

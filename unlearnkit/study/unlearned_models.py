@@ -37,9 +37,9 @@ def unlearn(
     """
     entry = methods[method]
     of = domain(config)
-    if of.name not in entry.info["domains"]:
-        raise NotApplicable(f"{method} has no meaning for a config of {of.name}s")
-    resolved = resolve(method, config.dataset, config.model, options, tuned=tuned, domain=of.name)
+    if of.NAME not in entry.info["domains"]:
+        raise NotApplicable(f"{method} has no meaning for a config of {of.NAME}s")
+    resolved = resolve(method, config.dataset, config.model, options, tuned=tuned, domain=of.NAME)
     (refs,) = references([config], ["original"], repeat=repeat, device=device)
     seed = derive(config.seed, "method", method, *([repeat] if repeat else []))
     params = {

@@ -1,16 +1,30 @@
 """Cells of texts: their task in tokens, their models, and what is seen of these."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
-from data_builders.task import TRAINED_ON
-from data_builders.texts.task import TextTask
+from torch import Tensor, nn
+
+from data_builders.task import TRAINED_ON, validation_as_test
+from data_builders.texts.task import Texts, TextTask
 from unlearnkit.core.store import Artefact
+from unlearnkit.texts import models as language_models
+from unlearnkit.texts import outputs as text_outputs
 from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.models import HF, LanguageModel, build, fingerprint, read
+from unlearnkit.texts.outputs import TextOutputs
 from unlearnkit.texts.request import TextRequest
+from unlearnkit.texts.tasks import read_task
 from unlearnkit.texts.tokenizer import Tokenizer, of_pretrained, own, tokenizer_artefact
 from unlearnkit.texts.tokens import Tokens
+from unlearnkit.texts.train import fit_lm, fit_many
+
+__all__ = ["fit_many", "read_task"]  # from elsewhere, the same name in both wings
+
+NAME = "text"
+TRAINING = (fit_many, fit_lm)  # the functions behind `fit_many`, whose code a trained model depends on
 
 
 def task_artefact(config: TextConfig) -> Artefact:
@@ -65,3 +79,43 @@ def model_params(config: TextConfig) -> dict:
     if config.model.startswith(HF):
         return found | {"pretrained": fingerprint(config.model)}
     return found | {"tokenizer": tokenizer_artefact(config.dataset, config.vocabulary).key}
+
+
+def shape(config: TextConfig) -> tuple[str, int, int, int]:
+    """What says, beside its code, of which layers the config's model is."""
+    return config.model, tokenizer(config).size, config.context, config.lora
+
+
+def model_code(config: TextConfig) -> tuple:
+    """The functions that make the model, the architecture first."""
+    return language_models.language_models[config.model], build
+
+
+def outputs_code(config: TextConfig) -> tuple:
+    """The code that reads a model, the module of outputs first."""
+    return text_outputs, language_models.language_models[config.model]
+
+
+def forward(model: nn.Module, config: TextConfig, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
+    """{"outputs": tensors, "features": tensors}: every answer of the task read once. Features come with it anyway."""
+    return text_outputs.forward_task(model, load_task(config), tokenizer(config), config.context, device=device)
+
+
+def outputs(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
+    """Of what `forward` gave."""
+    return text_outputs.text_outputs(read, task, cost)
+
+
+def without_test(task: TextTask) -> TextTask:
+    """The task with its validation samples in the role of test samples, and without decoys, test samples, answers in other
+    words and wrong ones. Raises BadValue if there are no validation samples."""
+    kept, role = validation_as_test(task.role)
+    chosen = task.texts[kept.nonzero().squeeze(1)]
+    plain = Texts(chosen.question, chosen.answer)
+    return replace(task, texts=plain, role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
+
+
+def validation_outputs(model: nn.Module, config: TextConfig, task: TextTask, device: str) -> TextOutputs:
+    """Outputs of a model on a task `without_test`."""
+    read = text_outputs.forward_task(model, task, tokenizer(config), config.context, device=device)["outputs"]
+    return outputs(read, task, {})

@@ -25,7 +25,7 @@ from unlearnkit.methods import tuned_options as tuned_values
 from unlearnkit.results import write_whole
 from unlearnkit.runner import job
 from unlearnkit.study.domains import domain, task_artefact
-from unlearnkit.tuning import objective, search_space, text_objective
+from unlearnkit.tuning import objective, search_space
 
 
 def write(record: Mapping) -> Path:
@@ -59,7 +59,6 @@ def _by_line(record: Mapping) -> str:
 
 TRIALS = 20  # settings tried of each method
 GOAL = "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples"
-OBJECTIVES = {"image": objective, "text": text_objective}
 
 
 # --- one trial -----------------------------------------------------------------------------------------------------
@@ -75,8 +74,7 @@ def trial(config: Config, method: str, options: Mapping, device: str = "auto") -
     seed = derive(config.seed, "method", method)
     params = {"method": method, "options": dict(options), "recipe": config.recipe.as_dict(), "seed": seed}
     params["device"] = resolve_device(device).type
-    goal = OBJECTIVES[config.domain]
-    roots = (goal, entry) if entry else (goal,)
+    roots = (*objective.code(config), *([entry] if entry else []))
     spec = Spec("trial", params, roots, [refs["original"].key, refs["retrain"].key, task_artefact(config).key])
 
     def make(folder: Path) -> dict:
@@ -96,7 +94,7 @@ def trial(config: Config, method: str, options: Mapping, device: str = "auto") -
 @lru_cache(maxsize=8)
 def _reference(config: Config, key: str, device: str) -> tuple[Callable, Outputs]:
     """What judges models of the config without its test samples, and what it says of the retrained one, of this key."""
-    judge = OBJECTIVES[config.domain].judge(config, device)
+    judge = objective.validation_outputs(config, device)
     return judge, judge(study.references([config], ["retrain"], device=device)[0]["retrain"].load())
 
 
@@ -157,7 +155,7 @@ def _record(method, grid, ranges, defaults, tried, best, device) -> dict:
     import optuna
 
     config, again = grid[0], search_space.defaults("retrain", grid[0].domain)
-    task = OBJECTIVES[config.domain].without_test(study.load_task(config))
+    task = domain(config).without_test(study.load_task(config))
     marks = {"original": _over(grid, "original", {}, device), "retrain_again": _over(grid, "retrain", again, device)}
     return {
         "format": tuned_values.FORMAT,

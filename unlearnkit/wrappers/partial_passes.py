@@ -24,7 +24,7 @@ class Tally:
     """What a turn was asked for, and took, relabelled copies included."""
 
     passes: int = 0
-    steps_of_pass: int = 0
+    steps: int = 0
 
 
 class PartialPass:

@@ -1,0 +1,92 @@
+"""How image configs are served: tasks, models, what methods are given, and what is read of a model.
+
+`unlearnkit.texts.domain` has the same names; `unlearnkit.study.domains.domain(config)` says which of the two serves a config.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from data_builders.task import Samples, SimilarityTask, validation_as_test
+from unlearnkit.core.compute import threads
+from unlearnkit.images import models as image_models
+from unlearnkit.images import outputs as image_outputs
+from unlearnkit.images.config import Config
+from unlearnkit.images.outputs import Outputs
+from unlearnkit.images.request import Request, request_of
+from unlearnkit.images.tasks import load_task, read_task, task_artefact
+from unlearnkit.images.train import fit
+from unlearnkit.images.train_many import fit_many
+
+__all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
+
+NAME = "image"
+TRAINING = (fit_many, fit)  # the functions behind `fit_many`, whose code a trained model depends on
+
+
+def training_set(config: Config, reference: str) -> Samples:
+    """What `original`, `retrain` or `clean` is trained on."""
+    return load_task(config).training_set(reference)
+
+
+def request(config: Config) -> Request:
+    """What a method is given."""
+    return request_of(load_task(config), config.recipe)
+
+
+def shape(config: Config) -> tuple[str, tuple, int]:
+    """What says, beside its code, of which layers the config's model is."""
+    task = load_task(config)
+    return config.model, tuple(task.x.shape[1:]), task.n_classes
+
+
+def model(config: Config, seed: int) -> nn.Module:
+    """The config's model before training, drawn from `seed`."""
+    return image_models.build(*shape(config), seed)
+
+
+def model_params(config: Config) -> dict:
+    """What a model depends on beyond its name, recipe, seed and data."""
+    return {}
+
+
+def model_code(config: Config) -> tuple:
+    """The functions that make the model, the architecture first."""
+    return image_models.models[config.model], image_models.build
+
+
+def outputs_code(config: Config) -> tuple:
+    """The code that reads a model, the module of outputs first."""
+    return image_outputs, image_models.models[config.model]
+
+
+def forward(model: nn.Module, config: Config, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
+    """{"outputs": tensors, "features": tensors}: every sample of the task forwarded once."""
+    how = {"features": features, "precision": config.recipe.precision, "device": device}
+    with threads(1):
+        taken = image_outputs.forward_task(model, load_task(config), **how)
+    return {"outputs": {"logits": taken.logits}, "features": {"features": taken.features}}
+
+
+def outputs(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Outputs:
+    """Of what `forward` gave."""
+    ids, known = torch.arange(len(task.y)), image_outputs.task_facts(task)
+    return Outputs(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
+
+
+def without_test(task: SimilarityTask) -> SimilarityTask:
+    """The task with its validation samples in the role of test samples, and without decoys and test samples.
+
+    Where whole classes are forgotten the test set holds the classes that stay, and so does this one. Raises BadValue
+    if there are no validation samples.
+    """
+    stays = task.of("similar", "filler").y.unique()
+    kept, role = validation_as_test(task.role, torch.isin(task.y, stays))
+    return replace(task, x=task.x[kept], y=task.y[kept], role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
+
+
+def validation_outputs(model: nn.Module, config: Config, task: SimilarityTask, device: str) -> Outputs:
+    """Outputs of a model on a task `without_test`."""
+    return image_outputs.forward_task(model, task, device=device)
