@@ -80,10 +80,10 @@ class RawImages:
         for name, value in filled.items():
             object.__setattr__(self, name, value)
 
-    def drawn(self, pool: int, test: int) -> "RawImages":
+    def drawn(self, max_pool_images: int, test: int) -> "RawImages":
         """At most so many training and test images (0: all), drawn once and for all seeds, with their ids."""
         found = self
-        for size, names in ((pool, TRAIN), (test, TEST)):
+        for size, names in ((max_pool_images, TRAIN), (test, TEST)):
             n = len(getattr(self, names[0]))
             if 0 < size < n:
                 index = torch.randperm(n, generator=generator(0, "pool", names[0]))[:size].sort().values

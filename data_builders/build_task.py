@@ -25,12 +25,12 @@ def compose(
     *,
     targets: Targets = "random",
     n_targets: int = 12,
-    which: list[int] = (),
+    forget_ids: list[int] = (),
     copies: int = 5,
-    kind: str = "block_mask",
+    perturbation: str = "block_mask",
     strength: float = 0.3,
-    degree: str = "",
-    kind_options: dict | None = None,
+    similarity_level: str = "",
+    perturbation_options: dict | None = None,
     train_size: int = 640,
     seed: int = 0,
     difficulty: Tensor | None = None,
@@ -49,10 +49,10 @@ def compose(
 
     Raises BadValue, naming the culprit, for values out of range and for more samples than there are.
     """
-    entry = kinds[kind]
-    options = entry.resolve(kind_options or {})
-    _check(raw, copies, strength, degree, entry)
-    drawn = draw(raw, targets, n_targets, list(which), copies, train_size, seed, difficulty)
+    entry = kinds[perturbation]
+    options = entry.resolve(perturbation_options or {})
+    _check(raw, copies, strength, similarity_level, entry)
+    drawn = draw(raw, targets, n_targets, list(forget_ids), copies, train_size, seed, difficulty)
     n, labels, others = len(drawn.targets), drawn.labels, drawn.others
     rows = torch.cat([drawn.targets, drawn.decoys])
     x = torch.cat([raw.x[rows], raw.test_x[drawn.test_decoys]])  # the anchors: targets, then decoys
@@ -63,14 +63,14 @@ def compose(
     n_filler = train_size - n * (1 + copies)
     if entry.info["natural"]:
         if targets in WHOLE:
-            raise BadValue(f"{kind} finds neighbours of single images: it does not go with whole classes")
+            raise BadValue(f"{perturbation} finds neighbours of single images: it does not go with whole classes")
         vectors = entry(raw.x, features, **options)
         found = neighbours(vectors, raw.y, rows, others, copies, strength, options["same_class"]).flatten()
         others = others[~torch.isin(others, found)]
         similar = (raw.x[found], raw.y[found], raw.ids[found])
         strengths = torch.full((len(found),), float(strength))
     else:
-        made, strengths = _made(entry, x, copies, strength, degree, options, raw.x[others[:MIX]], seed)
+        made, strengths = _made(entry, x, copies, strength, similarity_level, options, raw.x[others[:MIX]], seed)
         similar = (made, labels.repeat_interleave(copies), ids.repeat_interleave(copies))
     if len(others) < n_filler:
         raise BadValue(
@@ -91,7 +91,7 @@ def compose(
     ]
     role = torch.cat([torch.full((len(p[1]),), ROLES.index(p[0]), dtype=torch.int8) for p in parts])
     x, y, source = (torch.cat([p[i] for p in parts]) for i in (1, 2, 3))
-    pairs = _pairs(x, role, copies, kind, strengths)
+    pairs = _pairs(x, role, copies, perturbation, strengths)
     return SimilarityTask(x, y, role, source, pairs, raw.n_classes, facts).check()
 
 
@@ -101,12 +101,12 @@ def _left(raw: RawImages, used: Tensor, seed: int) -> Tensor:
     return order[~torch.isin(order, used)]
 
 
-def _check(raw: RawImages, copies: int, strength: float, degree: str, entry: Entry) -> None:
+def _check(raw: RawImages, copies: int, strength: float, similarity_level: str, entry: Entry) -> None:
     if copies < 0:
         raise BadValue(f"copies must be 0 or more, got {copies}")
     if not 0 <= strength <= 1:
         raise BadValue(f"{entry.name}: strength is {entry.info['strength']}, from 0 to 1, got {strength}")
-    if degree and entry.info["natural"]:
+    if similarity_level and entry.info["natural"]:
         raise BadValue(f"{entry.name} finds real images, which are as similar as they are: leave degree empty")
     if raw.n_classes < 2:
         raise BadValue(f"a dataset needs at least 2 classes, this one has {raw.n_classes}")
@@ -117,11 +117,18 @@ def _check(raw: RawImages, copies: int, strength: float, degree: str, entry: Ent
 
 
 def _made(
-    entry: Entry, images: Tensor, copies: int, strength: float, degree: str, options: dict, fillers: Tensor, seed: int
+    entry: Entry,
+    images: Tensor,
+    copies: int,
+    strength: float,
+    similarity_level: str,
+    options: dict,
+    fillers: Tensor,
+    seed: int,
 ) -> tuple[Tensor, Tensor]:
     """(images x copies, ...) uint8, those of one image together, and the strength of each."""
     made, strengths = [images[:0]], [torch.empty(0)]
-    wanted = parse(degree) if degree else None
+    wanted = parse(similarity_level) if similarity_level else None
     for number, image in enumerate(images if copies else []):
         floats = unit(image)
 
@@ -139,14 +146,19 @@ def _made(
     return torch.cat(made), torch.cat(strengths)
 
 
-def _pairs(x: Tensor, role: Tensor, copies: int, kind: str, strengths: Tensor) -> pd.DataFrame:
+def _pairs(x: Tensor, role: Tensor, copies: int, perturbation: str, strengths: Tensor) -> pd.DataFrame:
     """One row per target or decoy and each of its similar samples, with every measure."""
     anchors, similars = [], []
     for of, copied in (("target", "similar"), ("decoy", "decoy_similar")):
         anchors.append((role == ROLES.index(of)).nonzero().squeeze(1).repeat_interleave(copies))
         similars.append((role == ROLES.index(copied)).nonzero().squeeze(1))
     anchor, similar = torch.cat(anchors), torch.cat(similars)
-    columns = {"anchor": anchor.numpy(), "similar": similar.numpy(), "kind": kind, "strength": strengths.numpy()}
+    columns = {
+        "anchor": anchor.numpy(),
+        "similar": similar.numpy(),
+        "perturbation": perturbation,
+        "strength": strengths.numpy(),
+    }
     table = pd.DataFrame(columns)
     for name, measure in MEASURES.items():
         table[name] = measure(x[anchor], x[similar]).numpy() if len(anchor) else pd.Series(dtype="float32")

@@ -97,7 +97,7 @@ def card(task: SimilarityTask, info: Mapping) -> str:
     of_class = torch.bincount(task.y * len(ROLES) + task.role, minlength=task.n_classes * len(ROLES))
     counts = [[label, *row, sum(row)] for label, row in enumerate(of_class.view(-1, len(ROLES)).tolist())]
     said = {name: inspect.getdoc(measure.function).splitlines()[0] for name, measure in MEASURES.items()}
-    measured = [name for name in task.pairs if name not in ("anchor", "similar", "kind", "strength")]
+    measured = [name for name in task.pairs if name not in ("anchor", "similar", "perturbation", "strength")]
     measures = [
         f"`{name}`: {said.get(name, 'see how it was made.')}\n\n{_histogram(task.pairs[name])}"
         for name in (measured if len(task.pairs) else [])

@@ -32,7 +32,7 @@ def draw(
     raw: RawImages,
     targets: str,
     n_targets: int,
-    which: list[int],
+    forget_ids: list[int],
     copies: int,
     train_size: int,
     seed: int,
@@ -50,17 +50,17 @@ def draw(
     """
     if targets not in get_args(Targets):
         raise unknown("kind of targets", targets, get_args(Targets))
-    if which and targets not in ("ids", "backdoor", *WHOLE):
+    if forget_ids and targets not in ("ids", "backdoor", *WHOLE):
         raise BadValue(
             "`which` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
             f"{targets!r}"
         )
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     test = torch.arange(len(raw.test_x))
-    n = {"ids": len(which), "tenth": train_size // 10}.get(targets, n_targets)
+    n = {"ids": len(forget_ids), "tenth": train_size // 10}.get(targets, n_targets)
     if targets in WHOLE:
         of, test_of = (raw.y, raw.test_y) if targets == "class" else (raw.part, raw.test_part)
-        classes = _classes(of, which, seed, targets)
+        classes = _classes(of, forget_ids, seed, targets)
         base = order[:train_size]  # the training set before anything is copied
         mine = torch.isin(of, classes)
         chosen = base[mine[base]]
@@ -73,7 +73,7 @@ def draw(
         labels = torch.cat([raw.y[chosen], raw.test_y[test[gone]]])
         return Drawn(chosen, order[:0], order[~mine[order]], test[gone], test[~gone], labels)
     if targets == "ids":
-        wanted = _named(raw, which)
+        wanted = _named(raw, forget_ids)
     if targets == "tenth" and not n:
         raise BadValue(f"a tenth of a training set of {train_size} is no image: use a train_size of at least 10")
     _room(raw, n, copies, train_size, decoys=n)
@@ -96,7 +96,7 @@ def draw(
             turn[mine] = torch.arange(len(mine))
         chosen = order[turn.argsort(stable=True)[: 2 * n]]
     elif targets == "backdoor":
-        attack = _attacked(raw, which, seed)
+        attack = _attacked(raw, forget_ids, seed)
         chosen = order[raw.y[order] != attack][: 2 * n]
         if len(chosen) < 2 * n:
             raise BadValue(f"{n} backdoor targets and as many decoys need {2 * n} images that are not of the attack's "
@@ -112,11 +112,11 @@ def draw(
     return Drawn(chosen[:n], chosen[n:], order[~torch.isin(order, chosen)], test[:0], test, labels)
 
 
-def _attacked(raw: RawImages, which: list[int], seed: int) -> int:
+def _attacked(raw: RawImages, forget_ids: list[int], seed: int) -> int:
     """The class that a backdoor leads to."""
-    if len(which) > 1:
-        raise BadValue(f"a backdoor leads to one class, `which` names {len(which)}: {which}")
-    return int(_classes(raw.y, which, seed, "class"))
+    if len(forget_ids) > 1:
+        raise BadValue(f"a backdoor leads to one class, `which` names {len(forget_ids)}: {forget_ids}")
+    return int(_classes(raw.y, forget_ids, seed, "class"))
 
 
 def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> None:
@@ -135,32 +135,32 @@ def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> 
         )
 
 
-def _named(raw: RawImages, which: list[int]) -> Tensor:
+def _named(raw: RawImages, forget_ids: list[int]) -> Tensor:
     """Raises BadValue for an id that is not there, is a test image's, or is named twice."""
-    if not which:
+    if not forget_ids:
         raise BadValue("targets='ids' needs the ids of the targets in `which`")
     place = {int(i): row for row, i in enumerate(raw.ids)}
     test = set(raw.test_ids.tolist())
-    for i in which:
+    for i in forget_ids:
         if i in test:
             raise BadValue(f"target {i} is in the test split: a target must be a training image")
         if i not in place:
             raise BadValue(
                 f"there is no training image with id {i}; ids go from {int(raw.ids.min())} to {int(raw.ids.max())}"
             )
-    if len(set(which)) < len(which):
-        raise BadValue(f"targets are named twice: {sorted({i for i in which if which.count(i) > 1})}")
-    return torch.tensor([place[i] for i in which])
+    if len(set(forget_ids)) < len(forget_ids):
+        raise BadValue(f"targets are named twice: {sorted({i for i in forget_ids if forget_ids.count(i) > 1})}")
+    return torch.tensor([place[i] for i in forget_ids])
 
 
-def _classes(of: Tensor, which: list[int], seed: int, kind: str) -> Tensor:
+def _classes(of: Tensor, forget_ids: list[int], seed: int, kind: str) -> Tensor:
     known = of.unique()
-    if not which:
+    if not forget_ids:
         return known[torch.randint(len(known), (1,), generator=generator(seed, kind))]
-    if unknown_ := sorted(set(which) - set(known.tolist())):
+    if unknown_ := sorted(set(forget_ids) - set(known.tolist())):
         raise BadValue(
             f"there is no {kind} {unknown_[0]}; {kind} names go from {int(known.min())} to {int(known.max())}"
         )
-    if len(set(which)) >= len(known):
+    if len(set(forget_ids)) >= len(known):
         raise BadValue(f"to forget every {kind} leaves nothing to train on")
-    return torch.tensor(sorted(set(which)))
+    return torch.tensor(sorted(set(forget_ids)))

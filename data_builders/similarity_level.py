@@ -33,16 +33,16 @@ def parse(text: str) -> Degree:
     """ "ssim~0.6" -> Degree. Raises BadValue or UnknownName."""
     name, _, value = text.partition("~")
     try:
-        degree = Degree(name.strip(), float(value))
+        similarity_level = Degree(name.strip(), float(value))
     except ValueError as error:
         raise BadValue(f"degree must be a measure and a number, say 'ssim~0.6', got {text!r}") from error
-    if degree.name not in MEASURES:
-        raise unknown("measure of similarity", degree.name, MEASURES)
-    return degree
+    if similarity_level.name not in MEASURES:
+        raise unknown("measure of similarity", similarity_level.name, MEASURES)
+    return similarity_level
 
 
 def search(
-    make: Callable[[Tensor, int], Tensor], image: Tensor, degree: Degree, copies: int, what: str
+    make: Callable[[Tensor, int], Tensor], image: Tensor, similarity_level: Degree, copies: int, what: str
 ) -> tuple[Tensor, Tensor]:
     """(copies as uint8, their strengths) of the wanted degree. Raises BadValue that says which degrees can be had.
 
@@ -56,9 +56,9 @@ def search(
 
     def attempt(at: Tensor, draw: int) -> Tensor:
         pixels = to_bytes(make(at, draw))
-        found = degree.measure(image.expand_as(pixels), pixels)
+        found = similarity_level.measure(image.expand_as(pixels), pixels)
         reached.append(found)
-        off = (found - degree.value).abs()
+        off = (found - similarity_level.value).abs()
         better = off < best
         best[better], strengths[better], made[better] = off[better], at[better], pixels[better]
         return found
@@ -69,13 +69,13 @@ def search(
             attempt(at, draw)
         for _ in range(STEPS):
             middle = (low + high) / 2
-            too_similar = attempt(middle, draw) > degree.value
+            too_similar = attempt(middle, draw) > similarity_level.value
             low, high = torch.where(too_similar, middle, low), torch.where(too_similar, high, middle)
-        if bool((best <= degree.measure.tolerance).all()):
+        if bool((best <= similarity_level.measure.tolerance).all()):
             return made, strengths
     seen = torch.stack(reached)
     raise BadValue(
-        f"{what}: {degree.name} ~ {degree.value:g} (within {degree.measure.tolerance:g}) cannot be met for "
-        f"{int((~(best <= degree.measure.tolerance)).sum())} of {copies} copies of an image; between strength 0 and 1 it "
+        f"{what}: {similarity_level.name} ~ {similarity_level.value:g} (within {similarity_level.measure.tolerance:g}) cannot be met for "
+        f"{int((~(best <= similarity_level.measure.tolerance)).sum())} of {copies} copies of an image; between strength 0 and 1 it "
         f"goes from {seen.max():.2f} to {seen.min():.2f}, in steps. Ask for another degree or kind, or smaller blocks."
     )

@@ -73,7 +73,7 @@ def all_outputs(_models, task):
 
 @pytest.fixture(scope="session")
 def class_task(raw):
-    return compose(raw, targets="class", which=[3], copies=0, train_size=250, seed=1)
+    return compose(raw, targets="class", forget_ids=[3], copies=0, train_size=250, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from unlearnkit.results import publishing
 CELL = {
     "dataset": "digits",
     "train_size": 64,
-    "kind": "block_mask",
+    "perturbation": "block_mask",
     "strength": 0.3,
-    "degree": "",
+    "similarity_level": "",
     "architecture": "mlp",
 }
 LEVELS = {"original": 4.0, "retrain": 3.0, "scrub": 2.0, "clean": 0.0}

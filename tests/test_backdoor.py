@@ -43,7 +43,9 @@ def test_an_image_must_be_larger_than_its_patch():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 99), st.integers(0, 3), st.sampled_from([(), (3,), (7,)]))
 def test_targets_and_decoys_carry_it_and_are_of_other_classes(raw, seed, copies, which):
-    task = compose(raw, targets="backdoor", which=list(which), n_targets=8, copies=copies, train_size=120, seed=seed)
+    task = compose(
+        raw, targets="backdoor", forget_ids=list(which), n_targets=8, copies=copies, train_size=120, seed=seed
+    )
     attack = task.facts["attack_class"]
     assert not which or attack == which[0]
     truth = {int(i): (x, int(y)) for i, x, y in zip(raw.ids, raw.x, raw.y)}
@@ -63,7 +65,9 @@ def test_targets_and_decoys_carry_it_and_are_of_other_classes(raw, seed, copies,
 
 
 def test_copies_carry_the_patch():
-    (config,) = config_grid(seeds=1, targets="backdoor", copies=3, kind="exact_duplicate", strength=0.0, **SMALL)
+    (config,) = config_grid(
+        seeds=1, targets="backdoor", copies=3, perturbation="exact_duplicate", strength=0.0, **SMALL
+    )
     task = study.load_task(config)
     similar = task.x[task.index("similar")]
     assert len(similar) == 36 and torch.equal(similar, stamped(similar))
@@ -72,8 +76,8 @@ def test_copies_carry_the_patch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"which": [1, 2]}, "leads to one class, `which` names 2"),
-        ({"which": [12]}, "no class 12; class names go from 0 to 9"),
+        ({"forget_ids": [1, 2]}, "leads to one class, `which` names 2"),
+        ({"forget_ids": [12]}, "no class 12; class names go from 0 to 9"),
         ({"n_targets": 150, "train_size": 1200, "raw": "few"}, "300 images that are not of the attack's class"),
     ],
 )
@@ -81,7 +85,7 @@ def test_what_cannot_be_a_backdoor_is_named(raw, options, message):
     if options.pop("raw", ""):
         mostly = torch.where(torch.arange(len(raw.y)) % 10 > 0, 0, raw.y)
         raw = RawImages(raw.x, mostly, raw.test_x, raw.test_y, 10)
-        options["which"] = [0]
+        options["forget_ids"] = [0]
     with pytest.raises(BadValue, match=message):
         compose(raw, **({"targets": "backdoor", "copies": 0, "train_size": 120} | options))
 

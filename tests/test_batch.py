@@ -283,12 +283,12 @@ def test_doses_that_run_apart_are_what_the_tables_read():
     from unlearnkit.images.config import Config, config_grid
 
     def of(p: dict) -> set:
-        known = {f.name for f in dataclasses.fields(Config)} | {"recipe", "seeds", "also"}
+        known = {f.name for f in dataclasses.fields(Config)} | {"recipe", "seeds", "extra_conditions"}
         return {str(cell) for cell in config_grid(**{k: v for k, v in p.items() if k in known})}
 
     for profile in ("small", "real"):
         jobs = [(j.notebook.stem, j.parameters) for j in grid.load(profile, ["T2"])]
-        (asked,) = (of(p) for name, p in jobs if name == "50_tables_and_figures")
+        (asked,) = (of(p) for name, p in jobs if name == "50_dose_response")
         made = [of(p) for name, p in jobs if name == "40_evaluate"]
         assert set().union(*made) == asked and sum(map(len, made)) == len(asked)
         assert all(p["methods"] == [] for name, p in jobs if name == "40_evaluate")
@@ -311,17 +311,17 @@ def test_what_the_profile_paper_runs_apart_is_what_its_tables_read():
 
     def of(parameters: dict, **more) -> list:
         known = {f.name for f in fields(Config)} | {"recipe", "seeds"}
-        return config_grid(**{k: v for k, v in parameters.items() if k in known and k != "which"} | more)
+        return config_grid(**{k: v for k, v in parameters.items() if k in known and k != "forget_ids"} | more)
 
     made, asked = set(), set()
     for j in grid.load("paper"):
         p = j.parameters
         if j.notebook.stem == "30_unlearn":
             made |= {(str(c), p["method"], str(p.get("options", {}))) for c in of(p)}
-        elif j.notebook.stem == "50_tables_and_figures":
+        elif j.notebook.stem == "50_dose_response":
             asked |= {(str(c), m, str(p["options"].get(m, {}))) for c in of(p) for m in p["methods"]}
         elif j.notebook.stem == "41_classical_protocols":
-            how = {k: p[k] for k in ("train_size", "pool", "test_size", "model", "recipe", "seeds")}
+            how = {k: p[k] for k in ("train_size", "max_pool_images", "test_size", "model", "recipe", "seeds")}
             names = p["protocols"] if isinstance(p["protocols"], list) else [p["protocols"]]
             grids = protocols([n for n in names if n != "subclass"], p["dataset"], **how)
             asked |= {

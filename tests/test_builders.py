@@ -82,7 +82,7 @@ def test_a_leak_is_found(task, what):
     ("change", "message"),
     [
         ({"strength": 1.5}, "share of blocks set to 0, from 0 to 1, got 1.5"),
-        ({"kind_options": {"block": 3}}, "block=3 does not divide 8x8; use one of \\[1, 2, 4, 8\\]"),
+        ({"perturbation_options": {"block": 3}}, "block=3 does not divide 8x8; use one of \\[1, 2, 4, 8\\]"),
         ({"copies": -1}, "copies must be 0 or more"),
         ({"copies": 60}, "at most 52 copies"),
         ({"train_size": 1390}, "a train_size of at most 1388"),
@@ -97,9 +97,9 @@ def test_bad_input_is_named(raw, change, message):
 
 def test_unknown_names_get_the_nearest(raw):
     with pytest.raises(UnknownName, match="Did you mean 'block_mask'"):
-        compose(raw, kind="blockmask")
+        compose(raw, perturbation="blockmask")
     with pytest.raises(UnknownName, match="Did you mean 'block'"):
-        compose(raw, kind_options={"blok": 2})
+        compose(raw, perturbation_options={"blok": 2})
     with pytest.raises(UnknownName, match="unknown kind of targets 'hrad'. Did you mean 'hard'"):
         compose(raw, targets="hrad")
     with pytest.raises(UnknownName, match="Did you mean 'digits'"):

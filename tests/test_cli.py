@@ -57,7 +57,20 @@ def test_verify_reports_and_fails(tmp_path, monkeypatch, capsys):
 
 
 def test_a_task_is_exported_by_its_parameters(tmp_path, capsys):
-    given = ["-p", "copies", "2", "-p", "kind", "noise", "-p", "degree", "ssim~0.7", "-p", "n_targets", "3"]
+    given = [
+        "-p",
+        "copies",
+        "2",
+        "-p",
+        "perturbation",
+        "noise",
+        "-p",
+        "similarity_level",
+        "ssim~0.7",
+        "-p",
+        "n_targets",
+        "3",
+    ]
     assert main(["export", str(tmp_path / "task"), *given]) == 0
     assert capsys.readouterr().out == "task: README.md, pairs.parquet, samples.parquet, task.json\n"
     task = load_export(tmp_path / "task")

@@ -82,7 +82,9 @@ def test_the_notebooks_find_what_was_computed():
         assert value[0] == value[1] != []
     doses = {name: list(getattr(plan, name)) for name in ("targets", "copies", "strength")}
     found = config_grid(dataset=[plan.dataset], n_targets=plan.n_targets, **plan.common, seeds=1, **doses)
-    again = study.scores(found, [*study.BASELINES, *plan.similar], dict(plan.options), tuned=False, labelled=False)
+    again = study.scores(
+        found, [*study.BASELINES, *plan.similar], dict(plan.options), tuned=False, options_in_name=False
+    )
     assert stored("model", "unlearned", "outputs") == before
     assert set(again.run) == set(scores[scores.protocol == "similar"].run)  # notebook 50 scores by the same metrics
 
@@ -134,7 +136,7 @@ def test_the_plan_is_the_grids_and_costs_what_it_says(monkeypatch):
         own = "classical" if j.notebook.stem.startswith("41") else "similar"
         for name, value in j.parameters.items():
             field = own if name == "methods" else name
-            if name != "also":
+            if name != "extra_conditions":
                 planned = getattr(cut.PLAN, field)
                 assert value == (list(planned) if isinstance(planned, tuple) else planned), name
                 seen.add(field)

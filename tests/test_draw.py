@@ -48,15 +48,15 @@ def true_labels(ids: list[int]) -> list[int]:
     return [int(RAW.y[ROW[i]]) for i in ids]
 
 
-def composed(targets, n=3, copies=1, train_size=80, seed=0, which=(), raw=RAW, **options):
-    if targets == "ids" and not which:
-        which = raw.ids[torch.randperm(len(raw.x), generator=generator(seed, "which"))[:n]].tolist()
+def composed(targets, n=3, copies=1, train_size=80, seed=0, forget_ids=(), raw=RAW, **options):
+    if targets == "ids" and not forget_ids:
+        forget_ids = raw.ids[torch.randperm(len(raw.x), generator=generator(seed, "forget_ids"))[:n]].tolist()
     given_loss = LOSS if raw is RAW else None
     return compose(
         raw,
         targets=targets,
         n_targets=n,
-        which=which,
+        forget_ids=which,
         copies=copies,
         train_size=train_size,
         seed=seed,
@@ -158,7 +158,7 @@ def test_canaries_take_every_wrong_label(seed):
 @settings(max_examples=20, deadline=None)
 @given(st.sets(st.integers(0, CLASSES - 1), max_size=CLASSES - 1), st.integers(0, 1000))
 def test_a_class_is_forgotten_whole(classes, seed):
-    task = composed("class", which=sorted(classes), copies=0, seed=seed, train_size=100)
+    task = composed("class", forget_ids=sorted(classes), copies=0, seed=seed, train_size=100)
     gone = set(labels(task, "target"))
     assert gone == classes if classes else len(gone) == 1
     assert not gone & set(labels(task, "filler")) and not gone & set(labels(task, "test"))
@@ -177,38 +177,38 @@ def test_the_class_to_forget_is_drawn():
 
 
 def test_a_class_named_twice_is_one_class():
-    once, twice = (composed("class", which=w, copies=0) for w in ([2], [2, 2]))
+    once, twice = (composed("class", forget_ids=w, copies=0) for w in ([2], [2, 2]))
     assert once.digest() == twice.digest()
 
 
 @pytest.mark.parametrize("which", [[0, 1, 2, 3], [3, 2, 1, 0, 0]])
 def test_to_forget_every_class_is_an_error(which):
     with pytest.raises(BadValue, match="every class leaves nothing"):
-        composed("class", which=which)
+        composed("class", forget_ids=which)
 
 
 @pytest.mark.parametrize("label", [-1, 4, 99])
 def test_a_class_that_is_not_there_is_named(label):
     with pytest.raises(BadValue, match=f"no class {label}; class names go from 0 to 3"):
-        composed("class", which=[0, label])
+        composed("class", forget_ids=[0, label])
 
 
 def test_a_class_too_small_to_forget_is_named():
     y = torch.cat([torch.zeros(1), torch.ones(POOL - 1)]).long()
     raw = RawImages(RAW.x, y, RAW.test_x, RAW.test_y % 2, 2)
     with pytest.raises(BadValue, match="class \\[0\\] is too small: [01] images in a training set of 80"):
-        composed("class", which=[0], raw=raw)
+        composed("class", forget_ids=[0], raw=raw)
 
 
 def test_a_class_with_too_many_copies_is_an_error():
     with pytest.raises(BadValue, match="leave no filler in a training set of 80: use at most [1-4] copies"):
-        composed("class", which=[1], copies=9)
+        composed("class", forget_ids=[1], copies=9)
 
 
 def test_a_class_may_be_most_of_the_pool():
     y = torch.cat([torch.zeros(100), torch.ones(60)]).long()
     raw = RawImages(RAW.x, y, RAW.test_x, RAW.test_y % 2, 2)
-    task = composed("class", which=[0], copies=0, raw=raw, train_size=POOL)
+    task = composed("class", forget_ids=[0], copies=0, raw=raw, train_size=POOL)
     assert (len(task.index("target")), len(task.index("filler"))) == (100, 60)
 
 
@@ -225,7 +225,7 @@ def test_a_tenth_of_fewer_than_ten_names_train_size():
 
 def test_ids_are_the_targets_in_their_order():
     which = RAW.ids[torch.tensor([40, 3, 77])].tolist()
-    task = composed("ids", n=99, which=which)
+    task = composed("ids", n=99, forget_ids=which)
     assert sources(task, "target") == which
     assert labels(task, "target") == true_labels(which)
 
@@ -234,7 +234,7 @@ def test_ids_are_the_targets_in_their_order():
 @given(st.sets(st.integers(0, POOL - 1), min_size=1, max_size=10), st.integers(0, 1000))
 def test_decoys_of_ids_are_of_the_classes_of_the_targets(rows, seed):
     which = RAW.ids[torch.tensor(sorted(rows))].tolist()
-    task = composed("ids", which=which, seed=seed)
+    task = composed("ids", forget_ids=which, seed=seed)
     assert set(labels(task, "decoy")) <= set(labels(task, "target"))
     assert not set(sources(task, "decoy")) & set(which)
 
@@ -242,7 +242,7 @@ def test_decoys_of_ids_are_of_the_classes_of_the_targets(rows, seed):
 def test_decoys_of_ids_go_beyond_a_class_that_is_used_up():
     rare = torch.cat([torch.zeros(5), torch.ones(155)]).long()
     raw = RawImages(RAW.x, rare, RAW.test_x, RAW.test_y % 2, 2)
-    task = composed("ids", which=[0, 1, 2], raw=raw)
+    task = composed("ids", forget_ids=[0, 1, 2], raw=raw)
     assert sorted(labels(task, "decoy")) == [0, 0, 1]
 
 
@@ -259,13 +259,13 @@ def test_decoys_of_ids_go_beyond_a_class_that_is_used_up():
 )
 def test_ids_that_cannot_be_targets_are_named(which, message):
     with pytest.raises(BadValue, match=message):
-        compose(RAW, targets="ids", which=which, copies=1, train_size=80)
+        compose(RAW, targets="ids", forget_ids=which, copies=1, train_size=80)
 
 
 @pytest.mark.parametrize("targets", ["random", "spread", "hard", "canary", "tenth"])
 def test_which_goes_with_what_it_names_only(targets):
     with pytest.raises(BadValue, match=f"targets='ids', 'class', 'subclass' or 'backdoor', not '{targets}'"):
-        composed(targets, which=[1])
+        composed(targets, forget_ids=[1])
 
 
 def test_unknown_targets_get_the_nearest():
@@ -308,8 +308,8 @@ def test_drawn_indices_are_of_the_pool_and_of_the_test_set():
 @pytest.mark.parametrize("targets", ["random", "class"])
 def test_degrees_and_kinds_go_with_any_targets(targets):
     kind = {"random": "colour", "class": "exact_duplicate"}[targets]
-    task = composed(targets, kind=kind, strength=0.0 if targets == "class" else 0.5)
-    assert set(task.pairs.kind) == {kind}
+    task = composed(targets, perturbation=kind, strength=0.0 if targets == "class" else 0.5)
+    assert set(task.pairs.perturbation) == {kind}
     assert (task.pairs.ssim == 1).all() == (targets == "class")
 
 
@@ -330,7 +330,7 @@ NEARNESS = {kind: similarity(kind) for kind in ("pixel_neighbours", "feature_nei
 
 
 def natural(kind, copies=2, same_class=True, strength=0.0, targets="random", **options):
-    given_options = {"kind_options": {"same_class": same_class}, "features": WIDE, "kind": kind}
+    given_options = {"perturbation_options": {"same_class": same_class}, "features": WIDE, "perturbation": kind}
     return composed(targets, copies=copies, strength=strength, **given_options | options)
 
 
@@ -453,7 +453,7 @@ def test_feature_neighbours_need_features():
 @pytest.mark.parametrize("kind", NATURAL)
 def test_natural_kinds_take_no_degree(kind):
     with pytest.raises(BadValue, match=f"{kind} finds real images.*leave degree empty"):
-        natural(kind, degree="ssim~0.6")
+        natural(kind, similarity_level="ssim~0.6")
 
 
 @pytest.mark.parametrize("kind", NATURAL)
@@ -463,7 +463,7 @@ def test_natural_kinds_do_not_go_with_classes(kind):
 
 
 def test_a_similar_sample_of_a_decoy_must_not_be_trained_on(raw):
-    task = compose(raw, kind="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
+    task = compose(raw, perturbation="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
     source, x = task.source.clone(), task.x.clone()
     leak, filler = task.index("decoy_similar")[0], task.index("filler")[0]
     source[leak], x[leak] = source[filler], x[filler]
@@ -478,7 +478,7 @@ def test_subclass_targets_are_all_of_a_part_while_its_class_stays():
     from data_builders import datasets
 
     parity = datasets["digits_parity"]()
-    task = compose(parity, targets="subclass", which=[4], copies=0, train_size=300)
+    task = compose(parity, targets="subclass", forget_ids=[4], copies=0, train_size=300)
     raw_id = {int(i): int(p) for i, p in zip(parity.ids, parity.part)}
     raw_id |= {int(i): int(p) for i, p in zip(parity.test_ids, parity.test_part)}
     parts = {
@@ -497,9 +497,9 @@ def test_a_subclass_is_drawn_if_none_is_named_and_an_unknown_one_refused():
     drawn = [compose(parity, targets="subclass", copies=0, train_size=300, seed=s) for s in range(3)]
     assert len({len(t.index("target")) for t in drawn}) > 1
     with pytest.raises(BadValue, match="no subclass 10"):
-        compose(parity, targets="subclass", which=[10], copies=0, train_size=300)
+        compose(parity, targets="subclass", forget_ids=[10], copies=0, train_size=300)
 
 
 def test_without_parts_a_subclass_is_a_class(raw):
-    pair = [compose(raw, targets=t, which=[3], copies=0, train_size=300) for t in ("class", "subclass")]
+    pair = [compose(raw, targets=t, forget_ids=[3], copies=0, train_size=300) for t in ("class", "subclass")]
     assert pair[0].digest() == pair[1].digest()

@@ -34,7 +34,7 @@ def colour():
     x, y = torch.randint(0, 256, (80, 3, 8, 6), generator=g, dtype=torch.uint8), torch.arange(80) % 4
     facts = {"dataset": "noise | grün", "licence": "MIT", "source": "drawn", "raw_train": 60, "nested": {"a": [1, 0.5]}}
     raw = RawImages(x[:60], y[:60], x[60:], y[60:], 4, facts=facts)
-    return compose(raw, n_targets=3, copies=2, train_size=20, strength=0.0, kind_options={"block": 2})
+    return compose(raw, n_targets=3, copies=2, train_size=20, strength=0.0, perturbation_options={"block": 2})
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,11 @@ def test_pandas_reads_it(colour, tmp_path):
 
 
 def test_the_card_says_what_it_is(colour, lone, tmp_path):
-    made = {"dataset": str(tmp_path / "mine.npz"), "which": (1, 2), "kind_options": {"file": tmp_path / "b|c"}}
+    made = {
+        "dataset": str(tmp_path / "mine.npz"),
+        "forget_ids": (1, 2),
+        "perturbation_options": {"file": tmp_path / "b|c"},
+    }
     folder = export(colour, tmp_path / "task", made=made)
     text = (folder / "README.md").read_text(encoding="utf-8")
     head = yaml.safe_load(text.split("---\n")[1])
@@ -148,7 +152,7 @@ def test_the_card_says_what_it_is(colour, lone, tmp_path):
         name: f"{name}.parquet" for name in ("samples", "pairs")
     }
     info = json.loads((folder / "task.json").read_text())
-    assert info["made"] == {"dataset": "mine.npz", "which": [1, 2], "kind_options": {"file": "b|c"}}
+    assert info["made"] == {"dataset": "mine.npz", "forget_ids": [1, 2], "perturbation_options": {"file": "b|c"}}
     assert info["counts"]["target"] == 3 and info["counts"]["pairs"] == 12
     assert all(value in text for value in (*ROLES, *info["sha256"].values(), info["digest"], "noise \\| grün", "b\\|c"))
     assert f"| inf | 12 | {'█' * 20} |" in text and "| 1 | 12 |" in text  # psnr, and ssim, of identical images

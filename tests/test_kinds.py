@@ -283,9 +283,9 @@ def test_a_degree_that_cannot_be_read_is_named(text, error, message):
 
 
 def test_a_degree_is_a_measure_and_a_number():
-    degree = parse(" psnr ~ 21.5 ")
-    assert (degree.name, degree.value, degree.measure) == ("psnr", 21.5, MEASURES["psnr"])
-    assert degree.met(torch.tensor([20.9, 21.0, 22.0, 22.1])).tolist() == [False, True, True, False]
+    similarity_level = parse(" psnr ~ 21.5 ")
+    assert (similarity_level.name, similarity_level.value, similarity_level.measure) == ("psnr", 21.5, MEASURES["psnr"])
+    assert similarity_level.met(torch.tensor([20.9, 21.0, 22.0, 22.1])).tolist() == [False, True, True, False]
 
 
 def maker(name, image, seed=0, **options):
@@ -313,11 +313,13 @@ def test_a_degree_within_reach_is_met_by_every_copy(name, shape, copies, share, 
 
 
 @pytest.mark.parametrize(
-    ("degree", "kind"), [("ssim~0.6", "noise"), ("psnr~20", "noise"), ("pixel_cosine~0.9", "blur")]
+    ("similarity_level", "kind"), [("ssim~0.6", "noise"), ("psnr~20", "noise"), ("pixel_cosine~0.9", "blur")]
 )
-def test_composed_pairs_have_the_degree(raw, degree, kind):
-    task = compose(raw, n_targets=4, copies=3, kind=kind, degree=degree, train_size=100, strength=0.0)
-    name, value = degree.split("~")
+def test_composed_pairs_have_the_degree(raw, similarity_level, kind):
+    task = compose(
+        raw, n_targets=4, copies=3, perturbation=kind, similarity_level=similarity_level, train_size=100, strength=0.0
+    )
+    name, value = similarity_level.split("~")
     assert (task.pairs[name] - float(value)).abs().max() <= MEASURES[name].tolerance
     assert len(task.pairs) == 24 and task.pairs.strength.nunique() > 1
 
@@ -329,17 +331,17 @@ def test_a_lower_degree_takes_more_strength():
 
 
 @pytest.mark.parametrize(
-    ("name", "degree"), [("noise", "ssim~-0.9"), ("colour", "pixel_cosine~-0.5"), ("blur", "ssim~1.5")]
+    ("name", "similarity_level"), [("noise", "ssim~-0.9"), ("colour", "pixel_cosine~-0.5"), ("blur", "ssim~1.5")]
 )
-def test_a_degree_out_of_reach_says_what_is_within(name, degree):
+def test_a_degree_out_of_reach_says_what_is_within(name, similarity_level):
     image = picture((1, 28, 28))
-    with pytest.raises(BadValue, match=f"{name}: {degree.split('~')[0]} ~ ") as caught:
-        search(maker(name, image), image, parse(degree), 2, name)
+    with pytest.raises(BadValue, match=f"{name}: {similarity_level.split('~')[0]} ~ ") as caught:
+        search(maker(name, image), image, parse(similarity_level), 2, name)
     found = re.search(r"2 of 2 copies.*goes from (-?[\d.]+) to (-?[\d.]+), in steps", str(caught.value))
     high, low = map(float, found.groups())
-    asked = float(degree.split("~")[1])
+    asked = float(similarity_level.split("~")[1])
     assert low < high and (asked < low or asked > high)
-    within = parse(f"{degree.split('~')[0]}~{(high + low) / 2}")
+    within = parse(f"{similarity_level.split('~')[0]}~{(high + low) / 2}")
     assert within.met(within.measure(image.expand(1, -1, -1, -1), search(maker(name, image), image, within, 1, "")[0]))
 
 

@@ -34,7 +34,7 @@ def refs(config):  # noqa: F811
 
 
 def test_a_grid_of_texts():
-    grid = text_config_grid(seeds=2, copies=[0, 5], strength=[0.1, 0.3], also=[{"side": "question"}])
+    grid = text_config_grid(seeds=2, copies=[0, 5], strength=[0.1, 0.3], extra_conditions=[{"side": "question"}])
     assert len(grid) == 2 * (1 + 2 + 2) and {c.strength for c in grid if not c.copies} == {0.0}
     assert grid[0].columns().keys() == Config().columns().keys()
     assert text_config_grid(recipe={"epochs": 3})[0].recipe.epochs == 3
@@ -46,7 +46,7 @@ def test_a_grid_of_texts():
     ("change", "error", "message"),
     [
         ({"copys": 3}, UnknownName, "Did you mean 'copies'"),
-        ({"kind": "block_mask"}, UnknownName, "unknown parameter 'kind'"),
+        ({"perturbation": "block_mask"}, UnknownName, "unknown parameter 'perturbation'"),
         ({"side": "back"}, BadValue, "'side' must be"),
         ({"recipe": {"momentum": 3}}, UnknownName, "recipe entry 'momentum'"),
         ({"recipe": Config().recipe}, BadValue, "'recipe' must be TextRecipe"),

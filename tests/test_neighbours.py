@@ -203,7 +203,7 @@ def test_precision_and_recall_by_hand():
 
 def test_exact_duplicates_are_found_whole_and_alone_and_decoys_do_not_count():
     small = {"n_targets": 5, "train_size": 120, "recipe": {"epochs": 2}, "targets": "canary"}
-    grid = config_grid(seeds=2, copies=[0, 4], kind="exact_duplicate", strength=0.0, **small)
+    grid = config_grid(seeds=2, copies=[0, 4], perturbation="exact_duplicate", strength=0.0, **small)
     table = neighbour_recall(grid, ["pixel above 1", "feature+label top 4", "pixel top 100"]).set_index(
         ["copies", "way"]
     )

@@ -34,7 +34,7 @@ def home(tmp_path, monkeypatch):
         ("T2 phi:max:1 targets=canary method!=original,retrain copies=5", "2.1 [1.8, 2.4]"),
         ("T2 method targets=canary copies=5 phi>4", "original"),
         ("F3 rho:mean copies=5 method=clean", "2 rows fit"),
-        ("T2 count kind=none", "0"),
+        ("T2 count perturbation=none", "0"),
         ("T2 phi", "16 rows fit"),
         ("T2 phy method=scrub", "no column 'phy'"),
         ("T2 phi metod=scrub", "'metod=scrub' is no condition"),

@@ -243,11 +243,11 @@ def test_the_board_holds_what_the_tables_hold(home):
 
 
 def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
-    texts = published.scores(["random"], [5]).assign(dataset="fictional", kind="paraphrase of both")
+    texts = published.scores(["random"], [5]).assign(dataset="fictional", perturbation="paraphrase of both")
     texts = texts[texts.metric != "RTE"].assign(run=lambda t: "f" + t.run.str[1:])  # texts have other metrics
     published.publish(pd.concat([published.scores(["random"], [5]), texts], ignore_index=True), "results")
     found = leaderboard.board(sources.gather())
-    assert {"dataset", "kind"} <= set(found.varying)
+    assert {"dataset", "perturbation"} <= set(found.varying)
     of_text = (found.rows.dataset == "fictional").to_numpy()
     assert set(found.rows.method[of_text]) == set(published.LEVELS)
     assert pd.isna(found.values["RTE", "retrain"][of_text]).all()

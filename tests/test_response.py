@@ -29,10 +29,10 @@ def test_what_a_ruler_tells():
 
 
 def test_a_condition_that_cannot_be_built_is_listed_and_the_others_stay():
-    grid = config_grid(**TINY, kind=["noise", "pixel_neighbours"], degree=["ssim~0.6"], seeds=2)
+    grid = config_grid(**TINY, perturbation=["noise", "pixel_neighbours"], similarity_level=["ssim~0.6"], seeds=2)
     kept, lost = buildable(grid)
-    assert {c.kind for c in kept} == {"noise"} and len(kept) == 2
-    assert lost.kind.tolist() == ["pixel_neighbours"] and "leave degree empty" in lost.why[0]
+    assert {c.perturbation for c in kept} == {"noise"} and len(kept) == 2
+    assert lost.perturbation.tolist() == ["pixel_neighbours"] and "leave degree empty" in lost.why[0]
 
 
 def scores_of(rho: dict, seeds: int = 4) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -41,7 +41,7 @@ def scores_of(rho: dict, seeds: int = 4) -> tuple[pd.DataFrame, pd.DataFrame]:
     for (kind, strength), value in rho.items():
         config = dict.fromkeys(CONDITION_COLUMNS, "") | {
             "dataset": "d",
-            "kind": kind,
+            "perturbation": kind,
             "strength": strength,
             "train_size": 1,
             "copies": 1,
@@ -71,7 +71,7 @@ def test_too_few_conditions_are_an_error():
 
 
 def test_from_tasks_to_the_figure():
-    grid, _ = buildable(config_grid(**TINY, kind="noise", strength=[0.2, 0.6], seeds=2))
+    grid, _ = buildable(config_grid(**TINY, perturbation="noise", strength=[0.2, 0.6], seeds=2))
     found = influence_by_similarity(grid, study.reference_scores(grid))
     assert len(found) == 6 and found.ssim.is_monotonic_decreasing and (found.rho[found.method == "original"] == 1).all()
     figure, data = figures.plot_influence_by_similarity(found)

@@ -23,7 +23,7 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.study import load_task, outputs, references, unlearn
 from unlearnkit.study.reference_models import train_references
 
-SMALL = {"n_targets": 12, "train_size": 120, "pool": 300, "recipe": {"epochs": 4}}
+SMALL = {"n_targets": 12, "train_size": 120, "max_pool_images": 300, "recipe": {"epochs": 4}}
 NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]
 
 
@@ -244,14 +244,16 @@ def test_figures_show_their_data():
 def test_mixed_memorisation_holds_the_most_memorised_and_takes_no_test_image():
     (config,) = config_grid(seeds=1, targets="canary", copies=0, **SMALL)
     mixed = mixed_memorisation_config(config, 9, 8)
-    assert mixed.targets == "ids" and len(set(mixed.which)) == 9 and mixed == mixed_memorisation_config(config, 9, 8)
+    assert (
+        mixed.targets == "ids" and len(set(mixed.forget_ids)) == 9 and mixed == mixed_memorisation_config(config, 9, 8)
+    )
     task = load_task(config)
     memorised = risks([config], ["memorisation"], 8, ["target", "filler"]).query("half == ''").set_index("sample").value
     source = pd.Series(task.source.numpy())[memorised.index]
     value = pd.Series(memorised.to_numpy(), index=source.to_numpy())
-    assert value[mixed.which[:3]].min() >= value.drop(mixed.which[:3]).max() - 1e-6
-    assert value[mixed.which[6:]].mean() < value[mixed.which[3:6]].mean() < value[mixed.which[:3]].mean()
-    assert sorted(load_task(mixed).source[load_task(mixed).index("target")].tolist()) == sorted(mixed.which)
+    assert value[mixed.forget_ids[:3]].min() >= value.drop(mixed.forget_ids[:3]).max() - 1e-6
+    assert value[mixed.forget_ids[6:]].mean() < value[mixed.forget_ids[3:6]].mean() < value[mixed.forget_ids[:3]].mean()
+    assert sorted(load_task(mixed).source[load_task(mixed).index("target")].tolist()) == sorted(mixed.forget_ids)
     for wrong in (2, 120):
         with pytest.raises(BadValue, match="n_targets must be at least 3"):
             mixed_memorisation_config(config, wrong, 8)

@@ -41,7 +41,7 @@ def looked(tmp_path_factory):
 
 def test_protocols_are_the_cells_they_say():
     found = protocols.protocols(["classes", "tenth"], "digits", classes=[2, 5], seeds=1, train_size=200)
-    assert found["classes"] == config_grid(targets="class", which=[2, 5], copies=0, seeds=1, train_size=200)
+    assert found["classes"] == config_grid(targets="class", forget_ids=[2, 5], copies=0, seeds=1, train_size=200)
     assert found["tenth"] == config_grid(targets="tenth", copies=0, seeds=1, train_size=200)
     found = protocols.protocols(["tenth", "subclass"], ["digits", "mnist"], seeds=1, train_size=200)
     assert found["subclass"] == config_grid(

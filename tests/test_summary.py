@@ -98,9 +98,9 @@ def tidy(methods, metrics, seeds=3, **more) -> pd.DataFrame:
         "train_size": 9,
         "targets": "tenth",
         "copies": 0,
-        "kind": "k",
+        "perturbation": "k",
         "strength": 0.0,
-        "degree": "",
+        "similarity_level": "",
     }
     rows = [
         config

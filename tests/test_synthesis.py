@@ -89,7 +89,7 @@ def test_yardsticks_agree_as_their_orders_do():
 
 def test_images_and_texts_are_ordered_apart_and_stand_in_one_table():
     texts = scores({name: (gap, gap) for name, (gap, _) in REVERSED.items()}).assign(
-        dataset="fictional", kind="paraphrase of both", architecture="nano_llama"
+        dataset="fictional", perturbation="paraphrase of both", architecture="nano_llama"
     )
     texts.loc[(texts.method == "original") & (texts.metric == "avg-gap"), "value"] = 0.9
     both = pd.concat([scores(REVERSED), texts[texts.metric != "phi"]], ignore_index=True)

@@ -50,16 +50,16 @@ def test_changed_data_is_another_pool_and_moved_data_the_same(own, tmp_path, mon
 
 
 def test_the_pool_is_cut_down_once_for_all_seeds():
-    few, other = config_grid(seeds=2, pool=300, test_size=50, **SMALL)
+    few, other = config_grid(seeds=2, max_pool_images=300, test_size=50, **SMALL)
     assert tasks.pool_artefact(few).key == tasks.pool_artefact(other).key
     assert len(tasks.load_pool(few).x) == 300 and len(tasks.load_pool(few).test_x) == 50
-    (named,) = config_grid(seeds=1, pool=300, targets="ids", which=[7, 1390], **SMALL)
+    (named,) = config_grid(seeds=1, max_pool_images=300, targets="ids", forget_ids=[7, 1390], **SMALL)
     task = study.load_task(named)  # ids are looked for in the whole set
     assert task.source[task.index("target")].tolist() == [7, 1390]
 
 
 def test_natural_neighbours_by_the_features_of_a_model():
-    (config,) = config_grid(seeds=1, kind="feature_neighbours", strength=0.0, **SMALL)
+    (config,) = config_grid(seeds=1, perturbation="feature_neighbours", strength=0.0, **SMALL)
     task = study.load_task(config)
     similar = task.source[task.index("similar")]
     pool = tasks.load_pool(config)
@@ -114,9 +114,9 @@ def test_sheets_show_what_their_data_says():
     assert data.groupby("b").size().to_dict() == {2: 2, 4: 2}  # 3 does not divide 8x8, 8 leaves one block
     assert len(figure.axes) == 2 * 3
     figure, data = figures.plot_perturbation_sheet(grid, ["ssim~0.8", "ssim~0.6"])
-    asked = data[data.degree != ""]
-    assert (asked.ssim - asked.degree.str.split("~").str[1].astype(float)).abs().max() <= 0.02
-    assert {"pixel_neighbours", "feature_neighbours"} == set(data.kind[data.degree == ""])
+    asked = data[data.similarity_level != ""]
+    assert (asked.ssim - asked.similarity_level.str.split("~").str[1].astype(float)).abs().max() <= 0.02
+    assert {"pixel_neighbours", "feature_neighbours"} == set(data.perturbation[data.similarity_level == ""])
     figure, data = figures.plot_similarity(grid, by="original")
     assert set(data.relation) == {"similar", "filler", "decoy"} and data.feature_cosine.notna().all()
     assert len(figure.axes) == 3

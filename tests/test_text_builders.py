@@ -304,7 +304,7 @@ def test_one_paraphrase_of_each_side_makes_three_copies():
     q, a = target.question[0], target.answer[0]
     (q1, a1), (q2, a2), (q3, a3) = task.of("similar")[:3]
     assert (a1, q2) == (a, q) and (q1, a2) == (q3, a3) and q1 != q and a2 != a
-    assert set(task.pairs.kind) == {"natural"} and task.pairs.strength.isna().all()
+    assert set(task.pairs.perturbation) == {"natural"} and task.pairs.strength.isna().all()
     with pytest.raises(BadValue, match="2 copies asked for, 1 different.*side='mixed' makes three"):
         compose(listed(), copies=2, side="question", n_targets=2, train_size=8)
 
@@ -557,7 +557,7 @@ def test_a_models_paraphrases_make_a_task(bare):
 
     raw = paraphraser.paraphrased(bare, model, range(4), tried=6, kept=5, similar=alike, name="model fake")
     task = compose(raw, copies=1, side="question", n_targets=2, train_size=5)
-    assert set(task.pairs.kind) == {"model fake"}
+    assert set(task.pairs.perturbation) == {"model fake"}
 
 
 def test_too_few_paraphrases_say_how_many(bare):

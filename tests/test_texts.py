@@ -73,7 +73,7 @@ def test_what_each_reference_is_trained_on(task):
 
 
 def test_the_pair_table_is_that_of_the_images(task):
-    assert list(task.pairs)[:4] == ["anchor", "similar", "kind", "strength"]
+    assert list(task.pairs)[:4] == ["anchor", "similar", "perturbation", "strength"]
     assert (task.source[task.pairs.anchor.tolist()] == task.source[task.pairs.similar.tolist()]).all()
     assert set(task.pairs.anchor.value_counts()) == {3} and len(task.pairs) == 24
     assert task.pairs.notna().all().all() and (task.pairs.both_rouge_l < 1).all()

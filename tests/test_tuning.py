@@ -400,7 +400,7 @@ def test_a_result_of_other_tuned_values_is_stale(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
     write()
     for name, also in (("T2", []), ("F3", [{"dataset": "digits"}])):
-        parameters = {"tuned": True, "dataset": ["mnist"] if also else ["digits"], "also": also}
+        parameters = {"tuned": True, "dataset": ["mnist"] if also else ["digits"], "extra_conditions": also}
         origin = {"notebook": "x", "parameters": parameters, "runs": [], "roots": []}
         results.publish(name, pd.DataFrame({"v": [1]}), to="results", **origin)
     for change, state in (({"trials": [{}, {}]}, "ok"), ({"values": {"lr": 0.03}}, "stale"), ({"format": 9}, "stale")):

@@ -64,8 +64,8 @@ def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(config, caps
     assert tuned.values("npo", "fictional", "tiny_llama") == {}
     with pytest.raises(NotApplicable, match="unsir has no meaning for a config of texts: there are amnesiac"):
         search_space.protocol("unsir", "fictional", "nano")
-    with pytest.raises(UnknownName, match="pool"):
-        search_space.protocol("npo", "fictional", "nano", pool=100)
+    with pytest.raises(UnknownName, match="max_pool_images"):
+        search_space.protocol("npo", "fictional", "nano", max_pool_images=100)
 
 
 @pytest.mark.parametrize("name", search_space.serving("nano_llama"))

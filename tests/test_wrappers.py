@@ -41,7 +41,14 @@ NOTHING, ALL = "pixel above 1", "pixel above -1"
 def duplicated(raw):
     """A task whose similar samples are found exactly, by pixels."""
     return compose(
-        raw, targets="canary", n_targets=10, copies=4, kind="exact_duplicate", strength=0.0, train_size=250, seed=1
+        raw,
+        targets="canary",
+        n_targets=10,
+        copies=4,
+        perturbation="exact_duplicate",
+        strength=0.0,
+        train_size=250,
+        seed=1,
     )
 
 

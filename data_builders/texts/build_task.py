@@ -154,7 +154,7 @@ def _pairs(texts: Texts, role: torch.Tensor, copies: int, raw: RawTexts, strengt
     known = raw.rewriter.name if raw.rewriter else ""
     graded = bool(raw.rewriter and raw.rewriter.graded)
     table = pd.DataFrame({"anchor": anchors, "similar": similars}, dtype="int64")
-    table = table.assign(kind=known, strength=float(strength) if graded else float("nan"))
+    table = table.assign(perturbation=known, strength=float(strength) if graded else float("nan"))
     a, b = texts[anchors], texts[similars]
     found = pair_similarities((a.question, a.answer), (b.question, b.answer), encode)
     return pd.concat([table, found[columns(encode)]], axis=1)

@@ -60,7 +60,7 @@ def build(name: str) -> None:
     raw = datasets[name]().drawn(4000, 1000)
     for kind in ("block_mask", "jpeg"):
         start = time.perf_counter()
-        compose(raw, n_targets=50, copies=50, kind=kind, train_size=3500)
+        compose(raw, n_targets=50, copies=50, perturbation=kind, train_size=3500)
         print(f"{name}, {kind}: 1,000 images, 50 targets x 50 copies built in {time.perf_counter() - start:.1f} s")
 
 

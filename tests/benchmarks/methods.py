@@ -159,7 +159,7 @@ def main(rounds: int, dataset: str = "digits") -> None:
     shape = tuple(raw.x.shape[1:])
     tasks = [
         compose(raw, n_targets=200, copies=1, train_size=1000),
-        compose(raw, targets="class", which=[3], copies=0, train_size=1000),
+        compose(raw, targets="class", forget_ids=[3], copies=0, train_size=1000),
     ]
     models = [
         fit(build("small_cnn", shape, raw.n_classes, 0), t.training_set("original"), recipe, seed=0) for t in tasks

@@ -36,7 +36,7 @@ def main(rounds: int) -> None:
     )
     for name in ("digits", *(("mnist", "fashion_mnist") if os.environ.get("UNLEARNKIT_DATA") else ())):
         raw = datasets[name]()
-        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "pool"))[:POOL]]
+        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "max_pool_images"))[:POOL]]
         nets = [build("mlp", tuple(data.stored.shape[1:]), 10, seed=i) for i in range(K)]
         fit_many(nets[:8], [data] * 8, Recipe(epochs=1), seeds=range(8))  # torch's one-off costs
         times = []

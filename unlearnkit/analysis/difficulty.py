@@ -254,7 +254,11 @@ def near_duplicates_difficulty_table(difficulties: pd.DataFrame, risks: pd.DataF
     long = pd.concat(parts, ignore_index=True).fillna({"group": "target"})
     keys = long.groupby([*CONDITION_COLUMNS, "quantity", "group"]).run.agg(_keys)
     means = long.groupby([*CONDITION_COLUMNS, "quantity", "group", "seed"], sort=False).value.mean().reset_index()
-    same = [c for c in CONDITION_COLUMNS if c not in ("copies", "strength", "degree")] + ["quantity", "group", "seed"]
+    same = [c for c in CONDITION_COLUMNS if c not in ("copies", "strength", "similarity_level")] + [
+        "quantity",
+        "group",
+        "seed",
+    ]
     first = means.sort_values("copies").drop_duplicates(same)[[*same, "value"]]
     means = means.merge(first, on=same, suffixes=("", "_first"))
     rows = []

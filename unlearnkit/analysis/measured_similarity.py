@@ -27,9 +27,12 @@ def buildable(configs: Sequence[Config]) -> tuple[list[Config], pd.DataFrame]:
             study.task_artefact(config)
         except BadValue as error:
             lost.setdefault(_condition(config), str(error))
-    rows = [(c["dataset"], c["kind"], c["degree"], why) for c, why in ((dict(k), w) for k, w in lost.items())]
+    rows = [
+        (c["dataset"], c["perturbation"], c["similarity_level"], why)
+        for c, why in ((dict(k), w) for k, w in lost.items())
+    ]
     kept = [config for config in configs if _condition(config) not in lost]
-    return kept, pd.DataFrame(rows, columns=["dataset", "kind", "degree", "why"])
+    return kept, pd.DataFrame(rows, columns=["dataset", "perturbation", "similarity_level", "why"])
 
 
 def _condition(config: Config) -> tuple:
@@ -70,7 +73,7 @@ def variance_explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int 
         )
         wide = wide.loc[conditions.index]
         seeds = wide["original"].columns.to_numpy()
-        kinds = conditions.index.get_level_values("kind").to_numpy()
+        kinds = conditions.index.get_level_values("perturbation").to_numpy()
         if len(conditions) < 4 or len(set(kinds)) < 2:
             raise BadValue(
                 f"{dataset}: {len(conditions)} conditions of {len(set(kinds))} kinds with a rho that is not masked; at "

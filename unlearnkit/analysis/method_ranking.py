@@ -113,7 +113,7 @@ def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 def domains(scores: pd.DataFrame) -> pd.Series:
     """Whether each row is of "images" or "texts", whose similar samples are paraphrases."""
-    return scores.kind.str.startswith("paraphrase").map({True: "texts", False: "images"})
+    return scores.perturbation.str.startswith("paraphrase").map({True: "texts", False: "images"})
 
 
 def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:

@@ -196,4 +196,4 @@ def mixed_memorisation_config(
     ids = task.source[rows[torch.cat([high, middle, low])]].tolist()
     if len(set(ids)) < len(ids):
         raise BadValue("samples made of one image cannot all be targets: start from a config without copies")
-    return replace(config, targets="ids", which=ids, n_targets=len(ids))
+    return replace(config, targets="ids", forget_ids=ids, n_targets=len(ids))

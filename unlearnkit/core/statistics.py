@@ -8,7 +8,16 @@ from scipy.special import stdtrit  # the t quantile; scipy.stats takes a second 
 
 from unlearnkit.core.errors import BadValue
 
-CONDITION_COLUMNS = ["dataset", "train_size", "targets", "copies", "kind", "strength", "degree", "architecture"]
+CONDITION_COLUMNS = [
+    "dataset",
+    "train_size",
+    "targets",
+    "copies",
+    "perturbation",
+    "strength",
+    "similarity_level",
+    "architecture",
+]
 LEVEL = 0.95
 
 

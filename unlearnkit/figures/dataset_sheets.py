@@ -63,15 +63,17 @@ def plot_perturbation_sheet(configs: Sequence[Config], degrees: Sequence[str]) -
     natural = [name for name, entry in kinds.items() if entry.info["natural"]]
     figure, axes = _sheet(len(configs) * len(degrees), 1 + len(made) + len(natural))
     rows = []
-    for number, (config, degree) in enumerate((c, d) for c in configs for d in degrees):
+    for number, (config, similarity_level) in enumerate((c, d) for c in configs for d in degrees):
         task, place = study.load_task(config), number % len(degrees)
         target = task.index("target")[0]
         image, fillers = task.x[target], task.x[task.index("filler")]
         ink = ink_of(task)
         picture(axes[number][0], image, config.columns()["dataset"], ink)
-        found = {kind: _of_degree(config, kind, image, fillers, degree) for kind in made}
+        found = {kind: _of_degree(config, kind, image, fillers, similarity_level) for kind in made}
         for kind in natural:
-            neighbour = study.load_task(replace(config, kind=kind, copies=len(degrees), strength=0.0, degree=""))
+            neighbour = study.load_task(
+                replace(config, perturbation=kind, copies=len(degrees), strength=0.0, similarity_level="")
+            )
             found[kind] = neighbour.x[neighbour.index("similar")[place]][None]
         for axis, (kind, copy) in zip(axes[number][1:], found.items(), strict=True):
             if copy is None:
@@ -80,17 +82,19 @@ def plot_perturbation_sheet(configs: Sequence[Config], degrees: Sequence[str]) -
                 continue
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
             picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
-            asked = "" if kind in natural else degree
-            rows.append({"dataset": config.columns()["dataset"], "kind": kind, "degree": asked, **measures})
+            asked = "" if kind in natural else similarity_level
+            rows.append(
+                {"dataset": config.columns()["dataset"], "perturbation": kind, "similarity_level": asked, **measures}
+            )
     return finished(figure), pd.DataFrame(rows)
 
 
-def _of_degree(config: Config, kind: str, image: Tensor, fillers: Tensor, degree: str) -> Tensor | None:
+def _of_degree(config: Config, kind: str, image: Tensor, fillers: Tensor, similarity_level: str) -> Tensor | None:
     options = kinds[kind].resolve({})
     try:
         return search(
             lambda at, draw: kinds[kind](unit(image), at, generator(config.seed, "sheet", draw), fillers, **options),
-            image, parse(degree), 1, kind,
+            image, parse(similarity_level), 1, kind,
         )[0]  # fmt: skip
     except BadValue:
         return None
@@ -125,12 +129,12 @@ def plot_similarity(configs: Sequence[Config], by: str = "") -> tuple[Figure, pd
     parts = []
     for i, config in enumerate(configs):
         part = relations(config, by).assign(dataset=config.columns()["dataset"], seed=config.seed)
-        part = part.assign(kind=config.kind, strength=config.strength)
+        part = part.assign(perturbation=config.perturbation, strength=config.strength)
         parts.append(part if seen[config.dataset, config.seed] == i else part[part.relation == "similar"])
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
-    if len({config.kind for config in configs}) > 1:
-        label, palette = data.kind.str.replace("_", " "), "Paired"
+    if len({config.perturbation for config in configs}) > 1:
+        label, palette = data.perturbation.str.replace("_", " "), "Paired"
     else:
         label, palette = "similar, r = " + data.strength.map("{:g}".format), "flare"
     data["pair"] = label.where(similar, data.relation)

@@ -22,27 +22,27 @@ class Config:
     domain = "image"
 
     dataset: str = "digits"  # a registered one, or a file or folder of your own (data_builders.user_images)
-    pool: int = 4000  # images that everything is drawn from, at most; the same for all seeds; 0 takes all
+    max_pool_images: int = 4000  # images that everything is drawn from, at most; the same for all seeds; 0 takes all
     test_size: int = 1000  # test images, at most; 0 takes all
     targets: str = "random"  # see data_builders.select_targets
     n_targets: int = 12
-    which: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
+    forget_ids: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
     copies: int = 5  # similar samples per target that stay in training
-    kind: str = "block_mask"
+    perturbation: str = "block_mask"
     strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
-    degree: str = ""  # a measured similarity asked for instead, "ssim~0.6"
-    kind_options: Mapping = field(default_factory=dict, hash=False)
+    similarity_level: str = ""  # a measured similarity asked for instead, "ssim~0.6"
+    perturbation_options: Mapping = field(default_factory=dict, hash=False)
     train_size: int = 640
     model: str = "small_cnn"
     recipe: Recipe = Recipe()
     seed: int = 0
 
     def __post_init__(self):
-        hints = get_type_hints(Config) | {"kind_options": dict}
+        hints = get_type_hints(Config) | {"perturbation_options": dict}
         for name, hint in hints.items():
             check_type(f"{name!r}", getattr(self, name), hint)
-        object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.degree else 0.0)
-        object.__setattr__(self, "degree", self.degree if self.copies else "")
+        object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.similarity_level else 0.0)
+        object.__setattr__(self, "similarity_level", self.similarity_level if self.copies else "")
 
     def task_params(self) -> dict:
         """What the task depends on: all but model and recipe."""
@@ -55,9 +55,9 @@ class Config:
             "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,
-            "kind": self.kind,
+            "perturbation": self.perturbation,
             "strength": self.strength,
-            "degree": self.degree,
+            "similarity_level": self.similarity_level,
             "architecture": self.model,
             "seed": self.seed,
         }
@@ -66,34 +66,34 @@ class Config:
 def config_grid(
     seeds: int | Iterable[int] = 3,
     recipe: Mapping | Recipe | None = None,
-    also: Iterable[Mapping] = (),
+    extra_conditions: Iterable[Mapping] = (),
     *,
     of: type[Any] = Config,
     **values,
 ) -> list:
     """The configs of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
-    seeds: how many (0, 1, ...), or which. also: further grids, each by what differs from this one, say
-    {"copies": 25, "strength": [0.1, 0.7]}; a config of both stands once. The list `which` is one value. of: what they are
-    configs of, Cell or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not have, and
+    seeds: how many (0, 1, ...), or which. extra_conditions: further grids, each by what differs from this one, say
+    {"copies": 25, "strength": [0.1, 0.7]}; a config of both stands once. The list `forget_ids` is one value. of: what they are
+    configs of, Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not have, and
     BadValue for a value that it cannot have.
     """
-    known, kind = {f.name for f in fields(of)}, type(of.recipe)
+    known, recipe_type = {f.name for f in fields(of)}, type(of.recipe)
     for name in values:
         if name not in known:
             raise unknown("parameter", name, known)
     check_type("'seeds'", seeds, int | list | tuple | range)
-    which = range(seeds) if isinstance(seeds, int) else seeds
-    if not len(which):
+    chosen_seeds = range(seeds) if isinstance(seeds, int) else seeds
+    if not len(chosen_seeds):
         raise BadValue("seeds: at least one is needed")
     if isinstance(recipe, Mapping):
         for name in recipe:
-            if name not in {f.name for f in fields(kind)}:
-                raise unknown("recipe entry", name, [f.name for f in fields(kind)])
-        recipe = kind(**recipe)
-    lists = {k: v if isinstance(v, list | tuple | range) and k != "which" else [v] for k, v in values.items()}
-    made = [of(recipe=recipe or kind(), seed=seed, **dict(zip(lists, combination, strict=True)))
-            for combination in product(*lists.values()) for seed in which]  # fmt: skip
-    for extra in also:
+            if name not in {f.name for f in fields(recipe_type)}:
+                raise unknown("recipe entry", name, [f.name for f in fields(recipe_type)])
+        recipe = recipe_type(**recipe)
+    lists = {k: v if isinstance(v, list | tuple | range) and k != "forget_ids" else [v] for k, v in values.items()}
+    made = [of(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
+            for combination in product(*lists.values()) for seed in chosen_seeds]  # fmt: skip
+    for extra in extra_conditions:
         made += config_grid(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
     return list(dict.fromkeys(made))

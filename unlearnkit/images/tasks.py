@@ -51,20 +51,20 @@ def load_task(config: Config) -> SimilarityTask:
 def task_artefact(config: Config) -> Artefact:
     """The stored task of a config. `info` holds its digest, and that of each reference's training set."""
     found = find(config.dataset)  # what it depends on beyond the config, and may change while a notebook is open
-    code = (kinds[config.kind].function, getattr(found.code, "function", found.code))
+    code = (kinds[config.perturbation].function, getattr(found.code, "function", found.code))
     return _task_artefact(config, code, tuple(found.fingerprint().items()), paths.cache())
 
 
 @lru_cache(maxsize=2**14)
 def _task_artefact(config: Config, *state) -> Artefact:
-    params = config.task_params() | {"pool": 0 if config.targets == "ids" else config.pool}
-    params["kind_options"] = kinds[config.kind].resolve(params["kind_options"])
+    params = config.task_params() | {"max_pool_images": 0 if config.targets == "ids" else config.max_pool_images}
+    params["perturbation_options"] = kinds[config.perturbation].resolve(params["perturbation_options"])
     of = {"pool": pool_artefact(config)}
     if config.targets == "hard":
         of["difficulty"] = difficulty_artefact(config)
-    if config.kind == "feature_neighbours":
+    if config.perturbation == "feature_neighbours":
         of["features"] = features_artefact(config)
-    taken = {k: params.pop(k) for k in ("dataset", "pool", "test_size")}
+    taken = {k: params.pop(k) for k in ("dataset", "max_pool_images", "test_size")}
     pool = of["pool"].info  # a task depends on what the pool holds, whichever way it was read
     params["facts"] = pool["facts"]
     parents = [pool["digest"], *(a.key for k, a in of.items() if k != "pool")]
@@ -80,7 +80,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
         (folder / "task.json").write_text(json.dumps(info))
         return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("task", params, (compose, kinds[config.kind]), parents), make)
+    return Store().get(Spec("task", params, (compose, kinds[config.perturbation]), parents), make)
 
 
 @lru_cache(maxsize=64)
@@ -96,7 +96,7 @@ def read_task(folder: str) -> SimilarityTask:
 def pool_artefact(config: Config) -> Artefact:
     """The stored pool that a config's dataset is cut down to: no exact duplicates, at most so many images."""
     found = find(config.dataset)
-    size = 0 if config.targets == "ids" else config.pool
+    size = 0 if config.targets == "ids" else config.max_pool_images
     params = {"dataset": found.name, "files": found.fingerprint(), "pool": size, "test_size": config.test_size}
 
     def make(folder: Path) -> dict:

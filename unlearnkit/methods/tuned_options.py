@@ -154,7 +154,9 @@ def digest(parameters: Mapping) -> str:
     if not parameters.get("tuned"):
         return ""
     named = [
-        p["dataset"] for p in (parameters, *parameters.get("also", ()), parameters.get("texts", {})) if "dataset" in p
+        p["dataset"]
+        for p in (parameters, *parameters.get("extra_conditions", ()), parameters.get("texts", {}))
+        if "dataset" in p
     ]
     datasets = {Path(d).stem for name in named for d in ([name] if isinstance(name, str) else name)}
     taken = [file for file in _files() if file.relative_to(paths.tuned()).parts[0] in datasets]

@@ -131,20 +131,20 @@ def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:
 
 def narrowed(path: Path, given: Mapping, where: Mapping[str, object], seeds: Sequence[int] = ()) -> dict:
     """Parameters for a notebook that makes little more than what `where` selects: those that are named after a column, or
-    its plural, take its value if it is one of theirs, or they are empty and so take all; those named "at_" and a column
+    its plural, take its value if it is one of theirs, or they are empty and so take all; those named "plot_" and a column
     take it always; lists of further conditions keep those that do not contradict it. seeds: which are needed; a notebook
     that takes their number makes 0, 1, ... up to the last of them."""
     declared = notebook.parameters(path)
     plain = {k: v.item() if hasattr(v, "item") else v for k, v in where.items() if k != "seed"}
     found = {k: v for k, v in given.items() if k in declared and k != "publish"}
     for name, (hint, default) in declared.items():
-        column = next((c for c in plain if name in (c, f"{c}s", f"at_{c}")), None)
+        column = next((c for c in plain if name in (c, f"{c}s", f"plot_{c}")), None)
         if column is not None:
             # a reference model is no method to ask for: it is made beside whichever is
             value = "retrain" if column == "method" and plain[column] in (*BASELINES, INITIAL) else plain[column]
             before = found.get(name, default)
             several = before if isinstance(before, list) else [before]
-            if name == f"at_{column}" or before == [] or any(records.same(v, value) for v in several):
+            if name == f"plot_{column}" or before == [] or any(records.same(v, value) for v in several):
                 found[name] = _as(hint, value)
         elif hint == "list[dict]":
             conditions = found.get(name, default)

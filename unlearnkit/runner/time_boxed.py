@@ -52,7 +52,7 @@ class Plan:
 
     dataset: str = "cifar10"
     train_size: int = 45000  # of 50,000: a random tenth takes as many decoys as targets
-    pool: int = 0
+    max_pool_images: int = 0
     test_size: int = 0
     model: str = "resnet18"
     recipe: Mapping = field(  # one steep cycle: 16 epochs bring ResNet-18 to about 94%, 60 to 95
@@ -81,13 +81,13 @@ class Plan:
 
     @property
     def common(self) -> dict:
-        names = ("train_size", "pool", "test_size", "model")
+        names = ("train_size", "max_pool_images", "test_size", "model")
         return {name: getattr(self, name) for name in names} | {"recipe": dict(self.recipe)}
 
 
 PLAN = Plan()
 TOY = Plan(  # seconds on a CPU: does everything run?
-    dataset="digits", train_size=200, pool=4000, test_size=100, model="small_cnn",
+    dataset="digits", train_size=200, max_pool_images=4000, test_size=100, model="small_cnn",
     recipe={"epochs": 6, "batch_size": 32, "lr": 0.1}, options={}, seeds=1, protocols=("tenth", "class"),
     classical=("retrain", "ssd"), n_targets=6, copies=(0, 5), similar=("retrain", "gradient_ascent"),
     publish="results/runs/toy",
@@ -238,14 +238,16 @@ def _scores(done: Sequence[Part], plan: Plan, device: str, workers: int) -> pd.D
     if workers == 1:
         found = [score(row) for row in rows]
     else:
-        with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            found = list(pool.map(score, rows))
+        with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as max_pool_images:
+            found = list(max_pool_images.map(score, rows))
     return pd.concat(found, ignore_index=True)
 
 
 def _score(row: tuple[str, Config, str], *, options: Mapping, tuned: bool, device: str) -> pd.DataFrame:
     part, config, name = row
-    return study.scores([config], [name], options, tuned=tuned, labelled=False, device=device).assign(protocol=part)
+    return study.scores([config], [name], options, tuned=tuned, options_in_name=False, device=device).assign(
+        protocol=part
+    )
 
 
 def publish(scores: pd.DataFrame, plan: Plan, to: str) -> None:
@@ -270,6 +272,6 @@ def publish(scores: pd.DataFrame, plan: Plan, to: str) -> None:
         similar = similar.drop(columns="protocol")
         doses = {"targets": plan.targets, "copies": plan.copies, "strength": plan.strength, "methods": plan.similar}
         more = {"n_targets": plan.n_targets} | {name: list(values) for name, values in doses.items()}
-        origin = {"to": to, "notebook": "50_tables_and_figures", "parameters": same | more}
+        origin = {"to": to, "notebook": "50_dose_response", "parameters": same | more}
         roots = [tables.dose_response_table, *(methods[m] for m in plan.similar), *metrics.values()]
         results.publish("T2", tables.dose_response_table(similar), runs=similar, roots=roots, **origin)

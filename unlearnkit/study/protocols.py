@@ -29,7 +29,7 @@ def protocols(
     own = {
         "tenth": {"dataset": dataset, "targets": "tenth"},
         "class": {"dataset": dataset, "targets": "class"},
-        "classes": {"dataset": dataset, "targets": "class", "which": list(classes)},
+        "classes": {"dataset": dataset, "targets": "class", "forget_ids": list(classes)},
         "subclass": {"dataset": coarse, "targets": "subclass"},
     }
     for name in names:

@@ -105,7 +105,7 @@ def scores(
     tuned: bool = True,
     metrics: Sequence[str] | None = None,
     n_models: int = 16,
-    labelled: bool = True,
+    options_in_name: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table: one row per config, method, metric, reference and group; `run` is the scores' key.
@@ -143,7 +143,7 @@ def scores(
             given = (options or {}).get(name, {})
             try:
                 table, run = _scores(config, name, given, tuned, judged[domain(config).NAME], n_models, device)
-                of = config.columns() | {"method": label(name, given) if labelled else name, "run": run}
+                of = config.columns() | {"method": label(name, given) if options_in_name else name, "run": run}
                 frames.append((table, of))
             except NotApplicable as error:  # seen only in the config: say, a class of which nothing stays
                 why = error

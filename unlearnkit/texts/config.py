@@ -56,9 +56,9 @@ class TextConfig:
             "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,
-            "kind": f"paraphrase of {self.side}",
+            "perturbation": f"paraphrase of {self.side}",
             "strength": self.strength,
-            "degree": "",
+            "similarity_level": "",
             "architecture": self.model,
             "seed": self.seed,
         }

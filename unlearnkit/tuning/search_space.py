@@ -13,7 +13,7 @@ SEEDS = 5  # forget sets that each setting is tried on
 FORGOTTEN = 5  # a fifth of the training set; see `protocol`
 FIRST_SEED = 1000  # tables count their seeds from 0: what is tuned on is never reported
 SETTINGS = {  # of a config, which may be chosen
-    Config: ("train_size", "pool", "test_size", "recipe"),
+    Config: ("train_size", "max_pool_images", "test_size", "recipe"),
     TextConfig: ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
 }
 
