@@ -56,7 +56,7 @@ def composed(targets, n=3, copies=1, train_size=80, seed=0, forget_ids=(), raw=R
         raw,
         targets=targets,
         n_targets=n,
-        forget_ids=which,
+        forget_ids=forget_ids,
         copies=copies,
         train_size=train_size,
         seed=seed,
