@@ -1,10 +1,15 @@
+import importlib
 import re
 import subprocess
 import sys
 import types
 
+import pytest
+
 import unlearnkit
+from data_builders.build_task import compose as build_task
 from unlearnkit.core import code_digest as code
+from unlearnkit.core.store import Spec
 from unlearnkit.methods import methods
 
 
@@ -45,6 +50,63 @@ def test_a_function_from_elsewhere_counts_by_its_own_source(tmp_path, monkeypatc
     own = [{v for k, v in found.items() if not k.startswith("unlearnkit.")} for found in made]
     assert own[0] != own[1]
     assert all("unlearnkit.core.divergence" in m for m in made)
+
+
+PROJECT = {
+    "toolbox/__init__.py": "",
+    "toolbox/low.py": "def scale(x):\n    return 2 * x\n",
+    "toolbox/high.py": "from toolbox.low import scale\n\ndef run(x):\n    from toolbox import low\n    return scale(x) + low.scale(1)\n",
+}
+
+
+def key_of(folder, files, monkeypatch, module="toolbox.high"):
+    """The key of what `run` computes, in a project of these files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(code, "PACKAGES", ("toolbox",))
+    monkeypatch.setattr(code, "HOME", folder)
+    monkeypatch.syspath_prepend(folder)
+    for cached in (code._sources, code._digests, code._fingerprints, code._imports, code._digest):
+        cached.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "toolbox"]:
+        monkeypatch.delitem(sys.modules, name)
+    return Spec("thing", {"x": 1}, [importlib.import_module(module).run]).key
+
+
+def test_a_pure_move_changes_no_key(tmp_path, monkeypatch):
+    before = key_of(tmp_path / "a", PROJECT, monkeypatch)
+    moved = {
+        "toolbox/__init__.py": "",
+        "toolbox/core/__init__.py": "",
+        "toolbox/core/scaling.py": PROJECT["toolbox/low.py"],
+        "toolbox/top.py": PROJECT["toolbox/high.py"]
+        .replace("from toolbox.low import scale", "from toolbox.core.scaling import scale")
+        .replace("from toolbox import low", "from toolbox.core import scaling as low"),
+    }
+    assert key_of(tmp_path / "b", moved, monkeypatch, "toolbox.top") == before
+    sources = {"toolbox.low": digest(PROJECT["toolbox/low.py"]), "toolbox.high": digest(PROJECT["toolbox/high.py"])}
+    assert code.changed(sources) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("toolbox/low.py", "2 * x", "2 + x"),  # one operator, in what is imported
+        ("toolbox/high.py", "scale(x) +", "scale(x) -"),
+        ("toolbox/high.py", "from toolbox.low import scale", "from toolbox.other import scale"),  # another function
+        ("toolbox/high.py", "import scale\n", "import scale\nfrom toolbox.other import scale as _\n"),
+    ],
+)
+def test_a_change_of_one_operator_or_of_what_is_imported_changes_the_key(file, old, new, tmp_path, monkeypatch):
+    files = PROJECT | {"toolbox/other.py": "def scale(x):\n    return 3 * x\n"}
+    before = key_of(tmp_path / "a", files, monkeypatch)
+    assert old in files[file]
+    assert key_of(tmp_path / "b", files | {file: files[file].replace(old, new)}, monkeypatch) != before
+
+
+def test_the_package_of_the_data_counts():
+    assert "data_builders" in code.digests([build_task])
 
 
 def test_current_finds_a_module_or_says_it_is_gone():

@@ -44,13 +44,13 @@ class Spec:
     key: str = field(init=False)
 
     def __post_init__(self):
-        sources = code.digests(self.roots)
-        parts = {"kind": self.kind, "params": self.params, "sources": sources, "parents": list(self.parents)}
+        program = code.fingerprint(self.roots)
+        parts = {"kind": self.kind, "params": self.params, "program": program, "parents": list(self.parents)}
         try:
             text = json.dumps(parts, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise StoreError(f"the parameters of a {self.kind} must be plain values to be stored: {error}") from error
-        object.__setattr__(self, "sources", sources)
+        object.__setattr__(self, "sources", code.digests(self.roots))
         object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:20])
 
 
