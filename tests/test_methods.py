@@ -480,12 +480,18 @@ def test_ssd_does_nothing_as_alpha_grows_and_dampens_what_the_forget_set_needs(m
         chosen = forget[name] > everything
         torch.testing.assert_close(p[chosen], (q * everything / forget[name])[chosen], rtol=1e-4, atol=1e-7)
         assert torch.equal(p[~chosen], q[~chosen])
-    doubled = Samples(*(torch.cat([v, v]) for v in (request_.forget.stored, request_.forget.y)))
-    twice = squared(original, doubled)
-    assert all(torch.allclose(twice[k], forget[k], rtol=1e-4, atol=1e-12) for k in twice)  # duplicated rows
     for options in ({"alpha": 0.0}, {"dampening": -1.0}):
         with pytest.raises(BadValue, match="must be above 0"):
             methods["ssd"](original, request_, seed=0, **options)
+
+
+def test_importances_are_a_mean_that_repeated_rows_do_not_change(models, request_):
+    """In double precision: in float32 two batches of other sizes differ by more than 1e-4 on some processors."""
+    net = copy.deepcopy(models["original"]).double()
+    once = Samples(request_.forget.x.double(), request_.forget.y)
+    twice = squared(net, once.joined(once))
+    for name, value in squared(net, once).items():
+        torch.testing.assert_close(twice[name], value, rtol=1e-9, atol=1e-15)
 
 
 def test_influence_solves_with_the_fisher_matrix():

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from unlearnkit.core.renamed import NAMES
+
 
 class UnlearnkitError(Exception):
     """Base of all errors that are the input's or the machine's, not a bug of ours. The CLI prints only its message."""
@@ -31,8 +33,10 @@ class StoreError(UnlearnkitError, OSError):
 
 
 def unknown(kind: str, name: object, names: Iterable[str], hint: str = "") -> UnknownName:
-    """The error for `name`, which is none of `names`, with the nearest one."""
+    """The error for `name`, which is none of `names`: with what it is called now, or else the nearest one."""
     names = sorted(names)
+    if NAMES.get(str(name)) in names:
+        return UnknownName(f"unknown {kind} {name!r}: it is now called {NAMES[str(name)]!r}.")
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownName(

@@ -5,6 +5,7 @@ A file dropped into the registry's package is found; so is a module or `.py` fil
 """
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
+from unlearnkit.core.renamed import import_hint
 
 
 @dataclass(frozen=True)
@@ -204,13 +206,22 @@ def plugin_names() -> list[str]:
 
 def _plugin(name: str) -> types.ModuleType:
     try:
-        if not name.endswith(".py"):
-            return importlib.import_module(name)
-        alias = f"unlearnkit_plugin_{Path(name).stem}"
-        if alias not in sys.modules:
-            spec = importlib.util.spec_from_file_location(alias, Path(name).resolve())
-            sys.modules[alias] = module = importlib.util.module_from_spec(spec)
+        return _plugin_file(Path(name).resolve()) if name.endswith(".py") else importlib.import_module(name)
+    except (ImportError, FileNotFoundError, SyntaxError) as error:
+        renamed = import_hint(error) if isinstance(error, ImportError) else ""
+        raise UnlearnkitError(
+            f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported: {renamed or error}"
+        ) from error
+
+
+def _plugin_file(path: Path) -> types.ModuleType:
+    alias = f"unlearnkit_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # stems may be equal
+    if alias not in sys.modules:
+        spec = importlib.util.spec_from_file_location(alias, path)
+        sys.modules[alias] = module = importlib.util.module_from_spec(spec)
+        try:
             spec.loader.exec_module(module)
-        return sys.modules[alias]
-    except (ImportError, FileNotFoundError) as error:
-        raise UnlearnkitError(f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported: {error}") from error
+        except BaseException:  # or it would be taken for loaded at the next look
+            del sys.modules[alias]
+            raise
+    return sys.modules[alias]
