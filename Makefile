@@ -1,9 +1,9 @@
-# make study | report | test | lab | notebooks | bench | lock. Each sets up all it needs, once.
+# make study | report | check | test | lab | notebooks | bench | lock. Each sets up all it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: study report test lab notebooks bench lock setup
+.PHONY: study report check lint test lab notebooks bench lock setup
 .DELETE_ON_ERROR:
 
 study: setup  ## all notebooks of the profile `small`, then tables and figures in results/
@@ -13,11 +13,17 @@ study: setup  ## all notebooks of the profile `small`, then tables and figures i
 report: setup  ## the study as a site in results/report, from what is published; options by ARGS=
 	$(BIN)/unlearnkit report $(ARGS)
 
-test: setup  ## ruff, mypy, unit, contract and property tests, every notebook with its defaults
+check: lint  ## the inner loop, some 90 s: format, types, layers, and the tests that are not marked slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests
+
+test: lint  ## all of it: unit, contract and property tests, every notebook with its defaults
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+
+lint: setup  ## format, types, and that a room imports only from rooms below it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	$(BIN)/lint-imports
 
 lab: setup  ## JupyterLab on the notebooks; options by ARGS=
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
