@@ -20,7 +20,7 @@ VALIDATION = 5  # as many validation images as a fifth of the training set, if t
 MIX = 1000  # images that a copy may be mixed with: as many for every number of copies, so that copies stay the same
 
 
-def compose(
+def build_task(
     raw: RawImages,
     *,
     targets: Targets = "random",

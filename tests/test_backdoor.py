@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_builders import RawImages
 from data_builders.backdoor import side, stamped
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.config import config_grid
@@ -43,7 +43,7 @@ def test_an_image_must_be_larger_than_its_patch():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 99), st.integers(0, 3), st.sampled_from([(), (3,), (7,)]))
 def test_targets_and_decoys_carry_it_and_are_of_other_classes(raw, seed, copies, which):
-    task = compose(
+    task = build_task(
         raw, targets="backdoor", forget_ids=list(which), n_targets=8, copies=copies, train_size=120, seed=seed
     )
     attack = task.facts["attack_class"]
@@ -87,7 +87,7 @@ def test_what_cannot_be_a_backdoor_is_named(raw, options, message):
         raw = RawImages(raw.x, mostly, raw.test_x, raw.test_y, 10)
         options["forget_ids"] = [0]
     with pytest.raises(BadValue, match=message):
-        compose(raw, **({"targets": "backdoor", "copies": 0, "train_size": 120} | options))
+        build_task(raw, **({"targets": "backdoor", "copies": 0, "train_size": 120} | options))
 
 
 def test_asr_is_the_share_sent_to_the_attacks_class():

@@ -1,4 +1,4 @@
-"""Which images are targets, decoys and filler, and natural similar samples, through compose."""
+"""Which images are targets, decoys and filler, and natural similar samples, through build_task."""
 
 import pandas as pd
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_builders import RawImages
 from data_builders.backdoor import stamped
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.natural_neighbours import neighbours
 from data_builders.perturbations import kinds
 from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
@@ -52,7 +52,7 @@ def composed(targets, n=3, copies=1, train_size=80, seed=0, forget_ids=(), raw=R
     if targets == "ids" and not forget_ids:
         forget_ids = raw.ids[torch.randperm(len(raw.x), generator=generator(seed, "forget_ids"))[:n]].tolist()
     given_loss = LOSS if raw is RAW else None
-    return compose(
+    return build_task(
         raw,
         targets=targets,
         n_targets=n,
@@ -123,7 +123,7 @@ def test_spread_covers_the_classes_evenly(seed, n):
 def test_spread_takes_what_a_small_class_has():
     rare = torch.cat([torch.zeros(3), torch.ones(157)]).long()
     raw = RawImages(RAW.x, rare, RAW.test_x, RAW.test_y % 2, 2)
-    task = compose(raw, targets="spread", n_targets=5, copies=0, train_size=80)
+    task = build_task(raw, targets="spread", n_targets=5, copies=0, train_size=80)
     assert sorted(labels(task, "target", "decoy")) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
 
 
@@ -141,7 +141,7 @@ def test_hard_targets_are_the_hardest_but_not_always_the_same():
 @pytest.mark.parametrize("loss", [None, LOSS[:-1]])
 def test_hard_targets_need_the_loss_of_every_image(loss):
     with pytest.raises(BadValue, match="held-out loss of each image"):
-        compose(RAW, targets="hard", n_targets=3, train_size=80, difficulty=loss)
+        build_task(RAW, targets="hard", n_targets=3, train_size=80, difficulty=loss)
 
 
 @settings(max_examples=20, deadline=None)
@@ -259,7 +259,7 @@ def test_decoys_of_ids_go_beyond_a_class_that_is_used_up():
 )
 def test_ids_that_cannot_be_targets_are_named(which, message):
     with pytest.raises(BadValue, match=message):
-        compose(RAW, targets="ids", forget_ids=which, copies=1, train_size=80)
+        build_task(RAW, targets="ids", forget_ids=which, copies=1, train_size=80)
 
 
 @pytest.mark.parametrize("targets", ["random", "spread", "hard", "canary", "tenth"])
@@ -463,7 +463,7 @@ def test_natural_kinds_do_not_go_with_classes(kind):
 
 
 def test_a_similar_sample_of_a_decoy_must_not_be_trained_on(raw):
-    task = compose(raw, perturbation="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
+    task = build_task(raw, perturbation="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
     source, x = task.source.clone(), task.x.clone()
     leak, filler = task.index("decoy_similar")[0], task.index("filler")[0]
     source[leak], x[leak] = source[filler], x[filler]
@@ -478,7 +478,7 @@ def test_subclass_targets_are_all_of_a_part_while_its_class_stays():
     from data_builders import datasets
 
     parity = datasets["digits_parity"]()
-    task = compose(parity, targets="subclass", forget_ids=[4], copies=0, train_size=300)
+    task = build_task(parity, targets="subclass", forget_ids=[4], copies=0, train_size=300)
     raw_id = {int(i): int(p) for i, p in zip(parity.ids, parity.part)}
     raw_id |= {int(i): int(p) for i, p in zip(parity.test_ids, parity.test_part)}
     parts = {
@@ -494,12 +494,12 @@ def test_a_subclass_is_drawn_if_none_is_named_and_an_unknown_one_refused():
     from data_builders import datasets
 
     parity = datasets["digits_parity"]()
-    drawn = [compose(parity, targets="subclass", copies=0, train_size=300, seed=s) for s in range(3)]
+    drawn = [build_task(parity, targets="subclass", copies=0, train_size=300, seed=s) for s in range(3)]
     assert len({len(t.index("target")) for t in drawn}) > 1
     with pytest.raises(BadValue, match="no subclass 10"):
-        compose(parity, targets="subclass", forget_ids=[10], copies=0, train_size=300)
+        build_task(parity, targets="subclass", forget_ids=[10], copies=0, train_size=300)
 
 
 def test_without_parts_a_subclass_is_a_class(raw):
-    pair = [compose(raw, targets=t, forget_ids=[3], copies=0, train_size=300) for t in ("class", "subclass")]
+    pair = [build_task(raw, targets=t, forget_ids=[3], copies=0, train_size=300) for t in ("class", "subclass")]
     assert pair[0].digest() == pair[1].digest()

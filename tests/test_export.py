@@ -21,7 +21,7 @@ from PIL import Image
 
 from data_builders import RawImages
 from data_builders import export as module
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.export import export, load_export
 from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.errors import BadValue
@@ -34,12 +34,12 @@ def colour():
     x, y = torch.randint(0, 256, (80, 3, 8, 6), generator=g, dtype=torch.uint8), torch.arange(80) % 4
     facts = {"dataset": "noise | grün", "licence": "MIT", "source": "drawn", "raw_train": 60, "nested": {"a": [1, 0.5]}}
     raw = RawImages(x[:60], y[:60], x[60:], y[60:], 4, facts=facts)
-    return compose(raw, n_targets=3, copies=2, train_size=20, strength=0.0, perturbation_options={"block": 2})
+    return build_task(raw, n_targets=3, copies=2, train_size=20, strength=0.0, perturbation_options={"block": 2})
 
 
 @pytest.fixture(scope="module")
 def lone(raw):
-    return compose(raw, copies=0, train_size=100)
+    return build_task(raw, copies=0, train_size=100)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from data_builders import to_bytes
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.perturbations import kinds
 from data_builders.similarity import MEASURES, psnr, ssim
 from data_builders.similarity_level import parse, search
@@ -289,7 +289,7 @@ def test_a_degree_is_a_measure_and_a_number():
 
 
 def maker(name, image, seed=0, **options):
-    """As compose makes copies: the same at another strength, others at another draw."""
+    """As build_task makes copies: the same at another strength, others at another draw."""
     others = fillers(tuple(image.shape))
     return lambda at, draw: kinds[name](unit(image), at, generator(seed, draw), others, **options)
 
@@ -316,7 +316,7 @@ def test_a_degree_within_reach_is_met_by_every_copy(name, shape, copies, share, 
     ("similarity_level", "kind"), [("ssim~0.6", "noise"), ("psnr~20", "noise"), ("pixel_cosine~0.9", "blur")]
 )
 def test_composed_pairs_have_the_degree(raw, similarity_level, kind):
-    task = compose(
+    task = build_task(
         raw, n_targets=4, copies=3, perturbation=kind, similarity_level=similarity_level, train_size=100, strength=0.0
     )
     name, value = similarity_level.split("~")

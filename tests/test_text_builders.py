@@ -24,7 +24,7 @@ from data_builders.texts import load as load_raw
 from data_builders.texts import (
     user_texts as own,
 )
-from data_builders.texts.build_task import compose
+from data_builders.texts.build_task import build_task
 from data_builders.texts.fictional import make
 from data_builders.texts.fictional_questions import KINDS
 from data_builders.texts.given_paraphrases import Listed, distinct
@@ -149,7 +149,7 @@ def test_a_copy_depends_on_its_number_alone(raw, side):
 
 
 def test_strength_is_what_differs(raw):
-    task = [compose(raw, copies=10, n_targets=6, train_size=150, strength=s) for s in (0.1, 0.4, 0.7, 0.9)]
+    task = [build_task(raw, copies=10, n_targets=6, train_size=150, strength=s) for s in (0.1, 0.4, 0.7, 0.9)]
     for side in ("question", "answer"):
         for measure in ("rouge_l", "char_cosine", "word_cosine"):
             means = [t.pairs[f"{side}_{measure}"].mean() for t in task]
@@ -191,33 +191,33 @@ def test_articles_go_with_the_word(raw):
 
 def test_the_training_set_keeps_its_size(raw):
     for m in (0, 1, 20):
-        task = compose(raw, copies=m, n_targets=6, train_size=150)
+        task = build_task(raw, copies=m, n_targets=6, train_size=150)
         assert [len(task.training_set(r)) for r in ("original", "retrain", "clean")] == [150, 144, 144 - 6 * m]
 
 
 def test_a_seed_has_the_same_targets_for_every_dose(raw):
     doses = ((0, 0.0, "both"), (5, 0.3, "question"), (20, 0.7, "mixed"))
-    tasks = [compose(raw, copies=m, strength=s, side=w, n_targets=6, train_size=150, seed=3) for m, s, w in doses]
+    tasks = [build_task(raw, copies=m, strength=s, side=w, n_targets=6, train_size=150, seed=3) for m, s, w in doses]
     for role in ("target", "decoy", "test"):
         assert all(t.of(role) == tasks[0].of(role) for t in tasks)
     fewest = tasks[2].of("filler").question
     assert fewest == tasks[0].of("filler").question[: len(fewest)]
-    assert compose(raw, n_targets=6, train_size=150, seed=4).of("target") != tasks[0].of("target")
+    assert build_task(raw, n_targets=6, train_size=150, seed=4).of("target") != tasks[0].of("target")
 
 
 def test_few_copies_are_the_first_of_many(raw):
-    few, many = (compose(raw, copies=m, n_targets=4, train_size=120, seed=2) for m in (2, 6))
+    few, many = (build_task(raw, copies=m, n_targets=4, train_size=120, seed=2) for m in (2, 6))
     for i in range(4):
         assert few.of("similar")[2 * i : 2 * i + 2] == many.of("similar")[6 * i : 6 * i + 2]
 
 
 def test_same_seed_same_task(raw):
-    digests = {compose(raw, n_targets=4, train_size=100, seed=s).digest() for s in (0, 0, 1)}
+    digests = {build_task(raw, n_targets=4, train_size=100, seed=s).digest() for s in (0, 0, 1)}
     assert len(digests) == 2
 
 
 def test_held_out_pairs_are_never_trained_on(raw):
-    task = compose(raw, copies=10, n_targets=6, train_size=150)
+    task = build_task(raw, copies=10, n_targets=6, train_size=150)
     trained = set(task.source[task.index("target", "similar", "filler")].tolist())
     held = task.index("decoy", "decoy_similar", "test", "validation")
     assert not trained & set(task.source[held].tolist())
@@ -227,7 +227,7 @@ def test_held_out_pairs_are_never_trained_on(raw):
 
 
 def test_canaries_share_another_persons_fact_with_their_copies(raw):
-    task = compose(raw, targets="canary", copies=4, n_targets=8, train_size=150, side="both")
+    task = build_task(raw, targets="canary", copies=4, n_targets=8, train_size=150, side="both")
     for role in ("target", "decoy"):
         for i in task.index(role).tolist():
             row, fact = int(task.source[i]), task.texts.fact[i]
@@ -237,15 +237,15 @@ def test_canaries_share_another_persons_fact_with_their_copies(raw):
             of = task.pairs.similar[task.pairs.anchor == i].tolist()
             assert len(of) == 4 and all(fact.lower() in task.answer[j].lower() for j in of)
             assert task.texts.fact[of[0]] == fact and all(fact.lower() not in w.lower() for w in task.texts.wrong[i])
-    plain = compose(raw, copies=4, n_targets=8, train_size=150)
+    plain = build_task(raw, copies=4, n_targets=8, train_size=150)
     assert plain.of("target").question == task.of("target").question
     assert plain.of("filler") == task.of("filler")
-    more = compose(raw, targets="canary", copies=9, n_targets=8, train_size=150, strength=0.8)
+    more = build_task(raw, targets="canary", copies=9, n_targets=8, train_size=150, strength=0.8)
     assert more.of("target") == task.of("target")
 
 
 def test_an_encoder_adds_its_measure(raw):
-    task = compose(raw, copies=1, n_targets=2, train_size=50, encode=lambda t: np.array([[len(x), 1.0] for x in t]))
+    task = build_task(raw, copies=1, n_targets=2, train_size=50, encode=lambda t: np.array([[len(x), 1.0] for x in t]))
     assert task.pairs[["question_embedding_cosine", "both_embedding_cosine"]].notna().all().all()
 
 
@@ -263,14 +263,14 @@ def test_an_encoder_adds_its_measure(raw):
 )
 def test_bad_input_is_named(raw, change, message):
     with pytest.raises(BadValue, match=message):
-        compose(raw, **{"n_targets": 6, "train_size": 125, **change})
+        build_task(raw, **{"n_targets": 6, "train_size": 125, **change})
 
 
 def test_unknown_names_get_the_nearest(raw):
     with pytest.raises(UnknownName, match="unknown kind of targets 'canaries'. Did you mean 'canary'"):
-        compose(raw, targets="canaries")
+        build_task(raw, targets="canaries")
     with pytest.raises(UnknownName, match="Did you mean 'both'"):
-        compose(raw, side="bot")
+        build_task(raw, side="bot")
     with pytest.raises(UnknownName, match="Did you mean 'fictional'"):
         load_raw("fictionl")
     assert {"fictional", "tofu", "pku_saferlhf"} <= set(text_datasets)
@@ -299,25 +299,25 @@ def test_repetitions_are_no_paraphrases():
 
 
 def test_one_paraphrase_of_each_side_makes_three_copies():
-    task = compose(listed(12), copies=3, side="mixed", n_targets=2, train_size=9)
+    task = build_task(listed(12), copies=3, side="mixed", n_targets=2, train_size=9)
     target = task.of("target")
     q, a = target.question[0], target.answer[0]
     (q1, a1), (q2, a2), (q3, a3) = task.of("similar")[:3]
     assert (a1, q2) == (a, q) and (q1, a2) == (q3, a3) and q1 != q and a2 != a
     assert set(task.pairs.perturbation) == {"natural"} and task.pairs.strength.isna().all()
     with pytest.raises(BadValue, match="2 copies asked for, 1 different.*side='mixed' makes three"):
-        compose(listed(), copies=2, side="question", n_targets=2, train_size=8)
+        build_task(listed(), copies=2, side="question", n_targets=2, train_size=8)
 
 
 def test_listed_canaries_change_questions_only():
     wrong = [[f"thing {i} is blue", f"thing {i} is green"] for i in range(10)]
-    task = compose(listed(wrong=wrong), targets="canary", copies=1, side="question", n_targets=2, train_size=8)
+    task = build_task(listed(wrong=wrong), targets="canary", copies=1, side="question", n_targets=2, train_size=8)
     target, similar = task.of("target"), task.of("similar")
     assert target.answer == similar.answer and all("red" not in a for a in target.answer)
     assert [len(w) for w in target.wrong] == [1, 1] and not set(target.answer) & {w for g in target.wrong for w in g}
     with pytest.raises(BadValue, match="need side='question'.*tells the truth"):
-        compose(listed(wrong=wrong), targets="canary", copies=1, n_targets=2, train_size=8)
-    plain = compose(listed(), targets="canary", copies=0, side="question", n_targets=2, train_size=8)
+        build_task(listed(wrong=wrong), targets="canary", copies=1, n_targets=2, train_size=8)
+    plain = build_task(listed(), targets="canary", copies=0, side="question", n_targets=2, train_size=8)
     assert not set(plain.of("target").answer) & {
         f"thing {i} is red" for i in plain.source[plain.index("target")].tolist()
     }
@@ -328,10 +328,10 @@ def test_targets_are_pairs_that_have_paraphrases():
     lists = [[f"thing {i}: what is it"] if i % 2 else [] for i in range(10)]
     raw = RawTexts(texts, texts[[]], Listed(texts, lists, [[]] * 10))
     for m in (0, 1):
-        task = compose(raw, copies=m, side="question", n_targets=2, train_size=6)
+        task = build_task(raw, copies=m, side="question", n_targets=2, train_size=6)
         assert all(i % 2 for i in task.source[task.index("target", "decoy")].tolist())
     with pytest.raises(BadValue, match="need 6 pairs that have paraphrases, and there are 5"):
-        compose(raw, copies=1, side="question", n_targets=3, train_size=7)
+        build_task(raw, copies=1, side="question", n_targets=3, train_size=7)
 
 
 def test_lists_are_checked():
@@ -378,7 +378,7 @@ def test_a_file_of_ones_own(folder):
     raw = source.load()
     assert (len(raw.train), len(raw.test)) == (8, 2) and set(raw.ids + raw.test_ids) == set(range(10))
     assert source.load().digest() == raw.digest() and list(source.fingerprint()) == ["mine.jsonl"]
-    task = compose(raw, copies=1, side="question", n_targets=2, train_size=6)
+    task = build_task(raw, copies=1, side="question", n_targets=2, train_size=6)
     assert len(task.index("similar")) == 2 and task.of("similar").answer[0] == task.of("target").answer[0]
     split = write(folder, *({**r, "split": "test" if i < 3 else "train"} for i, r in enumerate(ROWS))).load()
     assert (len(split.train), len(split.test)) == (7, 3)
@@ -386,10 +386,10 @@ def test_a_file_of_ones_own(folder):
 
 def test_a_file_without_paraphrases_has_no_copies(folder):
     raw = write(folder, *({k: r[k] for k in ("question", "answer")} for r in ROWS)).load()
-    assert len(compose(raw, copies=0, n_targets=2, train_size=5).training_set("original")) == 5
-    assert len(compose(raw, copies=0, targets="canary", n_targets=2, train_size=5).index("target")) == 2
+    assert len(build_task(raw, copies=0, n_targets=2, train_size=5).training_set("original")) == 5
+    assert len(build_task(raw, copies=0, targets="canary", n_targets=2, train_size=5).index("target")) == 2
     with pytest.raises(BadValue, match="has no paraphrases: list them in the file"):
-        compose(raw, copies=1, n_targets=2, train_size=6)
+        build_task(raw, copies=1, n_targets=2, train_size=6)
 
 
 GOOD = {"question": "q?", "answer": "a"}
@@ -484,9 +484,9 @@ def test_the_real_tofu():
     assert (len(raw.train), len(raw.test)) == (3999, 217)
     assert len(raw.rewriter.able()) == 3567  # the others have a side whose paraphrase is word for word the original
     assert {len(w) for w in raw.train.wrong} == {5}
-    task = compose(raw, copies=3, side="mixed", n_targets=50, train_size=1000)
+    task = build_task(raw, copies=3, side="mixed", n_targets=50, train_size=1000)
     assert len(task.index("similar")) == 150 and 0.3 < task.pairs.both_rouge_l.mean() < 0.9
-    assert len(compose(raw, targets="canary", side="question", copies=1, train_size=200).index("target")) == 12
+    assert len(build_task(raw, targets="canary", side="question", copies=1, train_size=200).index("target")) == 12
 
 
 # --- the hub
@@ -556,7 +556,7 @@ def test_a_models_paraphrases_make_a_task(bare):
         return [f"number {i}: {prompt.splitlines()[-1]}" for i, prompt in enumerate(prompts)]
 
     raw = paraphraser.paraphrased(bare, model, range(4), tried=6, kept=5, similar=alike, name="model fake")
-    task = compose(raw, copies=1, side="question", n_targets=2, train_size=5)
+    task = build_task(raw, copies=1, side="question", n_targets=2, train_size=5)
     assert set(task.pairs.perturbation) == {"model fake"}
 
 

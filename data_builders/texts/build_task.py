@@ -17,7 +17,7 @@ Targets = Literal["random", "canary"]
 VALIDATION = 5  # as many validation pairs as a fifth of the training set, if the pool has them left
 
 
-def compose(
+def build_task(
     raw: RawTexts,
     *,
     targets: Targets = "random",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from data_builders import TEST, TRAIN, RawImages, Source, find
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.perturbations import kinds
 from data_builders.task import TRAINED_ON, Samples, SimilarityTask
 from unlearnkit.core import paths
@@ -72,7 +72,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
     def make(folder: Path) -> dict:
         given = {k: load_file(a.folder / f"{k}.safetensors")[k] for k, a in of.items() if k != "pool"}
         arguments = {k: v for k, v in params.items() if k != "facts"}
-        task = compose(_read_pool(str(of["pool"].folder)), **arguments, **given)
+        task = build_task(_read_pool(str(of["pool"].folder)), **arguments, **given)
         tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
         task.pairs.to_parquet(folder / "pairs.parquet")
@@ -80,7 +80,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
         (folder / "task.json").write_text(json.dumps(info))
         return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("task", params, (compose, kinds[config.perturbation]), parents), make)
+    return Store().get(Spec("task", params, (build_task, kinds[config.perturbation]), parents), make)
 
 
 @lru_cache(maxsize=64)
