@@ -7,7 +7,7 @@ from torch import Tensor
 from data_builders import RawImages, to_bytes
 from data_builders.backdoor import stamped
 from data_builders.natural_neighbours import neighbours
-from data_builders.perturbations import kinds
+from data_builders.perturbations import perturbations
 from data_builders.select_targets import WHOLE, Targets, draw
 from data_builders.similarity import MEASURES
 from data_builders.similarity_level import parse, search
@@ -49,7 +49,7 @@ def build_task(
 
     Raises BadValue, naming the culprit, for values out of range and for more samples than there are.
     """
-    entry = kinds[perturbation]
+    entry = perturbations[perturbation]
     options = entry.resolve(perturbation_options or {})
     _check(raw, copies, strength, similarity_level, entry)
     drawn = draw(raw, targets, n_targets, list(forget_ids), copies, train_size, seed, difficulty)

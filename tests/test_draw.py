@@ -10,14 +10,14 @@ from data_builders import RawImages
 from data_builders.backdoor import stamped
 from data_builders.build_task import build_task
 from data_builders.natural_neighbours import neighbours
-from data_builders.perturbations import kinds
+from data_builders.perturbations import perturbations
 from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.request import request_of
 
 POOL, TEST, CLASSES = 160, 40, 4
-NATURAL = [name for name, entry in kinds.items() if entry.info["natural"]]
+NATURAL = [name for name, entry in perturbations.items() if entry.info["natural"]]
 
 
 def random_set(seed: int = 0, pool: int = POOL, test: int = TEST, classes: int = CLASSES, ids=None) -> RawImages:
@@ -414,7 +414,7 @@ def test_pixel_neighbours_look_past_brightness_and_contrast():
     image = RAW.x[0]
     darker = (image.float() / 2 + 20).to(torch.uint8)
     x = torch.stack([image, darker, 255 - image, *RAW.x[1:5]])
-    vectors = kinds["pixel_neighbours"](x, None)
+    vectors = perturbations["pixel_neighbours"](x, None)
     y = torch.zeros(len(x)).long()
     ranked = neighbours(vectors, y, torch.tensor([0]), torch.arange(1, len(x)), len(x) - 1, 0.0, True)[0].tolist()
     assert (ranked[0], ranked[-1]) == (1, 2)  # the negative comes last

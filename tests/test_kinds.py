@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from data_builders import to_bytes
 from data_builders.build_task import build_task
-from data_builders.perturbations import kinds
+from data_builders.perturbations import perturbations
 from data_builders.similarity import MEASURES, psnr, ssim
 from data_builders.similarity_level import parse, search
 from data_builders.task import unit
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 
-MADE = [name for name, entry in kinds.items() if not entry.info["natural"]]
+MADE = [name for name, entry in perturbations.items() if not entry.info["natural"]]
 EXACT = {"exact_duplicate"}  # has no strength, and its copies do not differ
 VARIED = [name for name in MADE if name not in EXACT]
 NEAR = {"jpeg": 0.05}  # quality 95 at strength 0; else what bilinear sampling rounds off
@@ -47,7 +47,7 @@ def make(name, image, strength, copies=3, seed=0, others=None, **options):
     """Copies of a uint8 image, as floats; strength: one number for all, or (copies,)."""
     at = torch.full((copies,), float(strength)) if isinstance(strength, int | float) else strength
     others = fillers(tuple(image.shape)) if others is None else others
-    return kinds[name](unit(image), at, generator(seed), others, **options)
+    return perturbations[name](unit(image), at, generator(seed), others, **options)
 
 
 def closeness(name, images, strength):
@@ -88,7 +88,7 @@ def test_the_same_generator_makes_the_same_copies(name, shape):
 def test_neither_image_nor_fillers_are_changed(name, shape):
     image, others = unit(picture(shape)), fillers(shape)
     before, fillers_before = image.clone(), others.clone()
-    made = kinds[name](image, torch.full((3,), 0.0 if name in EXACT else 0.5), generator(0), others)
+    made = perturbations[name](image, torch.full((3,), 0.0 if name in EXACT else 0.5), generator(0), others)
     made.zero_()  # nor are the copies views of them
     assert torch.equal(image, before) and torch.equal(others, fillers_before)
 
@@ -291,7 +291,7 @@ def test_a_degree_is_a_measure_and_a_number():
 def maker(name, image, seed=0, **options):
     """As build_task makes copies: the same at another strength, others at another draw."""
     others = fillers(tuple(image.shape))
-    return lambda at, draw: kinds[name](unit(image), at, generator(seed, draw), others, **options)
+    return lambda at, draw: perturbations[name](unit(image), at, generator(seed, draw), others, **options)
 
 
 @pytest.mark.parametrize("name", ["noise", "blur", "colour", "mixup"])
