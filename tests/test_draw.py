@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_builders import RawImages
-from data_builders.backdoor import stamped
+from data_builders.backdoor import with_patch
 from data_builders.build_task import build_task
 from data_builders.natural_neighbours import neighbours
 from data_builders.perturbations import perturbations
-from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
+from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, select_targets
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.request import request_of
@@ -93,7 +93,7 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
         for row, i in zip(task.index(role).tolist(), ids, strict=True):
             x, y, at = (RAW.x, RAW.y, ROW[i]) if i in ROW else (RAW.test_x, RAW.test_y, TEST_ROW[i])
             triggered = targets == "backdoor" and role in ("target", "decoy")
-            assert torch.equal(task.x[row], stamped(x[at][None])[0] if triggered else x[at])
+            assert torch.equal(task.x[row], with_patch(x[at][None])[0] if triggered else x[at])
             wrong = triggered or (targets == "canary" and role in ("target", "decoy"))
             assert (int(task.y[row]) == int(y[at])) != wrong
     assert set(found["test"]) <= set(TEST_ROW)
@@ -249,7 +249,7 @@ def test_decoys_of_ids_go_beyond_a_class_that_is_used_up():
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ([], "needs the ids of the targets in `which`"),
+        ([], "needs the ids of the targets in `forget_ids`"),
         ([12345], "no training image with id 12345; ids go from"),
         ([-1], "no training image with id -1"),
         ([int(RAW.ids[0]), int(RAW.test_ids[0])], f"target {int(RAW.test_ids[0])} is in the test split"),
@@ -298,7 +298,7 @@ def test_most_copies_and_largest_training_set_work():
 def test_drawn_indices_are_of_the_pool_and_of_the_test_set():
     for targets in Targets.__args__:
         which = RAW.ids[:3].tolist() if targets == "ids" else []
-        drawn = draw(RAW, targets, 3, which, 0, 80, 0, LOSS)
+        drawn = select_targets(RAW, targets, 3, which, 0, 80, 0, LOSS)
         used = torch.cat([drawn.targets, drawn.decoys, drawn.others])
         assert len(used.unique()) == len(used)
         assert sorted([*drawn.test.tolist(), *drawn.test_decoys.tolist()]) == list(range(TEST))
@@ -452,7 +452,7 @@ def test_feature_neighbours_need_features():
 
 @pytest.mark.parametrize("kind", NATURAL)
 def test_natural_kinds_take_no_degree(kind):
-    with pytest.raises(BadValue, match=f"{kind} finds real images.*leave degree empty"):
+    with pytest.raises(BadValue, match=f"{kind} finds real images.*leave similarity_level empty"):
         natural(kind, similarity_level="ssim~0.6")
 
 

@@ -216,11 +216,11 @@ def test_an_unknown_role_is_another_versions(folder):
 
 
 def test_nothing_is_overwritten(task, colour, folder, tmp_path):
-    with pytest.raises(BadValue, match="task is there and not empty: nothing was overwritten"):
+    with pytest.raises(BadValue, match="task exists and is not empty: nothing was overwritten"):
         export(colour, folder)
     same(load_export(folder), task)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(BadValue, match="file is there"):
+    with pytest.raises(BadValue, match="file exists"):
         export(task, tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert load_export(export(colour, tmp_path / "empty")).digest() == colour.digest()
@@ -243,7 +243,7 @@ def test_who_comes_second_overwrites_nothing(task, tmp_path, monkeypatch):
         return ""
 
     monkeypatch.setattr(module, "card", other)
-    with pytest.raises(BadValue, match="is there and not empty"):
+    with pytest.raises(BadValue, match="exists and is not empty"):
         export(task, tmp_path / "task")
     assert [p.name for p in tmp_path.rglob("*")] == ["task", "theirs"]
 

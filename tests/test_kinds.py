@@ -1,4 +1,5 @@
-"""Kinds of similarity, and degrees met by search over their strength. A kind that registers is tested here."""
+"""Perturbations, and similarity levels met by searching their strength. Every registered perturbation is tested
+here."""
 
 import re
 from functools import cache

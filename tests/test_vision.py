@@ -299,9 +299,9 @@ def test_floats_that_round_to_one_image_are_duplicates():
 def test_so_many_are_drawn_with_their_ids(pool, test):
     rng = generator(0, "drawn")
     raw = numbered(list(range(60)), list(range(100, 120)), ids=torch.randperm(60, generator=rng) + 1000)
-    found = raw.drawn(pool, test)
+    found = raw.limited_to(pool, test)
     assert (len(found.x), len(found.test_x)) == (min(pool or 60, 60), min(test or 20, 20))
-    assert found.digest() == raw.drawn(pool, test).digest()
+    assert found.digest() == raw.limited_to(pool, test).digest()
     rows = found.x[:, 0, 0, 0].long()
     assert len(rows.unique()) == len(rows) and torch.equal(rows, rows.sort().values)
     assert torch.equal(found.ids, raw.ids[rows]) and torch.equal(found.y, raw.y[rows])
@@ -311,14 +311,14 @@ def test_so_many_are_drawn_with_their_ids(pool, test):
 
 
 def test_what_is_drawn_is_not_the_beginning():
-    rows = numbered(list(range(200)), list(range(50))).drawn(50, 0).ids
+    rows = numbered(list(range(200)), list(range(50))).limited_to(50, 0).ids
     assert 60 < rows.float().mean() < 140 and int(rows.max()) > 150
 
 
 def test_training_and_test_images_are_drawn_apart():
     raw = numbered(list(range(60)), list(range(20)))
-    both, pool = raw.drawn(20, 5), raw.drawn(20, 0)
-    assert torch.equal(both.ids, pool.ids) and torch.equal(both.test_ids, raw.drawn(0, 5).test_ids)
+    both, pool = raw.limited_to(20, 5), raw.limited_to(20, 0)
+    assert torch.equal(both.ids, pool.ids) and torch.equal(both.test_ids, raw.limited_to(0, 5).test_ids)
 
 
 def test_each_superclass_of_cifar100_has_five_classes():

@@ -57,7 +57,7 @@ def against_scikit_image(shape: tuple[int, int, int], pairs: int = 10_000) -> No
 
 def build(name: str) -> None:
     """1,000 images and 50 targets with 50 copies each (as many decoys), with all measures of pixels."""
-    raw = datasets[name]().drawn(4000, 1000)
+    raw = datasets[name]().limited_to(4000, 1000)
     for kind in ("block_mask", "jpeg"):
         start = time.perf_counter()
         build_task(raw, n_targets=50, copies=50, perturbation=kind, train_size=3500)

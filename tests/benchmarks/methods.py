@@ -155,7 +155,7 @@ def timed(function) -> float:
 def main(rounds: int, dataset: str = "digits") -> None:
     torch.set_num_threads(1)
     recipe = Recipe(epochs=1)
-    raw = load(dataset).drawn(4000, 1000)
+    raw = load(dataset).limited_to(4000, 1000)
     shape = tuple(raw.x.shape[1:])
     tasks = [
         build_task(raw, n_targets=200, copies=1, train_size=1000),

@@ -23,7 +23,7 @@ WANTED, ROUNDS = 1.3, 5
 
 def main(rounds: int, dataset: str = "digits", name: str = "small_cnn") -> None:
     torch.set_num_threads(1)
-    raw = load(dataset).drawn(4000, 1000)
+    raw = load(dataset).limited_to(4000, 1000)
     task = build_task(raw, n_targets=256, copies=0, train_size=1000)
     net = build(name, tuple(raw.x.shape[1:]), raw.n_classes, 0)
     model, request = fit(net, task.training_set("original"), Recipe(epochs=1), seed=0), request_of(task, Recipe())

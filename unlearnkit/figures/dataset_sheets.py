@@ -45,7 +45,9 @@ def plot_sample_sheet(
         picture(row[0], image, f"{config.columns()['dataset']}, b = {block}", ink)
         for axis, strength in zip(row[1:], strengths, strict=True):
             rng = generator(config.seed, "sheet", target)
-            copy = to_bytes(perturbations["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block))
+            copy = to_bytes(
+                perturbations["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block)
+            )
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
             picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
             of = {"dataset": config.columns()["dataset"], "target": target, "label": int(task.y[target])}

@@ -102,7 +102,7 @@ def pool_artefact(config: Config) -> Artefact:
     def make(folder: Path) -> dict:
         raw = found.load()
         kept = raw.distinct()
-        cut = kept.drawn(size, config.test_size)
+        cut = kept.limited_to(size, config.test_size)
         save_file({n: getattr(cut, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
         facts = _facts(found, raw, kept) | dict(raw.facts)
         (folder / "pool.json").write_text(json.dumps({"n_classes": cut.n_classes, "facts": facts}))

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from data_builders.task import TRAINED_ON
-from data_builders.texts import RawTexts, TextSource, find
+from data_builders.texts import RawTexts, find
 from data_builders.texts.build_task import build_task
 from data_builders.texts.task import TextTask, load
 from unlearnkit.core.errors import BadValue, unknown
@@ -46,7 +46,7 @@ def task_artefact(dataset: str = "fictional", **options) -> Artefact:
         task.save(folder)
         return {"digest": task.digest()} | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("text-task", params, (build_task, code, TextSource), ()), make)
+    return Store().get(Spec("text-task", params, (build_task, code, RawTexts), ()), make)
 
 
 def load_task(dataset: str = "fictional", **options) -> TextTask:
