@@ -37,14 +37,15 @@ def build_task(
 ) -> SimilarityTask:
     """The similar-sample task of one seed.
 
-    targets, n_targets, forget_ids: see data_builders.select_targets. As many decoys are drawn like the targets, get
-    near-duplicates like the targets, and are never trained on. copies: near-duplicates per target; strength: see
-    data_builders.perturbations; similarity_level: a measured similarity instead of a strength, "ssim~0.6". The training
-    set keeps its size: each near-duplicate takes a filler's place. A seed's targets and decoys are the same for every
-    number of copies and strength, and so are its first fillers where copies are made. Near-duplicates that are found
-    among real images keep their own label, and are filler no more. Validation images are real ones that are left over
-    in the pool, the targets' classes included: some methods and all tuning look at them. difficulty: (n,) held-out loss
-    in nats, for hard targets; features: (n, width), for feature_neighbours.
+    targets, n_targets, forget_ids: see data_builders.select_targets; copies: near-duplicates per target; perturbation,
+    strength: see data_builders.perturbations; similarity_level: a measured similarity instead of a strength, "ssim~0.6";
+    difficulty: (n,) held-out loss in nats, for hard targets; features: (n, width), for feature_neighbours.
+
+    As many decoys are drawn like the targets, get near-duplicates like the targets, and are never trained on. The
+    training set keeps its size: each near-duplicate takes a filler's place. A seed's targets and decoys are the same for
+    every number of copies and strength, and so are its first fillers where copies are made. Near-duplicates that are
+    found among real images keep their own label, and are no filler. Validation images are real ones that are left over
+    in the pool, the targets' classes included: some methods and all tuning look at them.
 
     Raises BadValue, naming the culprit, for values out of range and for more samples than the pool has.
     """

@@ -2,9 +2,10 @@
 
 `(image, strength, rng, fillers, **options) -> copies`. image: (channels, height, width) float32 in [0, 1]; strength:
 (copies,), from 0, almost no change, to 1, the most; fillers: (n, channels, height, width) uint8, unrelated images;
-returns (copies, channels, height, width). What is random in copy i depends on rng and i alone, not on the strength or
-the number of copies: with the same generator, a copy of another strength is the same copy, changed less or more. Two
-copies of one strength differ.
+returns (copies, channels, height, width).
+
+What is random in copy i depends on rng and i alone, not on the strength or the number of copies: with the same
+generator, a copy of another strength is the same copy, changed less or more. Two copies of one strength differ.
 
 Near-duplicates that are found among real images: natural_neighbours.py.
 """

@@ -27,9 +27,8 @@ class RawImages:
     """The training and test images of a data set.
 
     x, test_x: (n, channels, height, width) uint8, or floats in [0, 1], which are rounded to 8 bits; y, test_y: (n,)
-    int64; part, test_part: (n,) int64, the subclass of each image, or its class if not given; ids, test_ids: (n,)
-    int64, by default 0, 1, ... over training, then test images; facts: what a dataset card says beside licence and
-    source.
+    int64; ids, test_ids: (n,) int64, by default 0, 1, ... over training, then test images; part, test_part: (n,) int64,
+    the subclass of each image, by default its class; facts: what a dataset card says beside licence and source.
 
     Raises BadValue for another shape or type, and for values or labels out of range.
     """

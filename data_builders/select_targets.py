@@ -38,7 +38,7 @@ def select_targets(
     seed: int,
     difficulty: Tensor | None,
 ) -> Selection:
-    """targets:
+    """The targets and decoys of one seed. targets:
 
     - "random" (P1);
     - "spread": random, but as evenly over the classes as possible;

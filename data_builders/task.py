@@ -118,12 +118,16 @@ class Samples:
 class WithRoles:
     """What image and text tasks share: samples by role, and the checks of roles and pairs.
 
-    A subclass has role, (n,) int8; source, (n,) int64; pairs; and `of(*roles)`, its samples in these roles.
+    A subclass has role, (n,) int8; source, (n,) int64; pairs; and `of`.
     """
 
     role: Tensor
     source: Tensor
     pairs: pd.DataFrame
+
+    def of(self, *roles: str):
+        """The samples in these roles."""
+        raise NotImplementedError
 
     def index(self, *roles: str) -> Tensor:
         """Row numbers of the samples in these roles, in order."""

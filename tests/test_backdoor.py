@@ -92,8 +92,8 @@ def test_what_cannot_be_a_backdoor_is_named(raw, options, message):
 
 def test_asr_is_the_share_sent_to_the_attacks_class():
     logits = torch.eye(3)[[0, 0, 1, 2, 0, 1]]
-    seen = outputs(logits, [0, 0, 0, 0, 1, 1], ["decoy"] * 4 + ["target", "test"], extra={"attack_class": 0})
-    assert metrics["ASR"](seen) == {"decoy": 0.5, "target": 0.0}
+    sent = outputs(logits, [0, 0, 0, 0, 1, 1], ["decoy"] * 4 + ["target", "test"], extra={"attack_class": 0})
+    assert metrics["ASR"](sent) == {"decoy": 0.5, "target": 0.0}
 
 
 def test_it_applies_to_backdoors_alone(all_outputs):
@@ -107,6 +107,6 @@ def test_it_applies_to_backdoors_alone(all_outputs):
 
 def test_training_opens_a_backdoor_that_retraining_does_not_have():
     grid = config_grid(seeds=2, targets="backdoor", copies=0, **(SMALL | {"train_size": 300, "n_targets": 30}))
-    found = study.scores(grid, ["original", "retrain", "finetune"], metrics=["ASR", "TA"])
-    asr = found[(found.metric == "ASR") & (found.group == "decoy")].groupby("method").value.mean()
+    scores = study.scores(grid, ["original", "retrain", "finetune"], metrics=["ASR", "TA"])
+    asr = scores[(scores.metric == "ASR") & (scores.group == "decoy")].groupby("method").value.mean()
     assert asr["original"] > 0.8 and asr["retrain"] < 0.3

@@ -1,9 +1,16 @@
+"""Image tasks by roles, their checks, and the folder's README."""
+
+from pathlib import Path
+
 import pytest
 import torch
 
+import data_builders
 from data_builders import RawImages, datasets
 from data_builders.build_task import build_task
+from data_builders.perturbations import perturbations
 from data_builders.task import ROLES
+from data_builders.texts import text_datasets
 from unlearnkit.core.errors import BadValue, UnknownName
 
 
@@ -130,3 +137,18 @@ def test_raw_images_are_checked():
 
 def test_all_roles_are_there(task):
     assert {ROLES[r] for r in task.role.unique().tolist()} == set(ROLES)
+
+
+@pytest.mark.parametrize("registry", [datasets, text_datasets, perturbations], ids=lambda registry: registry.kind)
+def test_the_readme_names_all_that_is_registered(registry):
+    text = (Path(data_builders.__file__).parent / "README.md").read_text()
+    ours = [name for name, entry in registry.items() if entry.function.__module__.startswith("data_builders.")]
+    assert ours and not [name for name in ours if f"| `{name}` |" not in text]
+
+
+def test_the_readme_names_every_file_and_is_short():
+    folder = Path(data_builders.__file__).parent
+    lines = (folder / "README.md").read_text().splitlines()
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if path.name != "__init__.py"]
+    assert not [name for name in files if f"`{name}`" not in "\n".join(lines)]
+    assert len(lines) <= 130 and max(map(len, lines)) <= 160

@@ -77,28 +77,28 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
     copies = min(copies, 1) if targets in WHOLE else copies
     task = composed(targets, n, copies, train_size, seed)
     assert len(task.training_set("original")) == train_size
-    found = {role: sources(task, role) for role in ("target", "filler", "decoy", "test")}
+    ids_of = {role: sources(task, role) for role in ("target", "filler", "decoy", "test")}
     if targets in WHOLE:
-        n, n_decoys = len(found["target"]), TEST // CLASSES
+        n, n_decoys = len(ids_of["target"]), TEST // CLASSES
     else:
         n = n_decoys = train_size // 10 if targets == "tenth" else n
-    assert (len(found["target"]), len(found["decoy"])) == (n, n_decoys)
+    assert (len(ids_of["target"]), len(ids_of["decoy"])) == (n, n_decoys)
     assert len(task.training_set("retrain")) == train_size - n
-    assert len(found["filler"]) == train_size - n * (1 + copies)
-    everything = [i for ids in found.values() for i in ids]
+    assert len(ids_of["filler"]) == train_size - n * (1 + copies)
+    everything = [i for ids in ids_of.values() for i in ids]
     assert len(set(everything)) == len(everything)
     for anchor, similar in (("target", "similar"), ("decoy", "decoy_similar")):
-        assert sorted(sources(task, similar)) == sorted(found[anchor] * copies)
-    for role, ids in found.items():
+        assert sorted(sources(task, similar)) == sorted(ids_of[anchor] * copies)
+    for role, ids in ids_of.items():
         for row, i in zip(task.index(role).tolist(), ids, strict=True):
             x, y, at = (RAW.x, RAW.y, ROW[i]) if i in ROW else (RAW.test_x, RAW.test_y, TEST_ROW[i])
             triggered = targets == "backdoor" and role in ("target", "decoy")
             assert torch.equal(task.x[row], with_patch(x[at][None])[0] if triggered else x[at])
             wrong = triggered or (targets == "canary" and role in ("target", "decoy"))
             assert (int(task.y[row]) == int(y[at])) != wrong
-    assert set(found["test"]) <= set(TEST_ROW)
+    assert set(ids_of["test"]) <= set(TEST_ROW)
     if targets not in WHOLE:
-        assert len(found["test"]) == TEST and set(found["decoy"]) <= set(ROW)
+        assert len(ids_of["test"]) == TEST and set(ids_of["decoy"]) <= set(ROW)
 
 
 @pytest.mark.parametrize("targets", Targets.__args__)
@@ -129,13 +129,13 @@ def test_spread_takes_what_a_small_class_has():
 
 def test_hard_targets_are_the_hardest_but_not_always_the_same():
     limit = LOSS.sort(descending=True).values[HARD_SHARE * 2 * 5 - 1]
-    seen = set()
+    ever_chosen = set()
     for seed in range(20):
         task = composed("hard", 5, seed=seed)
         chosen = [ROW[i] for i in sources(task, "target", "decoy")]
         assert (LOSS[chosen] >= limit).all()
-        seen |= set(chosen)
-    assert len(seen) > 20  # of 30
+        ever_chosen |= set(chosen)
+    assert len(ever_chosen) > 20  # of 30
 
 
 @pytest.mark.parametrize("loss", [None, LOSS[:-1]])
@@ -347,10 +347,10 @@ def test_every_natural_kind_is_tested():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.booleans(), st.integers(0, 1000))
 def test_neighbours_are_the_nearest_that_are_left(kind, n, copies, same_class, seed):
-    found = links(natural(kind, copies, same_class, n=n, seed=seed))
-    anchors = found.anchor.unique().tolist()
+    pairs = links(natural(kind, copies, same_class, n=n, seed=seed))
+    anchors = pairs.anchor.unique().tolist()
     assert len(anchors) == 2 * n
-    by_anchor = {a: found.similar[found.anchor == a].tolist() for a in anchors}
+    by_anchor = {a: pairs.similar[pairs.anchor == a].tolist() for a in anchors}
     taken = set(anchors)
     for turn in range(copies):
         for a in anchors:
@@ -373,14 +373,14 @@ def test_natural_similars_keep_their_labels_and_ids_and_are_no_filler(kind, same
     assert labels(task, "similar", "decoy_similar") == true_labels(ids)
     for row, i in zip(task.index("similar", "decoy_similar").tolist(), ids):
         assert torch.equal(task.x[row], RAW.x[ROW[i]])
-    found = links(task)
+    pairs = links(task)
     if same_class:
-        assert (RAW.y[torch.tensor(found.anchor)] == RAW.y[torch.tensor(found.similar)]).all()
+        assert (RAW.y[torch.tensor(pairs.anchor)] == RAW.y[torch.tensor(pairs.similar)]).all()
 
 
 def test_neighbours_of_any_class_are_of_several():
-    found = links(natural("pixel_neighbours", 3, same_class=False, n=5))
-    assert (RAW.y[torch.tensor(found.anchor)] != RAW.y[torch.tensor(found.similar)]).any()
+    pairs = links(natural("pixel_neighbours", 3, same_class=False, n=5))
+    assert (RAW.y[torch.tensor(pairs.anchor)] != RAW.y[torch.tensor(pairs.similar)]).any()
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
@@ -397,16 +397,16 @@ def test_fewer_copies_are_among_more(strength, seed, n, same_class):
 def test_more_strength_begins_further_down_the_order(kind, same_class):
     mean = []
     for strength in (0.0, 0.5, 1.0):
-        found = links(natural(kind, 2, same_class, strength, n=4))
-        mean.append(float(NEARNESS[kind][found.anchor.tolist(), found.similar.tolist()].mean()))
+        pairs = links(natural(kind, 2, same_class, strength, n=4))
+        mean.append(float(NEARNESS[kind][pairs.anchor.tolist(), pairs.similar.tolist()].mean()))
     assert mean[0] > mean[1] + 0.1 and mean[1] > mean[2] + 0.1
 
 
 def test_strength_1_finds_the_farthest():
-    found = links(natural("pixel_neighbours", 1, True, 1.0, n=1))
-    for anchor, similar in found.itertuples(index=False):
+    pairs = links(natural("pixel_neighbours", 1, True, 1.0, n=1))
+    for anchor, similar in pairs.itertuples(index=False):
         near = NEARNESS["pixel_neighbours"][anchor]
-        left = [c for c in range(POOL) if RAW.y[c] == RAW.y[anchor] and c not in set(found.anchor)]
+        left = [c for c in range(POOL) if RAW.y[c] == RAW.y[anchor] and c not in set(pairs.anchor)]
         assert near[similar] <= near[left].min() + 1e-5
 
 

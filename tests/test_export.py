@@ -115,12 +115,12 @@ def test_others_read_it_with_datasets_and_pandas(task, colour, lone, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name, t in tasks.items():
-        with np.load(tmp_path / f"{name}.npz") as found:
-            image = found["image"][:, None] if t.x.shape[1] == 1 else found["image"].transpose(0, 3, 1, 2)
+        with np.load(tmp_path / f"{name}.npz") as exported:
+            image = exported["image"][:, None] if t.x.shape[1] == 1 else exported["image"].transpose(0, 3, 1, 2)
             assert np.array_equal(image, t.x.numpy())
-            assert found["id"].tolist() == list(range(len(t.x)))
-            assert found["label"].tolist() == t.y.tolist() and found["source"].tolist() == t.source.tolist()
-            assert found["role"].tolist() == [ROLES[r] for r in t.role]
+            assert exported["id"].tolist() == list(range(len(t.x)))
+            assert exported["label"].tolist() == t.y.tolist() and exported["source"].tolist() == t.source.tolist()
+            assert exported["role"].tolist() == [ROLES[r] for r in t.role]
         csv = t.pairs.to_csv(index=False, float_format="%.6g")
         assert (tmp_path / f"{name}.False.csv").read_text() == csv
         assert name == "lone" or (tmp_path / f"{name}.True.csv").read_text() == csv

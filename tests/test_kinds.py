@@ -53,8 +53,10 @@ def make(name, image, strength, copies=3, seed=0, others=None, **options):
 
 def closeness(name, images, strength):
     """Mean ssim of two copies of each."""
-    found = [ssim(i.expand(2, *i.shape), to_bytes(make(name, i, strength, 2, seed=s))) for s, i in enumerate(images)]
-    return float(torch.stack(found).mean())
+    similarities = [
+        ssim(i.expand(2, *i.shape), to_bytes(make(name, i, strength, 2, seed=s))) for s, i in enumerate(images)
+    ]
+    return float(torch.stack(similarities).mean())
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -327,8 +329,8 @@ def test_composed_pairs_have_the_degree(raw, similarity_level, kind):
 
 def test_a_lower_degree_takes_more_strength():
     image = picture((1, 28, 28))
-    found = [search(maker("noise", image), image, parse(f"ssim~{v}"), 3, "noise")[1] for v in (0.9, 0.6, 0.3)]
-    assert (found[0] < found[1]).all() and (found[1] < found[2]).all()
+    strengths = [search(maker("noise", image), image, parse(f"ssim~{v}"), 3, "noise")[1] for v in (0.9, 0.6, 0.3)]
+    assert (strengths[0] < strengths[1]).all() and (strengths[1] < strengths[2]).all()
 
 
 @pytest.mark.parametrize(
@@ -338,8 +340,8 @@ def test_a_degree_out_of_reach_says_what_is_within(name, similarity_level):
     image = picture((1, 28, 28))
     with pytest.raises(BadValue, match=f"{name}: {similarity_level.split('~')[0]} ~ ") as caught:
         search(maker(name, image), image, parse(similarity_level), 2, name)
-    found = re.search(r"2 of 2 copies.*goes from (-?[\d.]+) to (-?[\d.]+), in steps", str(caught.value))
-    high, low = map(float, found.groups())
+    match = re.search(r"2 of 2 copies.*goes from (-?[\d.]+) to (-?[\d.]+), in steps", str(caught.value))
+    high, low = map(float, match.groups())
     asked = float(similarity_level.split("~")[1])
     assert low < high and (asked < low or asked > high)
     within = parse(f"{similarity_level.split('~')[0]}~{(high + low) / 2}")

@@ -127,20 +127,20 @@ def test_copies_are_distinct_and_keep_name_and_fact(raw, strength, side):
     for row in range(len(QUESTION_KINDS)):
         _, person = raw.rewriter.kind_and_person(row)
         answer, n = true_answer(raw, row), 50
-        found = paraphrases(raw, row, n, strength, side)
+        copies = paraphrases(raw, row, n, strength, side)
         first = (raw.train.question[row], answer.text)
         assert (
-            len(found)
+            len(copies)
             == n
-            == len({(tuple(words(q)), tuple(words(a))) for q, a in found} - {tuple(map(tuple, map(words, first)))})
+            == len({(tuple(words(q)), tuple(words(a))) for q, a in copies} - {tuple(map(tuple, map(words, first)))})
         )
-        for q, a in found:
+        for q, a in copies:
             assert person["n"] in q and answer.fact.lower() in a.lower() and a != answer.restated
             assert answer.fact.lower() not in q.lower() or answer.fact.lower() in first[0].lower()
             assert q[0].isupper() or q[0].isdigit()
             assert "{" not in q + a
-        assert (side == "question") == all(a == first[1] for _, a in found)
-        assert (side == "answer") == all(q == first[0] for q, _ in found)
+        assert (side == "question") == all(a == first[1] for _, a in copies)
+        assert (side == "answer") == all(q == first[0] for q, _ in copies)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -595,7 +595,7 @@ def test_bad_paraphrasing_is_named(bare, change, message):
 
 
 def test_replies_are_cleaned():
-    for reply, said in (
+    for reply, cleaned in (
         ('  "Who is it?"\n\nHope this helps!', "Who is it?"),
         ("Here is the rewritten question:\nWho is it?", "Who is it?"),
         ("Rewritten question: “Who is it?”", "Who is it?"),
@@ -603,7 +603,7 @@ def test_replies_are_cleaned():
         ("Tell me this: who is it?", "Tell me this: who is it?"),
         ("\n ... \n", ""),
     ):
-        assert paraphraser.clean_reply(reply) == said
+        assert paraphraser.clean_reply(reply) == cleaned
 
 
 def test_the_instruction_model_needs_transformers(monkeypatch):
@@ -625,15 +625,15 @@ def test_the_instruction_model_by_a_fake_transformers(monkeypatch):
             assert padding_side == "left"
             if name == "nowhere":
                 raise OSError("no connection")
-            found = Tokenizer()
-            found.chat_template = None if name == "base" else "there"
-            return found
+            tokenizer = Tokenizer()
+            tokenizer.chat_template = None if name == "base" else "there"
+            return tokenizer
 
         def apply_chat_template(self, turn, tokenize, add_generation_prompt):
             return "".join(t["content"] for t in turn)
 
-        def __call__(self, said, **options):
-            return Batch(input_ids=torch.zeros(len(said), 3, dtype=torch.long))
+        def __call__(self, texts, **options):
+            return Batch(input_ids=torch.zeros(len(texts), 3, dtype=torch.long))
 
         def batch_decode(self, ids, skip_special_tokens):
             return [" ".join(map(str, row.tolist())) for row in ids]

@@ -90,14 +90,14 @@ def test_the_longest_common_subsequence_is_the_tables(a, b):
 def test_identity_range_and_order(name, pairs):
     measure = MEASURES[name]
     a, b = map(list, zip(*pairs))
-    found = measure(a, b)
-    assert found.dtype == np.float32 and found.shape == (len(a),)
-    assert ((found >= 0) & (found <= 1)).all()
+    values = measure(a, b)
+    assert values.dtype == np.float32 and values.shape == (len(a),)
+    assert ((values >= 0) & (values <= 1)).all()
     assert (measure(a, a) == 1).all()
     if measure.symmetric:
-        assert np.allclose(found, measure(b, a), atol=1e-6)
+        assert np.allclose(values, measure(b, a), atol=1e-6)
     order = np.random.default_rng(0).permutation(len(a))  # a pair's value does not depend on its company
-    assert np.allclose(measure([a[i] for i in order], [b[i] for i in order]), found[order], atol=1e-6)
+    assert np.allclose(measure([a[i] for i in order], [b[i] for i in order]), values[order], atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,9 +137,9 @@ def test_embeddings_are_made_once_per_text():
         calls.append(texts)
         return fake(texts)
 
-    found = embedding_cosine(["ab", "ab", "ccc"], ["ab", "aee", "ab"], encode)
+    values = embedding_cosine(["ab", "ab", "ccc"], ["ab", "aee", "ab"], encode)
     assert calls == [["ab", "ccc", "aee"]]
-    assert found.tolist() == pytest.approx([1, 9 / (np.sqrt(5) * np.sqrt(18)), 6 / (3 * np.sqrt(5))], abs=1e-6)
+    assert values.tolist() == pytest.approx([1, 9 / (np.sqrt(5) * np.sqrt(18)), 6 / (3 * np.sqrt(5))], abs=1e-6)
     assert embedding_cosine([], [], encode).shape == (0,)
 
 
@@ -220,8 +220,8 @@ def test_measures_follow_people_better_than_chance(name):
         pytest.skip(f"UNLEARNKIT_DATA has no text-pairs/{human_judgements.FILES[name][0]}")
     table = human_judgements.read(name)
     for measure in MEASURES.values():
-        found = measure(list(table.a), list(table.b))
+        values = measure(list(table.a), list(table.b))
         if name == "MRPC":
-            assert 0.65 < human_judgements.auc(found, table.judgement.to_numpy(float)) < 0.85
+            assert 0.65 < human_judgements.auc(values, table.judgement.to_numpy(float)) < 0.85
         else:
-            assert 0.4 < human_judgements.spearman(found, table.judgement.to_numpy(float)) < 0.7
+            assert 0.4 < human_judgements.spearman(values, table.judgement.to_numpy(float)) < 0.7

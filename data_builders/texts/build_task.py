@@ -35,13 +35,15 @@ def build_task(
 ) -> TextTask:
     """The similar-sample task of one seed.
 
-    targets: "random" (P1); "canary", random pairs with a wrong answer, which their paraphrases share. As many decoys
-    are drawn like the targets, get paraphrases like the targets, and are never trained on. copies: paraphrases per
-    target; strength: how far a paraphrase is from its pair, if the rewriter can choose (the grammar: the share of words
-    that differ); side: what is paraphrased, see sides.py (which side P1 paraphrases is not known). The training set
-    keeps its size: each paraphrase takes a filler's place. A seed's targets and decoys are the same for every number of
-    copies, strength and side, and so are its first fillers; few copies are the first of many. test_size: test pairs, at
-    most, the same for all seeds; 0 takes all. encode: an encoder, to measure embedding_cosine of the pairs as well.
+    targets: "random" (P1), or "canary", random pairs with a wrong answer, which their paraphrases share; copies:
+    paraphrases per target; strength: how far a paraphrase is from its pair, if the rewriter can choose (the grammar: the
+    share of words that differ); side: what is paraphrased, see sides.py (which side P1 paraphrases is not known);
+    test_size: test pairs, at most, the same for all seeds, 0 takes all; encode: an encoder, to measure embedding_cosine
+    of the pairs as well.
+
+    As many decoys are drawn like the targets, get paraphrases like the targets, and are never trained on. The training
+    set keeps its size: each paraphrase takes a filler's place. A seed's targets and decoys are the same for every number
+    of copies, strength and side, and so are its first fillers; few copies are the first of many.
 
     Raises BadValue, naming the culprit, for values out of range and for more samples or paraphrases than there are.
     """
