@@ -67,6 +67,6 @@ def neighbours(
 def _too_small(label: int, n: int, copies: int, same_class: bool) -> BadValue:
     where = f"class {label}" if same_class else "the pool"
     return BadValue(
-        f"{where} is too small: {n} images are left for a target that is to have {copies} neighbours. Use fewer copies, "
-        "fewer targets, a larger pool" + (", or same_class=False" if same_class else "")
+        f"{where} is too small: {n} images are left for a target that is to have {copies} neighbours. Use fewer "
+        "copies, fewer targets, a larger pool" + (", or same_class=False" if same_class else "")
     )

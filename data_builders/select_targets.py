@@ -92,8 +92,10 @@ def select_targets(
         attack = _attack_class(raw, forget_ids, seed)
         chosen = order[raw.y[order] != attack][: 2 * n]
         if len(chosen) < 2 * n:
-            raise BadValue(f"{n} backdoor targets and as many decoys need {2 * n} images that are not of the attack's "
-                           f"class {attack}, the pool has {len(chosen)}: use fewer targets or a larger pool")  # fmt: skip
+            raise BadValue(
+                f"{n} backdoor targets and as many decoys need {2 * n} images that are not of the attack's class {attack}, "
+                f"the pool has {len(chosen)}: use fewer targets or a larger pool"
+            )
     else:
         chosen = order[: 2 * n]
     labels = raw.y[chosen].clone()
@@ -122,13 +124,13 @@ def check_sizes(
     if n_targets * (1 + copies) >= train_size:
         most = (train_size - 1) // n_targets - 1
         raise BadValue(
-            f"{n_targets} targets with {copies} copies each leave no filler in a training set of {train_size}: use at most "
-            f"{max(most, 0)} copies, fewer targets or a larger train_size"
+            f"{n_targets} targets with {copies} copies each leave no filler in a training set of {train_size}: use at "
+            f"most {max(most, 0)} copies, fewer targets or a larger train_size"
         )
     if decoys + train_size > pool:
         raise BadValue(
-            f"train_size={train_size} and {decoys} decoys need {decoys + train_size} samples, the pool has {pool}: use a "
-            f"train_size of at most {max(pool - decoys, 0)}, or {larger_pool}"
+            f"train_size={train_size} and {decoys} decoys need {decoys + train_size} samples, the pool has {pool}: use "
+            f"a train_size of at most {max(pool - decoys, 0)}, or {larger_pool}"
         )
 
 

@@ -63,8 +63,8 @@ def _read(name: str, n_classes: int) -> RawImages:
     byte_sum = int(images[0].numpy().sum(dtype="int64"))  # torch would copy all pixels to int64 first
     if len(images[0]) != count or total not in (None, byte_sum):
         raise BadValue(
-            f"{name}'s training set is not the published one: {len(images[0])} images with byte sum {byte_sum}, expected "
-            f"{count} and {total}. Delete it from the data folder and fetch it anew."
+            f"{name}'s training set is not the published one: {len(images[0])} images with byte sum {byte_sum}, "
+            f"expected {count} and {total}. Delete it from the data folder and fetch it anew."
         )
     return RawImages(images[0], labels[0], images[1], labels[1], n_classes)
 

@@ -90,8 +90,8 @@ def _checked(name: str, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
         x = x.transpose(0, 3, 1, 2)
     if x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x):
         raise BadValue(
-            f"{name}: images must be (n, height, width), or (n, height, width, channels) or (n, channels, height, width) "
-            f"with 1 or 3 channels, and at least one; got {x.shape}"
+            f"{name}: images must be (n, height, width), or (n, height, width, channels) or (n, channels, height, "
+            f"width) with 1 or 3 channels, and at least one; got {x.shape}"
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise BadValue(f"{name}: images must be uint8, or floats in [0, 1], got {x.dtype}")
@@ -170,7 +170,7 @@ def _stack(pictures: list[Tensor], names: list[str]) -> Tensor:
     for picture, name in zip(pictures, names):
         if picture.shape[1:] != pictures[0].shape[1:]:
             raise BadValue(
-                f"{name} has {tuple(picture.shape[1:])} pixels, {names[0]} has {tuple(pictures[0].shape[1:])}: bring all "
-                "images to one size first"
+                f"{name} has {tuple(picture.shape[1:])} pixels, {names[0]} has {tuple(pictures[0].shape[1:])}: bring "
+                "all images to one size first"
             )
     return torch.stack([p.expand(channels, -1, -1) for p in pictures])

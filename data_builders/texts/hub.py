@@ -39,8 +39,8 @@ def read_rows(name: str, split: str, config: str | None = None) -> Iterable[Mapp
     except Exception as error:  # the hub's libraries raise many types, not only OSError
         message = " ".join(str(error).split())[:200]
         raise UnlearnkitError(
-            f"{name} (split {split}) is not in the data folder as {folder.name}/, and cannot be read from the hub: connect "
-            f"to the network once, or put a copy there. The library said: {type(error).__name__}: {message}"
+            f"{name} (split {split}) is not in the data folder as {folder.name}/, and cannot be read from the hub: "
+            f"connect to the network once, or put a copy there. The library said: {type(error).__name__}: {message}"
         ) from error
     finally:
         if bars:

@@ -18,8 +18,8 @@ from unlearnkit.core.errors import BadValue, UnlearnkitError
 TRIED, KEPT = 100, 50  # P1 [digest]
 THRESHOLD = 0.8  # cosine of embeddings below which a paraphrase is taken to mean something else; ours
 PROMPT = (
-    "Rewrite the following {side} in other words. Keep its meaning and every name, number and title; change the order of "
-    "words and the length. Reply with the rewritten {side} only.\n\n{text}"
+    "Rewrite the following {side} in other words. Keep its meaning and every name, number and title; change the order "
+    "of words and the length. Reply with the rewritten {side} only.\n\n{text}"
 )
 
 Generate = Callable[[list[str]], list[str]]  # n prompts -> n replies
@@ -118,8 +118,8 @@ def instruction_model(
         model = AutoModelForCausalLM.from_pretrained(name, torch_dtype="auto").eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise UnlearnkitError(
-            f"the model {name!r} is not here and cannot be downloaded: connect to the network once, or name a folder that "
-            f"holds it. The library said: {' '.join(str(error).split())[:300]}"
+            f"the model {name!r} is not here and cannot be downloaded: connect to the network once, or name a folder "
+            f"that holds it. The library said: {' '.join(str(error).split())[:300]}"
         ) from error
     if not getattr(tokenizer, "chat_template", None):
         raise BadValue(f"{name!r} has no chat template: paraphrases need a model that follows instructions")

@@ -133,15 +133,15 @@ def encoder(name: str = EMBEDDING, device: str | None = None) -> Encoder:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UnlearnkitError(
-            "sentence embeddings need sentence-transformers, which is not installed: pip install sentence-transformers, "
-            "or use the measures that need no model: rouge_l, char_cosine, word_cosine"
+            "sentence embeddings need sentence-transformers, which is not installed: pip install "
+            "sentence-transformers, or use the measures that need no model: rouge_l, char_cosine, word_cosine"
         ) from error
     try:
         model = SentenceTransformer(name, device=device)
     except (OSError, ValueError, RuntimeError) as error:
         raise UnlearnkitError(
-            f"the embedding model {name!r} is not here and cannot be downloaded: connect to the network once, or name a "
-            f"folder that holds it. The library said: {' '.join(str(error).split())[:300]}"
+            f"the embedding model {name!r} is not here and cannot be downloaded: connect to the network once, or name "
+            f"a folder that holds it. The library said: {' '.join(str(error).split())[:300]}"
         ) from error
     return lambda texts: model.encode(texts, batch_size=64, show_progress_bar=False, convert_to_numpy=True)
 
