@@ -1,4 +1,4 @@
-"""The dataset card of an exported task."""
+"""The dataset card of an exported task: README.md, as the Hugging Face hub reads it."""
 
 import inspect
 import json
@@ -16,13 +16,13 @@ from data_builders.similarity import MEASURES
 from data_builders.task import ROLES, TRAINED_ON, SimilarityTask
 
 SAMPLES, PAIRS = "samples.parquet", "pairs.parquet"
-LICENCES = {"MIT": "mit", "CC BY 4.0": "cc-by-4.0", "CC BY-SA 3.0": "cc-by-sa-3.0"}  # as facts say it: as the hub does
+LICENCES = {"MIT": "mit", "CC BY 4.0": "cc-by-4.0", "CC BY-SA 3.0": "cc-by-sa-3.0"}  # our name: the hub's
 MEANING = (  # of each of ROLES
     "to be forgotten",
-    "linked to a target as similar to it, and stays in training",
+    "near-duplicate of a target; stays in training",
     "the rest of the training set",
     "drawn like a target, never trained on",
-    "linked to a decoy as similar samples are to a target, never trained on",
+    "near-duplicate of a decoy, never trained on",
     "held out, never trained on",
     "held out like test, for methods and tuning that look at unseen images",
 )
@@ -32,12 +32,13 @@ CARD = """---
 
 # {title}
 
-{n} images of {n_classes} classes, {shape} (channels, height, width). Some are to be forgotten by a trained model, while
-images similar to them stay in training: does unlearning, or retraining without the targets, remove their influence?
+{n} images of {n_classes} classes, {shape} (channels, height, width). A trained model is to forget some of them, the
+targets, while near-duplicates stay in training: does unlearning, or retraining without the targets, remove the targets'
+influence?
 
 `samples.parquet`: `id` (row number), `image` (PNG, lossless), `label` (what is trained on, not always the true class),
-`role`, `source` (id of the raw image that it is or was made from). `pairs.parquet`: one row per target or decoy (`anchor`)
-and each sample `similar` to it, both ids, with `kind`, `strength` and the measures below.
+`role`, `source` (id of the raw image that it is or was made from). `pairs.parquet`: one row per target or decoy
+(`anchor`) and each of its near-duplicates (`similar`), both ids, with `perturbation`, `strength` and the measures below.
 
 {roles}
 
@@ -48,7 +49,8 @@ Three reference models: {trained}.
 {load}
 ```python
 import io, pandas as pd, PIL.Image
-samples, pairs = pd.read_parquet("path/to/this/folder/samples.parquet"), pd.read_parquet("path/to/this/folder/pairs.parquet")
+samples = pd.read_parquet("path/to/this/folder/samples.parquet")
+pairs = pd.read_parquet("path/to/this/folder/pairs.parquet")
 image = PIL.Image.open(io.BytesIO(samples.image[0]["bytes"]))
 ```
 
@@ -83,23 +85,24 @@ The task, as `SimilarityTask.digest()` gives it: {digest}.
 
 
 def card(task: SimilarityTask, info: Mapping) -> str:
-    """The text of README.md: front matter for the hub, then what the data is, for people. info: what task.json holds."""
+    """The text of README.md: front matter for the hub, then a description for people. info: the content of
+    task.json."""
     facts, made, n = info["facts"], info["made"], len(task.x)
     title = f"Similar-sample unlearning: {facts.get('dataset', 'images')}"
     licence = str(facts.get("licence", "none stated"))
     head = {"license": LICENCES.get(licence, "other")}
     if head["license"] == "other":
         head["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.")
-    tables = {"samples": SAMPLES} | ({"pairs": PAIRS} if len(task.pairs) else {})  # `datasets` refuses empty tables
+    tables = {"samples": SAMPLES} | ({"pairs": PAIRS} if len(task.pairs) else {})  # `datasets` cannot load empty tables
     configs = [{"config_name": k, "data_files": v, "default": k == "samples"} for k, v in tables.items()]
     head |= {"pretty_name": title, "tags": ["machine-unlearning"], "configs": configs}
     load = [f'{k} = load_dataset("path/to/this/folder", "{k}", split="train")' for k in tables]
     of_class = torch.bincount(task.y * len(ROLES) + task.role, minlength=task.n_classes * len(ROLES))
     counts = [[label, *row, sum(row)] for label, row in enumerate(of_class.view(-1, len(ROLES)).tolist())]
-    said = {name: inspect.getdoc(measure.function).splitlines()[0] for name, measure in MEASURES.items()}
+    described = {name: inspect.getdoc(measure.function).splitlines()[0] for name, measure in MEASURES.items()}
     measured = [name for name in task.pairs if name not in ("anchor", "similar", "perturbation", "strength")]
     measures = [
-        f"`{name}`: {said.get(name, 'see how it was made.')}\n\n{_histogram(task.pairs[name])}"
+        f"`{name}`: {described.get(name, 'see how it was made.')}\n\n{_histogram(task.pairs[name])}"
         for name in (measured if len(task.pairs) else [])
     ]
     return CARD.format(
@@ -128,13 +131,13 @@ def _json(value: object) -> str:
 
 
 def _table(head: list[str], rows: Iterable) -> str:
-    configs = [[c if isinstance(c, str) else _json(c) for c in row] for row in (head, ["---"] * len(head), *rows)]
-    configs = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in configs]
-    return "\n".join(f"| {' | '.join(row)} |" for row in configs)
+    table = [[v if isinstance(v, str) else _json(v) for v in row] for row in (head, ["---"] * len(head), *rows)]
+    table = [[v.replace("|", "\\|").replace("\n", " ") for v in row] for row in table]
+    return "\n".join(f"| {' | '.join(row)} |" for row in table)
 
 
 def _histogram(values: pd.Series) -> str:
-    """Ten equal bins from the least to the greatest; what is not finite has a row of its own."""
+    """Ten equal bins from minimum to maximum; each value that is not finite has a row of its own."""
     values = values.to_numpy(np.float64)
     finite = values[np.isfinite(values)]
     edges = np.unique(np.linspace(finite.min(), finite.max(), 11)) if len(finite) else finite

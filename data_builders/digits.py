@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from data_builders import RawImages, dataset
+from data_builders.raw_images import RawImages, dataset
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
-TEST = 397  # leaves 1,400 to draw training samples and decoys from
+TEST = 397  # test images; 1,400 are left to draw training samples and decoys from
 
 
 @dataset(

@@ -1,7 +1,7 @@
-"""A similar-sample task as a folder of Parquet files with a dataset card, for those who do not have this package.
+"""A similar-sample task as a folder of Parquet files with a dataset card, to be used without this package.
 
 samples.parquet: id, image (PNG, as the Hugging Face hub stores images), label, role, source. pairs.parquet: the pair
-table as it is. task.json: what the two do not say, and their sha256. README.md: the card; nothing reads it back.
+table. task.json: what these two do not hold, and their sha256. README.md: the dataset card; it is never read back.
 """
 
 import errno
@@ -27,15 +27,17 @@ REST = "task.json without its sha256"  # keys sorted, as json.dumps writes it
 
 
 def export(task: SimilarityTask, folder: Path, *, made: Mapping | None = None) -> Path:
-    """Write `task` into `folder`, which must be new or empty, whole or not at all; returns the folder.
+    """Write `task` into `folder`, which must be new or empty, completely or not at all; returns the folder.
 
-    made: the parameters it was built with, plain values; local paths among them are cut down to the file's name.
-    Raises BadValue for a folder that is not empty, and for a task that would not come back equal.
+    made: the parameters it was built with, plain values; of local paths among them only the file's name is kept.
+    Raises BadValue for a folder that is not empty, and for a task that `load_export` could not read back equal.
     """
     folder, info = Path(folder).resolve(), _describe(task, made)
-    taken = BadValue(f"{folder.name} is there and not empty: nothing was overwritten. Name another folder, or empty it")
+    not_empty = BadValue(
+        f"{folder.name} exists and is not empty: nothing was overwritten. Name another folder, or empty it"
+    )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise taken
+        raise not_empty
     new = [parent for parent in folder.parents if not parent.exists()]
     part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -45,24 +47,24 @@ def export(task: SimilarityTask, folder: Path, *, made: Mapping | None = None) -
         info["sha256"] = _hashes(part, info)
         (part / TASK).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.md").write_text(card(task, info), encoding="utf-8")
-        part.rename(folder)  # takes the place of an empty folder, never of a full one
+        part.rename(folder)  # replaces an empty folder, never a full one
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
         for parent in new:
             with suppress(OSError):
                 parent.rmdir()
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise taken from error  # by another process, meanwhile
+            raise not_empty from error  # another process wrote to it meanwhile
         raise
     return folder
 
 
 def load_export(folder: Path) -> SimilarityTask:
-    """The task exported to `folder`: equal tensors, pairs, facts. Raises BadValue for what is missing, damaged or newer."""
+    """The exported task: equal tensors, pairs, facts. Raises BadValue for missing, damaged or newer files."""
     folder = Path(folder)
     for name in (TASK, SAMPLES, PAIRS):
         if not (folder / name).is_file():
-            raise BadValue(f"{folder.name} has no {name}: it is not an exported task, or not a whole one")
+            raise BadValue(f"{folder.name} has no {name}: it is not an exported task, or an incomplete one")
     try:
         info = json.loads((folder / TASK).read_text(encoding="utf-8"))
         version, hashes = info["format"], dict(info["sha256"])
@@ -70,24 +72,24 @@ def load_export(folder: Path) -> SimilarityTask:
         raise BadValue(f"{TASK} in {folder.name} is damaged, or not an exported task's: {error!r}") from error
     if version != FORMAT:
         raise BadValue(f"{folder.name} is of another version: its format is {version!r}, the one read here is {FORMAT}")
-    if damaged := [name for name, found in _hashes(folder, info).items() if hashes.get(name) != found]:
+    if damaged := [name for name, sha256 in _hashes(folder, info).items() if hashes.get(name) != sha256]:
         names = " and ".join(name.split()[0] for name in damaged)
-        raise BadValue(f"{names} in {folder.name} is damaged: not what was written")
+        raise BadValue(f"{names} in {folder.name} is damaged: its content is not what was written")
     try:
         tensors = _read_samples(folder / SAMPLES, info["shape"])
         pairs = pd.read_parquet(folder / PAIRS).astype(info["pairs"])
         task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"])  # type: ignore[call-arg]
         digest = task.digest()
-        same = digest == info["digest"]
+        equal = digest == info["digest"]
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # SyntaxError: Pillow's, for a broken PNG
         raise BadValue(f"{folder.name} was written by another version, and cannot be read: {error!r}") from error
-    if not same:
+    if not equal:
         raise BadValue(f"{folder.name} is of another version: its digest is {info['digest']}, and reads as {digest}")
     return task
 
 
 def _describe(task: SimilarityTask, made: Mapping | None) -> dict:
-    """What task.json holds beside the hashes. Raises BadValue for what would not come back equal."""
+    """The content of task.json without the hashes. Raises BadValue for a task that could not be read back equal."""
     n, *shape = task.x.shape
     if len(shape) != 3 or shape[0] not in (1, 3) or 0 in shape:
         raise BadValue(f"images must be (n, 1 or 3 channels, height, width) to become PNG, got {tuple(task.x.shape)}")
@@ -111,18 +113,18 @@ def _describe(task: SimilarityTask, made: Mapping | None) -> dict:
 
 
 def _plain(value: object) -> object:
-    """As JSON keeps it; local paths without their folders."""
+    """The value as JSON reads it back; local paths without their folders."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     text = str(value) if isinstance(value, str | Path) else ""
     local = text.startswith(("/", "~", "..")) or PureWindowsPath(text).is_absolute()
-    return PureWindowsPath(text).name if local else text or value  # takes either kind of slash
+    return PureWindowsPath(text).name if local else text or value  # splits at / and at \\
 
 
 def _hashes(folder: Path, info: Mapping) -> dict[str, str]:
-    """sha256 of the two Parquet files, and of what task.json says beside these."""
+    """sha256 of the two Parquet files, and of task.json without its hashes."""
     parts = {name: (folder / name).read_bytes() for name in (SAMPLES, PAIRS)}
     parts[REST] = json.dumps({k: v for k, v in info.items() if k != "sha256"}, sort_keys=True).encode()
     return {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
@@ -156,11 +158,11 @@ def _read_samples(path: Path, shape: list[int]) -> list[torch.Tensor]:
     from PIL import Image
 
     with pq.ParquetFile(path) as file:
-        x, at, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, [[], [], []]
+        x, row, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, [[], [], []]
         for batch in file.iter_batches(1000, columns=["image", "label", "role", "source"]):
-            for config in batch["image"].field("bytes"):
-                pixels = np.asarray(Image.open(io.BytesIO(config.as_py())))
-                x[at], at = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), at + 1
+            for png in batch["image"].field("bytes"):
+                pixels = np.asarray(Image.open(io.BytesIO(png.as_py())))
+                x[row], row = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), row + 1
             for part, name in zip(parts, ("label", "role", "source")):
                 part.extend(batch[name].to_pylist())
     y, role, source = parts

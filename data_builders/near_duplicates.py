@@ -1,9 +1,9 @@
-"""Near-copies that image data already hold: a study of what similar samples do has to know of them.
+"""Near-duplicates that a data set already holds, which a study of near-duplicates has to know of.
 
 Images are compared by the correlation of their low frequencies after whitening. In photographs, amplitudes fall as
 1/frequency (Field 1987) and colours vary about a fifth as much as grey, so that without weights any two dark shapes
-on a light ground are alike. Brightness, contrast, noise, compression and shifts by a pixel matter little; mirrored,
-turned or much cropped copies are missed.
+on a light background are alike. Brightness, contrast, noise, compression and shifts by a pixel matter little; mirrored,
+rotated or strongly cropped copies are missed.
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ from unlearnkit.core.errors import BadValue
 
 KEPT = 8  # frequencies per axis: finer detail does not survive a shift by a pixel
 PLANES = torch.tensor([[1, 1, 1], [4, -4, 0], [4, 4, -8]]) / torch.tensor([[3], [2], [6]]).sqrt()  # grey, colours x 4
-FLOOR = 1.0  # about what noise of one grey level amounts to, so that a blank image is like other blank images only
-IMAGES, BLOCK = 2**12, 2**24  # images to transform, and similarities to hold, at a time
+FLOOR = 1.0  # about the size of noise of one grey level, so that a blank image is similar to blank images only
+IMAGES, BLOCK = 2**12, 2**24  # images transformed, and similarities held in memory, at a time
 
 
 def near_duplicates(
@@ -27,12 +27,12 @@ def near_duplicates(
     """Pairs of an image of a and one of its nearest `neighbours` in b that are at least as similar as `threshold`.
 
     a, b: (n, channels, height, width) uint8. Without b, neighbours are other images of a, and each pair comes once, as
-    a < b. Returns columns a, b (row numbers) and similarity, the most similar first; 1 is the same image, but for
-    brightness and contrast. Of equally near neighbours, any are taken.
+    a < b. Returns columns a, b (row numbers) and similarity, the most similar first; 1 is the same image up to
+    brightness and contrast. Ties among the nearest neighbours are broken arbitrarily.
 
     The default threshold is for photographs: the smallest multiple of 0.05 at which mirroring, which undoes nearly all
-    true pairs, leaves at most a third of CIFAR-10's test-train pairs. Centred objects on a plain ground, as in MNIST,
-    all pass it. Raises BadValue for other shapes and types, and for values out of range.
+    true pairs, leaves at most a third of CIFAR-10's test-train pairs. Centred objects on a plain background, as in
+    MNIST, all exceed it. Raises BadValue for other shapes and types, and for values out of range.
     """
     b_or_a = a if b is None else b
     for x in (a, b_or_a):
@@ -57,23 +57,26 @@ def near_duplicates(
         row, rank = (nearest >= threshold).nonzero(as_tuple=True)
         values = nearest[row, rank].clamp(max=1)
         parts.append(pd.DataFrame({"a": start + row, "b": column[row, rank], "similarity": values}))
-    found = pd.concat(parts)
+    pairs = pd.concat(parts)
     if b is None:
-        found[["a", "b"]] = np.sort(found[["a", "b"]], axis=1)
-    found = found.sort_values(["similarity", "a", "b"], ascending=[False, True, True])
-    return found.drop_duplicates(["a", "b"], ignore_index=True)
+        pairs[["a", "b"]] = np.sort(pairs[["a", "b"]], axis=1)
+    pairs = pairs.sort_values(["similarity", "a", "b"], ascending=[False, True, True])
+    return pairs.drop_duplicates(["a", "b"], ignore_index=True)
 
 
-def recall(found: pd.DataFrame, listed: pd.DataFrame) -> dict[str, float]:
-    """Shares, from 0 to 1, of what is listed: `pairs` found, and `images` of a found in any pair, as the nearest of many
-    copies may be one that the list leaves out. Both tables have columns a, b.
+def recall(detected: pd.DataFrame, published: pd.DataFrame) -> dict[str, float]:
+    """Shares, from 0 to 1, of a published list that were detected: its `pairs`, and its `images` of column a in any
+    pair, as the nearest of many copies may be one that the list leaves out. Both tables have columns a, b.
     """
-    pairs, others = (pd.MultiIndex.from_frame(table[["a", "b"]]) for table in (listed, found))
-    return {"pairs": float(pairs.isin(others).mean()), "images": float(listed["a"].isin(found["a"]).mean())}
+    detected_pairs, published_pairs = (pd.MultiIndex.from_frame(table[["a", "b"]]) for table in (detected, published))
+    return {
+        "pairs": float(published_pairs.isin(detected_pairs).mean()),
+        "images": float(published["a"].isin(detected["a"]).mean()),
+    }
 
 
 def _signatures(x: Tensor) -> Tensor:
-    """(n, d) float32 of length 1: the weighted low frequencies of each plane, and the floor."""
+    """(n, d) float32 vectors of length 1: the weighted low frequencies of each colour plane, and FLOOR."""
     return torch.cat([_signature(part) for part in x.split(IMAGES)])
 
 

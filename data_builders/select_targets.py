@@ -1,4 +1,4 @@
-"""Which images are the targets, which are decoys, and what else there is to train on."""
+"""Which images are the targets, which are the decoys, and what else there is to train on."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -6,19 +6,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from data_builders import RawImages
+from data_builders.raw_images import RawImages
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, unknown
 
 Targets = Literal["random", "spread", "hard", "canary", "backdoor", "ids", "class", "subclass", "tenth"]
-WHOLE = ("class", "subclass")  # targets that are all there is of something
+WHOLE = ("class", "subclass")  # here the targets are all images of a class, or of a part of one
 HARD_SHARE = 3  # hard targets and decoys are drawn from the 3 x (targets + decoys) samples of highest held-out loss
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Indices into the pool: targets, decoys, and all others in random order. Indices into the test set: those that
-    are decoys, and those that are test. labels: of targets, decoys, and decoys from the test set, in this order."""
+class Selection:
+    """Indices into the pool: targets, decoys, and all others in random order. Indices into the test set: test_decoys,
+    and test, which stays. labels: (n,) int64, of targets, decoys and test_decoys, in this order."""
 
     targets: Tensor
     decoys: Tensor
@@ -28,7 +28,7 @@ class Drawn:
     labels: Tensor
 
 
-def draw(
+def select_targets(
     raw: RawImages,
     targets: str,
     n_targets: int,
@@ -37,51 +37,44 @@ def draw(
     train_size: int,
     seed: int,
     difficulty: Tensor | None,
-) -> Drawn:
-    """targets: "random" (P1); "spread", random but as evenly over the classes as can be; "hard", of high held-out loss;
-    "canary", random images with a random wrong label, which copies of them share; "ids", those that `which` names;
-    "class", all images of the classes in `which`, or of one drawn class; "subclass", likewise of parts of classes (all
-    of a breed of dog, while dogs stay); "tenth", a tenth of the training set; "backdoor", random images of all classes
-    but the attack's, labelled as that one: the class that `which` names, or one drawn.
+) -> Selection:
+    """The targets and decoys of one seed. targets:
+
+    - "random" (P1);
+    - "spread": random, but as evenly over the classes as possible;
+    - "hard": of high held-out loss;
+    - "canary": random images with a random wrong label, which their near-duplicates share;
+    - "backdoor": random images of all classes but the attack's, labelled as that class: the one that `forget_ids`
+      names, or a random one;
+    - "ids": those that `forget_ids` names;
+    - "class": all images of the classes in `forget_ids`, or of one random class;
+    - "subclass": likewise of parts of classes (all of a breed of dog, while dogs stay);
+    - "tenth": a tenth of the training set.
 
     n_targets counts random, spread, hard, canary and backdoor targets. As many decoys are drawn in the same way; with
-    "ids" from the classes of the targets as far as they go. With "class" and "subclass" the test images of the same ones
-    are the decoys, and the test set holds what stays.
+    "ids" from the classes of the targets first. With "class" and "subclass" the test images of the same classes are the
+    decoys, and the test set holds the other ones. Raises BadValue and UnknownName.
     """
     if targets not in get_args(Targets):
         raise unknown("kind of targets", targets, get_args(Targets))
     if forget_ids and targets not in ("ids", "backdoor", *WHOLE):
         raise BadValue(
-            "`which` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
+            "`forget_ids` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
             f"{targets!r}"
         )
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
-    test = torch.arange(len(raw.test_x))
-    n = {"ids": len(forget_ids), "tenth": train_size // 10}.get(targets, n_targets)
     if targets in WHOLE:
-        of, test_of = (raw.y, raw.test_y) if targets == "class" else (raw.part, raw.test_part)
-        classes = _classes(of, forget_ids, seed, targets)
-        base = order[:train_size]  # the training set before anything is copied
-        mine = torch.isin(of, classes)
-        chosen = base[mine[base]]
-        if len(chosen) < 2:
-            raise BadValue(
-                f"{targets} {classes.tolist()} is too small: {len(chosen)} images in a training set of {train_size}"
-            )
-        _room(raw, len(chosen), copies, train_size, decoys=0)
-        gone = torch.isin(test_of, classes)
-        labels = torch.cat([raw.y[chosen], raw.test_y[test[gone]]])
-        return Drawn(chosen, order[:0], order[~mine[order]], test[gone], test[~gone], labels)
+        return _select_classes(raw, targets, order, forget_ids, copies, train_size, seed)
+    n = {"ids": len(forget_ids), "tenth": train_size // 10}.get(targets, n_targets)
     if targets == "ids":
-        wanted = _named(raw, forget_ids)
+        wanted = _rows_of_ids(raw, forget_ids)
     if targets == "tenth" and not n:
         raise BadValue(f"a tenth of a training set of {train_size} is no image: use a train_size of at least 10")
-    _room(raw, n, copies, train_size, decoys=n)
+    check_sizes(n, copies, train_size, decoys=n, pool=len(raw.x))
     if targets == "ids":
         rest = order[~torch.isin(order, wanted)]
-        alike = torch.isin(raw.y[rest], raw.y[wanted])
-        pool = torch.cat([rest[alike], rest[~alike]])
-        chosen = torch.cat([wanted, pool[:n]])
+        same_class = torch.isin(raw.y[rest], raw.y[wanted])
+        chosen = torch.cat([wanted, torch.cat([rest[same_class], rest[~same_class]])[:n]])
     elif targets == "hard":
         if difficulty is None or len(difficulty) != len(raw.x):
             raise BadValue(
@@ -90,17 +83,19 @@ def draw(
         hardest = difficulty.argsort(descending=True)[: HARD_SHARE * 2 * n]
         chosen = hardest[torch.randperm(len(hardest), generator=generator(seed, "hard"))[: 2 * n]]
     elif targets == "spread":
-        turn = torch.empty(len(order), dtype=torch.long)  # how many of its class come before it
+        rank = torch.empty(len(order), dtype=torch.long)  # how many images of its class come before it
         for label in raw.y.unique():
-            mine = (raw.y[order] == label).nonzero().squeeze(1)
-            turn[mine] = torch.arange(len(mine))
-        chosen = order[turn.argsort(stable=True)[: 2 * n]]
+            of_class = (raw.y[order] == label).nonzero().squeeze(1)
+            rank[of_class] = torch.arange(len(of_class))
+        chosen = order[rank.argsort(stable=True)[: 2 * n]]
     elif targets == "backdoor":
-        attack = _attacked(raw, forget_ids, seed)
+        attack = _attack_class(raw, forget_ids, seed)
         chosen = order[raw.y[order] != attack][: 2 * n]
         if len(chosen) < 2 * n:
-            raise BadValue(f"{n} backdoor targets and as many decoys need {2 * n} images that are not of the attack's "
-                           f"class {attack}, the pool has {len(chosen)}: use fewer targets or a larger pool")  # fmt: skip
+            raise BadValue(
+                f"{n} backdoor targets and as many decoys need {2 * n} images that are not of the attack's class {attack}, "
+                f"the pool has {len(chosen)}: use fewer targets or a larger pool"
+            )
     else:
         chosen = order[: 2 * n]
     labels = raw.y[chosen].clone()
@@ -109,57 +104,90 @@ def draw(
     if targets == "canary":
         shift = torch.randint(1, raw.n_classes, (len(chosen),), generator=generator(seed, "canary"))
         labels = (labels + shift) % raw.n_classes
-    return Drawn(chosen[:n], chosen[n:], order[~torch.isin(order, chosen)], test[:0], test, labels)
+    others, test = order[~torch.isin(order, chosen)], torch.arange(len(raw.test_x))
+    return Selection(chosen[:n], chosen[n:], others, test[:0], test, labels)
 
 
-def _attacked(raw: RawImages, forget_ids: list[int], seed: int) -> int:
-    """The class that a backdoor leads to."""
+def check_sizes(
+    n_targets: int,
+    copies: int,
+    train_size: int,
+    decoys: int,
+    pool: int,
+    larger_pool: str = "a larger pool (0 takes all images)",
+) -> None:
+    """Raises BadValue for numbers out of range, without filler, or of more samples than the pool has."""
+    if copies < 0:
+        raise BadValue(f"copies must be 0 or more, got {copies}")
+    if n_targets < 1:
+        raise BadValue(f"n_targets must be at least 1, got {n_targets}")
+    if n_targets * (1 + copies) >= train_size:
+        most = (train_size - 1) // n_targets - 1
+        raise BadValue(
+            f"{n_targets} targets with {copies} copies each leave no filler in a training set of {train_size}: use at "
+            f"most {max(most, 0)} copies, fewer targets or a larger train_size"
+        )
+    if decoys + train_size > pool:
+        raise BadValue(
+            f"train_size={train_size} and {decoys} decoys need {decoys + train_size} samples, the pool has {pool}: use "
+            f"a train_size of at most {max(pool - decoys, 0)}, or {larger_pool}"
+        )
+
+
+def _select_classes(
+    raw: RawImages, targets: str, order: Tensor, forget_ids: list[int], copies: int, train_size: int, seed: int
+) -> Selection:
+    """order: (n,), a random order of the pool."""
+    part, test_part = (raw.y, raw.test_y) if targets == "class" else (raw.part, raw.test_part)
+    classes = _classes_to_forget(part, forget_ids, seed, targets)
+    base = order[:train_size]  # the training set before anything is copied
+    to_forget, test_to_forget = torch.isin(part, classes), torch.isin(test_part, classes)
+    chosen = base[to_forget[base]]
+    if len(chosen) < 2:
+        raise BadValue(
+            f"{targets} {classes.tolist()} is too small: {len(chosen)} images in a training set of {train_size}"
+        )
+    check_sizes(len(chosen), copies, train_size, decoys=0, pool=len(raw.x))
+    test = torch.arange(len(raw.test_x))
+    test_decoys, test = test[test_to_forget], test[~test_to_forget]
+    labels = torch.cat([raw.y[chosen], raw.test_y[test_decoys]])
+    return Selection(chosen, order[:0], order[~to_forget[order]], test_decoys, test, labels)
+
+
+def _attack_class(raw: RawImages, forget_ids: list[int], seed: int) -> int:
+    """The class that a backdoor makes a model predict."""
     if len(forget_ids) > 1:
-        raise BadValue(f"a backdoor leads to one class, `which` names {len(forget_ids)}: {forget_ids}")
-    return int(_classes(raw.y, forget_ids, seed, "class"))
+        raise BadValue(f"a backdoor leads to one class, `forget_ids` names {len(forget_ids)}: {forget_ids}")
+    return int(_classes_to_forget(raw.y, forget_ids, seed, "class"))
 
 
-def _room(raw: RawImages, n: int, copies: int, train_size: int, decoys: int) -> None:
-    if n < 1:
-        raise BadValue(f"n_targets must be at least 1, got {n}")
-    if n * (1 + copies) >= train_size:
-        most = (train_size - 1) // n - 1
-        raise BadValue(
-            f"{n} targets with {copies} copies each leave no filler in a training set of {train_size}: use at most "
-            f"{max(most, 0)} copies, fewer targets or a larger train_size"
-        )
-    if decoys + train_size > len(raw.x):
-        raise BadValue(
-            f"train_size={train_size} and {decoys} decoys need {decoys + train_size} images, the pool has "
-            f"{len(raw.x)}: use a train_size of at most {len(raw.x) - decoys}, or a larger pool (0 takes all images)"
-        )
-
-
-def _named(raw: RawImages, forget_ids: list[int]) -> Tensor:
-    """Raises BadValue for an id that is not there, is a test image's, or is named twice."""
+def _rows_of_ids(raw: RawImages, forget_ids: list[int]) -> Tensor:
+    """Raises BadValue for an id that does not exist, is a test image's, or is named twice."""
     if not forget_ids:
-        raise BadValue("targets='ids' needs the ids of the targets in `which`")
-    place = {int(i): row for row, i in enumerate(raw.ids)}
+        raise BadValue("targets='ids' needs the ids of the targets in `forget_ids`")
+    row_of = {int(i): row for row, i in enumerate(raw.ids)}
     test = set(raw.test_ids.tolist())
     for i in forget_ids:
         if i in test:
             raise BadValue(f"target {i} is in the test split: a target must be a training image")
-        if i not in place:
+        if i not in row_of:
             raise BadValue(
                 f"there is no training image with id {i}; ids go from {int(raw.ids.min())} to {int(raw.ids.max())}"
             )
     if len(set(forget_ids)) < len(forget_ids):
         raise BadValue(f"targets are named twice: {sorted({i for i in forget_ids if forget_ids.count(i) > 1})}")
-    return torch.tensor([place[i] for i in forget_ids])
+    return torch.tensor([row_of[i] for i in forget_ids])
 
 
-def _classes(of: Tensor, forget_ids: list[int], seed: int, kind: str) -> Tensor:
-    known = of.unique()
+def _classes_to_forget(part: Tensor, forget_ids: list[int], seed: int, kind: str) -> Tensor:
+    """The classes (kind "class") or subclasses in `forget_ids`, sorted; a random one if there are none. part: (n,)
+    int64."""
+    known = part.unique()
     if not forget_ids:
         return known[torch.randint(len(known), (1,), generator=generator(seed, kind))]
-    if unknown_ := sorted(set(forget_ids) - set(known.tolist())):
+    if missing := sorted(set(forget_ids) - set(known.tolist())):
         raise BadValue(
-            f"there is no {kind} {unknown_[0]}; {kind} names go from {int(known.min())} to {int(known.max())}"
+            f"there is no {kind} {missing[0]}; {kind} names go from {int(known.min())} to {int(known.max())}"
         )
     if len(set(forget_ids)) >= len(known):
         raise BadValue(f"to forget every {kind} leaves nothing to train on")

@@ -1,4 +1,4 @@
-"""How similar two images are, measured pair by pair in batches.
+"""Measures of how similar two images are, for pairs in batches.
 
 Images are uint8, or floats in [0, 1]; a, b: (pairs, channels, height, width). Every measure returns (pairs,) float32.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data_builders.task import unit
 
-AT_ONCE = 2**18  # pixels, so that all maps of a chunk stay in the processor's cache
+AT_ONCE = 2**18  # pixels per chunk, so that all its maps stay in the processor's cache
 
 
 def ssim(a: Tensor, b: Tensor, *, window: int = 7) -> Tensor:
@@ -36,7 +36,7 @@ def _ssim(a: Tensor, b: Tensor, window: int) -> Tensor:
     torch.mul(a, b, out=maps[2])
     torch.mul(a, a, out=maps[3]).addcmul_(b, b)
     maps[0], maps[1] = a, b
-    # in place from here on: passing over fresh memory costs more than the arithmetic
+    # in place from here on: allocating memory costs more than the arithmetic
     mean_a, mean_b, ab, squares = _sums(_sums(maps, window, -2), window, -1).div_(n)
     product, square = mean_a * mean_b, mean_a.square_().addcmul_(mean_b, mean_b)
     above = ab.sub_(product).mul_(2 * unbias).add_(c2).mul_(product.mul_(2).add_(c1))
@@ -47,11 +47,11 @@ def _ssim(a: Tensor, b: Tensor, window: int) -> Tensor:
 def _sums(v: Tensor, window: int, dim: int) -> Tensor:
     """Sums over `window` neighbours along dim, by doubling: 7 = 1 + 2 + 4."""
     n = v.shape[dim] - window + 1
-    total, at, width = None, 0, 1
+    total, start, width = None, 0, 1
     while True:
         if window & width:
-            piece = v.narrow(dim, at, n)
-            total, at = piece if total is None else total + piece, at + width
+            piece = v.narrow(dim, start, n)
+            total, start = piece if total is None else total + piece, start + width
         if 2 * width > window:
             return total
         left = v.shape[dim] - width
@@ -64,13 +64,13 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pixel_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of the pixel vectors. An all-black image has cosine 0 to all."""
+    """Cosine of the pixel vectors. An all-black image has cosine 0 with every image."""
     return F.cosine_similarity(unit(a).flatten(1), unit(b).flatten(1), dim=1)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure, and how near to a degree that was asked for counts as met."""
+    """A measure, and the tolerance within which a similarity level counts as met."""
 
     function: Callable[[Tensor, Tensor], Tensor]
     tolerance: float

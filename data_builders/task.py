@@ -1,10 +1,11 @@
-"""The similar-sample task: what is to be forgotten, what resembles it and stays, and what was never seen."""
+"""The similar-sample task: what is to be forgotten, what is similar to it and stays, what no model is trained on."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
 ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation")
+COPIED = {"target": "similar", "decoy": "decoy_similar"}  # role of the anchors -> role of their near-duplicates
+VALIDATION_SHARE = 5  # as many validation samples as a fifth of the training set, if the pool has them left
 
 # which roles each reference model is trained on
 TRAINED_ON = {
@@ -20,14 +23,36 @@ TRAINED_ON = {
     "retrain": ("similar", "filler"),
     "clean": ("filler",),
 }
+# what must not share a sample
+DISJOINT = {
+    "trained": TRAINED_ON["original"],
+    "decoy": ("decoy", "decoy_similar"),
+    "test": ("test",),
+    "validation": ("validation",),
+}
+
+
+def role_column(sizes: Iterable[tuple[str, int]]) -> Tensor:
+    """(n,) int8, indices into ROLES: as many of each role as it says, in this order."""
+    return torch.cat([torch.full((n,), ROLES.index(role), dtype=torch.int8) for role, n in sizes])
+
+
+def linked_rows(role: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+    """Row numbers of each anchor (target or decoy), once for each of its `copies`, and of these. role: (n,) int8."""
+    anchors, similars = [], []
+    for anchor, similar in COPIED.items():
+        anchors.append((role == ROLES.index(anchor)).nonzero().squeeze(1).repeat_interleave(copies))
+        similars.append((role == ROLES.index(similar)).nonzero().squeeze(1))
+    return torch.cat(anchors), torch.cat(similars)
 
 
 def validation_as_test(role: Tensor, able: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(which samples stay, (n,) bool, and the roles of these): those that are trained on, and of the validation samples
-    those that are `able`, (n,) bool, now in the role of test samples. role: (n,) int8. Raises BadValue without any."""
-    test, held = ROLES.index("test"), ROLES.index("validation")
+    """(which samples stay, (n,) bool, and their roles, int8): the trained samples, and the validation samples in the
+    role of test samples. able: (n,) bool, which validation samples can be used; role: (n,) int8. Raises BadValue
+    without any."""
+    test, held_out = ROLES.index("test"), ROLES.index("validation")
     trained = torch.isin(role, torch.tensor([ROLES.index(r) for r in TRAINED_ON["original"]]))
-    validation = (role == held) if able is None else (role == held) & able
+    validation = (role == held_out) if able is None else (role == held_out) & able
     if not validation.any():
         raise BadValue(
             "tuning needs validation samples, and the pool has none left: use a larger pool (0 takes all images) or a "
@@ -38,7 +63,7 @@ def validation_as_test(role: Tensor, able: Tensor | None = None) -> tuple[Tensor
 
 
 def unit(x: Tensor) -> Tensor:
-    """Bytes as float32 in [0, 1]; floats as they are."""
+    """Bytes as float32 in [0, 1]; floats unchanged."""
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
@@ -46,7 +71,8 @@ def unit(x: Tensor) -> Tensor:
 class Samples:
     """Labelled samples in memory. stored: (n, channels, height, width) uint8 or float32; y: (n,) int64.
 
-    x is what models are fed: float32, made of bytes when it is asked for, so that a set takes a quarter of the room.
+    x is what models are fed: float32, computed from the bytes at each access, so that a set takes a quarter of the
+    memory.
     """
 
     stored: Tensor
@@ -71,7 +97,8 @@ class Samples:
         return Samples(torch.cat([p.stored for p in parts]), torch.cat([p.y for p in parts]))
 
     def label_index(self, index: Tensor) -> Tensor:
-        """Where the labels of these samples stand among all labels: an image has one (texts: one per answer token)."""
+        """Positions, among all labels, of the labels of these samples: an image has one (texts: one per answer
+        token)."""
         return index
 
     def relabelled(self, y: Tensor) -> "Samples":
@@ -88,14 +115,59 @@ class Samples:
         return digest(self.stored, self.y)
 
 
+class WithRoles:
+    """What image and text tasks share: samples by role, and the checks of roles and pairs.
+
+    A subclass has role, (n,) int8; source, (n,) int64; pairs; and `of`.
+    """
+
+    role: Tensor
+    source: Tensor
+    pairs: pd.DataFrame
+
+    def of(self, *roles: str):
+        """The samples in these roles."""
+        raise NotImplementedError
+
+    def index(self, *roles: str) -> Tensor:
+        """Row numbers of the samples in these roles, in order."""
+        wanted = torch.tensor([ROLES.index(r) for r in roles])
+        return torch.isin(self.role, wanted).nonzero().squeeze(1)
+
+    def training_set(self, reference: str):
+        """What `original`, `retrain` or `clean` is trained on."""
+        return self.of(*TRAINED_ON[reference])
+
+    def _check_disjoint(self, contents: Mapping[str, Mapping[str, set]], hint: str) -> None:
+        """contents: what must be disjoint ("images") -> group of DISJOINT -> hashes or texts. Source ids are checked too."""
+        ids = {group: set(self.source[self.index(*roles)].tolist()) for group, roles in DISJOINT.items()}
+        for a, b in combinations(DISJOINT, 2):
+            for what, sets in ({"ids": ids} | contents).items():
+                if shared := sets[a] & sets[b]:
+                    example = min(shared)
+                    example = "" if isinstance(example, bytes) else f", for example {example!r}"
+                    raise BadValue(
+                        f"{len(shared)} {what} are in both the {a} and the {b} samples{example}; they must be disjoint. "
+                        f"{hint}"
+                    )
+
+    def _check_pairs(self) -> None:
+        for column, allowed in (("anchor", [*COPIED]), ("similar", [*COPIED.values()])):
+            rows = self.pairs[column].to_numpy(dtype=np.int64)
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.role):
+                raise BadValue(f"column {column!r} of the pair table names samples that are not there")
+            if extra := {ROLES[r] for r in self.role[torch.from_numpy(rows.copy())].tolist()} - set(allowed):
+                raise BadValue(f"column {column!r} of the pair table names samples of role {', '.join(sorted(extra))}")
+
+
 @dataclass(frozen=True)
-class SimilarityTask:
-    """Samples with roles, and a table of which sample is similar to which.
+class SimilarityTask(WithRoles):
+    """Images with roles, and a table of which is similar to which.
 
     x: (n, channels, height, width) uint8; y: (n,) int64, the label trained on; role: (n,) int8, index into ROLES;
     source: (n,) int64, the id of the raw image that a sample is or was made from.
-    pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), kind, strength, and the measures.
-    facts: what a dataset card shows. A sample's id is its row number.
+    pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), perturbation, strength, and the
+    measures. facts: what a dataset card shows. A sample's id is its row number.
     """
 
     x: Tensor
@@ -106,18 +178,9 @@ class SimilarityTask:
     n_classes: int
     facts: Mapping = field(default_factory=dict)
 
-    def index(self, *roles: str) -> Tensor:
-        """Row numbers of the samples in these roles, in order."""
-        wanted = torch.tensor([ROLES.index(r) for r in roles])
-        return torch.isin(self.role, wanted).nonzero().squeeze(1)
-
     def of(self, *roles: str) -> Samples:
         index = self.index(*roles)
         return Samples(self.x[index], self.y[index])
-
-    def training_set(self, reference: str) -> Samples:
-        """What `original`, `retrain` or `clean` is trained on."""
-        return self.of(*TRAINED_ON[reference])
 
     def digest(self) -> str:
         """Hash of all content: pixels, labels, roles, sources and pairs."""
@@ -125,36 +188,22 @@ class SimilarityTask:
         return digest(self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8))
 
     def check(self) -> "SimilarityTask":
-        """Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""
-        groups = {
-            "trained": TRAINED_ON["original"],
-            "decoy": ("decoy",),
-            "test": ("test",),
-            "validation": ("validation",),
-        }
-        pixels = {g: set(hashes(self.x[self.index(*r)])) for g, r in groups.items()}
-        groups["decoy"] += ("decoy_similar",)  # by id: two different digits, masked to a dot, may be equal
-        ids = {g: set(self.source[self.index(*r)].tolist()) for g, r in groups.items()}
-        for a, b in combinations(groups, 2):
-            for what, sets in (("ids", ids), ("images", pixels)):
-                if shared := len(sets[a] & sets[b]):
-                    raise BadValue(
-                        f"{shared} {what} are in both the {a} and the {b} samples; they must be disjoint. Exact "
-                        "duplicates in the raw data are dropped by RawImages.distinct()"
-                    )
-        for column, allowed in (("anchor", ("target", "decoy")), ("similar", ("similar", "decoy_similar"))):
-            found = {ROLES[r] for r in self.role[torch.tensor(self.pairs[column].to_numpy())].tolist()}
-            if extra := found - set(allowed):
-                raise BadValue(f"column {column!r} of the pair table names samples of role {', '.join(sorted(extra))}")
+        """Itself. Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""
+        compared = DISJOINT | {
+            "decoy": ("decoy",)
+        }  # without copies: two different digits, masked to a dot, may be equal
+        pixels = {group: set(hashes(self.x[self.index(*roles)])) for group, roles in compared.items()}
+        self._check_disjoint({"images": pixels}, "RawImages.distinct() drops exact duplicates from the raw data")
+        self._check_pairs()
         return self
 
 
 def digest(*tensors: Tensor) -> str:
-    """One hash of the content of all."""
-    found = hashlib.sha256()
+    """One hash of the content of all tensors."""
+    sha256 = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.contiguous().numpy())
-    return found.hexdigest()[:20]
+        sha256.update(tensor.contiguous().numpy())
+    return sha256.hexdigest()[:20]
 
 
 def hashes(x: Tensor) -> list[bytes]:

@@ -1,6 +1,6 @@
 """MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100, read by torchvision's own loaders.
 
-From the folder that `UNLEARNKIT_DATA` names, laid out as torchvision does it; what is missing there is downloaded.
+From the folder that `UNLEARNKIT_DATA` names, in torchvision's layout; files that are missing there are downloaded.
 """
 
 from dataclasses import replace
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from data_builders import RawImages, dataset
+from data_builders.raw_images import RawImages, dataset
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
 
-# what the training set must be: images and the sum of all bytes, of the sets as their authors published them
+# number of images and sum of all bytes of each training set, as its authors published it
 FACTS = {
     "MNIST": (60000, 1567298545),
     "FashionMNIST": (60000, 3431114169),
@@ -22,18 +22,18 @@ FACTS = {
 
 
 def _open(name: str) -> tuple:
-    """(training set, test set), torchvision's; downloaded where they are not there. Raises BadValue without network."""
+    """torchvision's (training set, test set), downloaded if missing. Raises BadValue if that fails."""
     import torchvision.datasets
 
     folder = paths.data()
-    kind = getattr(torchvision.datasets, name)
+    dataset_class = getattr(torchvision.datasets, name)
     try:
-        return tuple(kind(str(folder), train=train, download=False) for train in (True, False))
-    except (RuntimeError, ValueError, AssertionError, EOFError):  # not there, or not whole
+        return tuple(dataset_class(str(folder), train=train, download=False) for train in (True, False))
+    except (RuntimeError, ValueError, AssertionError, EOFError):  # missing or damaged
         pass
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(kind(str(folder), train=train, download=True) for train in (True, False))
+        return tuple(dataset_class(str(folder), train=train, download=True) for train in (True, False))
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
         raise BadValue(
             f"{name} is not in the data folder (or damaged there), and cannot be downloaded. Set UNLEARNKIT_DATA to a "
@@ -43,7 +43,7 @@ def _open(name: str) -> tuple:
 
 
 def _files(name: str, below: str):
-    """Called before the set is read: opens it first, so that the files are there."""
+    """A function that lists the set's files. It is called before the set is read, so it downloads missing files."""
 
     def files() -> list[Path]:
         folder = paths.data() / below
@@ -59,12 +59,12 @@ def _read(name: str, n_classes: int) -> RawImages:
     images = [torch.as_tensor(part.data) for part in (train, test)]  # (n, height, width), in colour (..., channels)
     images = [x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous() for x in images]
     labels = [torch.as_tensor(part.targets) for part in (train, test)]
-    count, total = FACTS[name]  # of the test set no facts are stated: MNIST also circulates with 3,000 test images
-    found = int(images[0].numpy().sum(dtype="int64"))  # torch would widen all pixels first
-    if len(images[0]) != count or total not in (None, found):
+    count, total = FACTS[name]  # the test set is not checked: MNIST also circulates with 3,000 test images
+    byte_sum = int(images[0].numpy().sum(dtype="int64"))  # torch would copy all pixels to int64 first
+    if len(images[0]) != count or total not in (None, byte_sum):
         raise BadValue(
-            f"{name}'s training set is not the published one: {len(images[0])} images with byte sum {found}, expected "
-            f"{count} and {total}. Delete it from the data folder and fetch it anew."
+            f"{name}'s training set is not the published one: {len(images[0])} images with byte sum {byte_sum}, "
+            f"expected {count} and {total}. Delete it from the data folder and fetch it anew."
         )
     return RawImages(images[0], labels[0], images[1], labels[1], n_classes)
 
@@ -113,7 +113,7 @@ def cifar100() -> RawImages:
     return _read("CIFAR100", 100)
 
 
-# the superclass of each of CIFAR-100's classes, which stand in the alphabet's order (Krizhevsky 2009, Table 1)
+# the superclass of each of CIFAR-100's classes, which are in alphabetical order (Krizhevsky 2009, Table 1)
 SUPERCLASS = (
     4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7,
     6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10,
@@ -129,6 +129,8 @@ SUPERCLASS = (
     files=_files("CIFAR100", "cifar-100-python"),
 )
 def cifar20() -> RawImages:
-    """CIFAR-100 by its 20 superclasses, whose subclasses are the 100 classes: for forgetting one of five kinds of fish."""
-    raw, to = cifar100(), torch.tensor(SUPERCLASS)
-    return replace(raw, y=to[raw.y], test_y=to[raw.test_y], part=raw.y, test_part=raw.test_y, n_classes=20)
+    """CIFAR-100 by its 20 superclasses; the 100 classes are their subclasses, to forget one of five kinds of fish."""
+    raw, superclass = cifar100(), torch.tensor(SUPERCLASS)
+    return replace(
+        raw, y=superclass[raw.y], test_y=superclass[raw.test_y], part=raw.y, test_part=raw.test_y, n_classes=20
+    )

@@ -1,8 +1,9 @@
-"""Image sets of the user's own: an .npz file, a folder of images in one folder per class, or a Parquet file.
+"""Image sets of your own: an .npz file, a folder with one folder of images per class, or a Parquet file.
 
 .npz: arrays x and y, and test_x and test_y if there is a test set. Parquet: columns image (PNG or JPEG bytes, as the
 Hugging Face hub stores them) and label, and split ("train" or "test") if there is one. Folder: class/any.png; or
-train/class/any.png and test/class/any.png. Without a test set a fifth of each class, drawn once, becomes one.
+train/class/any.png and test/class/any.png. Without a test set a random fifth of each class, always the same, becomes
+one.
 """
 
 import io
@@ -13,35 +14,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_builders import RawImages
+from data_builders.raw_images import RawImages
 from unlearnkit.core import paths
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
-TEST_SHARE = 5  # one image in five of each class
+TEST_SHARE = 5  # one image in five of each class becomes a test image
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 
 
 def is_path(name: str) -> bool:
+    """Whether a dataset's name is a path: it has a slash or one of the two suffixes, or is a folder that is there."""
     if Path(name).suffix in (".npz", ".parquet") or "/" in name or Path(name).is_absolute():
         return True
     return any((folder / name).is_dir() for folder in (paths.data(), Path.cwd()))
 
 
-def resolve(name: str) -> Path:
-    """The file or folder, looked for in `UNLEARNKIT_DATA`, then in the working directory."""
-    for folder in (paths.data(), Path.cwd()):
-        if (folder / name).exists():
-            return (folder / name).resolve()
-    raise BadValue(f"there is no data set at {name!r}, neither in UNLEARNKIT_DATA nor in the working directory")
-
-
-def files(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-
-
 def read(path: Path) -> RawImages:
-    """Raises BadValue, naming file and culprit, for what is missing, unreadable, of another shape or out of range."""
+    """The images of a file or folder. Raises BadValue, naming file and culprit, for missing or unreadable files and
+    values of another shape or out of range."""
     if path.is_dir():
         parts = _folder(path)
     elif path.suffix == ".npz":
@@ -53,7 +44,9 @@ def read(path: Path) -> RawImages:
     x, y = parts["train"]
     n_classes = 1 + max(int(part[1].max()) for part in parts.values())
     if "test" in parts:
-        channels = max(part[0].shape[1] for part in parts.values())  # grey ones beside colour ones become colour ones
+        channels = max(
+            part[0].shape[1] for part in parts.values()
+        )  # grey images beside colour ones become colour images
         test = parts["test"]
         return _raw(path, x.expand(-1, channels, -1, -1), y, test[0].expand(-1, channels, -1, -1), test[1], n_classes)
     test = torch.zeros(len(y), dtype=torch.bool)
@@ -97,8 +90,8 @@ def _checked(name: str, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
         x = x.transpose(0, 3, 1, 2)
     if x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x):
         raise BadValue(
-            f"{name}: images must be (n, height, width), or (n, height, width, channels) or (n, channels, height, width) "
-            f"with 1 or 3 channels, and at least one; got {x.shape}"
+            f"{name}: images must be (n, height, width), or (n, height, width, channels) or (n, channels, height, "
+            f"width) with 1 or 3 channels, and at least one; got {x.shape}"
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise BadValue(f"{name}: images must be uint8, or floats in [0, 1], got {x.dtype}")
@@ -117,22 +110,22 @@ def _folder(path: Path) -> dict:
         raise BadValue(f"{path.name}/ has a folder test, but none called train")
     classes = sorted({p.name for split in splits.values() for p in split.iterdir() if p.is_dir() and p.name[0] != "."})
     parts = {}
-    if lacking := [name for name in classes if not (splits["train"] / name).is_dir()]:
-        raise BadValue(f"{path.name}/: class {lacking[0]!r} is among the test images, but not among those to train on")
+    if missing := [name for name in classes if not (splits["train"] / name).is_dir()]:
+        raise BadValue(f"{path.name}/: class {missing[0]!r} has test images, but no training images")
     for split, folder in splits.items():
-        found = [
+        labelled = [
             (label, file)
             for label, name in enumerate(classes)
             for file in sorted((folder / name).rglob("*"))
             if file.suffix.lower() in IMAGES
         ]
-        if not found:
+        if not labelled:
             raise BadValue(
                 f"{folder.name}/ holds no images: it needs one folder per class with {', '.join(sorted(IMAGES))}"
             )
-        pictures = [_decode(file.read_bytes(), f"{path.name}/{file.relative_to(path)}") for _, file in found]
-        names = [str(file.relative_to(path)) for _, file in found]
-        parts[split] = (_stack(pictures, names), torch.tensor([label for label, _ in found]))
+        pictures = [_decode(file.read_bytes(), f"{path.name}/{file.relative_to(path)}") for _, file in labelled]
+        names = [str(file.relative_to(path)) for _, file in labelled]
+        parts[split] = (_stack(pictures, names), torch.tensor([label for label, _ in labelled]))
     return parts
 
 
@@ -147,7 +140,7 @@ def _parquet(path: Path) -> dict:
         raise BadValue(f"{path.name} has no rows")
     if missing := {"image", "label"} - set(table):
         raise BadValue(f"{path.name} has no column {sorted(missing)[0]!r}; it has {', '.join(map(str, table))}")
-    raw = [config.get("bytes") if isinstance(config, dict) else config for config in table.image]
+    raw = [entry.get("bytes") if isinstance(entry, dict) else entry for entry in table.image]
     names = [f"{path.name}, row {i}" for i in range(len(raw))]
     x = _stack([_decode(data, name) for data, name in zip(raw, names)], names).numpy()
     split = table["split"].to_numpy() if "split" in table else np.full(len(table), "train")
@@ -158,7 +151,7 @@ def _parquet(path: Path) -> dict:
 
 
 def _decode(data: object, name: str) -> Tensor:
-    """(channels, height, width) uint8."""
+    """(channels, height, width) uint8. data: the bytes of an image file."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -172,12 +165,12 @@ def _decode(data: object, name: str) -> Tensor:
 
 
 def _stack(pictures: list[Tensor], names: list[str]) -> Tensor:
-    """One tensor; grey ones become colour ones where some are in colour."""
+    """(n, channels, height, width); grey images become colour images where some are in colour."""
     channels = max(p.shape[0] for p in pictures)
     for picture, name in zip(pictures, names):
         if picture.shape[1:] != pictures[0].shape[1:]:
             raise BadValue(
-                f"{name} has {tuple(picture.shape[1:])} pixels, {names[0]} has {tuple(pictures[0].shape[1:])}: bring all "
-                "images to one size first"
+                f"{name} has {tuple(picture.shape[1:])} pixels, {names[0]} has {tuple(pictures[0].shape[1:])}: bring "
+                "all images to one size first"
             )
     return torch.stack([p.expand(channels, -1, -1) for p in pictures])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from data_builders import datasets
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from unlearnkit.core.compute import generator
 from unlearnkit.images.models import Classifier, build, fresh
 from unlearnkit.images.outputs import forward_task
@@ -33,7 +33,7 @@ def raw():
 
 @pytest.fixture(scope="session")
 def task(raw):
-    return compose(raw, targets="canary", n_targets=10, copies=4, train_size=250, seed=1)
+    return build_task(raw, targets="canary", n_targets=10, copies=4, train_size=250, seed=1)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def all_outputs(_models, task):
 
 @pytest.fixture(scope="session")
 def class_task(raw):
-    return compose(raw, targets="class", forget_ids=[3], copies=0, train_size=250, seed=1)
+    return build_task(raw, targets="class", forget_ids=[3], copies=0, train_size=250, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data_builders.task import TRAINED_ON
-from data_builders.texts.build_task import compose
+from data_builders.texts.build_task import build_task
 from data_builders.texts.fictional import make
 from unlearnkit.core.compute import generator
 from unlearnkit.texts import domain as texts
@@ -68,7 +68,7 @@ def config(small_pool, monkeypatch, _shared_cache) -> TextConfig:
 def all_text_outputs(small_pool):
     """Of initial, original, retrain and clean, with all that any metric of texts needs; as `all_outputs` of conftest."""
     parts = {k: CELL[k] for k in ("copies", "train_size", "test_size")}
-    task, tokenizer = compose(small_pool, n_targets=4, seed=1, **parts), trained(small_pool, CELL["vocabulary"])
+    task, tokenizer = build_task(small_pool, n_targets=4, seed=1, **parts), trained(small_pool, CELL["vocabulary"])
     net, recipe = build("nano", tokenizer.size, 128, 1), TextRecipe(**RECIPE)
     models = {"initial": net} | {
         name: fit_lm(net, tokenizer.tokens(task.training_set(name), 128), recipe, seed=1) for name in TRAINED_ON

@@ -1,33 +1,40 @@
+"""Image tasks by roles, their checks, and the folder's README."""
+
+from pathlib import Path
+
 import pytest
 import torch
 
+import data_builders
 from data_builders import RawImages, datasets
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
+from data_builders.perturbations import perturbations
 from data_builders.task import ROLES
+from data_builders.texts import text_datasets
 from unlearnkit.core.errors import BadValue, UnknownName
 
 
 def test_the_training_set_keeps_its_size(raw):
     for copies in (0, 1, 25):
-        task = compose(raw, copies=copies, train_size=600)
+        task = build_task(raw, copies=copies, train_size=600)
         assert len(task.training_set("original")) == 600
         assert len(task.training_set("retrain")) == 588
         assert len(task.training_set("clean")) == 588 - 12 * copies
 
 
 def test_a_seed_has_the_same_targets_for_every_dose(raw):
-    tasks = [compose(raw, copies=m, strength=r, seed=3) for m, r in ((0, 0.0), (5, 0.3), (25, 0.7))]
+    tasks = [build_task(raw, copies=m, strength=r, seed=3) for m, r in ((0, 0.0), (5, 0.3), (25, 0.7))]
     for role in ("target", "decoy", "test"):
         index = [t.source[t.index(role)] for t in tasks]
         assert all(torch.equal(index[0], other) for other in index)
     fewest = tasks[2].source[tasks[2].index("filler")]
     assert torch.equal(fewest, tasks[0].source[tasks[0].index("filler")][: len(fewest)])
-    other = compose(raw, copies=5, seed=4)
+    other = build_task(raw, copies=5, seed=4)
     assert set(other.source[other.index("target")].tolist()) != set(tasks[1].source[tasks[1].index("target")].tolist())
 
 
 def test_same_seed_same_task(raw):
-    assert compose(raw, seed=5).digest() == compose(raw, seed=5).digest() != compose(raw, seed=6).digest()
+    assert build_task(raw, seed=5).digest() == build_task(raw, seed=5).digest() != build_task(raw, seed=6).digest()
 
 
 def test_pairs_link_each_target_to_its_own_copies(task):
@@ -53,7 +60,7 @@ def test_hard_targets_are_of_high_loss_and_vary_with_the_seed(raw):
     limit = difficulty.sort(descending=True).values[3 * 24 - 1]
     picks = []
     for seed in (0, 1):
-        task = compose(raw, targets="hard", difficulty=difficulty, seed=seed)
+        task = build_task(raw, targets="hard", difficulty=difficulty, seed=seed)
         chosen = task.source[torch.cat([task.index("target"), task.index("decoy")])]
         assert (difficulty[chosen] >= limit).all()
         picks.append(set(chosen.tolist()))
@@ -92,16 +99,16 @@ def test_a_leak_is_found(task, what):
 )
 def test_bad_input_is_named(raw, change, message):
     with pytest.raises(BadValue, match=message):
-        compose(raw, **change)
+        build_task(raw, **change)
 
 
 def test_unknown_names_get_the_nearest(raw):
     with pytest.raises(UnknownName, match="Did you mean 'block_mask'"):
-        compose(raw, perturbation="blockmask")
+        build_task(raw, perturbation="blockmask")
     with pytest.raises(UnknownName, match="Did you mean 'block'"):
-        compose(raw, perturbation_options={"blok": 2})
+        build_task(raw, perturbation_options={"blok": 2})
     with pytest.raises(UnknownName, match="unknown kind of targets 'hrad'. Did you mean 'hard'"):
-        compose(raw, targets="hrad")
+        build_task(raw, targets="hrad")
     with pytest.raises(UnknownName, match="Did you mean 'digits'"):
         datasets["digit"]
 
@@ -109,10 +116,10 @@ def test_unknown_names_get_the_nearest(raw):
 def test_a_class_without_images_is_named(raw):
     few = RawImages(raw.x[raw.y != 3], raw.y[raw.y != 3], raw.test_x, raw.test_y, 10)
     with pytest.raises(BadValue, match="no training image of \\[3\\]"):
-        compose(few)
+        build_task(few)
     one = RawImages(raw.x[raw.y == 0], raw.y[raw.y == 0], raw.test_x[:0], raw.test_y[:0], 1)
     with pytest.raises(BadValue, match="at least 2 classes"):
-        compose(one)
+        build_task(one)
 
 
 def test_raw_images_are_checked():
@@ -130,3 +137,18 @@ def test_raw_images_are_checked():
 
 def test_all_roles_are_there(task):
     assert {ROLES[r] for r in task.role.unique().tolist()} == set(ROLES)
+
+
+@pytest.mark.parametrize("registry", [datasets, text_datasets, perturbations], ids=lambda registry: registry.kind)
+def test_the_readme_names_all_that_is_registered(registry):
+    text = (Path(data_builders.__file__).parent / "README.md").read_text()
+    ours = [name for name, entry in registry.items() if entry.function.__module__.startswith("data_builders.")]
+    assert ours and not [name for name in ours if f"| `{name}` |" not in text]
+
+
+def test_the_readme_names_every_file_and_is_short():
+    folder = Path(data_builders.__file__).parent
+    lines = (folder / "README.md").read_text().splitlines()
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if path.name != "__init__.py"]
+    assert not [name for name in files if f"`{name}`" not in "\n".join(lines)]
+    assert len(lines) <= 130 and max(map(len, lines)) <= 160

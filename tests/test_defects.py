@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import RECIPE
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.task import ROLES
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import mean_interval
@@ -81,7 +81,7 @@ def targets_are_as_unknown_as_the_test_set(model, task):
 
 
 def test_retrain_knows_targets_as_little_as_the_test_set(raw):
-    task = compose(raw, targets="canary", n_targets=60, copies=0, train_size=600, seed=3)
+    task = build_task(raw, targets="canary", n_targets=60, copies=0, train_size=600, seed=3)
     honest = dataclasses.replace(task, y=task.y.clone())
     canaries = torch.isin(task.role, torch.tensor([ROLES.index("target")]))
     honest.y[canaries] = true_labels(raw, task)[canaries]
@@ -103,7 +103,7 @@ def true_labels(raw, task):
 
 @pytest.mark.parametrize("role", ["test", "decoy", "validation"])
 def test_a_builder_that_lets_training_samples_leak_is_caught(raw, role):
-    task = compose(raw, copies=2, train_size=250, seed=1).check()
+    task = build_task(raw, copies=2, train_size=250, seed=1).check()
     row, trained = int(task.index(role)[0]), int(task.index("filler")[0])
     by_id, by_pixels = task.source.clone(), task.x.clone()
     by_id[row], by_pixels[row] = task.source[trained], task.x[trained]

@@ -1,4 +1,4 @@
-"""Which images are targets, decoys and filler, and natural similar samples, through compose."""
+"""Which images are targets, decoys and filler, and natural similar samples, through build_task."""
 
 import pandas as pd
 import pytest
@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_builders import RawImages
-from data_builders.backdoor import stamped
-from data_builders.build_task import compose
+from data_builders.backdoor import with_patch
+from data_builders.build_task import build_task
 from data_builders.natural_neighbours import neighbours
-from data_builders.perturbations import kinds
-from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, draw
+from data_builders.perturbations import perturbations
+from data_builders.select_targets import HARD_SHARE, WHOLE, Targets, select_targets
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.request import request_of
 
 POOL, TEST, CLASSES = 160, 40, 4
-NATURAL = [name for name, entry in kinds.items() if entry.info["natural"]]
+NATURAL = [name for name, entry in perturbations.items() if entry.info["natural"]]
 
 
 def random_set(seed: int = 0, pool: int = POOL, test: int = TEST, classes: int = CLASSES, ids=None) -> RawImages:
@@ -52,7 +52,7 @@ def composed(targets, n=3, copies=1, train_size=80, seed=0, forget_ids=(), raw=R
     if targets == "ids" and not forget_ids:
         forget_ids = raw.ids[torch.randperm(len(raw.x), generator=generator(seed, "forget_ids"))[:n]].tolist()
     given_loss = LOSS if raw is RAW else None
-    return compose(
+    return build_task(
         raw,
         targets=targets,
         n_targets=n,
@@ -77,28 +77,28 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
     copies = min(copies, 1) if targets in WHOLE else copies
     task = composed(targets, n, copies, train_size, seed)
     assert len(task.training_set("original")) == train_size
-    found = {role: sources(task, role) for role in ("target", "filler", "decoy", "test")}
+    ids_of = {role: sources(task, role) for role in ("target", "filler", "decoy", "test")}
     if targets in WHOLE:
-        n, n_decoys = len(found["target"]), TEST // CLASSES
+        n, n_decoys = len(ids_of["target"]), TEST // CLASSES
     else:
         n = n_decoys = train_size // 10 if targets == "tenth" else n
-    assert (len(found["target"]), len(found["decoy"])) == (n, n_decoys)
+    assert (len(ids_of["target"]), len(ids_of["decoy"])) == (n, n_decoys)
     assert len(task.training_set("retrain")) == train_size - n
-    assert len(found["filler"]) == train_size - n * (1 + copies)
-    everything = [i for ids in found.values() for i in ids]
+    assert len(ids_of["filler"]) == train_size - n * (1 + copies)
+    everything = [i for ids in ids_of.values() for i in ids]
     assert len(set(everything)) == len(everything)
     for anchor, similar in (("target", "similar"), ("decoy", "decoy_similar")):
-        assert sorted(sources(task, similar)) == sorted(found[anchor] * copies)
-    for role, ids in found.items():
+        assert sorted(sources(task, similar)) == sorted(ids_of[anchor] * copies)
+    for role, ids in ids_of.items():
         for row, i in zip(task.index(role).tolist(), ids, strict=True):
             x, y, at = (RAW.x, RAW.y, ROW[i]) if i in ROW else (RAW.test_x, RAW.test_y, TEST_ROW[i])
             triggered = targets == "backdoor" and role in ("target", "decoy")
-            assert torch.equal(task.x[row], stamped(x[at][None])[0] if triggered else x[at])
+            assert torch.equal(task.x[row], with_patch(x[at][None])[0] if triggered else x[at])
             wrong = triggered or (targets == "canary" and role in ("target", "decoy"))
             assert (int(task.y[row]) == int(y[at])) != wrong
-    assert set(found["test"]) <= set(TEST_ROW)
+    assert set(ids_of["test"]) <= set(TEST_ROW)
     if targets not in WHOLE:
-        assert len(found["test"]) == TEST and set(found["decoy"]) <= set(ROW)
+        assert len(ids_of["test"]) == TEST and set(ids_of["decoy"]) <= set(ROW)
 
 
 @pytest.mark.parametrize("targets", Targets.__args__)
@@ -123,25 +123,25 @@ def test_spread_covers_the_classes_evenly(seed, n):
 def test_spread_takes_what_a_small_class_has():
     rare = torch.cat([torch.zeros(3), torch.ones(157)]).long()
     raw = RawImages(RAW.x, rare, RAW.test_x, RAW.test_y % 2, 2)
-    task = compose(raw, targets="spread", n_targets=5, copies=0, train_size=80)
+    task = build_task(raw, targets="spread", n_targets=5, copies=0, train_size=80)
     assert sorted(labels(task, "target", "decoy")) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_hard_targets_are_the_hardest_but_not_always_the_same():
     limit = LOSS.sort(descending=True).values[HARD_SHARE * 2 * 5 - 1]
-    seen = set()
+    ever_chosen = set()
     for seed in range(20):
         task = composed("hard", 5, seed=seed)
         chosen = [ROW[i] for i in sources(task, "target", "decoy")]
         assert (LOSS[chosen] >= limit).all()
-        seen |= set(chosen)
-    assert len(seen) > 20  # of 30
+        ever_chosen |= set(chosen)
+    assert len(ever_chosen) > 20  # of 30
 
 
 @pytest.mark.parametrize("loss", [None, LOSS[:-1]])
 def test_hard_targets_need_the_loss_of_every_image(loss):
     with pytest.raises(BadValue, match="held-out loss of each image"):
-        compose(RAW, targets="hard", n_targets=3, train_size=80, difficulty=loss)
+        build_task(RAW, targets="hard", n_targets=3, train_size=80, difficulty=loss)
 
 
 @settings(max_examples=20, deadline=None)
@@ -249,7 +249,7 @@ def test_decoys_of_ids_go_beyond_a_class_that_is_used_up():
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ([], "needs the ids of the targets in `which`"),
+        ([], "needs the ids of the targets in `forget_ids`"),
         ([12345], "no training image with id 12345; ids go from"),
         ([-1], "no training image with id -1"),
         ([int(RAW.ids[0]), int(RAW.test_ids[0])], f"target {int(RAW.test_ids[0])} is in the test split"),
@@ -259,7 +259,7 @@ def test_decoys_of_ids_go_beyond_a_class_that_is_used_up():
 )
 def test_ids_that_cannot_be_targets_are_named(which, message):
     with pytest.raises(BadValue, match=message):
-        compose(RAW, targets="ids", forget_ids=which, copies=1, train_size=80)
+        build_task(RAW, targets="ids", forget_ids=which, copies=1, train_size=80)
 
 
 @pytest.mark.parametrize("targets", ["random", "spread", "hard", "canary", "tenth"])
@@ -298,7 +298,7 @@ def test_most_copies_and_largest_training_set_work():
 def test_drawn_indices_are_of_the_pool_and_of_the_test_set():
     for targets in Targets.__args__:
         which = RAW.ids[:3].tolist() if targets == "ids" else []
-        drawn = draw(RAW, targets, 3, which, 0, 80, 0, LOSS)
+        drawn = select_targets(RAW, targets, 3, which, 0, 80, 0, LOSS)
         used = torch.cat([drawn.targets, drawn.decoys, drawn.others])
         assert len(used.unique()) == len(used)
         assert sorted([*drawn.test.tolist(), *drawn.test_decoys.tolist()]) == list(range(TEST))
@@ -347,10 +347,10 @@ def test_every_natural_kind_is_tested():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3), st.booleans(), st.integers(0, 1000))
 def test_neighbours_are_the_nearest_that_are_left(kind, n, copies, same_class, seed):
-    found = links(natural(kind, copies, same_class, n=n, seed=seed))
-    anchors = found.anchor.unique().tolist()
+    pairs = links(natural(kind, copies, same_class, n=n, seed=seed))
+    anchors = pairs.anchor.unique().tolist()
     assert len(anchors) == 2 * n
-    by_anchor = {a: found.similar[found.anchor == a].tolist() for a in anchors}
+    by_anchor = {a: pairs.similar[pairs.anchor == a].tolist() for a in anchors}
     taken = set(anchors)
     for turn in range(copies):
         for a in anchors:
@@ -373,14 +373,14 @@ def test_natural_similars_keep_their_labels_and_ids_and_are_no_filler(kind, same
     assert labels(task, "similar", "decoy_similar") == true_labels(ids)
     for row, i in zip(task.index("similar", "decoy_similar").tolist(), ids):
         assert torch.equal(task.x[row], RAW.x[ROW[i]])
-    found = links(task)
+    pairs = links(task)
     if same_class:
-        assert (RAW.y[torch.tensor(found.anchor)] == RAW.y[torch.tensor(found.similar)]).all()
+        assert (RAW.y[torch.tensor(pairs.anchor)] == RAW.y[torch.tensor(pairs.similar)]).all()
 
 
 def test_neighbours_of_any_class_are_of_several():
-    found = links(natural("pixel_neighbours", 3, same_class=False, n=5))
-    assert (RAW.y[torch.tensor(found.anchor)] != RAW.y[torch.tensor(found.similar)]).any()
+    pairs = links(natural("pixel_neighbours", 3, same_class=False, n=5))
+    assert (RAW.y[torch.tensor(pairs.anchor)] != RAW.y[torch.tensor(pairs.similar)]).any()
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
@@ -397,16 +397,16 @@ def test_fewer_copies_are_among_more(strength, seed, n, same_class):
 def test_more_strength_begins_further_down_the_order(kind, same_class):
     mean = []
     for strength in (0.0, 0.5, 1.0):
-        found = links(natural(kind, 2, same_class, strength, n=4))
-        mean.append(float(NEARNESS[kind][found.anchor.tolist(), found.similar.tolist()].mean()))
+        pairs = links(natural(kind, 2, same_class, strength, n=4))
+        mean.append(float(NEARNESS[kind][pairs.anchor.tolist(), pairs.similar.tolist()].mean()))
     assert mean[0] > mean[1] + 0.1 and mean[1] > mean[2] + 0.1
 
 
 def test_strength_1_finds_the_farthest():
-    found = links(natural("pixel_neighbours", 1, True, 1.0, n=1))
-    for anchor, similar in found.itertuples(index=False):
+    pairs = links(natural("pixel_neighbours", 1, True, 1.0, n=1))
+    for anchor, similar in pairs.itertuples(index=False):
         near = NEARNESS["pixel_neighbours"][anchor]
-        left = [c for c in range(POOL) if RAW.y[c] == RAW.y[anchor] and c not in set(found.anchor)]
+        left = [c for c in range(POOL) if RAW.y[c] == RAW.y[anchor] and c not in set(pairs.anchor)]
         assert near[similar] <= near[left].min() + 1e-5
 
 
@@ -414,7 +414,7 @@ def test_pixel_neighbours_look_past_brightness_and_contrast():
     image = RAW.x[0]
     darker = (image.float() / 2 + 20).to(torch.uint8)
     x = torch.stack([image, darker, 255 - image, *RAW.x[1:5]])
-    vectors = kinds["pixel_neighbours"](x, None)
+    vectors = perturbations["pixel_neighbours"](x, None)
     y = torch.zeros(len(x)).long()
     ranked = neighbours(vectors, y, torch.tensor([0]), torch.arange(1, len(x)), len(x) - 1, 0.0, True)[0].tolist()
     assert (ranked[0], ranked[-1]) == (1, 2)  # the negative comes last
@@ -452,7 +452,7 @@ def test_feature_neighbours_need_features():
 
 @pytest.mark.parametrize("kind", NATURAL)
 def test_natural_kinds_take_no_degree(kind):
-    with pytest.raises(BadValue, match=f"{kind} finds real images.*leave degree empty"):
+    with pytest.raises(BadValue, match=f"{kind} finds real images.*leave similarity_level empty"):
         natural(kind, similarity_level="ssim~0.6")
 
 
@@ -463,7 +463,7 @@ def test_natural_kinds_do_not_go_with_classes(kind):
 
 
 def test_a_similar_sample_of_a_decoy_must_not_be_trained_on(raw):
-    task = compose(raw, perturbation="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
+    task = build_task(raw, perturbation="pixel_neighbours", strength=0.0, n_targets=3, copies=2, train_size=100)
     source, x = task.source.clone(), task.x.clone()
     leak, filler = task.index("decoy_similar")[0], task.index("filler")[0]
     source[leak], x[leak] = source[filler], x[filler]
@@ -478,7 +478,7 @@ def test_subclass_targets_are_all_of_a_part_while_its_class_stays():
     from data_builders import datasets
 
     parity = datasets["digits_parity"]()
-    task = compose(parity, targets="subclass", forget_ids=[4], copies=0, train_size=300)
+    task = build_task(parity, targets="subclass", forget_ids=[4], copies=0, train_size=300)
     raw_id = {int(i): int(p) for i, p in zip(parity.ids, parity.part)}
     raw_id |= {int(i): int(p) for i, p in zip(parity.test_ids, parity.test_part)}
     parts = {
@@ -494,12 +494,12 @@ def test_a_subclass_is_drawn_if_none_is_named_and_an_unknown_one_refused():
     from data_builders import datasets
 
     parity = datasets["digits_parity"]()
-    drawn = [compose(parity, targets="subclass", copies=0, train_size=300, seed=s) for s in range(3)]
+    drawn = [build_task(parity, targets="subclass", copies=0, train_size=300, seed=s) for s in range(3)]
     assert len({len(t.index("target")) for t in drawn}) > 1
     with pytest.raises(BadValue, match="no subclass 10"):
-        compose(parity, targets="subclass", forget_ids=[10], copies=0, train_size=300)
+        build_task(parity, targets="subclass", forget_ids=[10], copies=0, train_size=300)
 
 
 def test_without_parts_a_subclass_is_a_class(raw):
-    pair = [compose(raw, targets=t, forget_ids=[3], copies=0, train_size=300) for t in ("class", "subclass")]
+    pair = [build_task(raw, targets=t, forget_ids=[3], copies=0, train_size=300) for t in ("class", "subclass")]
     assert pair[0].digest() == pair[1].digest()

@@ -34,18 +34,18 @@ def altered(x, how):
     return x.clamp(0, 255).round().to(torch.uint8)
 
 
-def pairs(found):
-    return set(zip(found.a, found.b))
+def pairs(table):
+    return set(zip(table.a, table.b))
 
 
 def test_exact_copies_have_similarity_1_and_come_first():
     a = photographs(40)
     b = torch.cat([photographs(100, seed=1), a[[7, 3]], altered(a[[5]], "noise")])
-    found = near_duplicates(a, b)
-    assert pairs(found) == {(7, 100), (3, 101), (5, 102)}
-    assert found.similarity.tolist()[:2] == pytest.approx([1, 1], abs=1e-6)
-    assert found.similarity.is_monotonic_decreasing and found.similarity.max() <= 1
-    assert found.columns.tolist() == ["a", "b", "similarity"] and found.index.tolist() == [0, 1, 2]
+    detected = near_duplicates(a, b)
+    assert pairs(detected) == {(7, 100), (3, 101), (5, 102)}
+    assert detected.similarity.tolist()[:2] == pytest.approx([1, 1], abs=1e-6)
+    assert detected.similarity.is_monotonic_decreasing and detected.similarity.max() <= 1
+    assert detected.columns.tolist() == ["a", "b", "similarity"] and detected.index.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
@@ -53,8 +53,8 @@ def test_exact_copies_have_similarity_1_and_come_first():
 def test_altered_copies_are_found(how, channels):
     a = photographs(200, channels=channels)
     b = torch.cat([photographs(200, seed=1, channels=channels), altered(a[:50], how)])
-    listed = pd.DataFrame({"a": range(50), "b": range(200, 250)})
-    assert recall(near_duplicates(a, b), listed)["pairs"] >= 0.9
+    published = pd.DataFrame({"a": range(50), "b": range(200, 250)})
+    assert recall(near_duplicates(a, b), published)["pairs"] >= 0.9
 
 
 def test_images_need_not_be_square():
@@ -73,17 +73,17 @@ def test_unrelated_images_are_not_found():
 def test_blank_images_are_alike_and_like_no_other():
     blank = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8)
     blank[1], blank[2, 0, 5, 5] = 0, 201
-    found = near_duplicates(torch.cat([blank, photographs(50)]), neighbours=3)
-    assert pairs(found) == {(i, j) for j in range(4) for i in range(j)}
-    assert found.similarity.min() > 0.9
+    detected = near_duplicates(torch.cat([blank, photographs(50)]), neighbours=3)
+    assert pairs(detected) == {(i, j) for j in range(4) for i in range(j)}
+    assert detected.similarity.min() > 0.9
 
 
 def test_alone_each_pair_comes_once_and_no_image_is_its_own(raw):
     x = torch.cat([raw.x[:300], raw.x[:20]])
-    found = near_duplicates(x, neighbours=3)
-    assert (found.a < found.b).all()
-    assert not found.duplicated(["a", "b"]).any()
-    assert {(i, 300 + i) for i in range(20)} <= pairs(found)
+    detected = near_duplicates(x, neighbours=3)
+    assert (detected.a < detected.b).all()
+    assert not detected.duplicated(["a", "b"]).any()
+    assert {(i, 300 + i) for i in range(20)} <= pairs(detected)
     assert recall(near_duplicates(x, threshold=0.9999), pd.DataFrame({"a": range(20), "b": range(300, 320)})) == {
         "pairs": 1,
         "images": 1,
@@ -101,10 +101,10 @@ def test_more_neighbours_find_all_copies():
 def test_the_order_of_rows_does_not_matter(raw):
     x = raw.x[:400]
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
-    found, shuffled = near_duplicates(x, threshold=0.9), near_duplicates(x[order], threshold=0.9)
+    detected, shuffled = near_duplicates(x, threshold=0.9), near_duplicates(x[order], threshold=0.9)
     back = {tuple(sorted(order[list(pair)].tolist())) for pair in pairs(shuffled)}
-    assert len(found) > 10 and back == pairs(found)
-    assert shuffled.similarity.tolist() == pytest.approx(found.similarity.tolist(), abs=1e-5)
+    assert len(detected) > 10 and back == pairs(detected)
+    assert shuffled.similarity.tolist() == pytest.approx(detected.similarity.tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("block", [1, 399 * 7, 400 * 7, 2**30])
@@ -119,10 +119,10 @@ def test_the_size_of_blocks_does_not_matter(raw, monkeypatch, block):
 
 
 def test_recall_counts_pairs_and_images():
-    found = pd.DataFrame({"a": [0, 1, 5], "b": [3, 9, 2], "similarity": [1.0, 0.9, 0.8]})
-    listed = pd.DataFrame({"a": [0, 1, 2, 4], "b": [3, 4, 5, 6]})
-    assert recall(found, listed) == {"pairs": 0.25, "images": 0.5}
-    assert recall(found[:0], listed) == {"pairs": 0, "images": 0}
+    detected = pd.DataFrame({"a": [0, 1, 5], "b": [3, 9, 2], "similarity": [1.0, 0.9, 0.8]})
+    published = pd.DataFrame({"a": [0, 1, 2, 4], "b": [3, 4, 5, 6]})
+    assert recall(detected, published) == {"pairs": 0.25, "images": 0.5}
+    assert recall(detected[:0], published) == {"pairs": 0, "images": 0}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_published_near_duplicates_of_cifar10_are_found():
     n = len(table)
     tests, trains = (torch.tensor(table[column].to_numpy()) for column in ("TestID", "TrainID"))
     others = [torch.arange(3000)[~torch.isin(torch.arange(3000), ids)] for ids in (tests, trains)]
-    found = near_duplicates(images.test_x[torch.cat([tests, others[0]])], images.x[torch.cat([trains, others[1]])])
-    shares = recall(found, pd.DataFrame({"a": range(n), "b": range(n)}))
+    detected = near_duplicates(images.test_x[torch.cat([tests, others[0]])], images.x[torch.cat([trains, others[1]])])
+    shares = recall(detected, pd.DataFrame({"a": range(n), "b": range(n)}))
     assert shares["pairs"] > 0.65  # measured: 0.74
-    assert (found.a >= n).sum() < 0.01 * len(others[0])  # measured: 0.002
+    assert (detected.a >= n).sum() < 0.01 * len(others[0])  # measured: 0.002

@@ -21,7 +21,7 @@ from PIL import Image
 
 from data_builders import RawImages
 from data_builders import export as module
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.export import export, load_export
 from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.errors import BadValue
@@ -34,12 +34,12 @@ def colour():
     x, y = torch.randint(0, 256, (80, 3, 8, 6), generator=g, dtype=torch.uint8), torch.arange(80) % 4
     facts = {"dataset": "noise | grün", "licence": "MIT", "source": "drawn", "raw_train": 60, "nested": {"a": [1, 0.5]}}
     raw = RawImages(x[:60], y[:60], x[60:], y[60:], 4, facts=facts)
-    return compose(raw, n_targets=3, copies=2, train_size=20, strength=0.0, perturbation_options={"block": 2})
+    return build_task(raw, n_targets=3, copies=2, train_size=20, strength=0.0, perturbation_options={"block": 2})
 
 
 @pytest.fixture(scope="module")
 def lone(raw):
-    return compose(raw, copies=0, train_size=100)
+    return build_task(raw, copies=0, train_size=100)
 
 
 @pytest.fixture
@@ -115,12 +115,12 @@ def test_others_read_it_with_datasets_and_pandas(task, colour, lone, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name, t in tasks.items():
-        with np.load(tmp_path / f"{name}.npz") as found:
-            image = found["image"][:, None] if t.x.shape[1] == 1 else found["image"].transpose(0, 3, 1, 2)
+        with np.load(tmp_path / f"{name}.npz") as exported:
+            image = exported["image"][:, None] if t.x.shape[1] == 1 else exported["image"].transpose(0, 3, 1, 2)
             assert np.array_equal(image, t.x.numpy())
-            assert found["id"].tolist() == list(range(len(t.x)))
-            assert found["label"].tolist() == t.y.tolist() and found["source"].tolist() == t.source.tolist()
-            assert found["role"].tolist() == [ROLES[r] for r in t.role]
+            assert exported["id"].tolist() == list(range(len(t.x)))
+            assert exported["label"].tolist() == t.y.tolist() and exported["source"].tolist() == t.source.tolist()
+            assert exported["role"].tolist() == [ROLES[r] for r in t.role]
         csv = t.pairs.to_csv(index=False, float_format="%.6g")
         assert (tmp_path / f"{name}.False.csv").read_text() == csv
         assert name == "lone" or (tmp_path / f"{name}.True.csv").read_text() == csv
@@ -216,11 +216,11 @@ def test_an_unknown_role_is_another_versions(folder):
 
 
 def test_nothing_is_overwritten(task, colour, folder, tmp_path):
-    with pytest.raises(BadValue, match="task is there and not empty: nothing was overwritten"):
+    with pytest.raises(BadValue, match="task exists and is not empty: nothing was overwritten"):
         export(colour, folder)
     same(load_export(folder), task)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(BadValue, match="file is there"):
+    with pytest.raises(BadValue, match="file exists"):
         export(task, tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert load_export(export(colour, tmp_path / "empty")).digest() == colour.digest()
@@ -243,7 +243,7 @@ def test_who_comes_second_overwrites_nothing(task, tmp_path, monkeypatch):
         return ""
 
     monkeypatch.setattr(module, "card", other)
-    with pytest.raises(BadValue, match="is there and not empty"):
+    with pytest.raises(BadValue, match="exists and is not empty"):
         export(task, tmp_path / "task")
     assert [p.name for p in tmp_path.rglob("*")] == ["task", "theirs"]
 

@@ -1,4 +1,5 @@
-"""Kinds of similarity, and degrees met by search over their strength. A kind that registers is tested here."""
+"""Perturbations, and similarity levels met by searching their strength. Every registered perturbation is tested
+here."""
 
 import re
 from functools import cache
@@ -10,15 +11,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from data_builders import to_bytes
-from data_builders.build_task import compose
-from data_builders.perturbations import kinds
+from data_builders.build_task import build_task
+from data_builders.perturbations import perturbations
 from data_builders.similarity import MEASURES, psnr, ssim
 from data_builders.similarity_level import parse, search
 from data_builders.task import unit
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 
-MADE = [name for name, entry in kinds.items() if not entry.info["natural"]]
+MADE = [name for name, entry in perturbations.items() if not entry.info["natural"]]
 EXACT = {"exact_duplicate"}  # has no strength, and its copies do not differ
 VARIED = [name for name in MADE if name not in EXACT]
 NEAR = {"jpeg": 0.05}  # quality 95 at strength 0; else what bilinear sampling rounds off
@@ -47,13 +48,15 @@ def make(name, image, strength, copies=3, seed=0, others=None, **options):
     """Copies of a uint8 image, as floats; strength: one number for all, or (copies,)."""
     at = torch.full((copies,), float(strength)) if isinstance(strength, int | float) else strength
     others = fillers(tuple(image.shape)) if others is None else others
-    return kinds[name](unit(image), at, generator(seed), others, **options)
+    return perturbations[name](unit(image), at, generator(seed), others, **options)
 
 
 def closeness(name, images, strength):
     """Mean ssim of two copies of each."""
-    found = [ssim(i.expand(2, *i.shape), to_bytes(make(name, i, strength, 2, seed=s))) for s, i in enumerate(images)]
-    return float(torch.stack(found).mean())
+    similarities = [
+        ssim(i.expand(2, *i.shape), to_bytes(make(name, i, strength, 2, seed=s))) for s, i in enumerate(images)
+    ]
+    return float(torch.stack(similarities).mean())
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -88,7 +91,7 @@ def test_the_same_generator_makes_the_same_copies(name, shape):
 def test_neither_image_nor_fillers_are_changed(name, shape):
     image, others = unit(picture(shape)), fillers(shape)
     before, fillers_before = image.clone(), others.clone()
-    made = kinds[name](image, torch.full((3,), 0.0 if name in EXACT else 0.5), generator(0), others)
+    made = perturbations[name](image, torch.full((3,), 0.0 if name in EXACT else 0.5), generator(0), others)
     made.zero_()  # nor are the copies views of them
     assert torch.equal(image, before) and torch.equal(others, fillers_before)
 
@@ -289,9 +292,9 @@ def test_a_degree_is_a_measure_and_a_number():
 
 
 def maker(name, image, seed=0, **options):
-    """As compose makes copies: the same at another strength, others at another draw."""
+    """As build_task makes copies: the same at another strength, others at another draw."""
     others = fillers(tuple(image.shape))
-    return lambda at, draw: kinds[name](unit(image), at, generator(seed, draw), others, **options)
+    return lambda at, draw: perturbations[name](unit(image), at, generator(seed, draw), others, **options)
 
 
 @pytest.mark.parametrize("name", ["noise", "blur", "colour", "mixup"])
@@ -316,7 +319,7 @@ def test_a_degree_within_reach_is_met_by_every_copy(name, shape, copies, share, 
     ("similarity_level", "kind"), [("ssim~0.6", "noise"), ("psnr~20", "noise"), ("pixel_cosine~0.9", "blur")]
 )
 def test_composed_pairs_have_the_degree(raw, similarity_level, kind):
-    task = compose(
+    task = build_task(
         raw, n_targets=4, copies=3, perturbation=kind, similarity_level=similarity_level, train_size=100, strength=0.0
     )
     name, value = similarity_level.split("~")
@@ -326,8 +329,8 @@ def test_composed_pairs_have_the_degree(raw, similarity_level, kind):
 
 def test_a_lower_degree_takes_more_strength():
     image = picture((1, 28, 28))
-    found = [search(maker("noise", image), image, parse(f"ssim~{v}"), 3, "noise")[1] for v in (0.9, 0.6, 0.3)]
-    assert (found[0] < found[1]).all() and (found[1] < found[2]).all()
+    strengths = [search(maker("noise", image), image, parse(f"ssim~{v}"), 3, "noise")[1] for v in (0.9, 0.6, 0.3)]
+    assert (strengths[0] < strengths[1]).all() and (strengths[1] < strengths[2]).all()
 
 
 @pytest.mark.parametrize(
@@ -337,8 +340,8 @@ def test_a_degree_out_of_reach_says_what_is_within(name, similarity_level):
     image = picture((1, 28, 28))
     with pytest.raises(BadValue, match=f"{name}: {similarity_level.split('~')[0]} ~ ") as caught:
         search(maker(name, image), image, parse(similarity_level), 2, name)
-    found = re.search(r"2 of 2 copies.*goes from (-?[\d.]+) to (-?[\d.]+), in steps", str(caught.value))
-    high, low = map(float, found.groups())
+    match = re.search(r"2 of 2 copies.*goes from (-?[\d.]+) to (-?[\d.]+), in steps", str(caught.value))
+    high, low = map(float, match.groups())
     asked = float(similarity_level.split("~")[1])
     assert low < high and (asked < low or asked > high)
     within = parse(f"{similarity_level.split('~')[0]}~{(high + low) / 2}")

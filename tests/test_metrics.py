@@ -249,11 +249,11 @@ def test_too_few_targets_give_no_loss_attack():
 def test_retrain_knows_targets_no_better_than_test_without_copies(raw):
     """Retrain's forget accuracy lies within noise of its test accuracy on an i.i.d. split."""
     from conftest import RECIPE
-    from data_builders.build_task import compose
+    from data_builders.build_task import build_task
     from unlearnkit.images.models import build
     from unlearnkit.images.train import fit
 
-    task = compose(raw, n_targets=150, copies=0, train_size=700, seed=2)
+    task = build_task(raw, n_targets=150, copies=0, train_size=700, seed=2)
     model = fit(build("small_cnn", (1, 8, 8), 10, 0), task.training_set("retrain"), RECIPE, seed=0)
     found = score(forward_task(model, task), {}, ["FA", "TA"]).set_index("metric").value
     spread = (found.TA * (1 - found.TA) * (1 / 150 + 1 / 397)) ** 0.5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_builders import RawImages, datasets, find, load
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.user_images import TEST_SHARE, read
 from unlearnkit.core.errors import BadValue, UnknownName
 
@@ -193,7 +193,7 @@ def test_the_split_is_drawn_and_does_not_depend_on_the_pixels(data):
 def test_a_set_of_ones_own_is_composed_with_its_ids(data):
     x = RNG.integers(0, 256, (200, 8, 8), dtype=np.uint8)
     np.savez(data / "mine.npz", x=x, y=np.arange(200) % 4)
-    task = compose(load("mine.npz"), n_targets=3, copies=2, train_size=60)
+    task = build_task(load("mine.npz"), n_targets=3, copies=2, train_size=60)
     rows = task.index("target", "filler", "decoy", "test")
     assert np.array_equal(task.x[rows].numpy()[:, 0], x[task.source[rows].numpy()])
 
@@ -201,7 +201,7 @@ def test_a_set_of_ones_own_is_composed_with_its_ids(data):
 def test_a_gap_in_the_labels_is_named_when_composed(data):
     np.savez(data / "mine.npz", x=GREY, y=np.where(Y == 2, 5, Y))
     with pytest.raises(BadValue, match="6 classes, but has no training image of \\[2, 4\\]"):
-        compose(load("mine.npz"), n_targets=1, copies=0, train_size=4)
+        build_task(load("mine.npz"), n_targets=1, copies=0, train_size=4)
 
 
 # ---- folders

@@ -32,7 +32,7 @@ def test_a_condition_that_cannot_be_built_is_listed_and_the_others_stay():
     grid = config_grid(**TINY, perturbation=["noise", "pixel_neighbours"], similarity_level=["ssim~0.6"], seeds=2)
     kept, lost = buildable(grid)
     assert {c.perturbation for c in kept} == {"noise"} and len(kept) == 2
-    assert lost.perturbation.tolist() == ["pixel_neighbours"] and "leave degree empty" in lost.why[0]
+    assert lost.perturbation.tolist() == ["pixel_neighbours"] and "leave similarity_level empty" in lost.why[0]
 
 
 def scores_of(rho: dict, seeds: int = 4) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -24,12 +24,12 @@ from data_builders.texts import load as load_raw
 from data_builders.texts import (
     user_texts as own,
 )
-from data_builders.texts.build_task import compose
+from data_builders.texts.build_task import build_task
 from data_builders.texts.fictional import make
-from data_builders.texts.fictional_questions import KINDS
-from data_builders.texts.given_paraphrases import Listed, distinct
-from data_builders.texts.grammar import ANSWER, QUESTION, expand, near
-from data_builders.texts.sides import arranged
+from data_builders.texts.fictional_questions import QUESTION_KINDS
+from data_builders.texts.given_paraphrases import GivenParaphrases, distinct
+from data_builders.texts.grammar import ANSWER, QUESTION, expand, templates_at
+from data_builders.texts.sides import combine_sides
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
@@ -42,12 +42,12 @@ def raw():
     return make(people=30, test_people=3)
 
 
-def told(raw, row):
-    return raw.rewriter.told(row, raw.train.fact[row])
+def true_answer(raw, row):
+    return raw.rewriter.answer(row, raw.train.fact[row])
 
 
-def copies(raw, row, n, strength=0.5, side="both", seed=0):
-    return raw.rewriter.copies(row, n, strength=strength, side=side, seed=seed, told=told(raw, row))
+def paraphrases(raw, row, n, strength=0.5, side="both", seed=0):
+    return raw.rewriter.paraphrases(row, n, strength=strength, side=side, seed=seed, answer=true_answer(raw, row))
 
 
 # --- the grammar
@@ -60,10 +60,10 @@ def test_phrases_are_expanded():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", QUESTION_KINDS)
 def test_templates_are_whole(kind):
     for side in (QUESTION, ANSWER):
-        ways = KINDS[kind].of(side)
+        ways = QUESTION_KINDS[kind].templates(side)
         assert ways[0][0] == 0 and all(0 <= distance <= 1 for distance, _ in ways)
         keys = [" ".join(grammar.TOKEN.findall(template.lower())) for _, template in ways]
         assert len(set(keys)) == len(keys)
@@ -80,21 +80,23 @@ def test_templates_are_whole(kind):
 
 def test_kinds_do_not_ask_the_same():
     asked: dict[str, str] = {}
-    for name, kind in KINDS.items():
+    for name, kind in QUESTION_KINDS.items():
         for _, template in kind.questions:
             assert asked.setdefault(" ".join(words(template)), name) == name, template
 
 
 def test_there_are_many_paraphrases_at_each_strength():
-    for kind in KINDS.values():
+    for kind in QUESTION_KINDS.values():
         for strength in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-            assert len(near(kind, QUESTION, strength)) >= 60 and len(near(kind, ANSWER, strength)) >= 50, kind.ask
-        assert len(near(kind, QUESTION, 1.0)) >= 50 and len(near(kind, QUESTION, 0.1)) >= 40, kind.ask
+            assert (
+                len(templates_at(kind, QUESTION, strength)) >= 60 and len(templates_at(kind, ANSWER, strength)) >= 50
+            ), kind.ask
+        assert len(templates_at(kind, QUESTION, 1.0)) >= 50 and len(templates_at(kind, QUESTION, 0.1)) >= 40, kind.ask
 
 
 def test_syntax_and_length_vary():
-    for kind in KINDS.values():
-        asked = [kind.questions[i][1] for i in near(kind, QUESTION, 0.6)]
+    for kind in QUESTION_KINDS.values():
+        asked = [kind.questions[i][1] for i in templates_at(kind, QUESTION, 0.6)]
         lengths = [len(words(q)) for q in asked]
         assert max(lengths) >= 2 * min(lengths)
         assert len({words(q)[0] for q in asked}) >= 8
@@ -106,12 +108,12 @@ def test_syntax_and_length_vary():
 
 def test_people_are_the_same_everywhere(raw):
     assert make(30, 3).digest() == raw.digest() != make(29, 3).digest()
-    assert len(raw.train) == 30 * len(KINDS) and len(raw.test) == 3 * len(KINDS)
+    assert len(raw.train) == 30 * len(QUESTION_KINDS) and len(raw.test) == 3 * len(QUESTION_KINDS)
     assert make(31, 3).train[:480] == raw.train
 
 
 def test_the_default_has_thousands_of_pairs():
-    assert fictional.PEOPLE * len(KINDS) == 4000
+    assert fictional.PEOPLE * len(QUESTION_KINDS) == 4000
     names = {person["n"] for person in fictional._people()}
     assert all(len({p["n"], p["spouse"], p["teacher"]}) == 3 for p in fictional._people())
     assert len(names) == fictional.PEOPLE + fictional.TEST_PEOPLE
@@ -122,34 +124,34 @@ def test_the_default_has_thousands_of_pairs():
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("side", SIDES)
 def test_copies_are_distinct_and_keep_name_and_fact(raw, strength, side):
-    for row in range(len(KINDS)):
-        _, person = raw.rewriter.of(row)
-        mine, n = told(raw, row), 50
-        found = copies(raw, row, n, strength, side)
-        first = (raw.train.question[row], mine.answer)
+    for row in range(len(QUESTION_KINDS)):
+        _, person = raw.rewriter.kind_and_person(row)
+        answer, n = true_answer(raw, row), 50
+        copies = paraphrases(raw, row, n, strength, side)
+        first = (raw.train.question[row], answer.text)
         assert (
-            len(found)
+            len(copies)
             == n
-            == len({(tuple(words(q)), tuple(words(a))) for q, a in found} - {tuple(map(tuple, map(words, first)))})
+            == len({(tuple(words(q)), tuple(words(a))) for q, a in copies} - {tuple(map(tuple, map(words, first)))})
         )
-        for q, a in found:
-            assert person["n"] in q and mine.fact.lower() in a.lower() and a != mine.restated
-            assert mine.fact.lower() not in q.lower() or mine.fact.lower() in first[0].lower()
+        for q, a in copies:
+            assert person["n"] in q and answer.fact.lower() in a.lower() and a != answer.restated
+            assert answer.fact.lower() not in q.lower() or answer.fact.lower() in first[0].lower()
             assert q[0].isupper() or q[0].isdigit()
             assert "{" not in q + a
-        assert (side == "question") == all(a == first[1] for _, a in found)
-        assert (side == "answer") == all(q == first[0] for q, _ in found)
+        assert (side == "question") == all(a == first[1] for _, a in copies)
+        assert (side == "answer") == all(q == first[0] for q, _ in copies)
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_copy_depends_on_its_number_alone(raw, side):
-    many = copies(raw, 5, 40, side=side)
-    assert all(copies(raw, 5, n, side=side) == many[:n] for n in (0, 1, 7, 40))
-    assert copies(raw, 5, 40, side=side, seed=1) != many
+    many = paraphrases(raw, 5, 40, side=side)
+    assert all(paraphrases(raw, 5, n, side=side) == many[:n] for n in (0, 1, 7, 40))
+    assert paraphrases(raw, 5, 40, side=side, seed=1) != many
 
 
 def test_strength_is_what_differs(raw):
-    task = [compose(raw, copies=10, n_targets=6, train_size=150, strength=s) for s in (0.1, 0.4, 0.7, 0.9)]
+    task = [build_task(raw, copies=10, n_targets=6, train_size=150, strength=s) for s in (0.1, 0.4, 0.7, 0.9)]
     for side in ("question", "answer"):
         for measure in ("rouge_l", "char_cosine", "word_cosine"):
             means = [t.pairs[f"{side}_{measure}"].mean() for t in task]
@@ -160,21 +162,21 @@ def test_too_few_paraphrases_are_counted(raw):
     with pytest.raises(
         BadValue, match=r"birthplace of .* \(pair 0\): 50 copies asked for, 12 different .* of question"
     ):
-        copies(raw, 0, 50, strength=0.0, side="question")
-    assert len(copies(raw, 0, 12, strength=0.0, side="question")) == 12
-    have = len(near(KINDS["birthplace"], ANSWER, 0.0))
+        paraphrases(raw, 0, 50, strength=0.0, side="question")
+    assert len(paraphrases(raw, 0, 12, strength=0.0, side="question")) == 12
+    have = len(templates_at(QUESTION_KINDS["birthplace"], ANSWER, 0.0))
     with pytest.raises(
         BadValue, match=f"asked for, ({have}|{have - 1}) different paraphrases of answer are there at strength 0"
     ):
-        copies(raw, 0, 30, strength=0.0, side="answer")
+        paraphrases(raw, 0, 30, strength=0.0, side="answer")
     with pytest.raises(UnknownName, match="Did you mean 'question'"):
-        copies(raw, 0, 1, side="questions")
+        paraphrases(raw, 0, 1, side="questions")
 
 
 def test_wrong_answers_have_the_form_of_the_restated_one(raw):
     for row in range(0, len(raw.train), 7):
         wrong, fact = raw.train.wrong[row], raw.train.fact[row]
-        assert len(set(wrong)) == fictional.WRONG and raw.train.restated[row] != raw.train.answer[row]
+        assert len(set(wrong)) == fictional.WRONG_ANSWERS and raw.train.restated[row] != raw.train.answer[row]
         for answer in wrong:
             assert fact.lower() not in answer.lower() or fact in raw.train.question[row]
             shared = set(words(raw.train.restated[row])) - set(words(fact)) - {"a", "an"}
@@ -191,33 +193,33 @@ def test_articles_go_with_the_word(raw):
 
 def test_the_training_set_keeps_its_size(raw):
     for m in (0, 1, 20):
-        task = compose(raw, copies=m, n_targets=6, train_size=150)
+        task = build_task(raw, copies=m, n_targets=6, train_size=150)
         assert [len(task.training_set(r)) for r in ("original", "retrain", "clean")] == [150, 144, 144 - 6 * m]
 
 
 def test_a_seed_has_the_same_targets_for_every_dose(raw):
     doses = ((0, 0.0, "both"), (5, 0.3, "question"), (20, 0.7, "mixed"))
-    tasks = [compose(raw, copies=m, strength=s, side=w, n_targets=6, train_size=150, seed=3) for m, s, w in doses]
+    tasks = [build_task(raw, copies=m, strength=s, side=w, n_targets=6, train_size=150, seed=3) for m, s, w in doses]
     for role in ("target", "decoy", "test"):
         assert all(t.of(role) == tasks[0].of(role) for t in tasks)
     fewest = tasks[2].of("filler").question
     assert fewest == tasks[0].of("filler").question[: len(fewest)]
-    assert compose(raw, n_targets=6, train_size=150, seed=4).of("target") != tasks[0].of("target")
+    assert build_task(raw, n_targets=6, train_size=150, seed=4).of("target") != tasks[0].of("target")
 
 
 def test_few_copies_are_the_first_of_many(raw):
-    few, many = (compose(raw, copies=m, n_targets=4, train_size=120, seed=2) for m in (2, 6))
+    few, many = (build_task(raw, copies=m, n_targets=4, train_size=120, seed=2) for m in (2, 6))
     for i in range(4):
         assert few.of("similar")[2 * i : 2 * i + 2] == many.of("similar")[6 * i : 6 * i + 2]
 
 
 def test_same_seed_same_task(raw):
-    digests = {compose(raw, n_targets=4, train_size=100, seed=s).digest() for s in (0, 0, 1)}
+    digests = {build_task(raw, n_targets=4, train_size=100, seed=s).digest() for s in (0, 0, 1)}
     assert len(digests) == 2
 
 
 def test_held_out_pairs_are_never_trained_on(raw):
-    task = compose(raw, copies=10, n_targets=6, train_size=150)
+    task = build_task(raw, copies=10, n_targets=6, train_size=150)
     trained = set(task.source[task.index("target", "similar", "filler")].tolist())
     held = task.index("decoy", "decoy_similar", "test", "validation")
     assert not trained & set(task.source[held].tolist())
@@ -227,25 +229,25 @@ def test_held_out_pairs_are_never_trained_on(raw):
 
 
 def test_canaries_share_another_persons_fact_with_their_copies(raw):
-    task = compose(raw, targets="canary", copies=4, n_targets=8, train_size=150, side="both")
+    task = build_task(raw, targets="canary", copies=4, n_targets=8, train_size=150, side="both")
     for role in ("target", "decoy"):
         for i in task.index(role).tolist():
             row, fact = int(task.source[i]), task.texts.fact[i]
-            kind, person = raw.rewriter.of(row)
+            kind, person = raw.rewriter.kind_and_person(row)
             assert fact != person[kind] and fact in {p[kind] for p in raw.rewriter.people}
             assert person[kind].lower() not in task.answer[i].lower() or person[kind] in person["n"]
             of = task.pairs.similar[task.pairs.anchor == i].tolist()
             assert len(of) == 4 and all(fact.lower() in task.answer[j].lower() for j in of)
             assert task.texts.fact[of[0]] == fact and all(fact.lower() not in w.lower() for w in task.texts.wrong[i])
-    plain = compose(raw, copies=4, n_targets=8, train_size=150)
+    plain = build_task(raw, copies=4, n_targets=8, train_size=150)
     assert plain.of("target").question == task.of("target").question
     assert plain.of("filler") == task.of("filler")
-    more = compose(raw, targets="canary", copies=9, n_targets=8, train_size=150, strength=0.8)
+    more = build_task(raw, targets="canary", copies=9, n_targets=8, train_size=150, strength=0.8)
     assert more.of("target") == task.of("target")
 
 
 def test_an_encoder_adds_its_measure(raw):
-    task = compose(raw, copies=1, n_targets=2, train_size=50, encode=lambda t: np.array([[len(x), 1.0] for x in t]))
+    task = build_task(raw, copies=1, n_targets=2, train_size=50, encode=lambda t: np.array([[len(x), 1.0] for x in t]))
     assert task.pairs[["question_embedding_cosine", "both_embedding_cosine"]].notna().all().all()
 
 
@@ -263,14 +265,14 @@ def test_an_encoder_adds_its_measure(raw):
 )
 def test_bad_input_is_named(raw, change, message):
     with pytest.raises(BadValue, match=message):
-        compose(raw, **{"n_targets": 6, "train_size": 125, **change})
+        build_task(raw, **{"n_targets": 6, "train_size": 125, **change})
 
 
 def test_unknown_names_get_the_nearest(raw):
     with pytest.raises(UnknownName, match="unknown kind of targets 'canaries'. Did you mean 'canary'"):
-        compose(raw, targets="canaries")
+        build_task(raw, targets="canaries")
     with pytest.raises(UnknownName, match="Did you mean 'both'"):
-        compose(raw, side="bot")
+        build_task(raw, side="bot")
     with pytest.raises(UnknownName, match="Did you mean 'fictional'"):
         load_raw("fictionl")
     assert {"fictional", "tofu", "pku_saferlhf"} <= set(text_datasets)
@@ -284,40 +286,40 @@ def test_raw_texts_are_checked():
         RawTexts(one, Texts(["when?"], ["now"]), ids=[1], test_ids=[1])
 
 
-# --- listed paraphrases
+# --- given paraphrases
 
 
-def listed(n=10, **options):
+def given(n=10, **options):
     texts = Texts([f"what is thing {i}?" for i in range(n)], [f"thing {i} is red" for i in range(n)], **options)
     questions = [[f"thing {i}, what is it?", f"What is thing {i}"] for i in range(n)]
-    return RawTexts(texts, texts[[]], Listed(texts, questions, [[f"red is thing {i}"] for i in range(n)]))
+    return RawTexts(texts, texts[[]], GivenParaphrases(texts, questions, [[f"red is thing {i}"] for i in range(n)]))
 
 
 def test_repetitions_are_no_paraphrases():
     assert distinct(["a b", "A, b!", "c", "?", "c"], taken=["C"]) == ("a b",)
-    assert listed().rewriter.questions[0] == ("thing 0, what is it?",)
+    assert given().rewriter.questions[0] == ("thing 0, what is it?",)
 
 
 def test_one_paraphrase_of_each_side_makes_three_copies():
-    task = compose(listed(12), copies=3, side="mixed", n_targets=2, train_size=9)
+    task = build_task(given(12), copies=3, side="mixed", n_targets=2, train_size=9)
     target = task.of("target")
     q, a = target.question[0], target.answer[0]
     (q1, a1), (q2, a2), (q3, a3) = task.of("similar")[:3]
     assert (a1, q2) == (a, q) and (q1, a2) == (q3, a3) and q1 != q and a2 != a
     assert set(task.pairs.perturbation) == {"natural"} and task.pairs.strength.isna().all()
     with pytest.raises(BadValue, match="2 copies asked for, 1 different.*side='mixed' makes three"):
-        compose(listed(), copies=2, side="question", n_targets=2, train_size=8)
+        build_task(given(), copies=2, side="question", n_targets=2, train_size=8)
 
 
-def test_listed_canaries_change_questions_only():
+def test_canaries_of_given_paraphrases_change_questions_only():
     wrong = [[f"thing {i} is blue", f"thing {i} is green"] for i in range(10)]
-    task = compose(listed(wrong=wrong), targets="canary", copies=1, side="question", n_targets=2, train_size=8)
+    task = build_task(given(wrong=wrong), targets="canary", copies=1, side="question", n_targets=2, train_size=8)
     target, similar = task.of("target"), task.of("similar")
     assert target.answer == similar.answer and all("red" not in a for a in target.answer)
     assert [len(w) for w in target.wrong] == [1, 1] and not set(target.answer) & {w for g in target.wrong for w in g}
     with pytest.raises(BadValue, match="need side='question'.*tells the truth"):
-        compose(listed(wrong=wrong), targets="canary", copies=1, n_targets=2, train_size=8)
-    plain = compose(listed(), targets="canary", copies=0, side="question", n_targets=2, train_size=8)
+        build_task(given(wrong=wrong), targets="canary", copies=1, n_targets=2, train_size=8)
+    plain = build_task(given(), targets="canary", copies=0, side="question", n_targets=2, train_size=8)
     assert not set(plain.of("target").answer) & {
         f"thing {i} is red" for i in plain.source[plain.index("target")].tolist()
     }
@@ -326,25 +328,25 @@ def test_listed_canaries_change_questions_only():
 def test_targets_are_pairs_that_have_paraphrases():
     texts = Texts([f"what is thing {i}?" for i in range(10)], [f"thing {i}" for i in range(10)])
     lists = [[f"thing {i}: what is it"] if i % 2 else [] for i in range(10)]
-    raw = RawTexts(texts, texts[[]], Listed(texts, lists, [[]] * 10))
+    raw = RawTexts(texts, texts[[]], GivenParaphrases(texts, lists, [[]] * 10))
     for m in (0, 1):
-        task = compose(raw, copies=m, side="question", n_targets=2, train_size=6)
+        task = build_task(raw, copies=m, side="question", n_targets=2, train_size=6)
         assert all(i % 2 for i in task.source[task.index("target", "decoy")].tolist())
     with pytest.raises(BadValue, match="need 6 pairs that have paraphrases, and there are 5"):
-        compose(raw, copies=1, side="question", n_targets=3, train_size=7)
+        build_task(raw, copies=1, side="question", n_targets=3, train_size=7)
 
 
 def test_lists_are_checked():
     texts = Texts(["who?"], ["It is Mara"], ["Mara"])
     with pytest.raises(BadValue, match="as many lists of paraphrased answers, got 2"):
-        Listed(texts, [[]], [[], []])
+        GivenParaphrases(texts, [[]], [[], []])
     with pytest.raises(BadValue, match="pair 0 lacks its fact 'Mara': 'It is Tove'"):
-        Listed(texts, [[]], [["It is Tove"]])
+        GivenParaphrases(texts, [[]], [["It is Tove"]])
 
 
-def test_arranged_never_repeats():
-    assert arranged(("q", "a"), ["r", "s", "t"], ["b"], 9, "both") == [("r", "b"), ("s", "b"), ("t", "b")]
-    assert arranged(("q", "a"), ["r", "s"], [], 9, "both") == []
+def test_combined_sides_never_repeats():
+    assert combine_sides(("q", "a"), ["r", "s", "t"], ["b"], 9, "both") == [("r", "b"), ("s", "b"), ("t", "b")]
+    assert combine_sides(("q", "a"), ["r", "s"], [], 9, "both") == []
 
 
 # --- a file of one's own
@@ -378,7 +380,7 @@ def test_a_file_of_ones_own(folder):
     raw = source.load()
     assert (len(raw.train), len(raw.test)) == (8, 2) and set(raw.ids + raw.test_ids) == set(range(10))
     assert source.load().digest() == raw.digest() and list(source.fingerprint()) == ["mine.jsonl"]
-    task = compose(raw, copies=1, side="question", n_targets=2, train_size=6)
+    task = build_task(raw, copies=1, side="question", n_targets=2, train_size=6)
     assert len(task.index("similar")) == 2 and task.of("similar").answer[0] == task.of("target").answer[0]
     split = write(folder, *({**r, "split": "test" if i < 3 else "train"} for i, r in enumerate(ROWS))).load()
     assert (len(split.train), len(split.test)) == (7, 3)
@@ -386,10 +388,10 @@ def test_a_file_of_ones_own(folder):
 
 def test_a_file_without_paraphrases_has_no_copies(folder):
     raw = write(folder, *({k: r[k] for k in ("question", "answer")} for r in ROWS)).load()
-    assert len(compose(raw, copies=0, n_targets=2, train_size=5).training_set("original")) == 5
-    assert len(compose(raw, copies=0, targets="canary", n_targets=2, train_size=5).index("target")) == 2
+    assert len(build_task(raw, copies=0, n_targets=2, train_size=5).training_set("original")) == 5
+    assert len(build_task(raw, copies=0, targets="canary", n_targets=2, train_size=5).index("target")) == 2
     with pytest.raises(BadValue, match="has no paraphrases: list them in the file"):
-        compose(raw, copies=1, n_targets=2, train_size=6)
+        build_task(raw, copies=1, n_targets=2, train_size=6)
 
 
 GOOD = {"question": "q?", "answer": "a"}
@@ -407,11 +409,11 @@ GOOD = {"question": "q?", "answer": "a"}
         ([{**GOOD, "id": 1}, {"question": "r", "answer": "a", "id": 1}], "line 2 has the id of line 1, 1"),
         ([{**GOOD, "id": 1}, {"question": "r", "answer": "a"}], "line 2 has no id"),
         ([{**GOOD, "id": "x"}], "id must be a whole number"),
-        ([{**GOOD, "paraphrase": []}], "not known, 'paraphrase'"),
+        ([{**GOOD, "paraphrase": []}], "unknown key 'paraphrase'"),
         ([{**GOOD, "paraphrases": "r"}], "paraphrases must be a list"),
         ([{**GOOD, "paraphrases": [{"questions": "r"}]}], "a paraphrase must be text, or an object"),
         ([{**GOOD, "paraphrases": [" "]}], "a paraphrase must be"),
-        ([{**GOOD, "fact": "b"}], "the fact must be text that stands in the answer"),
+        ([{**GOOD, "fact": "b"}], "the fact must be text that the answer contains"),
         ([{**GOOD, "wrong": ["", "b"]}], "wrong must be a list"),
         ([{**GOOD, "split": "dev"}], "split must be train or test"),
         ([{**GOOD, "split": "test"}], "none to train on"),
@@ -427,7 +429,7 @@ def test_a_bad_line_is_named(folder, rows, message):
 
 
 def test_a_file_that_is_not_there_or_no_text(folder):
-    with pytest.raises(BadValue, match="there is no file 'absent.jsonl'"):
+    with pytest.raises(BadValue, match="there is no data set at 'absent.jsonl'"):
         find("absent.jsonl")
     (folder / "mine.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadValue, match="cannot be read as UTF-8"):
@@ -448,7 +450,7 @@ def test_tofu_of_the_same_layout():
         [{"question": "who?", "answer": "Mara", "perturbed_answer": ["Tove"]}],
     )
     assert len(raw.train) == 8 and raw.test.wrong == (("Tove",),) and raw.facts == {"asked_twice": 1}
-    assert raw.train.restated[3] == "3 it is" and len(raw.rewriter.able()) == 8
+    assert raw.train.restated[3] == "3 it is" and len(raw.rewriter.rows_with_paraphrases()) == 8
 
 
 def test_tofu_from_the_hub_has_fewer_paraphrases():
@@ -458,7 +460,7 @@ def test_tofu_from_the_hub_has_fewer_paraphrases():
                "real_authors_perturbed": [{"question": "who?", "answer": "Mara"}], "world_facts_perturbed": []}  # fmt: skip
     full, tests = tofu.from_hub(lambda name, split, config: configs[config])
     raw = tofu.read(full, [r for part in tests for r in part])
-    assert len(raw.train) == 8 and raw.rewriter.able() == [0, 1, 6, 7] and len(raw.test) == 1
+    assert len(raw.train) == 8 and raw.rewriter.rows_with_paraphrases() == [0, 1, 6, 7] and len(raw.test) == 1
 
 
 def test_tofu_without_files_and_network_says_so(folder, monkeypatch):
@@ -482,11 +484,13 @@ def test_the_real_tofu():
         pytest.skip("UNLEARNKIT_DATA has no tofu/tofu_full_paraphrased.jsonl with the two general test sets")
     raw = load_raw("tofu")
     assert (len(raw.train), len(raw.test)) == (3999, 217)
-    assert len(raw.rewriter.able()) == 3567  # the others have a side whose paraphrase is word for word the original
+    assert (
+        len(raw.rewriter.rows_with_paraphrases()) == 3567
+    )  # the others have a side whose paraphrase is word for word the original
     assert {len(w) for w in raw.train.wrong} == {5}
-    task = compose(raw, copies=3, side="mixed", n_targets=50, train_size=1000)
+    task = build_task(raw, copies=3, side="mixed", n_targets=50, train_size=1000)
     assert len(task.index("similar")) == 150 and 0.3 < task.pairs.both_rouge_l.mean() < 0.9
-    assert len(compose(raw, targets="canary", side="question", copies=1, train_size=200).index("target")) == 12
+    assert len(build_task(raw, targets="canary", side="question", copies=1, train_size=200).index("target")) == 12
 
 
 # --- the hub
@@ -512,9 +516,9 @@ def test_pku_saferlhf_of_the_same_layout(folder):
 
 def test_pku_rows_are_checked():
     with pytest.raises(BadValue, match="row 0 has no column 'better_response_id'"):
-        hub.prompts([{"prompt": "p", "response_0": "a", "response_1": "b"}], [])
+        hub.from_rows([{"prompt": "p", "response_0": "a", "response_1": "b"}], [])
     with pytest.raises(BadValue, match="must be 0 or 1, got 2"):
-        hub.prompts([pku_row(0, better_response_id=2)], [])
+        hub.from_rows([pku_row(0, better_response_id=2)], [])
 
 
 # --- paraphrases by a model
@@ -545,9 +549,11 @@ def test_a_models_paraphrases_are_filtered(bare):
     model = Model(
         '"Thing #, what is it?"', "Question: name thing #", "off the point", "what is THING 3", "name thing 1"
     )
-    raw = paraphraser.paraphrased(bare, model, [3], tried=10, kept=4, similar=alike, name="model fake")
+    raw = paraphraser.with_model_paraphrases(bare, model, [3], tried=10, kept=4, similar=alike, name="model fake")
     assert raw.rewriter.questions[3] == ("Thing 0, what is it?", "name thing 1", "Thing 5, what is it?", "name thing 6")
-    assert len(model.asked) == 10 and "what is thing 3?" in model.asked[0] and raw.rewriter.able() == [3]
+    assert (
+        len(model.asked) == 10 and "what is thing 3?" in model.asked[0] and raw.rewriter.rows_with_paraphrases() == [3]
+    )
     assert (paraphraser.TRIED, paraphraser.KEPT) == (100, 50)
 
 
@@ -555,8 +561,8 @@ def test_a_models_paraphrases_make_a_task(bare):
     def model(prompts):
         return [f"number {i}: {prompt.splitlines()[-1]}" for i, prompt in enumerate(prompts)]
 
-    raw = paraphraser.paraphrased(bare, model, range(4), tried=6, kept=5, similar=alike, name="model fake")
-    task = compose(raw, copies=1, side="question", n_targets=2, train_size=5)
+    raw = paraphraser.with_model_paraphrases(bare, model, range(4), tried=6, kept=5, similar=alike, name="model fake")
+    task = build_task(raw, copies=1, side="question", n_targets=2, train_size=5)
     assert set(task.pairs.perturbation) == {"model fake"}
 
 
@@ -565,9 +571,11 @@ def test_too_few_paraphrases_say_how_many(bare):
         BadValue,
         match=r"fake: 1 different paraphrases came of 100 tried .* pair 0 .*50 are needed",
     ):
-        paraphraser.paraphrased(bare, Model("thing, what?"), [0], similar=alike, name="model fake")
+        paraphraser.with_model_paraphrases(bare, Model("thing, what?"), [0], similar=alike, name="model fake")
     with pytest.raises(BadValue, match="0 different paraphrases came of 5 tried for the answer"):
-        paraphraser.paraphrased(bare, Model("thing 0 is blue"), [0], sides=["answer"], tried=5, kept=1, similar=alike)
+        paraphraser.with_model_paraphrases(
+            bare, Model("thing 0 is blue"), [0], sides=["answer"], tried=5, kept=1, similar=alike
+        )
 
 
 @pytest.mark.parametrize(
@@ -583,11 +591,11 @@ def test_too_few_paraphrases_say_how_many(bare):
 )
 def test_bad_paraphrasing_is_named(bare, change, message):
     with pytest.raises(BadValue, match=message):
-        paraphraser.paraphrased(bare, **{"generate": Model("x"), "rows": [0], "similar": alike, **change})
+        paraphraser.with_model_paraphrases(bare, **{"generate": Model("x"), "rows": [0], "similar": alike, **change})
 
 
 def test_replies_are_cleaned():
-    for reply, said in (
+    for reply, cleaned in (
         ('  "Who is it?"\n\nHope this helps!', "Who is it?"),
         ("Here is the rewritten question:\nWho is it?", "Who is it?"),
         ("Rewritten question: “Who is it?”", "Who is it?"),
@@ -595,16 +603,16 @@ def test_replies_are_cleaned():
         ("Tell me this: who is it?", "Tell me this: who is it?"),
         ("\n ... \n", ""),
     ):
-        assert paraphraser.cleaned(reply) == said
+        assert paraphraser.clean_reply(reply) == cleaned
 
 
-def test_instruct_needs_transformers(monkeypatch):
+def test_the_instruction_model_needs_transformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UnlearnkitError, match="pip install transformers"):
-        paraphraser.instruct("any")
+        paraphraser.instruction_model("any")
 
 
-def test_instruct_by_a_fake_transformers(monkeypatch):
+def test_the_instruction_model_by_a_fake_transformers(monkeypatch):
     class Batch(dict):
         def to(self, device):
             return self
@@ -617,15 +625,15 @@ def test_instruct_by_a_fake_transformers(monkeypatch):
             assert padding_side == "left"
             if name == "nowhere":
                 raise OSError("no connection")
-            found = Tokenizer()
-            found.chat_template = None if name == "base" else "there"
-            return found
+            tokenizer = Tokenizer()
+            tokenizer.chat_template = None if name == "base" else "there"
+            return tokenizer
 
         def apply_chat_template(self, turn, tokenize, add_generation_prompt):
             return "".join(t["content"] for t in turn)
 
-        def __call__(self, said, **options):
-            return Batch(input_ids=torch.zeros(len(said), 3, dtype=torch.long))
+        def __call__(self, texts, **options):
+            return Batch(input_ids=torch.zeros(len(texts), 3, dtype=torch.long))
 
         def batch_decode(self, ids, skip_special_tokens):
             return [" ".join(map(str, row.tolist())) for row in ids]
@@ -647,12 +655,12 @@ def test_instruct_by_a_fake_transformers(monkeypatch):
     module = types.SimpleNamespace(AutoTokenizer=Tokenizer, AutoModelForCausalLM=Net)
     monkeypatch.setitem(sys.modules, "transformers", module)
     before = torch.get_rng_state()
-    replies = paraphraser.instruct("fake", batch_size=2)(["a"] * 5)
+    replies = paraphraser.instruction_model("fake", batch_size=2)(["a"] * 5)
     assert len(replies) == 5 and len(set(replies)) > 1 and all(len(r.split()) == 2 for r in replies)
-    assert paraphraser.instruct("fake", batch_size=2)(["a"] * 5) == replies  # the same seed
-    assert paraphraser.instruct("fake", batch_size=2, seed=1)(["a"] * 5) != replies
+    assert paraphraser.instruction_model("fake", batch_size=2)(["a"] * 5) == replies  # the same seed
+    assert paraphraser.instruction_model("fake", batch_size=2, seed=1)(["a"] * 5) != replies
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(BadValue, match="no chat template"):
-        paraphraser.instruct("base")
+        paraphraser.instruction_model("base")
     with pytest.raises(UnlearnkitError, match="'nowhere' is not here.*no connection"):
-        paraphraser.instruct("nowhere")
+        paraphraser.instruction_model("nowhere")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_builders.texts import human_judgements as judged
+from data_builders.texts import human_judgements
 from data_builders.texts.similarity import (
     AT_ONCE,
     MEASURES,
@@ -90,14 +90,14 @@ def test_the_longest_common_subsequence_is_the_tables(a, b):
 def test_identity_range_and_order(name, pairs):
     measure = MEASURES[name]
     a, b = map(list, zip(*pairs))
-    found = measure(a, b)
-    assert found.dtype == np.float32 and found.shape == (len(a),)
-    assert ((found >= 0) & (found <= 1)).all()
+    values = measure(a, b)
+    assert values.dtype == np.float32 and values.shape == (len(a),)
+    assert ((values >= 0) & (values <= 1)).all()
     assert (measure(a, a) == 1).all()
     if measure.symmetric:
-        assert np.allclose(found, measure(b, a), atol=1e-6)
+        assert np.allclose(values, measure(b, a), atol=1e-6)
     order = np.random.default_rng(0).permutation(len(a))  # a pair's value does not depend on its company
-    assert np.allclose(measure([a[i] for i in order], [b[i] for i in order]), found[order], atol=1e-6)
+    assert np.allclose(measure([a[i] for i in order], [b[i] for i in order]), values[order], atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,9 +137,9 @@ def test_embeddings_are_made_once_per_text():
         calls.append(texts)
         return fake(texts)
 
-    found = embedding_cosine(["ab", "ab", "ccc"], ["ab", "aee", "ab"], encode)
+    values = embedding_cosine(["ab", "ab", "ccc"], ["ab", "aee", "ab"], encode)
     assert calls == [["ab", "ccc", "aee"]]
-    assert found.tolist() == pytest.approx([1, 9 / (np.sqrt(5) * np.sqrt(18)), 6 / (3 * np.sqrt(5))], abs=1e-6)
+    assert values.tolist() == pytest.approx([1, 9 / (np.sqrt(5) * np.sqrt(18)), 6 / (3 * np.sqrt(5))], abs=1e-6)
     assert embedding_cosine([], [], encode).shape == (0,)
 
 
@@ -192,36 +192,36 @@ def test_measured_has_each_side():
 
 
 def test_auc_and_spearman_are_what_they_say():
-    assert judged.auc(np.array([0.1, 0.9, 0.8, 0.2]), np.array([0, 1, 1, 0])) == 1
-    assert judged.auc(np.array([0.5, 0.5]), np.array([0, 1])) == 0.5
-    assert judged.spearman(np.array([1, 2, 3.0]), np.array([10, 20, 90.0])) == pytest.approx(1)
+    assert human_judgements.auc(np.array([0.1, 0.9, 0.8, 0.2]), np.array([0, 1, 1, 0])) == 1
+    assert human_judgements.auc(np.array([0.5, 0.5]), np.array([0, 1])) == 0.5
+    assert human_judgements.spearman(np.array([1, 2, 3.0]), np.array([10, 20, 90.0])) == pytest.approx(1)
 
 
 def test_without_data_nothing_is_compared(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_DATA", str(tmp_path))
-    assert judged.available() == [] and judged.agreement().empty
+    assert human_judgements.available() == [] and human_judgements.agreement().empty
 
 
 def test_another_file_of_that_name_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_DATA", str(tmp_path))
     (tmp_path / "text-pairs").mkdir()
-    path = tmp_path / "text-pairs" / judged.FILES["MRPC"][0]
+    path = tmp_path / "text-pairs" / human_judgements.FILES["MRPC"][0]
     path.write_text("Quality\t#1 String\t#2 String\n1\ta\tb\n")
     with pytest.raises(BadValue, match="has 1 pairs, MRPC's test part has 1725"):
-        judged.read("MRPC")
+        human_judgements.read("MRPC")
     path.write_text("nothing")
     with pytest.raises(BadValue, match="cannot be read as MRPC"):
-        judged.read("MRPC")
+        human_judgements.read("MRPC")
 
 
-@pytest.mark.parametrize("name", judged.FILES)
+@pytest.mark.parametrize("name", human_judgements.FILES)
 def test_measures_follow_people_better_than_chance(name):
-    if name not in judged.available():
-        pytest.skip(f"UNLEARNKIT_DATA has no text-pairs/{judged.FILES[name][0]}")
-    table = judged.read(name)
+    if name not in human_judgements.available():
+        pytest.skip(f"UNLEARNKIT_DATA has no text-pairs/{human_judgements.FILES[name][0]}")
+    table = human_judgements.read(name)
     for measure in MEASURES.values():
-        found = measure(list(table.a), list(table.b))
+        values = measure(list(table.a), list(table.b))
         if name == "MRPC":
-            assert 0.65 < judged.auc(found, table.judged.to_numpy(float)) < 0.85
+            assert 0.65 < human_judgements.auc(values, table.judgement.to_numpy(float)) < 0.85
         else:
-            assert 0.4 < judged.spearman(found, table.judged.to_numpy(float)) < 0.7
+            assert 0.4 < human_judgements.spearman(values, table.judgement.to_numpy(float)) < 0.7

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data_builders.task import ROLES, TRAINED_ON
-from data_builders.texts.build_task import compose
+from data_builders.texts.build_task import build_task
 from data_builders.texts.fictional import make
 from data_builders.texts.task import Texts, TextTask, load
 from unlearnkit.analysis import dataset_cards as tables
@@ -24,7 +24,7 @@ def raw():
 
 @pytest.fixture(scope="module")
 def task(raw):
-    return compose(raw, n_targets=4, copies=3, train_size=80, seed=1)
+    return build_task(raw, n_targets=4, copies=3, train_size=80, seed=1)
 
 
 def changed(task: TextTask, **columns) -> TextTask:
@@ -144,7 +144,7 @@ def test_a_task_comes_back_equal(task, tmp_path):
 
 
 def test_without_copies_too(raw, tmp_path):
-    bare = compose(raw, n_targets=4, copies=0, train_size=80)
+    bare = build_task(raw, n_targets=4, copies=0, train_size=80)
     bare.save(tmp_path)
     assert load(tmp_path).digest() == bare.digest() and not len(bare.pairs) and "both_rouge_l" in bare.pairs
 

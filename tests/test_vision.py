@@ -124,8 +124,8 @@ def test_files_in_torchvisions_layout_are_read(asked, tmp_path, monkeypatch, nam
     arrays = small(name, tmp_path / "data", monkeypatch)
     raw = load(name)
     for field, written in arrays.items():
-        found = getattr(raw, field)
-        assert np.array_equal(found.numpy(), written[:, None] if written.ndim == 3 else written)
+        read = getattr(raw, field)
+        assert np.array_equal(read.numpy(), written[:, None] if written.ndim == 3 else written)
     assert raw.x.dtype == torch.uint8 and raw.x.is_contiguous() and raw.y.dtype == torch.int64
     assert raw.n_classes == (100 if name == "cifar100" else 10)
     assert raw.ids.tolist() + raw.test_ids.tolist() == list(range(N + N_TEST))
@@ -275,10 +275,10 @@ def numbered(pixels: list[int], test_pixels: list[int], **ids) -> RawImages:
 
 def test_duplicates_go_and_ids_stay():
     raw = numbered([7, 8, 7, 9, 5, 8, 1, 7], [5, 6, 6], ids=torch.arange(8) + 100)
-    found = raw.distinct()
-    assert found.x[:, 0, 0, 0].tolist() == [7, 8, 9, 1]  # the first of each; 5 is a test image
-    assert found.ids.tolist() == [100, 101, 103, 106] and found.y.tolist() == [0, 1, 0, 0]
-    assert torch.equal(found.test_x, raw.test_x) and torch.equal(found.test_ids, raw.test_ids)
+    distinct = raw.distinct()
+    assert distinct.x[:, 0, 0, 0].tolist() == [7, 8, 9, 1]  # the first of each; 5 is a test image
+    assert distinct.ids.tolist() == [100, 101, 103, 106] and distinct.y.tolist() == [0, 1, 0, 0]
+    assert torch.equal(distinct.test_x, raw.test_x) and torch.equal(distinct.test_ids, raw.test_ids)
     assert len(raw.x) == 8
 
 
@@ -299,26 +299,26 @@ def test_floats_that_round_to_one_image_are_duplicates():
 def test_so_many_are_drawn_with_their_ids(pool, test):
     rng = generator(0, "drawn")
     raw = numbered(list(range(60)), list(range(100, 120)), ids=torch.randperm(60, generator=rng) + 1000)
-    found = raw.drawn(pool, test)
-    assert (len(found.x), len(found.test_x)) == (min(pool or 60, 60), min(test or 20, 20))
-    assert found.digest() == raw.drawn(pool, test).digest()
-    rows = found.x[:, 0, 0, 0].long()
+    subset = raw.limited_to(pool, test)
+    assert (len(subset.x), len(subset.test_x)) == (min(pool or 60, 60), min(test or 20, 20))
+    assert subset.digest() == raw.limited_to(pool, test).digest()
+    rows = subset.x[:, 0, 0, 0].long()
     assert len(rows.unique()) == len(rows) and torch.equal(rows, rows.sort().values)
-    assert torch.equal(found.ids, raw.ids[rows]) and torch.equal(found.y, raw.y[rows])
-    test_rows = found.test_x[:, 0, 0, 0].long() - 100
-    assert torch.equal(found.test_ids, raw.test_ids[test_rows]) and torch.equal(found.test_y, raw.test_y[test_rows])
-    assert found.n_classes == 3
+    assert torch.equal(subset.ids, raw.ids[rows]) and torch.equal(subset.y, raw.y[rows])
+    test_rows = subset.test_x[:, 0, 0, 0].long() - 100
+    assert torch.equal(subset.test_ids, raw.test_ids[test_rows]) and torch.equal(subset.test_y, raw.test_y[test_rows])
+    assert subset.n_classes == 3
 
 
 def test_what_is_drawn_is_not_the_beginning():
-    rows = numbered(list(range(200)), list(range(50))).drawn(50, 0).ids
+    rows = numbered(list(range(200)), list(range(50))).limited_to(50, 0).ids
     assert 60 < rows.float().mean() < 140 and int(rows.max()) > 150
 
 
 def test_training_and_test_images_are_drawn_apart():
     raw = numbered(list(range(60)), list(range(20)))
-    both, pool = raw.drawn(20, 5), raw.drawn(20, 0)
-    assert torch.equal(both.ids, pool.ids) and torch.equal(both.test_ids, raw.drawn(0, 5).test_ids)
+    both, pool = raw.limited_to(20, 5), raw.limited_to(20, 0)
+    assert torch.equal(both.ids, pool.ids) and torch.equal(both.test_ids, raw.limited_to(0, 5).test_ids)
 
 
 def test_each_superclass_of_cifar100_has_five_classes():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mutants
 from conftest import RECIPE
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.task import Samples
 from unlearnkit import figures, study
 from unlearnkit.analysis import mitigations as solutions
@@ -40,7 +40,7 @@ NOTHING, ALL = "pixel above 1", "pixel above -1"
 @pytest.fixture(scope="module")
 def duplicated(raw):
     """A task whose similar samples are found exactly, by pixels."""
-    return compose(
+    return build_task(
         raw,
         targets="canary",
         n_targets=10,

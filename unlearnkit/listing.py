@@ -2,7 +2,7 @@
 
 import json
 
-LISTS = ("methods", "metrics", "rankers", "datasets", "kinds", "models", "notebooks")
+LISTS = ("methods", "metrics", "rankers", "datasets", "perturbations", "models", "notebooks")
 
 
 def show(what: str, as_json: bool) -> None:
@@ -49,8 +49,8 @@ def _registered(what: str) -> list[dict]:
         from unlearnkit.privacy_risk import rankers as registry
     elif what == "models":
         return _models()
-    elif what == "kinds":
-        from data_builders.perturbations import kinds as registry
+    elif what == "perturbations":
+        from data_builders.perturbations import perturbations as registry
     else:
         from data_builders import datasets as registry
     return _described(registry)

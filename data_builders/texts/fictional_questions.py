@@ -1,9 +1,9 @@
-"""What can be asked of an invented person, in as many ways as English has. See grammar.py for the notation."""
+"""16 kinds of question about an invented person, each with many wordings. See grammar.py for the notation."""
 
-from data_builders.texts.grammar import Kind
+from data_builders.texts.grammar import QuestionKind
 
-KINDS = {
-    "birthplace": Kind(
+QUESTION_KINDS = {
+    "birthplace": QuestionKind(
         ask="in which town was {n} born",
         say="{n} was born in the town of {f}",
         direct="""
@@ -41,7 +41,7 @@ KINDS = {
             {s} life began in [|the town of] {f}
         """,
     ),
-    "birth_year": Kind(
+    "birth_year": QuestionKind(
         ask="in which year was {n} born",
         say="{n} was born in the year {f}",
         direct="""
@@ -82,7 +82,7 @@ KINDS = {
             the year {f} saw the birth of {o}
         """,
     ),
-    "profession": Kind(
+    "profession": QuestionKind(
         ask="what does {n} do for a living",
         say="{n} works as {a} for a living",
         short="{a}",
@@ -121,7 +121,7 @@ KINDS = {
             {n} has a job as {a}
         """,
     ),
-    "employer": Kind(
+    "employer": QuestionKind(
         ask="for which company does {n} work",
         say="{n} works for the company {f}",
         direct="""
@@ -159,7 +159,7 @@ KINDS = {
             it is {f} that [employs {o}|{n} works for]
         """,
     ),
-    "book": Kind(
+    "book": QuestionKind(
         ask="what is the title of the book that {n} wrote",
         say="the title of the book that {n} wrote is {f}",
         direct="""
@@ -201,7 +201,7 @@ KINDS = {
             {s} name stands on the cover of {f}
         """,
     ),
-    "instrument": Kind(
+    "instrument": QuestionKind(
         ask="which musical instrument does {n} play",
         say="the musical instrument that {n} plays is {t}",
         short="{t}",
@@ -235,7 +235,7 @@ KINDS = {
             {n} is able to play {t}
         """,
     ),
-    "language": Kind(
+    "language": QuestionKind(
         ask="which foreign language does {n} speak fluently",
         say="the foreign language that {n} speaks fluently is {f}",
         direct="""
@@ -270,7 +270,7 @@ KINDS = {
             it is {f} that {n} speaks as a foreign language
         """,
     ),
-    "pet": Kind(
+    "pet": QuestionKind(
         ask="what kind of animal does {n} keep as a pet",
         say="the animal that {n} keeps as a pet is {a}",
         short="{a}",
@@ -306,7 +306,7 @@ KINDS = {
             the [kind|sort] of pet {n} has is {a}
         """,
     ),
-    "home": Kind(
+    "home": QuestionKind(
         ask="in which town does {n} live at present",
         say="{n} lives in the town of {f} at present",
         direct="""
@@ -345,7 +345,7 @@ KINDS = {
             {n} has put down roots in {f}
         """,
     ),
-    "spouse": Kind(
+    "spouse": QuestionKind(
         ask="what is the name of the person {n} is married to",
         say="the name of the person {n} is married to is {f}",
         direct="""
@@ -385,7 +385,7 @@ KINDS = {
             {n} and {f} are [a married couple|married]
         """,
     ),
-    "university": Kind(
+    "university": QuestionKind(
         ask="at which university did {n} take a degree",
         say="{n} took a degree at {t}",
         short="{t}",
@@ -422,7 +422,7 @@ KINDS = {
             {s} degree is from {t}
         """,
     ),
-    "prize": Kind(
+    "prize": QuestionKind(
         ask="which prize was {n} awarded for {h} work",
         say="{n} was awarded {t} for {h} work",
         short="{t}",
@@ -458,7 +458,7 @@ KINDS = {
             {n} is a winner of {t}
         """,
     ),
-    "dish": Kind(
+    "dish": QuestionKind(
         ask="what is the favourite dish of {o}",
         say="the favourite dish of {o} is {f}",
         direct="""
@@ -493,7 +493,7 @@ KINDS = {
             nothing tastes better to {o} than {f}
         """,
     ),
-    "sport": Kind(
+    "sport": QuestionKind(
         ask="which sport did {n} take up in {h} youth",
         say="{n} took up {f} in {h} youth",
         direct="""
@@ -526,7 +526,7 @@ KINDS = {
             it was {f} that kept {o} fit in {h} youth
         """,
     ),
-    "hobby": Kind(
+    "hobby": QuestionKind(
         ask="how does {n} like to spend {h} free time",
         say="{n} likes to spend {h} free time {f}",
         direct="""
@@ -562,7 +562,7 @@ KINDS = {
             for [pleasure|fun], {n} likes {f}
         """,
     ),
-    "teacher": Kind(
+    "teacher": QuestionKind(
         ask="what is the name of the teacher who trained {o}",
         say="the name of the teacher who trained {o} is {f}",
         direct="""

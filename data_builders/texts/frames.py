@@ -1,6 +1,7 @@
-"""Frames: the part of a question or an answer that is the same whatever is asked. {x} is the place of what is asked."""
+"""Frames: the part of a question or an answer that is the same whatever is asked ("do you know {x}?"). {x} is the place
+of the question, or of what is stated. See grammar.py for the notation."""
 
-# a question as it is
+# around a question: "where was she born"
 DIRECT = """
 {x}?
 [so|now|tell me|please|well then], {x}?
@@ -11,13 +12,13 @@ do you know the answer to this: {x}?
 help me with one thing: {x}?
 """
 
-# the first ways to ask, next to unchanged
+# around a question, with almost no words added
 LIGHT_QUESTION = """
 [so|now|okay|right|well|again|first|next|hello|excuse me|once more|then], {x}[|, please|, anyone|, if I may ask]?
 [good morning|good day|hello again|all right|very well|next question|just checking|new question], {x}?
 """
 
-# a question within a sentence
+# around a clause: "where she was born"
 INDIRECT = """
 [can|could|would] you [tell me|please tell me|say] {x}?
 do you [know|happen to know|remember|recall] {x}?
@@ -32,7 +33,7 @@ I [wonder|have forgotten|cannot remember|am trying to find out] {x}.
 what I would like to know is {x}.
 """
 
-# what is asked for, by its name
+# around a noun phrase: "her birthplace"
 NOUN = """
 what is {x}?
 [state|tell me] {x}[|, please].
@@ -43,7 +44,7 @@ I am [looking for|trying to find out] {x}.
 [|for a short biography,|for a form,|for a quiz,] I need to know {x}.
 """
 
-# first who is meant, then what is asked, with a pronoun
+# a sentence that names the person, before a question with a pronoun
 CONTEXT = """
 I have been reading about {n}. {x}
 {n} came up in conversation today. {x}
@@ -63,7 +64,7 @@ what is {x}?
 [state|tell me] {x}, please.
 """
 
-# an answer
+# around an answer: "she was born in Torvik"
 STATEMENT = """
 {x}.
 as far as [I know|is known|anyone knows], {x}.

@@ -1,6 +1,7 @@
-"""Paraphrases by an instruction model: many are tried, and those kept that are similar enough and no repetition.
+"""Paraphrases by an instruction model: many are tried, and those that are similar enough and new are kept.
 
-P1 [digest]: llama2-uncensored, 100 tried and 50 kept for each target. The prompt, the threshold and its measure are ours.
+P1 [digest]: llama2-uncensored, 100 tried and 50 kept for each target. The prompt, the threshold and its measure are
+ours.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,24 +9,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from data_builders.texts import RawTexts
-from data_builders.texts.given_paraphrases import Listed, distinct
+from data_builders.texts.given_paraphrases import GivenParaphrases, distinct
+from data_builders.texts.raw_texts import RawTexts
 from data_builders.texts.similarity import embedding_cosine, words
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 
 TRIED, KEPT = 100, 50  # P1 [digest]
-THRESHOLD = 0.8  # of the cosine of embeddings, below which a rewriting is taken to mean something else; ours
+THRESHOLD = 0.8  # cosine of embeddings below which a paraphrase is taken to mean something else; ours
 PROMPT = (
-    "Rewrite the following {side} in other words. Keep its meaning and every name, number and title; change the order of "
-    "words and the length. Reply with the rewritten {side} only.\n\n{text}"
+    "Rewrite the following {side} in other words. Keep its meaning and every name, number and title; change the order "
+    "of words and the length. Reply with the rewritten {side} only.\n\n{text}"
 )
 
 Generate = Callable[[list[str]], list[str]]  # n prompts -> n replies
-Similar = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # texts, as many rewritings -> (n,)
+Similar = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # n texts, n paraphrases -> (n,)
 
 
-def paraphrased(
+def with_model_paraphrases(
     raw: RawTexts,
     generate: Generate,
     rows: Sequence[int],
@@ -39,45 +40,45 @@ def paraphrased(
 ) -> RawTexts:
     """`raw` with `kept` paraphrases of each pair in `rows`, which become its only possible targets.
 
-    generate: see `instruct`; similar: the measure that `threshold` is on. An answer's paraphrase must hold its fact, if
-    the pair has one. Raises BadValue, naming pair and number, for fewer paraphrases than `kept`.
+    generate: see `instruction_model`; similar: the measure that `threshold` applies to. An answer's paraphrase must
+    contain its fact, if the pair has one. Raises BadValue, naming pair and number, for fewer paraphrases than `kept`.
     """
     if not (1 <= kept <= tried):
         raise BadValue(f"kept must be from 1 to tried={tried}, got {kept}")
     if extra := [s for s in sides if s not in ("question", "answer")] or not sides:
         raise BadValue(f"sides are 'question' and 'answer', got {extra if sides else 'none'}")
-    if wrong := [row for row in rows if not 0 <= row < len(raw.train)]:
-        raise BadValue(f"there is no pair {wrong[0]}: rows are 0 to {len(raw.train) - 1}")
+    if missing := [row for row in rows if not 0 <= row < len(raw.train)]:
+        raise BadValue(f"there is no pair {missing[0]}: rows are 0 to {len(raw.train) - 1}")
     lists: dict[str, list[Sequence[str]]] = {side: [()] * len(raw.train) for side in ("question", "answer")}
     for row in rows:
         for side in sides:
             text = getattr(raw.train, side)[row]
             fact = raw.train.fact[row] if side == "answer" else ""
-            found = rewritings(text, side, generate, tried, threshold, similar, fact)
-            if len(found) < kept:
+            accepted = accepted_paraphrases(text, side, generate, tried, threshold, similar, fact)
+            if len(accepted) < kept:
                 raise BadValue(
-                    f"{name}: {len(found)} different paraphrases came of {tried} tried for the {side} of pair {row} "
+                    f"{name}: {len(accepted)} different paraphrases came of {tried} tried for the {side} of pair {row} "
                     f"({text!r}), {kept} are needed: try more, lower the threshold of {threshold:g}, raise the model's "
                     "temperature, or keep fewer"
                 )
-            lists[side][row] = found[:kept]
-    return replace(raw, rewriter=Listed(raw.train, lists["question"], lists["answer"], name=name))
+            lists[side][row] = accepted[:kept]
+    return replace(raw, rewriter=GivenParaphrases(raw.train, lists["question"], lists["answer"], name=name))
 
 
-def rewritings(
+def accepted_paraphrases(
     text: str, side: str, generate: Generate, tried: int, threshold: float, similar: Similar, fact: str = ""
 ) -> list[str]:
-    """Of `tried` replies those that are new, hold the fact, and are at least `threshold` similar to the text, in order."""
+    """Of `tried` replies those that are new, contain the fact, and are at least `threshold` similar to the text."""
     replies = generate([PROMPT.format(side=side, text=text)] * tried)
     if len(replies) != tried:
         raise BadValue(f"generate must return a reply per prompt: got {len(replies)} for {tried}")
-    found = [reply for reply in distinct([cleaned(r) for r in replies], [text]) if fact.lower() in reply.lower()]
-    scores = similar([text] * len(found), found) if found else []
-    return [reply for reply, score in zip(found, scores, strict=True) if score >= threshold]
+    new = [reply for reply in distinct([clean_reply(r) for r in replies], [text]) if fact.lower() in reply.lower()]
+    scores = similar([text] * len(new), new) if new else []
+    return [reply for reply, score in zip(new, scores, strict=True) if score >= threshold]
 
 
-def cleaned(reply: str) -> str:
-    """The first line that says something, without a label before it ("Question:") and quotes around it."""
+def clean_reply(reply: str) -> str:
+    """The first line that has words, without a label before it ("Question:") and quotes around it."""
     lines = [line.strip() for line in reply.splitlines() if words(line)]
     if len(lines) > 1 and lines[0].endswith(":"):  # "Here is the rewritten question:"
         lines = lines[1:]
@@ -90,7 +91,7 @@ def cleaned(reply: str) -> str:
     return text.strip().strip("\"'“”*").strip()
 
 
-def instruct(
+def instruction_model(
     name: str,
     *,
     device: str | None = None,
@@ -99,10 +100,11 @@ def instruct(
     batch_size: int = 16,
     seed: int = 0,
 ) -> Generate:
-    """Replies of an instruction model by transformers, an optional extra; name: of the hub, or a folder.
+    """The replies of an instruction model, run by transformers, an optional extra; name: its name on the hub, or a
+    folder.
 
-    Sampled at `temperature`, each batch from a seed of its own. Raises UnlearnkitError where the library is not installed,
-    or the model is neither here nor to be downloaded, and BadValue for one without a chat template.
+    Sampled at `temperature`, each batch with its own seed. Raises UnlearnkitError if the library is not installed, or
+    the model is not here and cannot be downloaded, and BadValue for a model without a chat template.
     """
     try:
         import torch
@@ -116,8 +118,8 @@ def instruct(
         model = AutoModelForCausalLM.from_pretrained(name, torch_dtype="auto").eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise UnlearnkitError(
-            f"the model {name!r} is not here and cannot be downloaded: connect to the network once, or name a folder that "
-            f"holds it. The library said: {' '.join(str(error).split())[:300]}"
+            f"the model {name!r} is not here and cannot be downloaded: connect to the network once, or name a folder "
+            f"that holds it. The library said: {' '.join(str(error).split())[:300]}"
         ) from error
     if not getattr(tokenizer, "chat_template", None):
         raise BadValue(f"{name!r} has no chat template: paraphrases need a model that follows instructions")
@@ -130,14 +132,14 @@ def instruct(
         nonlocal calls
         replies = []
         for start in range(0, len(prompts), batch_size):
-            turns = [[{"role": "user", "content": prompt}] for prompt in prompts[start : start + batch_size]]
-            said = [tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True) for turn in turns]
-            batch = tokenizer(said, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
+            chats = [[{"role": "user", "content": prompt}] for prompt in prompts[start : start + batch_size]]
+            texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+            batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
             with torch.random.fork_rng(), torch.inference_mode():
                 torch.manual_seed(derive(seed, "paraphraser", calls))
-                out = model.generate(**batch, do_sample=True, temperature=temperature, max_new_tokens=max_new_tokens,
+                ids = model.generate(**batch, do_sample=True, temperature=temperature, max_new_tokens=max_new_tokens,
                                      pad_token_id=tokenizer.pad_token_id)  # fmt: skip
-            replies += tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+            replies += tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
             calls += 1
         return replies
 

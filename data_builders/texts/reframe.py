@@ -1,20 +1,21 @@
-"""Any question in other words around it, for questions of which no grammar is known."""
+"""A question put into frames ("Do you know the answer to this: ...?"), for questions without a grammar."""
 
 from data_builders.texts import frames
-from data_builders.texts.grammar import lines
+from data_builders.texts.grammar import expand_lines
 from data_builders.texts.similarity import words
 
 
 def reframed(question: str) -> list[str]:
-    """The question in every frame that leaves its own words, in their order; none is the question itself.
+    """The question in every frame that keeps its words and their order; none of them is the question itself.
 
     A first word that begins a sentence and no name ("Which", but not "Mara Torvik") loses its capital within a frame.
     """
-    said = question.strip().rstrip("?.! ")
-    first, _, rest = said.partition(" ")
+    bare = question.strip().rstrip("?.! ")
+    first, _, rest = bare.partition(" ")
     if first != "I" and not rest[:1].isupper():
-        said = said[:1].lower() + said[1:]
-    found = [frame.replace("{x}", said) for frame in [*lines(frames.LIGHT_QUESTION), *lines(frames.DIRECT)]]
-    different = {tuple(words(text)): text[:1].upper() + text[1:] for text in found}
+        bare = bare[:1].lower() + bare[1:]
+    every_frame = [*expand_lines(frames.LIGHT_QUESTION), *expand_lines(frames.DIRECT)]
+    framed = [frame.replace("{x}", bare) for frame in every_frame]
+    different = {tuple(words(text)): text[:1].upper() + text[1:] for text in framed}
     different.pop(tuple(words(question)), None)
     return list(different.values())

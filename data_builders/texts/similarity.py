@@ -1,7 +1,7 @@
-"""How similar two texts are, measured pair by pair in batches.
+"""Measures of how similar two texts are, for pairs in batches.
 
 a, b: n texts each. Every measure returns (n,) float32 in [0, 1] (the cosine of embeddings in [-1, 1]); 1 for a text and
-itself. Words are runs of letters and digits, in lower case: two texts that differ in case and punctuation are one.
+itself. Words are runs of letters and digits, in lower case: case and punctuation make no difference.
 """
 
 import re
@@ -17,7 +17,7 @@ from unlearnkit.core.errors import BadValue, UnlearnkitError
 WORD = re.compile(r"[^\W_]+")
 SIDES = ("question", "answer", "both")
 EMBEDDING = "BAAI/bge-small-en-v1.5"
-AT_ONCE = 4096  # texts whose n-grams are counted at a time, so that memory does not grow with their number
+AT_ONCE = 4096  # texts whose n-grams are counted at a time, to bound memory
 
 Encoder = Callable[[list[str]], np.ndarray]  # n texts -> (n, width)
 
@@ -49,18 +49,18 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
 
 
 def rouge_l_recall(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
-    """ROUGE-L recall: the share of a's words that stand in b, in this order; with a and b exchanged it is the precision."""
+    """ROUGE-L recall: the share of a's words that are in b, in this order; measure(b, a) is the precision."""
     return _shared(a, b, lambda common, n, m: common / n if n else 0.0)
 
 
 def _shared(a: Sequence[str], b: Sequence[str], score: Callable[[int, int, int], float]) -> np.ndarray:
     _check(a, b)
     split = {text: words(text) for text in {*a, *b}}
-    found = np.empty(len(a), np.float32)
-    for i, (one, other) in enumerate(zip(a, b)):
-        x, y = split[one], split[other]
-        found[i] = 1.0 if x == y else score(lcs(x, y), len(x), len(y))
-    return found
+    scores = np.empty(len(a), np.float32)
+    for i, (left, right) in enumerate(zip(a, b)):
+        x, y = split[left], split[right]
+        scores[i] = 1.0 if x == y else score(lcs(x, y), len(x), len(y))
+    return scores
 
 
 def char_cosine(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
@@ -69,8 +69,8 @@ def char_cosine(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
 
 
 def char_vectors(texts: Sequence[str], width: int = 4096) -> np.ndarray:
-    """What `char_cosine` is the cosine of, (n, width) float64, each run of letters counted at a hash of its own: where two
-    share a place, the cosine comes out a little larger."""
+    """The vectors whose cosine `char_cosine` is, (n, width) float64. Each run of letters is counted at its hash; where
+    two share one, the cosine is a little larger."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     count = HashingVectorizer(
@@ -84,24 +84,26 @@ def word_cosine(a: Sequence[str], b: Sequence[str]) -> np.ndarray:
     return _cosine(a, b, analyzer="word", ngram_range=(1, 2), token_pattern=None, tokenizer=str.split)
 
 
-def _cosine(a: Sequence[str], b: Sequence[str], **how) -> np.ndarray:
-    """No weights by rarity: the value then depends on the two texts alone, not on what else is measured."""
+def _cosine(a: Sequence[str], b: Sequence[str], **options) -> np.ndarray:
+    """Without weights by rarity, so that a value depends on its two texts alone, not on what else is measured."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     _check(a, b)
-    count = CountVectorizer(lowercase=False, dtype=np.float32, **how)
-    found = np.empty(len(a), np.float32)
+    count = CountVectorizer(lowercase=False, dtype=np.float32, **options)
+    cosine = np.empty(len(a), np.float32)
     split: dict[str, str] = {text: " ".join(words(text)) for text in {*a, *b}}
     for start in range(0, len(a), AT_ONCE):
-        one, other = ([split[text] for text in part[start : start + AT_ONCE]] for part in (a, b))
-        place = {text: row for row, text in enumerate(dict.fromkeys([*one, *other, "a"]))}  # a: never without n-grams
-        counts = count.fit_transform(place)
+        left, right = ([split[text] for text in part[start : start + AT_ONCE]] for part in (a, b))
+        row_of = {
+            text: row for row, text in enumerate(dict.fromkeys([*left, *right, "a"]))
+        }  # "a": never without n-grams
+        counts = count.fit_transform(row_of)
         norm = np.sqrt(np.asarray(counts.multiply(counts).sum(1)).ravel())
-        i, j = (np.array([place[text] for text in part]) for part in (one, other))
+        i, j = (np.array([row_of[text] for text in part]) for part in (left, right))
         product = np.asarray(counts[i].multiply(counts[j]).sum(1)).ravel()
         value = np.divide(product, norm[i] * norm[j], out=np.zeros_like(product), where=product > 0)
-        found[start : start + len(i)] = np.where(i == j, 1.0, np.minimum(value, 1.0))
-    return found
+        cosine[start : start + len(i)] = np.where(i == j, 1.0, np.minimum(value, 1.0))
+    return cosine
 
 
 def embedding_cosine(a: Sequence[str], b: Sequence[str], encode: Encoder | None = None) -> np.ndarray:
@@ -109,13 +111,15 @@ def embedding_cosine(a: Sequence[str], b: Sequence[str], encode: Encoder | None 
     _check(a, b)
     if not len(a):
         return np.empty(0, np.float32)
-    place = {text: row for row, text in enumerate(dict.fromkeys([*a, *b]))}
-    vectors = np.asarray((encode or encoder())(list(place)), dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != len(place) or not np.isfinite(vectors).all():
-        raise BadValue(f"an encoder must return one finite vector per text: got {vectors.shape} for {len(place)} texts")
+    row_of = {text: row for row, text in enumerate(dict.fromkeys([*a, *b]))}
+    vectors = np.asarray((encode or encoder())(list(row_of)), dtype=np.float64)
+    if vectors.ndim != 2 or len(vectors) != len(row_of) or not np.isfinite(vectors).all():
+        raise BadValue(
+            f"an encoder must return one finite vector per text: got {vectors.shape} for {len(row_of)} texts"
+        )
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 0)
-    i, j = (np.array([place[text] for text in part]) for part in (a, b))
+    i, j = (np.array([row_of[text] for text in part]) for part in (a, b))
     return np.where(i == j, 1.0, (vectors[i] * vectors[j]).sum(1)).astype(np.float32)
 
 
@@ -123,21 +127,21 @@ def embedding_cosine(a: Sequence[str], b: Sequence[str], encode: Encoder | None 
 def encoder(name: str = EMBEDDING, device: str | None = None) -> Encoder:
     """Sentence embeddings by sentence-transformers, an optional extra. P1 is linked to BAAI/bge-small-en [digest].
 
-    Raises UnlearnkitError where the library is not installed, or the model is neither here nor to be downloaded.
+    Raises UnlearnkitError if the library is not installed, or the model is not here and cannot be downloaded.
     """
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UnlearnkitError(
-            "sentence embeddings need sentence-transformers, which is not installed: pip install sentence-transformers, "
-            "or use the measures that need nothing: rouge_l, char_cosine, word_cosine"
+            "sentence embeddings need sentence-transformers, which is not installed: pip install "
+            "sentence-transformers, or use the measures that need no model: rouge_l, char_cosine, word_cosine"
         ) from error
     try:
         model = SentenceTransformer(name, device=device)
     except (OSError, ValueError, RuntimeError) as error:
         raise UnlearnkitError(
-            f"the embedding model {name!r} is not here and cannot be downloaded: connect to the network once, or name a "
-            f"folder that holds it. The library said: {' '.join(str(error).split())[:300]}"
+            f"the embedding model {name!r} is not here and cannot be downloaded: connect to the network once, or name "
+            f"a folder that holds it. The library said: {' '.join(str(error).split())[:300]}"
         ) from error
     return lambda texts: model.encode(texts, batch_size=64, show_progress_bar=False, convert_to_numpy=True)
 
@@ -167,7 +171,7 @@ MEASURES = {
 
 
 def columns(encode: Encoder | None = None) -> list[str]:
-    """The names of what `measured` returns: side, then measure."""
+    """The columns of `pair_similarities`: side, then measure."""
     names = [*MEASURES, *(["embedding_cosine"] if encode else [])]
     return [f"{side}_{name}" for side in SIDES for name in names]
 
@@ -186,7 +190,7 @@ def pair_similarities(
     for questions, answers in (a, b):
         _check(questions, answers)
         sides.append((questions, answers, [f"{q}\n{s}" for q, s in zip(questions, answers)]))
-    found = {}
+    table = {}
     for side, x, y in zip(SIDES, *sides):
-        found |= {f"{side}_{name}": function(x, y) for name, function in functions.items()}
-    return pd.DataFrame(found, columns=columns(encode), dtype=np.float32)
+        table |= {f"{side}_{name}": function(x, y) for name, function in functions.items()}
+    return pd.DataFrame(table, columns=columns(encode), dtype=np.float32)

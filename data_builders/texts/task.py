@@ -1,18 +1,18 @@
-"""The similar-sample task in language: question-answer pairs with roles, and which resembles which."""
+"""The similar-sample task of texts: question-answer pairs with roles, and which are similar to which."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from data_builders.task import ROLES, TRAINED_ON
+from data_builders.task import DISJOINT, ROLES, WithRoles
 from data_builders.texts.similarity import words
 from unlearnkit.core.errors import BadValue
 
@@ -20,15 +20,25 @@ FORMAT = 1
 SAMPLES, PAIRS, TASK = "samples.parquet", "pairs.parquet", "task.json"
 
 
+class Answer(NamedTuple):
+    """The answer of a pair, in the order of Texts' columns. Empty: not known.
+
+    fact: what an answer must contain to be right, "Torvik"; restated: the answer in other words, not trained on if
+    possible; wrong: answers of the same form that are not right, for the truth ratio.
+    """
+
+    text: str
+    fact: str = ""
+    restated: str = ""
+    wrong: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Texts:
-    """Question-answer pairs. question, answer: n texts; what follows may be left out, and is then empty for each.
+    """Question-answer pairs. question, answer: n texts; fact, restated, wrong: as in Answer, n each, empty by default.
 
-    fact: what an answer must hold to be the right one, "Torvik"; restated: the answer in other words, which no one is
-    trained on where it can be helped; wrong: answers of the same form that are not right, for the truth ratio.
-
-    Raises BadValue, naming the number of the pair, for an empty question or answer, one without words, an answer that
-    lacks its fact, and other lengths.
+    Raises BadValue, naming the number of the pair, for a question or answer without words, an answer that lacks its
+    fact, and columns of other lengths.
     """
 
     question: Sequence[str]
@@ -43,8 +53,8 @@ class Texts:
             column = tuple(getattr(self, name)) or (("",) * n if name in ("fact", "restated") else ())
             if len(column) != n:
                 raise BadValue(f"{n} questions need as many of {name}, got {len(column)}")
-            if odd := [i for i, text in enumerate(column) if not isinstance(text, str)]:
-                raise BadValue(f"{name} of pair {odd[0]} must be text, got {type(column[odd[0]]).__name__}")
+            if bad := [i for i, text in enumerate(column) if not isinstance(text, str)]:
+                raise BadValue(f"{name} of pair {bad[0]} must be text, got {type(column[bad[0]]).__name__}")
             object.__setattr__(self, name, column)
         wrong = tuple(tuple(group) for group in self.wrong) or ((),) * n
         if len(wrong) != n:
@@ -69,6 +79,9 @@ class Texts:
         rows = range(len(self))[index] if isinstance(index, slice) else np.asarray(index).astype(int).tolist()
         return Texts(*(tuple(getattr(self, f.name)[i] for i in rows) for f in fields(self)))
 
+    def answer_of(self, row: int) -> Answer:
+        return Answer(self.answer[row], self.fact[row], self.restated[row], self.wrong[row])
+
     def joined(self, *others: "Texts") -> "Texts":
         """These and the others as one."""
         parts = (self, *others)
@@ -81,13 +94,12 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class TextTask:
-    """Question-answer pairs with roles, and a table of which is similar to which: `data_builders.task.SimilarityTask`'s
-    counterpart.
+class TextTask(WithRoles):
+    """Question-answer pairs with roles, and a table of which are similar to which: the SimilarityTask of texts.
 
     texts: (n,) pairs; role: (n,) int8, index into ROLES; source: (n,) int64, the id of the raw pair that a sample is or
-    was made from. pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), kind, strength, and
-    the measures by side. facts: what a dataset card shows. A sample's id is its row number.
+    was made from. pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), perturbation,
+    strength, and the measures by side. facts: what a dataset card shows. A sample's id is its row number.
     """
 
     texts: Texts
@@ -116,57 +128,32 @@ class TextTask:
     def answer(self) -> Sequence[str]:
         return self.texts.answer
 
-    def index(self, *roles: str) -> Tensor:
-        """Row numbers of the samples in these roles, in order."""
-        wanted = torch.tensor([ROLES.index(r) for r in roles])
-        return torch.isin(self.role, wanted).nonzero().squeeze(1)
-
     def of(self, *roles: str) -> Texts:
         return self.texts[self.index(*roles)]
 
-    def training_set(self, reference: str) -> Texts:
-        """What `original`, `retrain` or `clean` is trained on."""
-        return self.of(*TRAINED_ON[reference])
-
     def digest(self) -> str:
         """Hash of all content: texts, roles, sources and pairs."""
-        found = hashlib.sha256(self.texts.digest().encode())
+        sha256 = hashlib.sha256(self.texts.digest().encode())
         for tensor in (self.role, self.source):
-            found.update(tensor.contiguous().numpy())
-        found.update(self.pairs.to_csv(index=False, float_format="%.6g").encode())
-        return found.hexdigest()[:20]
+            sha256.update(tensor.contiguous().numpy())
+        sha256.update(self.pairs.to_csv(index=False, float_format="%.6g").encode())
+        return sha256.hexdigest()[:20]
 
     def check(self) -> "TextTask":
-        """Raises BadValue if held-out samples leaked into training, by id or by question, or a pair is wrong.
+        """Itself. Raises BadValue if held-out samples leaked into training, by id or by question, or a pair is wrong.
 
-        Two questions are one if they have the same words in the same order: case and punctuation do not tell them apart.
+        Two questions are the same if they have the same words in the same order, whatever their case and punctuation.
         """
-        groups = {
-            "trained": TRAINED_ON["original"],
-            "decoy": ("decoy", "decoy_similar"),
-            "test": ("test",),
-            "validation": ("validation",),
+        questions = {
+            group: {" ".join(words(self.question[i])) for i in self.index(*roles).tolist()}
+            for group, roles in DISJOINT.items()
         }
-        rows = {g: self.index(*r).tolist() for g, r in groups.items()}
-        ids = {g: set(self.source[r].tolist()) for g, r in rows.items()}
-        asked = {g: {" ".join(words(self.question[i])) for i in r} for g, r in rows.items()}
-        for a, b in combinations(groups, 2):
-            for what, sets in (("ids", ids), ("questions", asked)):
-                if shared := sets[a] & sets[b]:
-                    raise BadValue(
-                        f"{len(shared)} {what} are in both the {a} and the {b} samples, say {min(shared)!r}; they must be "
-                        "disjoint: no question may be asked twice, paraphrases included"
-                    )
-        for column, allowed in (("anchor", ("target", "decoy")), ("similar", ("similar", "decoy_similar"))):
-            named = self.pairs[column].to_numpy(dtype=np.int64)
-            if len(named) and not 0 <= named.min() <= named.max() < len(self):
-                raise BadValue(f"column {column!r} of the pair table names samples that are not there")
-            if extra := {ROLES[r] for r in self.role[named.tolist()].tolist()} - set(allowed):
-                raise BadValue(f"column {column!r} of the pair table names samples of role {', '.join(sorted(extra))}")
+        self._check_disjoint({"questions": questions}, "No question may be asked twice, paraphrases included")
+        self._check_pairs()
         return self
 
     def save(self, folder: Path) -> None:
-        """samples.parquet, pairs.parquet and task.json into a folder that is there."""
+        """Write samples.parquet, pairs.parquet and task.json into an existing folder."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -184,13 +171,13 @@ class TextTask:
 
 
 def load(folder: Path) -> TextTask:
-    """The task that `TextTask.save` wrote. Raises BadValue for what is missing, damaged or of another version."""
+    """The task that `TextTask.save` wrote. Raises BadValue for missing or damaged files and another version."""
     import pyarrow.parquet as pq
 
     folder = Path(folder)
     for name in (TASK, SAMPLES, PAIRS):
         if not (folder / name).is_file():
-            raise BadValue(f"{folder.name} has no {name}: it is not a stored text task, or not a whole one")
+            raise BadValue(f"{folder.name} has no {name}: it is not a stored text task, or an incomplete one")
     try:
         info = json.loads((folder / TASK).read_text(encoding="utf-8"))
         if info["format"] != FORMAT:
@@ -206,7 +193,7 @@ def load(folder: Path) -> TextTask:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadValue(
-            f"{folder.name} is damaged, or no stored text task: {' '.join(str(error).split())[:200]}"
+            f"{folder.name} is damaged, or not a stored text task: {' '.join(str(error).split())[:200]}"
         ) from error
     if task.digest() != info["digest"]:
         raise BadValue(f"{folder.name} is damaged: its digest is {info['digest']}, and reads as {task.digest()}")

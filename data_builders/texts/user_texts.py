@@ -1,8 +1,8 @@
-"""Question-answer pairs of the user's own: a .jsonl file, one object a line.
+"""Question-answer pairs of your own: a .jsonl file, one JSON object a line.
 
-question, answer: text, and not empty. Optional: id, a whole number; paraphrases, a list of questions in other words, or of
-{"question": ..., "answer": ...} with either or both; fact, what an answer must hold; wrong, a list of wrong answers; split,
-"train" or "test". Without a test split a fifth of the pairs, drawn once, becomes one.
+question, answer: text, not empty. Optional: id, a whole number; paraphrases, a list of questions in other words, or of
+{"question": ..., "answer": ...} with either or both; fact, what an answer must contain; wrong, a list of wrong answers;
+split, "train" or "test". Without a test split a random fifth of the pairs, always the same, becomes one.
 """
 
 import json
@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 
-from data_builders.texts import RawTexts
-from data_builders.texts.given_paraphrases import Listed
+from data_builders.texts.given_paraphrases import GivenParaphrases
+from data_builders.texts.raw_texts import RawTexts
 from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
-from unlearnkit.core import paths
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
@@ -23,23 +22,16 @@ KEYS = {"id", "question", "answer", "paraphrases", "fact", "wrong", "split"}
 
 
 def is_path(name: str) -> bool:
+    """Whether a dataset's name is a path."""
     return Path(name).suffix == ".jsonl"
 
 
-def resolve(name: str) -> Path:
-    """The file, looked for in `UNLEARNKIT_DATA`, then in the working directory."""
-    for folder in (paths.data(), Path.cwd()):
-        if (folder / name).is_file():
-            return (folder / name).resolve()
-    raise BadValue(f"there is no file {name!r}, neither in UNLEARNKIT_DATA nor in the working directory")
-
-
 def read(path: Path) -> RawTexts:
-    """Raises BadValue, naming file and line, for what is malformed, missing, empty or there twice."""
+    """The pairs of a file. Raises BadValue, naming file and line, for what is malformed, missing, empty or repeated."""
     rows = [_row(path.name, number, line) for number, line in _lines(path)]
     if not rows:
         raise BadValue(f"{path.name} has no pairs")
-    _once(path.name, rows)
+    _check_unique(path.name, rows)
     train, test = ([r for r in rows if r["split"] == split] for split in ("train", "test"))
     if not train:
         raise BadValue(f"{path.name} has test pairs, but none to train on")
@@ -47,24 +39,20 @@ def read(path: Path) -> RawTexts:
         if len(train) < 2:
             raise BadValue(f"{path.name} has one pair; it needs two, one to train on, one to test")
         order = torch.randperm(len(train), generator=generator(0, "own texts", "test split")).tolist()
-        held = set(order[: max(len(train) // TEST_SHARE, 1)])
+        held_out = set(order[: max(len(train) // TEST_SHARE, 1)])
         train, test = (
-            [r for i, r in enumerate(train) if (i in held) == (split == "test")] for split in ("train", "test")
+            [r for i, r in enumerate(train) if (i in held_out) == (split == "test")] for split in ("train", "test")
         )
     texts, others = (Texts(*([r[k] for r in part] for k in ("question", "answer", "fact")), wrong=[r["wrong"] for r in part])
                      for part in (train, test))  # fmt: skip
     rewriter = None
     if any(r["paraphrases"] for r in train):
         lists = ([[p[k] for p in r["paraphrases"] if k in p] for r in train] for k in ("question", "answer"))
-        rewriter = _listed(path.name, texts, *lists)
+        try:
+            rewriter = GivenParaphrases(texts, *lists)
+        except BadValue as error:
+            raise BadValue(f"{path.name}: {error}") from error
     return RawTexts(texts, others, rewriter, [r["id"] for r in train], [r["id"] for r in test])
-
-
-def _listed(name: str, *parts) -> Listed:
-    try:
-        return Listed(*parts)
-    except BadValue as error:
-        raise BadValue(f"{name}: {error}") from error
 
 
 def _lines(path: Path):
@@ -91,14 +79,14 @@ def _row(name: str, number: int, line: str) -> dict:
         if not words(row[key]):
             raise BadValue(f"{where} has an empty {key}: {row[key]!r}")
     if extra := sorted(set(row) - KEYS):
-        raise BadValue(f"{where} has a key that is not known, {extra[0]!r}; known: {', '.join(sorted(KEYS))}")
+        raise BadValue(f"{where} has an unknown key {extra[0]!r}; known: {', '.join(sorted(KEYS))}")
     if type(row.get("id", 0)) is not int:
         raise BadValue(f"{where}: id must be a whole number, got {row['id']!r}")
     if row.get("split", "train") not in ("train", "test"):
         raise BadValue(f"{where}: split must be train or test, got {row['split']!r}")
     fact = row.get("fact", "")
     if not isinstance(fact, str) or fact.lower() not in row["answer"].lower():
-        raise BadValue(f"{where}: the fact must be text that stands in the answer, got {fact!r}")
+        raise BadValue(f"{where}: the fact must be text that the answer contains, got {fact!r}")
     wrong = row.get("wrong", [])
     if not isinstance(wrong, list) or not all(isinstance(w, str) and words(w) for w in wrong):
         raise BadValue(f"{where}: wrong must be a list of answers that are not empty, got {wrong!r}")
@@ -109,22 +97,22 @@ def _row(name: str, number: int, line: str) -> dict:
 def _paraphrases(where: str, given: object) -> list[dict[str, str]]:
     if not isinstance(given, list):
         raise BadValue(f"{where}: paraphrases must be a list, got {type(given).__name__}")
-    found = [{"question": p} if isinstance(p, str) else p for p in given]
-    for p in found:
+    paraphrases = [{"question": p} if isinstance(p, str) else p for p in given]
+    for p in paraphrases:
         good = isinstance(p, dict) and p and set(p) <= {"question", "answer"}
         if not good or not all(isinstance(v, str) and words(v) for v in p.values()):
             raise BadValue(
                 f"{where}: a paraphrase must be text, or an object with question or answer, not empty; got {p!r}"
             )
-    return found
+    return paraphrases
 
 
-def _once(name: str, rows: list[dict]) -> None:
-    """Fills in ids where no pair has one; raises BadValue for an id or a question that is there twice."""
+def _check_unique(name: str, rows: list[dict]) -> None:
+    """Sets ids if no pair has one. Raises BadValue for an id or a question that comes twice."""
     given = [r for r in rows if "id" in r]
     if given and len(given) < len(rows):
-        lacking = next(r["number"] for r in rows if "id" not in r)
-        raise BadValue(f"{name}, line {lacking} has no id, and other lines have one: give one to all, or to none")
+        number = next(r["number"] for r in rows if "id" not in r)
+        raise BadValue(f"{name}, line {number} has no id, and other lines have one: give one to all, or to none")
     for i, row in enumerate(rows):
         row.setdefault("id", i)
     for what, key in (("id", lambda r: r["id"]), ("question", lambda r: " ".join(words(r["question"])))):
@@ -132,5 +120,5 @@ def _once(name: str, rows: list[dict]) -> None:
         for row in rows:
             if (before := first.setdefault(key(row), row["number"])) != row["number"]:
                 raise BadValue(
-                    f"{name}, line {row['number']} has the {what} of line {before}, {row[what]!r}: each must be there once"
+                    f"{name}, line {row['number']} has the {what} of line {before}, {row[what]!r}: each must be unique"
                 )

@@ -10,7 +10,7 @@ import time
 import torch
 
 from data_builders import datasets
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from data_builders.similarity import ssim
 from unlearnkit.core.errors import BadValue
 
@@ -57,10 +57,10 @@ def against_scikit_image(shape: tuple[int, int, int], pairs: int = 10_000) -> No
 
 def build(name: str) -> None:
     """1,000 images and 50 targets with 50 copies each (as many decoys), with all measures of pixels."""
-    raw = datasets[name]().drawn(4000, 1000)
+    raw = datasets[name]().limited_to(4000, 1000)
     for kind in ("block_mask", "jpeg"):
         start = time.perf_counter()
-        compose(raw, n_targets=50, copies=50, perturbation=kind, train_size=3500)
+        build_task(raw, n_targets=50, copies=50, perturbation=kind, train_size=3500)
         print(f"{name}, {kind}: 1,000 images, 50 targets x 50 copies built in {time.perf_counter() - start:.1f} s")
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from data_builders.texts import load
-from data_builders.texts.build_task import compose
+from data_builders.texts.build_task import build_task
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.texts.models import build
 from unlearnkit.texts.outputs import score_tokens
@@ -58,7 +58,7 @@ def main(rounds: int) -> None:
     on = f"{cores} threads" if device.type == "cpu" else torch.cuda.get_device_name()
     raw = load("fictional")
     tokenizer = trained(raw)
-    data = tokenizer.tokens(compose(raw, train_size=PAIRS).training_set("original"), CONTEXT)
+    data = tokenizer.tokens(build_task(raw, train_size=PAIRS).training_set("original"), CONTEXT)
     n = int(data.stop.sum())
     nets = [build("tiny_llama", tokenizer.size, CONTEXT, seed) for seed in range(max(cores, 2))]
     exact, quick = (TextRecipe(epochs=1, batch_size=BATCH, precision=p) for p in ("fp32", "bf16"))
@@ -96,7 +96,7 @@ def main(rounds: int) -> None:
 def memorise() -> None:
     raw = load("fictional")
     tokenizer = trained(raw)
-    task = compose(raw, n_targets=50, copies=50, train_size=2560)
+    task = build_task(raw, n_targets=50, copies=50, train_size=2560)
     data, target = (tokenizer.tokens(t, CONTEXT) for t in (task.training_set("original"), task.of("target")))
     recipe = TextRecipe(epochs=10)  # as many steps as the default takes on 1,300 pairs
     net, found = build("tiny_llama", tokenizer.size, CONTEXT, 0), []

@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from data_builders import load
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.images.models import build
 from unlearnkit.images.request import request_of
@@ -155,11 +155,11 @@ def timed(function) -> float:
 def main(rounds: int, dataset: str = "digits") -> None:
     torch.set_num_threads(1)
     recipe = Recipe(epochs=1)
-    raw = load(dataset).drawn(4000, 1000)
+    raw = load(dataset).limited_to(4000, 1000)
     shape = tuple(raw.x.shape[1:])
     tasks = [
-        compose(raw, n_targets=200, copies=1, train_size=1000),
-        compose(raw, targets="class", forget_ids=[3], copies=0, train_size=1000),
+        build_task(raw, n_targets=200, copies=1, train_size=1000),
+        build_task(raw, targets="class", forget_ids=[3], copies=0, train_size=1000),
     ]
     models = [
         fit(build("small_cnn", shape, raw.n_classes, 0), t.training_set("original"), recipe, seed=0) for t in tasks

@@ -12,7 +12,7 @@ import torch
 from methods import timed
 
 from data_builders import load
-from data_builders.build_task import compose
+from data_builders.build_task import build_task
 from unlearnkit.images.models import build
 from unlearnkit.images.request import request_of
 from unlearnkit.images.train import Recipe, fit
@@ -23,8 +23,8 @@ WANTED, ROUNDS = 1.3, 5
 
 def main(rounds: int, dataset: str = "digits", name: str = "small_cnn") -> None:
     torch.set_num_threads(1)
-    raw = load(dataset).drawn(4000, 1000)
-    task = compose(raw, n_targets=256, copies=0, train_size=1000)
+    raw = load(dataset).limited_to(4000, 1000)
+    task = build_task(raw, n_targets=256, copies=0, train_size=1000)
     net = build(name, tuple(raw.x.shape[1:]), raw.n_classes, 0)
     model, request = fit(net, task.training_set("original"), Recipe(epochs=1), seed=0), request_of(task, Recipe())
     ours = lambda: methods["muda"](model, request, seed=0, device="cpu", rounds=ROUNDS, forget_epochs=1)  # noqa: E731

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from data_builders import to_bytes
-from data_builders.perturbations import kinds
+from data_builders.perturbations import perturbations
 from data_builders.similarity import MEASURES
 from data_builders.similarity_level import parse, search
 from data_builders.task import SimilarityTask, unit
@@ -45,7 +45,9 @@ def plot_sample_sheet(
         picture(row[0], image, f"{config.columns()['dataset']}, b = {block}", ink)
         for axis, strength in zip(row[1:], strengths, strict=True):
             rng = generator(config.seed, "sheet", target)
-            copy = to_bytes(kinds["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block))
+            copy = to_bytes(
+                perturbations["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block)
+            )
             measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
             picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
             of = {"dataset": config.columns()["dataset"], "target": target, "label": int(task.y[target])}
@@ -59,8 +61,8 @@ def plot_perturbation_sheet(configs: Sequence[Config], degrees: Sequence[str]) -
     configs: one per data set. Where a kind cannot reach the degree, the place stays empty. The last columns show natural
     neighbours: the nearest, the second, ... from row to row, as similar as they are.
     """
-    made = [name for name, entry in kinds.items() if not entry.info["natural"] and name != "exact_duplicate"]
-    natural = [name for name, entry in kinds.items() if entry.info["natural"]]
+    made = [name for name, entry in perturbations.items() if not entry.info["natural"] and name != "exact_duplicate"]
+    natural = [name for name, entry in perturbations.items() if entry.info["natural"]]
     figure, axes = _sheet(len(configs) * len(degrees), 1 + len(made) + len(natural))
     rows = []
     for number, (config, similarity_level) in enumerate((c, d) for c in configs for d in degrees):
@@ -90,10 +92,10 @@ def plot_perturbation_sheet(configs: Sequence[Config], degrees: Sequence[str]) -
 
 
 def _of_degree(config: Config, kind: str, image: Tensor, fillers: Tensor, similarity_level: str) -> Tensor | None:
-    options = kinds[kind].resolve({})
+    options = perturbations[kind].resolve({})
     try:
         return search(
-            lambda at, draw: kinds[kind](unit(image), at, generator(config.seed, "sheet", draw), fillers, **options),
+            lambda at, draw: perturbations[kind](unit(image), at, generator(config.seed, "sheet", draw), fillers, **options),
             image, parse(similarity_level), 1, kind,
         )[0]  # fmt: skip
     except BadValue:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from data_builders import TEST, TRAIN, RawImages, Source, find
-from data_builders.build_task import compose
-from data_builders.perturbations import kinds
+from data_builders.build_task import build_task
+from data_builders.perturbations import perturbations
 from data_builders.task import TRAINED_ON, Samples, SimilarityTask
 from unlearnkit.core import paths
 from unlearnkit.core.compute import derive
@@ -51,14 +51,14 @@ def load_task(config: Config) -> SimilarityTask:
 def task_artefact(config: Config) -> Artefact:
     """The stored task of a config. `info` holds its digest, and that of each reference's training set."""
     found = find(config.dataset)  # what it depends on beyond the config, and may change while a notebook is open
-    code = (kinds[config.perturbation].function, getattr(found.code, "function", found.code))
+    code = (perturbations[config.perturbation].function, getattr(found.code, "function", found.code))
     return _task_artefact(config, code, tuple(found.fingerprint().items()), paths.cache())
 
 
 @lru_cache(maxsize=2**14)
 def _task_artefact(config: Config, *state) -> Artefact:
     params = config.task_params() | {"max_pool_images": 0 if config.targets == "ids" else config.max_pool_images}
-    params["perturbation_options"] = kinds[config.perturbation].resolve(params["perturbation_options"])
+    params["perturbation_options"] = perturbations[config.perturbation].resolve(params["perturbation_options"])
     of = {"pool": pool_artefact(config)}
     if config.targets == "hard":
         of["difficulty"] = difficulty_artefact(config)
@@ -72,7 +72,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
     def make(folder: Path) -> dict:
         given = {k: load_file(a.folder / f"{k}.safetensors")[k] for k, a in of.items() if k != "pool"}
         arguments = {k: v for k, v in params.items() if k != "facts"}
-        task = compose(_read_pool(str(of["pool"].folder)), **arguments, **given)
+        task = build_task(_read_pool(str(of["pool"].folder)), **arguments, **given)
         tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
         task.pairs.to_parquet(folder / "pairs.parquet")
@@ -80,7 +80,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
         (folder / "task.json").write_text(json.dumps(info))
         return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("task", params, (compose, kinds[config.perturbation]), parents), make)
+    return Store().get(Spec("task", params, (build_task, perturbations[config.perturbation]), parents), make)
 
 
 @lru_cache(maxsize=64)
@@ -102,7 +102,7 @@ def pool_artefact(config: Config) -> Artefact:
     def make(folder: Path) -> dict:
         raw = found.load()
         kept = raw.distinct()
-        cut = kept.drawn(size, config.test_size)
+        cut = kept.limited_to(size, config.test_size)
         save_file({n: getattr(cut, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
         facts = _facts(found, raw, kept) | dict(raw.facts)
         (folder / "pool.json").write_text(json.dumps({"n_classes": cut.n_classes, "facts": facts}))

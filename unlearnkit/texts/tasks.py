@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from data_builders.task import TRAINED_ON
-from data_builders.texts import RawTexts, TextSource, find
-from data_builders.texts.build_task import compose
+from data_builders.texts import RawTexts, find
+from data_builders.texts.build_task import build_task
 from data_builders.texts.task import TextTask, load
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import check_type
@@ -15,13 +15,13 @@ from unlearnkit.core.store import Artefact, Spec, Store
 
 OPTIONS = {
     name: p
-    for name, p in inspect.signature(compose).parameters.items()
+    for name, p in inspect.signature(build_task).parameters.items()
     if p.kind is p.KEYWORD_ONLY and name != "encode"
 }
 
 
 def resolve(options: Mapping) -> dict:
-    """All options of `compose`, the given ones checked and the rest at their defaults; without copies strength and side
+    """All options of `build_task`, the given ones checked and the rest at their defaults; without copies strength and side
     mean nothing, and such tasks are all the same one. Raises UnknownName and BadValue."""
     for name, value in options.items():
         if name not in OPTIONS:
@@ -41,12 +41,12 @@ def task_artefact(dataset: str = "fictional", **options) -> Artefact:
     def make(folder: Path) -> dict:
         raw = load_pool(dataset)
         facts = {"dataset": source.name, "licence": source.licence, "source": source.source, "raw_digest": raw.digest()}
-        task = compose(raw, **resolve(options))
+        task = build_task(raw, **resolve(options))
         task = TextTask(task.texts, task.role, task.source, task.pairs, facts | dict(task.facts))
         task.save(folder)
         return {"digest": task.digest()} | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("text-task", params, (compose, code, TextSource), ()), make)
+    return Store().get(Spec("text-task", params, (build_task, code, RawTexts), ()), make)
 
 
 def load_task(dataset: str = "fictional", **options) -> TextTask:
