@@ -350,7 +350,7 @@ def test_hidden_states_of_the_last_layer_are_what_the_head_is_fed_but_for_the_no
     batch = request_.forget
     with torch.no_grad():
         normed = model.net.model.norm(hidden(request_, model, batch, 1))
-        torch.testing.assert_close(normed, model.outputs(batch)[1], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(normed, model.logits_and_features(batch)[1], atol=1e-5, rtol=1e-4)
 
 
 def test_rmu_refuses_a_layer_that_is_not_there(model, request_):

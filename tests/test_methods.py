@@ -18,7 +18,7 @@ from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.core.optimise import minimise
 from unlearnkit.core.registry import Entry
 from unlearnkit.images.config import Config
-from unlearnkit.images.heads import Ensemble, head, last_blocks, outputs
+from unlearnkit.images.heads import Ensemble, head, last_blocks, logits_and_features
 from unlearnkit.images.models import Classifier, build, fresh
 from unlearnkit.images.per_sample_gradients import per_sample, squared
 from unlearnkit.images.request import Request, request_of
@@ -633,9 +633,9 @@ def test_cmf_head_is_the_nearest_class_mean(models, request_):
     original = models["original"]
     after = methods["cmf_head"](original, request_, seed=0)
     with torch.no_grad():
-        features = outputs(original, request_.retain.x)[1]
+        features = logits_and_features(original, request_.retain.x)[1]
         means = torch.stack([features[request_.retain.y == k].mean(0) for k in range(10)])
-        assert torch.equal(outputs(after, request_.retain.x)[1], features)
+        assert torch.equal(logits_and_features(after, request_.retain.x)[1], features)
         found = after(request_.retain.x)
         torch.testing.assert_close(found.argmax(1), torch.cdist(features, means).argmin(1))
         squared_ = -torch.cdist(features.double(), means.double()).square()
@@ -655,7 +655,7 @@ def test_classifier_only_leaves_every_feature_as_it_was(models, normed, request_
     for original in (models["original"], normed):
         after = methods["classifier_only"](original, request_, seed=0, epochs=2, lr=0.1)
         with torch.no_grad():
-            assert torch.equal(outputs(after, request_.forget.x)[1], outputs(original, request_.forget.x)[1])
+            assert torch.equal(logits_and_features(after, request_.forget.x)[1], logits_and_features(original, request_.forget.x)[1])
 
 
 def test_sisa_ends_where_training_without_the_deleted_samples_does(models, request_):
@@ -684,7 +684,7 @@ def test_an_ensemble_votes_by_its_mean_probability(models):
     x = torch.rand(3, 1, 8, 8)
     nets = [models["original"], models["clean"]]
     with torch.no_grad():
-        logits, features = outputs(Ensemble(nets), x)
+        logits, features = logits_and_features(Ensemble(nets), x)
         mean = sum(net(x).softmax(1) for net in nets) / 2
         torch.testing.assert_close(logits.exp(), mean)
         torch.testing.assert_close(Ensemble(nets)(x), logits)

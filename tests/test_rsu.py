@@ -99,12 +99,12 @@ def test_a_later_batch_that_is_retained_is_caught(models, request_):
         no_batch_is_retained_before_its_turn(leaky, request_)
 
 
-@pytest.mark.parametrize("by", ["loss", "margin", "entropy"])
-def test_the_order_is_that_of_the_ranker(by, models, request_):
-    risk = rankers[by](models["original"], request_, seed=3)
+@pytest.mark.parametrize("ranker", ["loss", "margin", "entropy"])
+def test_the_order_is_that_of_the_ranker(ranker, models, request_):
+    risk = rankers[ranker](models["original"], request_, seed=3)
     of = dict(zip(keys(request_.forget), risk.tolist()))
     for order, sign in (("descending", 1), ("ascending", -1)):
-        seen, _ = asks(models["original"], request_, batches=5, order=order, by=by)
+        seen, _ = asks(models["original"], request_, batches=5, order=order, ranker=ranker)
         values = [[sign * of[k] for k in keys(task.forget)] for task, _, _ in seen]
         assert all(min(a) >= max(b) for a, b in pairwise(values))
 
@@ -254,7 +254,7 @@ def test_ranking_is_no_part_of_the_cost(models, request_, monkeypatch):
 
     monkeypatch.setitem(rankers._entries, "trains", Entry("ranker", "trains", trains))
     with measure_cost() as cost:
-        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, by="trains")
+        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, ranker="trains")
     with measure_cost() as alone:
         methods["finetune"](models["original"], request_, seed=0, epochs=1)
     assert cost.steps == alone.steps
@@ -282,7 +282,7 @@ def test_refined_strata_have_methods_of_their_own(models, request_):
         ({"batches": 11}, BadValue, "a forget set of 10 can be cut into 1 to 10 batches, got batches=11"),
         ({"batches": 0}, BadValue, "got batches=0"),
         ({"replay": 1.5}, BadValue, "replay is a share"),
-        ({"by": "los"}, UnknownName, "Did you mean 'loss'"),
+        ({"ranker": "los"}, UnknownName, "Did you mean 'loss'"),
         ({"refine": "finetune, salun"}, BadValue, "refine names 2 methods for 3 batches"),
         ({"refine": "finetune, base, salum"}, UnknownName, "Did you mean 'salun'"),
         ({"refine": "base, base, base", "order": "shuffled"}, BadValue, "has no strata"),
@@ -316,7 +316,7 @@ def test_unsir_is_refused_as_well(models, class_task):
 def test_a_stored_run_depends_on_the_code_of_what_its_options_name(monkeypatch):
     small = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 2}}
     (config,) = config_grid(seeds=1, **small)
-    options = {"by": "entropy", "refine": "finetune, base, cf_k", "batch_size": 2}
+    options = {"ranker": "entropy", "refine": "finetune, base, cf_k", "batch_size": 2}
     made = study.unlearn(config, "rsu(random_label)", options, tuned=False)
     named = {"unlearnkit.privacy_risk.output_scores", "unlearnkit.methods.cf_k", "unlearnkit.methods.random_label"}
     assert named <= set(made.artefact.manifest["sources"])

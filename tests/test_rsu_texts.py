@@ -95,7 +95,7 @@ def test_each_answer_is_forgotten_once_in_the_order_of_its_risk(order, asked):
         seen.append(task)
         return model
 
-    rsu(base, model, request, seed=0, device="cpu", batches=3, order=order, by="min_k")
+    rsu(base, model, request, seed=0, device="cpu", batches=3, order=order, ranker="min_k")
     parts = [pairs(task.forget) for task in seen]
     assert [len(part) for part in parts] in ([[3, 2, 2], [2, 2, 3]] if order != "random" else [[len(p) for p in parts]])
     assert sorted(p for part in parts for p in part) == sorted(pairs(request.forget))

@@ -157,7 +157,7 @@ def test_f13_draws_what_it_returns(made):
     ("change", "error", "message"),
     [
         ({"retrains": 2}, BadValue, "at least 3 retrained models, got retrains=2"),
-        ({"by": "lira_onlin"}, UnknownName, "Did you mean 'lira_online'"),
+        ({"ranker": "lira_onlin"}, UnknownName, "Did you mean 'lira_online'"),
         ({"bases": ["scrb"]}, UnknownName, "Did you mean 'scrub'"),
         ({"orders": ["up"]}, BadValue, "option 'order'"),
         ({"options": {"scrub": {"lrr": 1.0}}}, UnknownName, "Did you mean 'lr'"),
@@ -174,4 +174,4 @@ def test_more_batches_than_targets_are_refused():
     asked = {"bases": ["finetune"], "batches": [7], "orders": ["ascending"], "options": {"finetune": FAST}}
     with pytest.raises(BadValue, match="a forget set of 6 can be cut into 1 to 6 batches, got batches=7"):
         sequences.order_scores(config_grid(seeds=1, **SMALL), **asked)
-    assert methods["rsu(finetune)"].resolve({})["by"] == "loss"
+    assert methods["rsu(finetune)"].resolve({})["ranker"] == "loss"

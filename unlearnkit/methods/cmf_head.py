@@ -8,7 +8,7 @@ from torch import nn
 
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.optimise import at_rest
-from unlearnkit.images.heads import head, outputs, with_head
+from unlearnkit.images.heads import head, logits_and_features, with_head
 from unlearnkit.images.request import Request
 from unlearnkit.methods import method
 
@@ -43,7 +43,7 @@ def cmf_head(
         )
     parts = range(0, len(y), batch_size)
     found = torch.cat(
-        [request.run(lambda x: outputs(net, x)[1], request.retain[i : i + batch_size].x) for i in parts]
+        [request.run(lambda x: logits_and_features(net, x)[1], request.retain[i : i + batch_size].x) for i in parts]
     ).double()
     means = torch.zeros(classes, found.shape[1], dtype=found.dtype, device=y.device)
     means.index_add_(0, y, found).div_(count[:, None])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from data_builders.task import Samples
 from unlearnkit.core.compute import resolve_device
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.images.heads import outputs
+from unlearnkit.images.heads import logits_and_features
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.images.predict import BATCH
 from unlearnkit.images.request import Request
@@ -87,7 +87,7 @@ def class_distance(model: nn.Module, request: Request, *, seed: int, device: str
     try:
         with torch.no_grad():
             for i in torch.arange(len(everything)).split(BATCH):
-                found.append(request.run(lambda x: outputs(net, x)[1], everything[i].x).double())
+                found.append(request.run(lambda x: logits_and_features(net, x)[1], everything[i].x).double())
     except BadValue as error:
         raise NotApplicable(f"ranker 'class_distance': {error}") from error
     features, y = torch.cat(found), request.forget.y
