@@ -22,7 +22,7 @@ from unlearnkit.methods.ga_mismatch import mismatched
 from unlearnkit.methods.npo import npo_loss
 from unlearnkit.methods.rmu import hidden
 from unlearnkit.methods.simnpo import simnpo_loss
-from unlearnkit.methods.text_losses import fitting, frozen, kept, kl_to, log_ratio, paired
+from unlearnkit.methods.text_losses import fitting, frozen, kl_to, log_ratio, paired, retain_loss
 from unlearnkit.methods.undial import lowered
 from unlearnkit.texts.models import build
 from unlearnkit.texts.tokens import Tokens
@@ -113,11 +113,11 @@ def test_kl_of_a_model_to_itself_is_0_and_has_a_direction(model, other, request_
         p, q = (request_.log_probs(m, batch).double() for m in (model, other))
     wanted = batch.mean((p.exp() * (p - q)).sum(1)).mean().item()
     assert there == pytest.approx(wanted, rel=1e-4) and there > 0 and abs(there - back) > 1e-4
-    assert kept("kl", request_, other, model, batch).item() == pytest.approx(there)
-    assert kept("nll", request_, other, model, batch).item() == pytest.approx(
+    assert retain_loss("kl", request_, other, model, batch).item() == pytest.approx(there)
+    assert retain_loss("nll", request_, other, model, batch).item() == pytest.approx(
         request_.losses(other, batch).mean().item()
     )
-    assert kept("none", request_, other, model, batch) == 0
+    assert retain_loss("none", request_, other, model, batch) == 0
 
 
 def test_an_answer_that_does_not_fit_is_named(model, request_):

@@ -12,7 +12,7 @@ from unlearnkit.core.divergence import kl
 from unlearnkit.core.optimise import minimise
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import same
-from unlearnkit.methods.muda import TEXT, distilled, features, muda, seen
+from unlearnkit.methods.muda import TEXT, distilled, muda
 from unlearnkit.texts.outputs import score_tokens
 
 ONE_STEP = {"rounds": 1, "forget_epochs": 1, "recover_epochs": 0, "lr": 1e-3}
@@ -24,13 +24,13 @@ def test_features_are_the_mean_over_each_answers_tokens(asked_of_texts):  # noqa
     batch = request.forget
     with torch.no_grad():
         hidden = model.net(input_ids=batch.ids.long(), output_hidden_states=True).hidden_states[-1]
-        logits, found = seen(request, model, batch)
+        logits, found = request.logits_and_features(model, batch)
         torch.testing.assert_close(logits, request.logits(model, batch))
     wanted = [h[i - 1 : j - 1].mean(0) for h, i, j in zip(hidden, batch.start.tolist(), batch.stop.tolist())]
     torch.testing.assert_close(found, torch.stack(wanted), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found, score_tokens(model, batch)[2], atol=1e-5, rtol=1e-4)  # what metrics judge
     model.train()
-    torch.testing.assert_close(features(request, model, batch), found, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(request.features(model, batch), found, atol=1e-5, rtol=1e-4)
     assert model.training
 
 
@@ -58,13 +58,13 @@ def test_at_weight_0_there_is_no_alignment(asked_of_texts, monkeypatch):  # noqa
 def test_the_alignment_is_of_forget_to_retain(asked_of_texts):  # noqa: F811
     """Without distillation one step of size 0 on L_DA has the gradient of -DA(F | R)^2 by autograd."""
     model, request = asked_of_texts
-    main = directions(features(request, model, request.retain))
+    main = directions(request.features(model, request.retain))
     net = copy.deepcopy(model)
-    loss = alignment_loss(seen(request, net, request.forget)[1], main)
-    assert loss.item() == pytest.approx(-(alignment(features(request, model, request.forget), main).item() ** 2))
+    loss = alignment_loss(request.logits_and_features(net, request.forget)[1], main)
+    assert loss.item() == pytest.approx(-(alignment(request.features(model, request.forget), main).item() ** 2))
 
     def da(after):
-        return alignment(features(request, after, request.forget), main).item()
+        return alignment(request.features(after, request.forget), main).item()
 
     how = {"distillation": "none", "rounds": 1, "forget_epochs": 5, "recover_epochs": 0, "lr": 1e-3}
     assert da(muda(model, request, seed=0, **how)) > da(model)

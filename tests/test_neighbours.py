@@ -16,7 +16,7 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import Request
 from unlearnkit.wrappers import neighbours
-from unlearnkit.wrappers.neighbours import Found, Placed, Way, find, nearest, parse, parted
+from unlearnkit.wrappers.neighbours import Neighbours, NeighbourSearch, Vectors, find, nearest, parse, parted
 
 
 def noise(n: int, *labels, classes: int = 3) -> Samples:
@@ -122,8 +122,8 @@ def test_exact_duplicates_are_at_1_and_a_black_image_is_near_nothing():
 
 
 def test_of_equals_the_first_is_nearest():
-    same = Placed(torch.ones(5, 1).double())
-    assert nearest(Placed(same.vectors[:1]), same, 3).tolist() == [[0, 1, 2]]
+    same = Vectors(torch.ones(5, 1).double())
+    assert nearest(Vectors(same.vectors[:1]), same, 3).tolist() == [[0, 1, 2]]
 
 
 def test_a_label_that_nobody_has_has_no_neighbours():
@@ -170,8 +170,8 @@ def test_a_wrong_way_says_what_is_right(near, error, message):
 
 
 def test_ways_are_read_as_they_are_written():
-    assert parse("pixel+label above 0.9") == Way("pixel+label", "above", 0.9)
-    assert parse("feature  top 1e1") == Way("feature", "top", 10.0)
+    assert parse("pixel+label above 0.9") == NeighbourSearch("pixel+label", "above", 0.9)
+    assert parse("feature  top 1e1") == NeighbourSearch("feature", "top", 10.0)
 
 
 def test_features_that_are_not_finite_are_no_neighbours(models, request_):
@@ -187,7 +187,7 @@ def test_a_retain_set_is_parted_in_order_and_never_emptied():
     assert torch.equal(close.x, retain.x[[1, 4]]) and torch.equal(rest.x, retain.x[[0, 2, 3, 5]])
     with pytest.raises(BadValue, match="all 6 retained samples were found.*smaller 'top'"):
         parted(retain, torch.arange(6))
-    assert len(Found(torch.arange(3), torch.ones(3))) == 3
+    assert len(Neighbours(torch.arange(3), torch.ones(3))) == 3
 
 
 # --- against the links ---

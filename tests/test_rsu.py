@@ -38,9 +38,9 @@ SPLIT = [
 REFUSED = {
     "retrain": "starts from new weights",
     "sisa": "starts from new weights",
-    "amnesiac": "a way of its own",
-    "bad_teacher": "a way of its own",
-    "expand(finetune)": "a way of its own",
+    "amnesiac": "cannot be split over batches",
+    "bad_teacher": "cannot be split over batches",
+    "expand(finetune)": "cannot be split over batches",
 }
 
 
@@ -309,7 +309,7 @@ def test_a_batch_without_a_step_is_refused(models, request_):
 
 
 def test_unsir_is_refused_as_well(models, class_task):
-    with pytest.raises(NotApplicable, match="a way of its own"):
+    with pytest.raises(NotApplicable, match="cannot be split over batches"):
         methods["rsu(unsir)"](models["original"], request_of(class_task, RECIPE), seed=0, batches=2)
 
 

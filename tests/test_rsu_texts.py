@@ -75,7 +75,7 @@ def test_which_rankers_a_domain_has(asked, models, request_):
         with pytest.raises(NotApplicable, match="for texts there are gradient_norm, likelihood, loss"):
             rankers[name](*asked, seed=0)
     with pytest.raises(
-        NotApplicable, match="answers have a token after the other; for images there are class_distance"
+        NotApplicable, match="losses of single answer tokens; for images there are class_distance"
     ):
         rankers["min_k"](models["original"], request_, seed=0)
     with pytest.raises(NotApplicable, match="labelled images only"):
@@ -129,7 +129,7 @@ def test_three_batches_take_the_steps_of_the_base_alone_and_order_matters(name, 
 
 
 def test_what_cannot_be_split_is_refused(asked):
-    for name, why in (("retrain", "starts from new weights"), ("muda", "a way of its own")):
+    for name, why in (("retrain", "starts from new weights"), ("muda", "cannot be split over batches")):
         with pytest.raises(NotApplicable, match=why):
             methods[f"rsu({name})"](*asked, seed=0, device="cpu", batches=2, **methods[name].info["text"])
 

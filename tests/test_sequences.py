@@ -14,7 +14,7 @@ from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.core.statistics import mean_interval
 from unlearnkit.images.config import config_grid
 from unlearnkit.methods import methods
-from unlearnkit.privacy_risk.subset_models import Seen
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs
 
 SMALL = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 6, "lr": 0.1}}
 FAST = {"epochs": 2, "batch_size": 3}
@@ -24,12 +24,12 @@ BASES = ["finetune", "random_label", "amnesiac"]
 # --- one model ---
 
 
-def shadows(n: int, inside_mean: float = 2.0, outside_mean: float = -2.0) -> Seen:
+def shadows(n: int, inside_mean: float = 2.0, outside_mean: float = -2.0) -> SubsetOutputs:
     """Two models with and two without each sample, phi one apart on both sides: means as given, variance 2."""
     inside = torch.tensor([True, True, False, False])[:, None].expand(4, n)
     apart = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None]
     phi = torch.where(inside, inside_mean, outside_mean) + apart
-    return Seen(phi, phi > 0, inside)
+    return SubsetOutputs(phi, phi > 0, inside)
 
 
 def test_membership_by_hand():

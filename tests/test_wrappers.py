@@ -29,7 +29,7 @@ from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
-from unlearnkit.wrappers.neighbours import Found, Placed, find
+from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find
 from unlearnkit.wrappers.weigh import drawn
 
 IMAGES = sorted(name for name in wrappers if "image" in wrappers[name].info["domains"])
@@ -183,12 +183,12 @@ def test_weigh_without_a_power_is_expand_and_with_a_large_one_the_base(models, r
 def draws_by_the_power_of_similarity(draw):
     n = 20_000
     for similarity, power, chance in ((0.5, 2.0, 0.25), (0.9, 4.0, 0.6561), (1.0, 9.0, 1.0), (-0.5, 1.0, 0.0)):
-        found = Found(torch.arange(n), torch.full((n,), similarity, dtype=torch.float64))
+        found = Neighbours(torch.arange(n), torch.full((n,), similarity, dtype=torch.float64))
         kept = draw(found, power, seed=0)
         spread = (n * chance * (1 - chance)) ** 0.5
         assert abs(len(kept) - n * chance) <= 5 * spread  # five standard deviations
         assert kept.tolist() == sorted(set(kept.tolist()))
-    half = Found(torch.arange(50), torch.full((50,), 0.5, dtype=torch.float64))
+    half = Neighbours(torch.arange(50), torch.full((50,), 0.5, dtype=torch.float64))
     assert torch.equal(draw(half, 1.0, seed=1), draw(half, 1.0, seed=1))
     assert not torch.equal(draw(half, 1.0, seed=1), draw(half, 1.0, seed=2))
 
@@ -213,12 +213,12 @@ def test_weigh_refuses_a_power_that_is_none(power, models, request_):
 
 def test_a_vote_by_hand():
     """Of 4 voters on a line: those nearest, by angle, to the first axis are 0, 1, 2."""
-    voters = Placed(torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1, 0.1], [1, 0.2], [0, 1]]).double()))
-    asked, labels = Placed(torch.tensor([[1.0, 0.0], [0, 1]]).double()), torch.tensor([7, 5, 5, 1])
+    voters = Vectors(torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1, 0.1], [1, 0.2], [0, 1]]).double()))
+    asked, labels = Vectors(torch.tensor([[1.0, 0.0], [0, 1]]).double()), torch.tensor([7, 5, 5, 1])
     assert vote(asked, voters, labels, 1).tolist() == [7, 1]
     assert vote(asked, voters, labels, 2).tolist() == [7, 1]  # a tie: the nearest
     assert vote(asked, voters, labels, 3).tolist() == [5, 5]
-    assert vote(Placed(asked.vectors[:0]), voters, labels, 3).tolist() == []
+    assert vote(Vectors(asked.vectors[:0]), voters, labels, 3).tolist() == []
     with pytest.raises(BadValue, match="at most 4 are possible"):
         vote(asked, voters, labels, 5)
 

@@ -26,8 +26,8 @@ from unlearnkit.methods import methods
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.gaps import tug_of_war, tug_of_war_by_attack
 from unlearnkit.privacy_risk import rankers
-from unlearnkit.privacy_risk.shadow_models import check, moments, of_forget
-from unlearnkit.privacy_risk.subset_models import Seen
+from unlearnkit.privacy_risk.shadow_models import check, moments, shadow_outputs
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs
 from unlearnkit.study.reference_models import Trained, train_references
 
 STRATA = ("low", "middle", "high")
@@ -38,7 +38,7 @@ def strata(risk: Tensor) -> dict[str, Tensor]:
     return dict(zip(STRATA, risk.argsort(stable=True).tensor_split(len(STRATA))))
 
 
-def membership(seen: Seen, phi: Tensor) -> Tensor:
+def membership(seen: SubsetOutputs, phi: Tensor) -> Tensor:
     """Probability that a model with these margins, (n,), was trained on each sample, (n,), by the Gaussians of the shadow
     models with and without it and an even prior. Source: online LiRA, Carlini et al. 2022, arXiv 2112.03570, as a
     probability, since the likelihood ratio itself has no bound."""
@@ -51,7 +51,7 @@ def membership(seen: Seen, phi: Tensor) -> Tensor:
 
 
 def strata_scores(
-    model: Outputs, retrained: Sequence[Outputs], shadows: Seen, parts: Mapping[str, Tensor]
+    model: Outputs, retrained: Sequence[Outputs], shadows: SubsetOutputs, parts: Mapping[str, Tensor]
 ) -> pd.DataFrame:
     """Columns metric, stratum, value: means over the retrained models, and over the targets of a stratum.
 
@@ -195,13 +195,13 @@ def _scored(config: Config, model: Trained, refs: Sequence[Trained], ranker: str
     (original,) = train_references([(config, "original", "")], device)
     floor = model.key == refs[0].key
     parents = [*([] if floor else [model.key]), *(r.key for r in refs), original.key]
-    spec = Spec("sequence", {"ranker": ranker, "shadows": SHADOWS}, (per_stratum, rankers[ranker], of_forget), parents)
+    spec = Spec("sequence", {"ranker": ranker, "shadows": SHADOWS}, (per_stratum, rankers[ranker], shadow_outputs), parents)
 
     def make(folder: Path) -> None:
         request = request_of(load_task(config), config.recipe)
         net = original.load()
         parts = per_stratum.strata(rankers[ranker](net, request, seed=config.seed, device=device))
-        seen, n = of_forget(net, request, SHADOWS, device)
+        seen, n = shadow_outputs(net, request, SHADOWS, device)
         said = [_outputs(ref, device) for ref in refs]
         pairs = [(_outputs(model, device), said)]
         if floor:
