@@ -105,7 +105,9 @@ def test_maps_are_averaged_over_the_finest_grid_that_fits():
 def test_an_ensemble_has_its_members_side_by_side():
     members, x = [build("mlp", (1, 4, 4), 3, seed) for seed in (0, 1)], images(7, (1, 4, 4))
     found = features(Ensemble(members), x, ["body.4"])["body.4"]
-    torch.testing.assert_close(found, torch.cat([logits_and_features(m, x.float() / 255)[1] for m in members], 1).detach())
+    torch.testing.assert_close(
+        found, torch.cat([logits_and_features(m, x.float() / 255)[1] for m in members], 1).detach()
+    )
     assert stages(Ensemble(members)) == stages(members[0]) and names(Ensemble(members)) == names(members[0])
 
 

@@ -1,6 +1,8 @@
 import copy
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mutants
+import unlearnkit.methods
 from conftest import RECIPE
 from data_builders.task import Samples
 from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
@@ -111,6 +114,15 @@ def test_every_method_says_where_it_comes_from(name):
     for option in methods[name].options().values():
         said = [extra for extra in get_args(option.annotation)[1:] if isinstance(extra, str)]
         assert option.default is not option.empty and said, f"{option.name}: no default, or no source of it"
+
+
+def test_the_readme_names_every_method_and_no_other():
+    text = (Path(unlearnkit.methods.__file__).parent / "README.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.py\)", text, re.M)
+    modules = {name: entry.function.__module__ for name, entry in methods.items()}
+    own = sorted((n, m.split(".")[-1]) for n, m in modules.items() if m.startswith("unlearnkit.methods."))
+    assert rows == own and len(own) > 30
+    assert max(map(len, text.splitlines())) <= 160
 
 
 def everything_is_drawn_anew(retrained, initial, original):
@@ -655,7 +667,9 @@ def test_classifier_only_leaves_every_feature_as_it_was(models, normed, request_
     for original in (models["original"], normed):
         after = methods["classifier_only"](original, request_, seed=0, epochs=2, lr=0.1)
         with torch.no_grad():
-            assert torch.equal(logits_and_features(after, request_.forget.x)[1], logits_and_features(original, request_.forget.x)[1])
+            assert torch.equal(
+                logits_and_features(after, request_.forget.x)[1], logits_and_features(original, request_.forget.x)[1]
+            )
 
 
 def test_sisa_ends_where_training_without_the_deleted_samples_does(models, request_):

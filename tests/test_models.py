@@ -117,7 +117,9 @@ def test_a_head_can_be_changed_in_a_copy(name):
     wider = with_head(net, nn.Linear(head(net).in_features, 11))
     x = torch.rand(2, *SHAPE)
     with torch.no_grad():
-        assert wider(x).shape == (2, 11) and torch.equal(logits_and_features(wider, x)[1], logits_and_features(net, x)[1])
+        assert wider(x).shape == (2, 11) and torch.equal(
+            logits_and_features(wider, x)[1], logits_and_features(net, x)[1]
+        )
     assert same(net, before)
 
 

@@ -74,9 +74,7 @@ def test_which_rankers_a_domain_has(asked, models, request_):
     for name in ("lira_online", "held_out_gap", "confidence"):
         with pytest.raises(NotApplicable, match="for texts there are gradient_norm, likelihood, loss"):
             rankers[name](*asked, seed=0)
-    with pytest.raises(
-        NotApplicable, match="losses of single answer tokens; for images there are class_distance"
-    ):
+    with pytest.raises(NotApplicable, match="losses of single answer tokens; for images there are class_distance"):
         rankers["min_k"](models["original"], request_, seed=0)
     with pytest.raises(NotApplicable, match="labelled images only"):
         ensemble(*asked, 4)

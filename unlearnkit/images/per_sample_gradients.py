@@ -1,4 +1,4 @@
-"""Gradients of single samples, many at once, in eval mode: a gradient does not depend on the other samples of a batch."""
+"""Gradients of single samples, many at once, in eval mode: none depends on the other samples of a batch."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,7 +20,8 @@ def cross_entropy(logits: Tensor, y: Tensor) -> list[Tensor]:
 
 
 def per_sample(model: nn.Module, samples: Samples, chunk: int = 0) -> Iterator[dict[str, Tensor]]:
-    """{parameter name: (n, *shape), the gradient of each sample's cross-entropy}, chunk by chunk in the order of samples.
+    """{parameter name: (n, *shape), the gradient of each sample's cross-entropy}, chunk by chunk in the order of
+    samples.
 
     chunk: samples at a time; 0 chooses by the model's size. The model must be in eval mode and on the samples' device.
     """
@@ -32,8 +33,9 @@ def squared(model: nn.Module, samples: Samples, chunk: int = 0, losses: Losses =
     """{parameter name: mean over samples of their squared gradients, summed over `losses`}: with the cross-entropy the
     diagonal of the empirical Fisher matrix.
 
-    chunk: as of `per_sample`. If all layers are listed in `_SQUARES`, the squares are computed from each layer's inputs and
-    output gradients, in one ordinary pass for many samples; else by vmap. Raises NotApplicable for texts with other losses.
+    chunk: as of `per_sample`. If all layers are listed in `_SQUARES`, the squares are computed from each layer's inputs
+    and output gradients, in one ordinary pass for many samples; else by vmap. Raises NotApplicable for texts with other
+    losses.
     """
     total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     if samples.domain == "text":
@@ -112,7 +114,9 @@ def _by_layer(model: nn.Module, batch: Samples, losses: Losses) -> Iterator[dict
     finally:
         for hook in hooks:
             hook.remove()
-    if len({name for name, *_ in calls}) < len(calls):  # a layer used twice: its gradients add up before they are squared
+    if len({name for name, *_ in calls}) < len(
+        calls
+    ):  # a layer used twice: its gradients add up before they are squared
         yield from _by_sample(model, batch, losses)
         return
     for number, loss in enumerate(sums):

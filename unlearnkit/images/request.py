@@ -1,4 +1,5 @@
-"""The request that an unlearning method is given, for images: forget set, retain set, and how to compute a model's losses."""
+"""The request that an unlearning method is given, for images: forget set, retain set, and how to compute a model's
+losses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ class Request:
 
     @property
     def domain(self) -> str:
-        """"image" or "text"."""
+        """ "image" or "text"."""
         return self.forget.domain
 
     def to(self, device: str) -> "Request":
@@ -87,8 +88,8 @@ class Request:
         return self.logits(model, batch).log_softmax(-1)
 
     def vectors(self, model: nn.Module, samples: Samples, space: str, device: str = "auto") -> Tensor:
-        """Samples as vectors, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the input of
-        the model's head, or "pixel". Raises BadValue for a space that images do not have."""
+        """Samples as vectors, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the input
+        of the model's head, or "pixel". Raises BadValue for a space that images do not have."""
         if space == "feature":
             precision = getattr(self.recipe, "precision", "fp32")
             return predict(model, samples.stored, device=device, precision=precision)[1]

@@ -1,10 +1,11 @@
-"""Unlearning methods: `(model, request, *, seed, device, **options) -> model`, one file each; README.md here lists them.
+"""Unlearning methods, one file each: `(model, request, *, seed, device, **options) -> model`. README.md lists them.
 
-A method gets a trained model and an `unlearnkit.images.request.Request` (forget set, retain set, number of classes, recipe)
-and returns a new model; model and request stay as they were. It never learns which retained samples are similar to a target.
+A method gets a trained model and an `unlearnkit.images.request.Request` (forget set, retain set, number of classes,
+recipe) and returns a new model; model and request stay as they were. It never learns which retained samples are similar
+to a target.
 
-Each option is `name: Annotated[type, source of the default] = default`, with a `Search` beside the source if `unlearnkit tune`
-may choose its value.
+Each option is `name: Annotated[type, source of the default] = default`, with a `Search` beside the source if
+`unlearnkit tune` may choose its value.
 """
 
 import re
@@ -65,18 +66,19 @@ def method(
 ):
     """Register a method.
 
-    source: the paper or code of its definition; reads_forget_set: False if it must never look at a sample to be forgotten,
-    which is then tested; whole_classes: True if it only makes sense where whole classes are forgotten, False if it makes no
-    sense there, None for both; domains: "image", "text" or both; text: {option: default} for language models where it
-    differs, because their steps are Adam's (ours unless the method's paper is about language models); starts_anew: True if it
-    takes nothing but the architecture from the model.
+    source: the paper or code of its definition; reads_forget_set: False if it must never look at a sample to be
+    forgotten, which is then tested; whole_classes: True if it only makes sense where whole classes are forgotten, False
+    if it makes no sense there, None for both; domains: "image", "text" or both; text: {option: default} for language
+    models where it differs, because their steps are Adam's (ours unless the method's paper is about language models);
+    starts_anew: True if it takes nothing but the architecture from the model.
     """
     info = {"reads_forget_set": reads_forget_set, "whole_classes": whole_classes, "starts_anew": starts_anew}
     return methods.register(name, source=source, **info, domains=tuple(domains), text=dict(text or {}))
 
 
 def applies(name: str, targets: str, domain: str = "image") -> bool:
-    """Whether the method makes sense in this domain, "image" or "text", for targets of this kind (data_builders.select_targets)."""
+    """Whether the method makes sense in this domain, "image" or "text", for targets of this kind
+    (data_builders.select_targets)."""
     info = methods[name].info
     return domain in info["domains"] and info["whole_classes"] in (None, targets == "class")
 

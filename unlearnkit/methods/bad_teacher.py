@@ -31,8 +31,8 @@ def bad_teacher(
     temperature: Annotated[float, SOURCE] = 1.0,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise KL(teacher || student) over F and a share of R, shuffled together, by Adam: the teacher of F is an untrained
-    model, the teacher of R the model as given.
+    """Minimise KL(teacher || student) over F and a share of R, shuffled together, by Adam: the teacher of F is an
+    untrained model, the teacher of R the model as given.
 
     Raises BadValue for a share outside 0 to 1.
     """

@@ -19,7 +19,8 @@ def nearest_labels(
 ) -> Tensor:
     """The model's prediction for each sample after one FGSM step of eps away from its label, within [0, 1], (n,).
 
-    "other": the likeliest class other than the present one; "argmax": the likeliest, which may still be the present one.
+    "other": the likeliest class other than the present one; "argmax": the likeliest, which may still be the present
+    one.
     """
     labels_ = []
     for index in torch.arange(len(samples), device=samples.y.device).split(256):

@@ -28,8 +28,8 @@ def cmf_head(
     device: str = "auto",
     batch_size: Annotated[int, "samples at a time; the result does not depend on it"] = 256,
 ) -> nn.Module:
-    """Replace the head by -|feature - mean|^2 / (2 v) for the mean feature of each class of R, which is linear up to a term
-    shared by all classes; v is the variance within classes, mean over features. No weight is trained.
+    """Replace the head by -|feature - mean|^2 / (2 v) for the mean feature of each class of R, which is linear up to a
+    term shared by all classes; v is the variance within classes, mean over features. No weight is trained.
 
     Raises BadValue for a model without a linear head, and NotApplicable if a class has no retained sample.
     """

@@ -1,7 +1,7 @@
 """Contracts of unlearning methods, each a guard against a defect seen in public code.
 
-`check(method, model, request)` runs them on a method of your own; the tests run them on all registered methods, and on a
-broken method that each must reject. A contract is a function of (method, model, request) that raises AssertionError.
+`check(method, model, request)` runs them on a method of your own; the tests run them on all registered methods, and on
+a broken method that each must reject. A contract is a function of (method, model, request) that raises AssertionError.
 """
 
 import copy
@@ -108,8 +108,8 @@ def forget_set_stays_unread(method: Entry, model: nn.Module, request: Request) -
 def prompt_and_padding_never_count(method: Entry, model: nn.Module, request: Request) -> None:
     """Guards against a loss over all tokens of a text, of which only those of the answer may count.
 
-    Two tokens get the same embedding, so that they read the same and differ only as labels. If one replaces the other in
-    every question and in the padding, all weights must come out the same up to rounding.
+    Two tokens get the same embedding, so that they read the same and differ only as labels. If one replaces the other
+    in every question and in the padding, all weights must come out the same up to rounding.
     """
     if request.domain == "image":
         return

@@ -35,10 +35,11 @@ IDK = (  # ours, after the hundred of TOFU
 
 
 def dpo_loss(preferred: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """-(2 / beta) log sigmoid(beta (preferred - rejected)) of each pair, (n,); both are log-ratios to the reference, (n,).
+    """-(2 / beta) log sigmoid(beta (preferred - rejected)) of each pair, (n,); both are log-ratios to the reference,
+    (n,).
 
-    Rafailov et al. 2023, arXiv 2305.18290, Eq. 7, with NPO's factor 2 / beta in front, which makes the slope at the start that of
-    gradient ascent.
+    Rafailov et al. 2023, arXiv 2305.18290, Eq. 7, with NPO's factor 2 / beta in front, which makes the slope at the
+    start that of gradient ascent.
     """
     return -2 / beta * F.logsigmoid(beta * (preferred - rejected))
 
@@ -66,7 +67,8 @@ def dpo(
 ) -> nn.Module:
     """Minimise dpo_loss of "I don't know" (one of IDK, drawn at each step) over the answer of F, plus the retain loss.
 
-    An epoch is a pass over F. Raises BadValue for a beta that is not above 0, and for an answer that exceeds the context.
+    An epoch is a pass over F. Raises BadValue for a beta that is not above 0, and for an answer that exceeds the
+    context.
     """
     positive("dpo", beta=beta)
 

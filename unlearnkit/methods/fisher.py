@@ -18,8 +18,8 @@ SOURCE = "Golatkar et al. 2020, official code"
 
 
 def fisher_diagonal(model: nn.Module, samples: Samples) -> dict[str, Tensor]:
-    """{parameter name: diagonal of the Fisher matrix}: squared gradients of each label's log-probability, weighted by the
-    model's probability of the label. The model must be in eval mode."""
+    """{parameter name: diagonal of the Fisher matrix}: squared gradients of each label's log-probability, weighted by
+    the model's probability of the label. The model must be in eval mode."""
     return squared(model, samples, losses=every_label)
 
 
@@ -45,9 +45,10 @@ def fisher(
 ) -> nn.Module:
     """Add noise of variance alpha min(1 / F_ii, most) to each weight, F the Fisher matrix of R.
 
-    The official code treats the head differently (a lower `most`, means over its rows, ten times the noise); ours does not.
-    labels: "model" weights every label by the model's probability, which gives the Fisher matrix and costs a gradient per
-    class; "data" uses the label of the sample, the empirical Fisher matrix. Raises BadValue for a negative alpha.
+    The official code treats the head differently (a lower `most`, means over its rows, ten times the noise); ours does
+    not. labels: "model" weights every label by the model's probability, which gives the Fisher matrix and costs a
+    gradient per class; "data" uses the label of the sample, the empirical Fisher matrix. Raises BadValue for a negative
+    alpha.
     """
     if alpha < 0:
         raise BadValue(f"fisher: alpha is a variance, 0 or more, got {alpha}")

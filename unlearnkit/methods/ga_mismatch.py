@@ -1,4 +1,4 @@
-"""Gradient ascent, with wrong answers learned in place of the forgotten ones, held to the original on the retain set."""
+"""Gradient ascent, with wrong answers learned instead, and held to the original on the retain set."""
 
 from typing import Annotated
 
@@ -49,8 +49,8 @@ def ga_mismatch(
 ) -> nn.Module:
     """Minimise -NLL_F + NLL of random wrong answers to the questions of F + KL(original || model) on R, weighted.
 
-    A wrong answer is that of a retained pair, drawn at each step; R stands for the general text of the paper. An epoch is a
-    pass over F. Raises BadValue if no wrong answer fits.
+    A wrong answer is that of a retained pair, drawn at each step; R stands for the general text of the paper. An epoch
+    is a pass over F. Raises BadValue if no wrong answer fits.
     """
     answers = text_request("ga_mismatch", request, device).retain.answers()
 

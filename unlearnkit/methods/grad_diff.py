@@ -21,8 +21,8 @@ def grad_diff(
     lr: Rate = 5e-4,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """Minimise -NLL_F + NLL_R, nats per token: NegGrad+ at retain_weight 1/2, since Adam's steps do not depend on a factor
-    of the loss. An epoch is one pass over R, beside which F is cycled."""
+    """Minimise -NLL_F + NLL_R, nats per token: NegGrad+ at retain_weight 1/2, since Adam's steps do not depend on a
+    factor of the loss. An epoch is one pass over R, beside which F is cycled."""
     request = text_request("grad_diff", request, device)
     options = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     return neggrad_plus(model, request, seed=seed, device=device, retain_weight=0.5, **options)

@@ -27,13 +27,14 @@ Distillation = Literal["auto", "masked", "tempered", "none"]
 
 
 def distilled(teacher: nn.Module, request: Request, distillation: Distillation, temperature: float) -> Tensor | None:
-    """The distillation target of the forget set: log-probabilities, (n, classes), for texts (answer tokens, vocabulary); None
-    for "none".
+    """The distillation target of the forget set: log-probabilities, (n, classes), for texts (answer tokens,
+    vocabulary); None for "none".
 
-    "masked": the teacher's softmax with the true class at -inf, and with all classes to be forgotten as a whole, so that one
-    is not taught in place of another. "tempered": the teacher's softmax at the temperature, which is less confident. "auto":
-    masked if whole classes are forgotten, whose samples must get other labels; tempered if single samples are, most of which
-    keep theirs. Texts have no classes, so that "auto" is tempered; "masked" forbids each token of an answer at its position.
+    "masked": the teacher's softmax with the true class at -inf, and with all classes to be forgotten as a whole, so
+    that one is not taught in place of another. "tempered": the teacher's softmax at the temperature, which is less
+    confident. "auto": masked if whole classes are forgotten, whose samples must get other labels; tempered if single
+    samples are, most of which keep theirs. Texts have no classes, so that "auto" is tempered; "masked" forbids each
+    token of an answer at its position.
     """
     if distillation == "auto":
         distillation = "masked" if request.whole_classes else "tempered"
@@ -70,25 +71,27 @@ def muda(
     forget_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = MIN_BATCH,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Rounds of two phases. Forget: `forget_epochs` passes over F that minimise KL(distilled || student) + weight L_DA, where
-    L_DA = -DA(F | R)^2 (unlearnkit.core.alignment). Recover: `recover_epochs` passes of l over R, or over a drawn share of R,
-    whose samples are the only retained ones used. With alternate=False each step over R has both losses.
+    """Rounds of two phases: forget by alignment and distillation, then recover on R. Forget: `forget_epochs` passes
+    over F that minimise KL(distilled || student) + weight L_DA, where L_DA = -DA(F | R)^2 (unlearnkit.core.alignment).
+    Recover: `recover_epochs` passes of l over R, or over a drawn share of R, whose samples are the only retained ones
+    used. With alternate=False each step over R has both losses.
 
     U, the main directions of R, is recomputed at the start of each round from the same `held` retained samples by rank,
-    energy and centred. F is passed over in batches of `forget_batch` or slightly more, or whole if it is smaller, in eval
-    mode, because the running statistics of F alone are not those that features are judged by. Each phase has its own
-    optimiser: momentum gathered in forgetting would go on in recovery. For texts a feature is the mean over an answer
-    (`request.logits_and_features`), distillation is per token, and the steps are Adam's.
+    energy and centred. F is passed over in batches of `forget_batch` or slightly more, or whole if it is smaller, in
+    eval mode, because the running statistics of F alone are not those that features are judged by. Each phase has its
+    own optimiser: momentum gathered in forgetting would go on in recovery. For texts a feature is the mean over an
+    answer (`request.logits_and_features`), distillation is per token, and the steps are Adam's.
 
-    Raises BadValue for fewer than one round, a forget_batch below 128, a share outside 0 to 1, a rank above the number of
-    features or held samples, and a loss without either part; NonFiniteLoss if the retain set's features have become 0.
+    Raises BadValue for fewer than one round, a forget_batch below 128, a share outside 0 to 1, a rank above the number
+    of features or held samples, and a loss without either part; NonFiniteLoss if the retain set's features have become
+    0.
     """
     if rounds < 1:
         raise BadValue(f"muda: at least one round is needed, got {rounds}")
     if forget_batch < MIN_BATCH:
         raise BadValue(
-            f"muda: forget_batch is at least {MIN_BATCH}, since a moment of fewer samples is mostly noise, got {forget_batch}; "
-            "a forget set that is smaller is taken whole"
+            f"muda: forget_batch is at least {MIN_BATCH}, since a moment of fewer samples is mostly noise, got "
+            f"{forget_batch}; a forget set that is smaller is taken whole"
         )
     if not 0 < retain_share <= 1:
         raise BadValue(f"muda: retain_share is a share, above 0 and at most 1, got {retain_share}")

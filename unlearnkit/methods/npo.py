@@ -1,4 +1,4 @@
-"""NPO: negative preference optimisation, a push away from the forget answers that ends once they are unlikely enough."""
+"""NPO, negative preference optimisation: pushes away from the forget answers until they are unlikely enough."""
 
 from typing import Annotated
 
@@ -15,8 +15,8 @@ SOURCE = "Zhang et al. 2024 (NPO), arXiv 2404.05868"
 def npo_loss(ratio: Tensor, beta: float) -> Tensor:
     """-(2 / beta) log sigmoid(-beta ratio) of each answer, (n,); ratio: L_theta - L_ref, (n,), not divided by length.
 
-    Its slope, 2 sigmoid(beta ratio), is 1, as gradient ascent's, before anything is forgotten or at beta 0, and falls to 0
-    as the answer is forgotten.
+    Its slope, 2 sigmoid(beta ratio), is 1, as gradient ascent's, before anything is forgotten or at beta 0, and falls
+    to 0 as the answer is forgotten.
     """
     return -2 / beta * F.logsigmoid(-beta * ratio)
 

@@ -17,7 +17,8 @@ SOURCE = "Li et al. 2024 (RMU), arXiv 2403.03218"
 
 
 def hidden(request: TextRequest, model: nn.Module, batch: Tokens, layer: int) -> Tensor:
-    """The output of a decoder layer at the positions that answer tokens are predicted from, (answer tokens, width) float32."""
+    """The output of a decoder layer at the positions that answer tokens are predicted from, (answer tokens, width)
+    float32."""
     caught = []
 
     def catch(_, inputs, output) -> None:
@@ -32,13 +33,14 @@ def hidden(request: TextRequest, model: nn.Module, batch: Tokens, layer: int) ->
 
 
 def squared_distance(batch: Tokens, a: Tensor, b: Tensor) -> Tensor:
-    """Squared difference of hidden states a and b, (answer tokens, width): mean over width, tokens, then answers, a scalar."""
+    """Squared difference of hidden states a and b, (answer tokens, width): mean over width, tokens, then answers, a
+    scalar."""
     return batch.mean((a - b).square().mean(1)).mean()
 
 
 def moving(model: nn.Module, layer: int, update: int) -> list[nn.Module]:
-    """The layers that may move: `update` decoder layers up to and including `layer`, or as many as there are; in a model with
-    adapters, their adapters alone."""
+    """The layers that may move: `update` decoder layers up to and including `layer`, or as many as there are; in a
+    model with adapters, their adapters alone."""
     chosen = model.decoder[max(layer + 1 - update, 0) : layer + 1]
     if not model.adapted:
         return chosen
@@ -60,11 +62,12 @@ def rmu(
     retain_weight: Annotated[float, Search(1.0, 1200.0, log=True), SMALL + "1200"] = 10.0,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """Minimise |h_F - c u|^2 + retain_weight |h_R - h_R of the original|^2 over `update` layers up to `layer`, where h is
-    the output of `layer`, u a unit vector drawn once, uniform in [0, 1) in each entry as in the authors' code, and c is
-    `steering`.
+    """Minimise |h_F - c u|^2 + retain_weight |h_R - h_R of the original|^2 over `update` layers up to `layer`, where h
+    is the output of `layer`, u a unit vector drawn once, uniform in [0, 1) in each entry as in the authors' code, and c
+    is `steering`.
 
-    An epoch is a pass over F. No weight above the layer moves. Raises BadValue for a layer that the model does not have.
+    An epoch is a pass over F. No weight above the layer moves. Raises BadValue for a layer that the model does not
+    have.
     """
     positive("rmu", update=update, steering=steering)
     request = text_request("rmu", request, device)

@@ -66,7 +66,8 @@ def scrub(
     epoch has one that minimises gamma l + alpha KL(teacher || student) T^2 on R. The teacher is the model as given.
 
     The student starts at the teacher, where KL and its gradient are 0: without batch norm, by which a student in
-    training mode differs, the very first max step has no effect, nor has the first max pass over a forget set of one batch.
+    training mode differs, the very first max step has no effect, nor has the first max pass over a forget set of one
+    batch.
     """
     request = request.to(device)
     teacher = copy.deepcopy(model).to(request.forget.y.device).eval()

@@ -29,8 +29,8 @@ def scrub_r(
     temperature: Annotated[float, SOURCE] = 4.0,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Among the models after each epoch of `scrub`, the one whose error on F is nearest the last model's error on validation
-    samples of the classes of F; of equally near ones the latest.
+    """Among the models after each epoch of `scrub`, the one whose error on F is nearest the last model's error on
+    validation samples of the classes of F; of equally near ones the latest.
 
     Raises BadValue without such validation samples, or for fewer epochs than 1.
     """

@@ -28,12 +28,12 @@ def sisa(
     shards: Annotated[int, SOURCE] = 5,
     slices: Annotated[int, SOURCE] = 5,
 ) -> nn.Module:
-    """An Ensemble of one model per shard, each trained on its first slice, then its first two, and so on; a deletion restarts
-    a shard's training before the first slice that holds a deleted sample, without the deleted samples.
+    """An Ensemble of one model per shard, each trained on its first slice, then its first two, and so on; a deletion
+    restarts a shard's training before the first slice that holds a deleted sample, without the deleted samples.
 
-    The ensemble before the deletion is trained here on F and R, and that cost is not counted; of the given model only the
-    architecture is used, with the request's recipe. A budget of 2 E / (slices + 1) epochs per slice lets each sample be seen
-    E times on average. Raises BadValue if a shard's slices would be empty.
+    The ensemble before the deletion is trained here on F and R, and that cost is not counted; of the given model only
+    the architecture is used, with the request's recipe. A budget of 2 E / (slices + 1) epochs per slice lets each
+    sample be seen E times on average. Raises BadValue if a shard's slices would be empty.
     """
     data, n = request.forget.joined(request.retain), len(request.forget)
     if min(shards, slices) < 1 or shards * slices > len(request.retain):

@@ -27,7 +27,8 @@ def ssd(
     dampening: Annotated[float, Search(0.1, 5, log=True), SOURCE] = 1.0,
     chunk: Annotated[int, "0: by the model's size; the result does not depend on it"] = 0,
 ) -> nn.Module:
-    """Scale a weight by min(lambda I_D / I_F, 1) where I_F > alpha I_D; I is the mean squared gradient of single samples.
+    """Scale a weight by min(lambda I_D / I_F, 1) where I_F > alpha I_D; I is the mean squared gradient of single
+    samples.
 
     D is F and R together; dampening is the paper's lambda. Nothing is random: the seed has no effect.
     Raises BadValue for an alpha or a dampening that is not above 0.

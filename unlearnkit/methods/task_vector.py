@@ -26,7 +26,7 @@ def task_vector(
     lr: Rate = 1e-3,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """theta_0 - scale (theta_reinforced - theta_0), where theta_reinforced is the original trained further on F alone."""
+    """theta_0 - scale (theta_reinforced - theta_0), theta_reinforced being the original trained further on F alone."""
     request = text_request("task_vector", request, device)
 
     def losses(net):

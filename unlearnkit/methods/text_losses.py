@@ -1,4 +1,5 @@
-"""What the methods for texts share: steps on paired batches of forget and retain set, log-ratios and KL to the model as given.
+"""What the methods for texts share: steps on paired batches of forget and retain set, log-ratios and KL to the model as
+given.
 
 A method's own loss is in its own file (npo.py: `npo_loss`).
 """
@@ -44,8 +45,8 @@ def minimise_on_pairs(
     retain_weight: float = 1.0,
     only: Callable | None = None,
 ) -> nn.Module:
-    """Minimise loss(net, reference, forget batch, retain batch, step) + retain_weight `retain_loss` on the retain batch, one
-    step for each pair of batches (`paired`); an epoch is a pass over F.
+    """Minimise loss(net, reference, forget batch, retain batch, step) + retain_weight `retain_loss` on the retain
+    batch, one step for each pair of batches (`paired`); an epoch is a pass over F.
 
     reference: the model as given, frozen; step: from 0; only: as of `minimise`. Raises NotApplicable for images.
     """
@@ -105,7 +106,8 @@ def kl_to(request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tok
 def retain_loss(
     kind: Retain, request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens
 ) -> Tensor | float:
-    """The term that keeps R: "nll", mean negative log-likelihood, nats per token; "kl", `kl_to` the reference; "none", 0."""
+    """The term that keeps R: "nll", mean negative log-likelihood, nats per token; "kl", `kl_to` the reference; "none",
+    0."""
     if kind == "none":
         return 0.0
     return request.losses(net, batch).mean() if kind == "nll" else kl_to(request, net, reference, batch)

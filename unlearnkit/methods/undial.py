@@ -32,8 +32,8 @@ def undial(
     retain_weight: Weight = 1.0,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """Minimise KL(teacher || model) on F, mean over the tokens of an answer, plus the retain loss; the teacher is the original
-    with the logit of each true token lowered by beta. An epoch is a pass over F.
+    """Minimise KL(teacher || model) on F, mean over the tokens of an answer, plus the retain loss; the teacher is the
+    original with the logit of each true token lowered by beta. An epoch is a pass over F.
 
     All tokens of an answer are lowered by the same beta. Raises BadValue for a beta that is not above 0.
     """

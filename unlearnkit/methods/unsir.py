@@ -20,8 +20,8 @@ SOURCE = "Tarun et al. 2023, official code"
 def error_maximising(
     request: Request, model: nn.Module, label: int, n: int, seed: int, steps: int, lr: float, size: float
 ) -> Tensor:
-    """Noise, (n, channels, height, width), on which `model` has a high loss for `label`: it maximises the mean loss minus
-    `size` times the mean squared norm, by Adam. The model must be in eval mode."""
+    """Noise, (n, channels, height, width), on which `model` has a high loss for `label`: it maximises the mean loss
+    minus `size` times the mean squared norm, by Adam. The model must be in eval mode."""
     where = request.retain.y.device
     noise = torch.randn(n, *request.retain.stored.shape[1:], generator=generator(seed, "noise", label)).to(where)
     noise.requires_grad_()
@@ -53,8 +53,8 @@ def unsir(
     ] = 64,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Learn noise that maximises the error of each class to be forgotten, train on it and R together (impair), then on R
-    alone (repair), by another Adam. No image of the forget set is read.
+    """Learn noise that maximises the error of each class to be forgotten, train on it and R together (impair), then on
+    R alone (repair), by another Adam. No image of the forget set is read.
 
     Raises NotApplicable unless whole classes are to be forgotten.
     """

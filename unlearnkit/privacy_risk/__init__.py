@@ -1,9 +1,11 @@
-"""Rankers: `(model, request, *, seed, device, **options) -> (len(request.forget),) float64`, larger = higher privacy risk.
+"""Rankers: `(model, request, *, seed, device, **options) -> (len(request.forget),) float64`, larger = higher privacy
+risk.
 
-A ranker is given what an unlearning method is given: a trained model and an `unlearnkit.images.request.Request`. The files
-here are families of rankers. The sign of a proxy says which samples it takes for risky; how well it agrees with measured
-risk is tested in unlearnkit.analysis.privacy_risk, not assumed. Rankers that train models from the recipe keep them in the
-store, keyed by the samples, the architecture and the recipe: all requests with the same samples share them, whatever `seed`.
+A ranker is given what an unlearning method is given: a trained model and an `unlearnkit.images.request.Request`. The
+files here are families of rankers. The sign of a proxy says which samples it takes for risky; how well it agrees with
+measured risk is tested in unlearnkit.analysis.privacy_risk, not assumed. Rankers that train models from the recipe keep
+them in the store, keyed by the samples, the architecture and the recipe: all requests with the same samples share them,
+whatever `seed`.
 """
 
 from collections.abc import Callable
@@ -30,11 +32,11 @@ DIRECTIONS = ("higher = riskier", "lower = riskier")
 
 
 def ranker(name: str, *, direction: str = DIRECTIONS[0], needs: tuple[str, ...] = (), source: str):
-    """Register a ranker. direction: of the quantity that it is named after; if "lower = riskier", the ranker returns its
-    negative. needs: keys of NEEDS. source: the paper or code of its definition.
+    """Register a ranker. direction: of the quantity that it is named after; if "lower = riskier", the ranker returns
+    its negative. needs: keys of NEEDS. source: the paper or code of its definition.
 
-    The registered ranker returns float64 on the CPU. It raises NotApplicable if it needs classes, or answers, and the request
-    has none. Its domains ("image", "text") follow from its needs.
+    The registered ranker returns float64 on the CPU. It raises NotApplicable if it needs classes, or answers, and the
+    request has none. Its domains ("image", "text") follow from its needs.
     """
     assert direction in DIRECTIONS, direction
     assert set(needs) <= set(NEEDS), needs

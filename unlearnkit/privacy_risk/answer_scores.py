@@ -1,7 +1,8 @@
 """Proxies of privacy risk from a language model's tokens of an answer, one pass each.
 
-`loss`, `margin` and `gradient_norm` of unlearnkit.privacy_risk.output_scores rank answers, too: they use the mean over an
-answer's tokens, so that a long answer is not taken for a risky one. The rankers here look at single tokens, or use the sum.
+`loss`, `margin` and `gradient_norm` of unlearnkit.privacy_risk.output_scores rank answers, too: they use the mean over
+an answer's tokens, so that a long answer is not taken for a risky one. The rankers here look at single tokens, or use
+the sum.
 """
 
 import copy
@@ -49,8 +50,8 @@ def likelihood(model: nn.Module, request: Request, *, seed: int, device: str = "
 def min_k(
     model: nn.Module, request: Request, *, seed: int, device: str = "auto", share: Annotated[float, SHI] = 0.2
 ) -> Tensor:
-    """Negative mean log-probability of the least likely `share` of an answer's tokens, rounded up: of its rare words, names
-    and facts among them, rather than words common to all answers.
+    """Negative mean log-probability of the least likely `share` of an answer's tokens, rounded up: of its rare words,
+    names and facts among them, rather than words common to all answers.
 
     Raises BadValue for a share outside 0 to 1.
     """

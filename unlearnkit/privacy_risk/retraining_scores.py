@@ -1,4 +1,5 @@
-"""Proxies of privacy risk that need one training or a few, by the request's recipe: how hard a sample is to learn or predict."""
+"""Proxies of privacy risk that need one training or a few, by the request's recipe: how hard a sample is to learn or
+predict."""
 
 from pathlib import Path
 
@@ -22,7 +23,8 @@ TONEVA = "Toneva et al. 2019, arXiv 1812.05159; of one training, as the samples 
 
 @ranker("held_out_gap", needs=("classes", "folds"), source="ours: cross-fitted, five folds")
 def held_out_gap(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
-    """Loss under the one of five models that was not trained on the sample, minus the loss under the trained model, nats."""
+    """Loss under the one of five models that was not trained on the sample, minus the loss under the trained model,
+    nats."""
     folds = subsets.trained_on(model, request, subsets.all_but_a_fold(FOLDS), f"{FOLDS} folds", device)
     outside = folds.outputs(request.forget.to("cpu"), folds.inside[:, : len(request.forget)])
     held_out = softplus(-outside.phi).where(~outside.inside, 0.0).sum(0)
@@ -30,8 +32,8 @@ def held_out_gap(model: nn.Module, request: Request, *, seed: int, device: str =
 
 
 def presentations(model: nn.Module, request: Request, device: str = "auto") -> Tensor:
-    """Whether each sample of the forget set was classified correctly in each epoch's forward pass, before the step that it
-    took part in, (epochs, n) bool. One training by the recipe on forget and retain, stored."""
+    """Whether each sample of the forget set was classified correctly in each epoch's forward pass, before the step that
+    it took part in, (epochs, n) bool. One training by the recipe on forget and retain, stored."""
     pool, place = subsets.pooled(request)
     epochs = request.recipe.epochs
     params = {"architecture": str(model), "recipe": request.recipe.as_dict(), "device": resolve_device(device).type}
@@ -64,7 +66,7 @@ def learning_event(model: nn.Module, request: Request, *, seed: int, device: str
 
 @ranker("forgetting_events", needs=("classes", "retraining"), source=TONEVA)
 def forgetting_events(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
-    """How often the sample is classified correctly in one epoch and wrongly in the next; the number of epochs if it is never
-    classified correctly."""
+    """How often the sample is classified correctly in one epoch and wrongly in the next; the number of epochs if it is
+    never classified correctly."""
     correct = presentations(model, request, device)
     return (correct[:-1] & ~correct[1:]).sum(0).where(correct.any(0), len(correct))

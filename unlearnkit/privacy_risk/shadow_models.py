@@ -1,7 +1,7 @@
 """Privacy risk from shadow models, each trained on a random half of the samples: the effect of a sample's presence.
 
-All four rankers read the same models (unlearnkit.privacy_risk.subset_models.halves), which all orders, methods and rankers of
-the same samples share.
+All four rankers read the same models (unlearnkit.privacy_risk.subset_models.halves), which all orders, methods and
+rankers of the same samples share.
 """
 
 import torch
@@ -67,9 +67,9 @@ def z_score(shadows: SubsetOutputs, phi: Tensor) -> Tensor:
 def pairwise(shadows: SubsetOutputs, gamma: float = 1.0) -> Tensor:
     """Mean RMIA score of a sample over the models trained on it, minus the mean over the others, (n,), in [-1, 1].
 
-    Each model is attacked with all others as reference. Its score for sample x is the share of the samples z that it was not
-    trained on with (p(x) / p_ref(x)) / (p(z) / p_ref(z)) >= gamma; p_ref averages the mean probability over the reference
-    models with the sample and over those without it.
+    Each model is attacked with all others as reference. Its score for sample x is the share of the samples z that it
+    was not trained on with (p(x) / p_ref(x)) / (p(z) / p_ref(z)) >= gamma; p_ref averages the mean probability over the
+    reference models with the sample and over those without it.
     """
     check(shadows.inside)
     log_p, inside = logsigmoid(shadows.phi), shadows.inside

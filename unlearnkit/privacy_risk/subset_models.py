@@ -1,4 +1,5 @@
-"""Models trained from scratch, by the request's recipe, on subsets of one set of samples, each stored; and their outputs.
+"""Models trained from scratch, by the request's recipe, on subsets of one set of samples, each stored; and their
+outputs.
 
 Requests for the same subsets share the cached models.
 """
@@ -67,7 +68,8 @@ class SubsetModels:
 def trained_on(
     model: nn.Module, request: Request, choose: Callable[[int, int], Tensor], purpose: str, device: str = "auto"
 ) -> SubsetModels:
-    """One model for each row of choose(n, seed), (k, n) bool: which of the n samples of forget and retain it is trained on.
+    """One model for each row of choose(n, seed), (k, n) bool: which of the n samples of forget and retain it is trained
+    on.
 
     The architecture is that of `model`, whose weights are not used; the recipe is the request's. All seeds derive from
     `purpose` and the samples in an order of their own, so that the models do not depend on which samples are forgotten.
@@ -101,8 +103,9 @@ def trained_on(
 
 
 def pooled(request: Request) -> tuple[Samples, Tensor]:
-    """Forget and retain as one set on the CPU, in an order that depends on their content alone; and the row in it of each
-    sample of the two. Raises NotApplicable unless they are labelled images, BadValue for a request without a recipe."""
+    """Forget and retain as one set on the CPU, in an order that depends on their content alone; and the row in it of
+    each sample of the two. Raises NotApplicable unless they are labelled images, BadValue for a request without a
+    recipe."""
     if request.domain != "image":
         raise NotApplicable("models are trained anew on labelled images only")
     if request.recipe is None:
@@ -114,8 +117,8 @@ def pooled(request: Request) -> tuple[Samples, Tensor]:
 
 
 def halves(n_models: int) -> Callable[[int, int], Tensor]:
-    """Random halves in pairs, a half and its complement, so that each sample is in exactly half of the models of any pairs.
-    Raises BadValue for fewer than two pairs, or an odd number of models."""
+    """Random halves in pairs, a half and its complement, so that each sample is in exactly half of the models of any
+    pairs. Raises BadValue for fewer than two pairs, or an odd number of models."""
     if n_models < 4 or n_models % 2:
         raise BadValue(f"shadow models come in pairs, at least two of them: n_models must be even and at least 4, got "
                        f"{n_models}")  # fmt: skip

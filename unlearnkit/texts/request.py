@@ -16,8 +16,8 @@ from unlearnkit.texts.tokens import Tokens
 
 @dataclass(frozen=True)
 class TextRequest(Request):
-    """A Request whose samples are Tokens. n_classes: size of the vocabulary; recipe: a TextRecipe; tokenizer: for methods
-    that write answers of their own (`tokenizer.answers(["I don't know."])`, then `batch.answered(...)`).
+    """A Request whose samples are Tokens. n_classes: size of the vocabulary; recipe: a TextRecipe; tokenizer: for
+    methods that write answers of their own (`tokenizer.answers(["I don't know."])`, then `batch.answered(...)`).
 
     Logits and labels have one row per answer token, one sample after the other; losses and features one row per sample.
     """
@@ -56,14 +56,14 @@ class TextRequest(Request):
         return batch.mean(self.token_losses(model, batch))
 
     def log_likelihood(self, model: nn.Module, batch: Tokens) -> Tensor:
-        """L(y|x): summed log-likelihood of each sample's answer tokens, (n,), nats, not normalised by length. `batch.count`
-        holds the numbers of tokens."""
+        """L(y|x): summed log-likelihood of each sample's answer tokens, (n,), nats, not normalised by length.
+        `batch.count` holds the numbers of tokens."""
         return -batch.summed(self.token_losses(model, batch))
 
     def vectors(self, model: nn.Module, samples: Tokens, space: str, device: str = "auto") -> Tensor:  # type: ignore[override]
-        """Samples as vectors, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the model's
-        hidden states, mean over an answer; "text", counts of letter trigrams of question and answer. Raises BadValue for a
-        space that texts do not have."""
+        """Samples as vectors, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the
+        model's hidden states, mean over an answer; "text", counts of letter trigrams of question and answer. Raises
+        BadValue for a space that texts do not have."""
         from data_builders.texts.similarity import char_vectors
         from unlearnkit.texts.outputs import score_tokens
 

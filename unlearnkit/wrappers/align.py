@@ -33,12 +33,13 @@ def align(
     align_weight: Annotated[float, "ours, as muda's"] = 1.0,
     align_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = 128,
 ) -> nn.Module:
-    """Continue from the base's model: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the retain
-    set without the neighbours. The main directions of rest are recomputed before each pass, without gradient. The forget
-    set and neighbours go through the net in eval mode, so that running statistics are those of rest, in parts of at least
-    `align_batch` samples where there are as many.
+    """Continue from the base's model: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
+    retain set without the neighbours. The main directions of rest are recomputed before each pass, without gradient.
+    The forget set and neighbours go through the net in eval mode, so that running statistics are those of rest, in
+    parts of at least `align_batch` samples where there are as many.
 
-    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features that are all 0.
+    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features that are
+    all 0.
     """
     close, rest = parted(request.retain, find(model, request, near, device=device).index)
     after = base(model, request, seed=seed, device=device)

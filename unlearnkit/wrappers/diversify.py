@@ -16,8 +16,8 @@ from unlearnkit.wrappers import wrapper
 
 
 def reworded(request: TextRequest, n: int, context: int | None, seed: int) -> Tokens:
-    """For each pair to be forgotten, n drawn rewordings of its question, or as many as exist and fit into `context` tokens,
-    each with the pair's answer."""
+    """For each pair to be forgotten, n drawn rewordings of its question, or as many as exist and fit into `context`
+    tokens, each with the pair's answer."""
     prompts, answers = [], []
     questions = request.tokenizer.questions(request.forget.prompts())
     for row, (question, answer) in enumerate(zip(questions, request.forget.answers())):
@@ -39,11 +39,11 @@ def diversify(
     device: str = "auto",
     rewordings: Annotated[int, "ours: as many as `expand` looks for"] = 10,
 ) -> nn.Module:
-    """Add rewordings of its questions to the forget set, in frames ("Do you know the answer to this: ...?") and with their
-    answers. The retain set stays as it is, and no retained pair is looked at.
+    """Add rewordings of its questions to the forget set, in frames ("Do you know the answer to this: ...?") and with
+    their answers. The retain set stays as it is, and no retained pair is looked at.
 
-    Frames know no synonyms. The paraphrases of `fictional` are made with the same frames, among others: there the wrapper
-    has knowledge that it would elsewhere have to guess. Raises BadValue for fewer than 0 rewordings.
+    Frames know no synonyms. The paraphrases of `fictional` are made with the same frames, among others: there the
+    wrapper has knowledge that it would elsewhere have to guess. Raises BadValue for fewer than 0 rewordings.
     """
     if rewordings < 0:
         raise BadValue(f"diversify: rewordings is 0 or more, got {rewordings}")

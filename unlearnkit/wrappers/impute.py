@@ -13,8 +13,8 @@ from unlearnkit.wrappers.neighbours import NEAR, Near, NeighbourSearch, Vectors,
 
 
 def vote(asked: Vectors, voters: Vectors, labels: Tensor, k: int) -> Tensor:
-    """For each row of `asked`, the most common label of its k nearest voters, (len(asked),) int64; of equally common labels
-    that of the nearest voter. labels: (len(voters),). Raises BadValue for a k above the number of voters."""
+    """For each row of `asked`, the most common label of its k nearest voters, (len(asked),) int64; of equally common
+    labels that of the nearest voter. labels: (len(voters),). Raises BadValue for a k above the number of voters."""
     votes = labels[nearest(asked, voters, k)]  # (asked, k), the nearest first
     counts = (votes[:, :, None] == votes[:, None, :]).sum(2)  # how many voters have each voter's label
     return votes.gather(1, _first(counts == counts.amax(1, keepdim=True))).squeeze(1)

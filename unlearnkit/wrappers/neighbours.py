@@ -1,10 +1,10 @@
 """Search for retained samples near the forget set, by similarity alone: wrappers are never given the links.
 
-Similarity is the cosine of pixels, of letter trigrams of texts, or of features of the model that is to forget. The control
-"random" gives each sample a random vector: it finds as many samples, which need not be near. With "+label" only samples of
-the same label are compared, since a retained sample keeps a label alive only if it carries that label; texts have no labels,
-and all are compared. Tables of all pairs are computed in chunks of at most CHUNK entries, in float64, and rounded, so that
-the result depends on neither chunks nor batches.
+Similarity is the cosine of pixels, of letter trigrams of texts, or of features of the model that is to forget. The
+control "random" gives each sample a random vector: it finds as many samples, which need not be near. With "+label" only
+samples of the same label are compared, since a retained sample keeps a label alive only if it carries that label; texts
+have no labels, and all are compared. Tables of all pairs are computed in chunks of at most CHUNK entries, in float64,
+and rounded, so that the result depends on neither chunks nor batches.
 """
 
 from collections.abc import Iterator
@@ -88,14 +88,16 @@ class Neighbours:
 def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = "auto") -> Neighbours:
     """The retained samples near a sample of the forget set.
 
-    near: see `parse`. Raises BadValue for more neighbours than retained samples, and for a calibration without validation
-    samples; NonFiniteLoss if the model's features are not finite.
+    near: see `parse`. Raises BadValue for more neighbours than retained samples, and for a calibration without
+    validation samples; NonFiniteLoss if the model's features are not finite.
     """
     search = parse(near)
     most = len(request.retain)
     if search.rule == "top" and search.value > most:
         raise BadValue(f"neighbours: top {search.value:g} of {most} retained samples: at most {most} are possible")
-    forget, retain = (Vectors.of(samples, search, model, request, device) for samples in (request.forget, request.retain))
+    forget, retain = (
+        Vectors.of(samples, search, model, request, device) for samples in (request.forget, request.retain)
+    )
     similarity = closest(retain, forget)
     if search.rule == "top":
         index = nearest(forget, retain, int(search.value))
@@ -108,7 +110,8 @@ def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = 
 
 
 def _calibrated(search: NeighbourSearch, model: nn.Module, request: Request, retain: "Vectors", device: str) -> float:
-    """The `search.value` quantile of the similarity of a validation sample, never trained on, to its nearest retained one."""
+    """The `search.value` quantile of the similarity of a validation sample, never trained on, to its nearest retained
+    one."""
     if request.validation is None or not len(request.validation):
         raise BadValue(
             "neighbours: 'calibrated' compares with validation samples, and this task has none: use 'top' or 'above', or "
@@ -120,8 +123,8 @@ def _calibrated(search: NeighbourSearch, model: nn.Module, request: Request, ret
 
 @dataclass(frozen=True)
 class Vectors:
-    """Samples in the space of the search. vectors: (n, width) float64 of length 1, or 0 where all entries are 0; y: (n,) the
-    labels, or None where labels do not count."""
+    """Samples in the space of the search. vectors: (n, width) float64 of length 1, or 0 where all entries are 0; y:
+    (n,) the labels, or None where labels do not count."""
 
     vectors: Tensor
     y: Tensor | None = None
@@ -161,8 +164,8 @@ def closest(a: Vectors, b: Vectors) -> Tensor:
 
 
 def nearest(a: Vectors, b: Vectors, k: int) -> Tensor:
-    """The row numbers of the k rows of b nearest to each row of a, (len(a), k), the nearest first, ties by row number; -1
-    where b has fewer than k of its label. Raises BadValue unless k is from 1 to len(b)."""
+    """The row numbers of the k rows of b nearest to each row of a, (len(a), k), the nearest first, ties by row number;
+    -1 where b has fewer than k of its label. Raises BadValue unless k is from 1 to len(b)."""
     if not 1 <= k <= len(b):
         raise BadValue(f"neighbours: {k} of {len(b)} samples: at least 1 and at most {len(b)} are possible")
     parts = []

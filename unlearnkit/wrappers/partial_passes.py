@@ -1,9 +1,10 @@
 """Partial passes: passes over data that are cut so that B batches of a sequence together take as many steps as one run.
 
-A method reads its data by `Samples.batches`, one mini-batch a step. In batch b of B of the sequence, a pass of n steps is cut
-to floor(((p + 1) n + b) / B) - floor((p n + b) / B) steps, where p is the number of passes before it. After any number of
-passes all B batches together have taken exactly as many steps as the run that is not cut, by Hermite's identity
-floor(x) + floor(x + 1/B) + ... + floor(x + (B - 1)/B) = floor(B x); and no batch is more than one step ahead of another.
+A method reads its data by `Samples.batches`, one mini-batch a step. In batch b of B of the sequence, a pass of n steps
+is cut to floor(((p + 1) n + b) / B) - floor((p n + b) / B) steps, where p is the number of passes before it. After any
+number of passes all B batches together have taken exactly as many steps as the run that is not cut, by Hermite's
+identity floor(x) + floor(x + 1/B) + ... + floor(x + (B - 1)/B) = floor(B x); and no batch is more than one step ahead
+of another.
 """
 
 from collections.abc import Iterator
@@ -30,8 +31,8 @@ class Tally:
 class PartialPass:
     """Samples of which each pass is cut to the steps of one batch of the sequence; everything else is the samples' own.
 
-    whole: number of samples in a pass that is not cut. If there are fewer, the pass goes on, shuffled anew, until its steps
-    are taken. With parts = 1 and all samples, the mini-batches are those of the samples.
+    whole: number of samples in a pass that is not cut. If there are fewer, the pass goes on, shuffled anew, until its
+    steps are taken. With parts = 1 and all samples, the mini-batches are those of the samples.
     """
 
     def __init__(self, samples: Samples, whole: int, part: int, parts: int, tally: Tally | None = None):

@@ -24,8 +24,9 @@ def partition(risk: Tensor | None, n: int, batches: int, order: Order, seed: int
     """[(stratum, row numbers in order)] of the batches, in the order in which they are forgotten.
 
     Batch sizes differ by one at most. risk: (n,), larger = higher; ties in the order of their rows. "descending" and
-    "ascending": strata of similar risk, from the highest to the lowest or the reverse; "random": the same strata in random
-    order; "shuffled": no strata but a random partition, for which `risk` may be None. Stratum 0 has the lowest risk.
+    "ascending": strata of similar risk, from the highest to the lowest or the reverse; "random": the same strata in
+    random order; "shuffled": no strata but a random partition, for which `risk` may be None. Stratum 0 has the lowest
+    risk.
     """
     g = generator(seed, "rsu", order)
     rows = torch.randperm(n, generator=g) if order == "shuffled" else risk.argsort(stable=True)
@@ -36,8 +37,8 @@ def partition(risk: Tensor | None, n: int, batches: int, order: Order, seed: int
 
 
 def refined(refine: str, batches: int) -> list[str]:
-    """The names of methods in `refine`, from the lowest to the highest risk; [] for "". Raises BadValue unless there is one
-    for each batch."""
+    """The names of methods in `refine`, from the lowest to the highest risk; [] for "". Raises BadValue unless there is
+    one for each batch."""
     names = [name.strip() for name in refine.split(",")] if refine else []
     if names and len(names) != batches:
         raise BadValue(
@@ -69,18 +70,19 @@ def rsu(
     replay: Annotated[float, "ours: the share of what is forgotten already that is asked for again"] = 0.0,
     refine: Annotated[str, RUM + "; as names from the lowest to the highest risk, 'finetune, base, salun'"] = "",
 ) -> nn.Module:
-    """Rank the forget set by privacy risk, cut it into equal batches (`partition`), and forget one batch after the other
-    with the base, each starting from the weights that the previous one left.
+    """Rank the forget set by privacy risk, cut it into equal batches (`partition`), and forget one batch after the
+    other with the base, each starting from the weights that the previous one left.
 
-    The retain set is the request's throughout: no sample that is forgotten later is ever retained. Budget: each batch is a
-    full call of the base whose passes are cut to the batch's share (unlearnkit.wrappers.partial_passes), so that all batches
-    together take exactly the steps of the base alone, which is the case of one batch; to first order in the learning rate
-    each target is then pushed as far, too. Ranking is not part of the cost. A base without optimiser steps is applied once
-    per batch, and its time is not split. For a base that does not read the forget set the order makes no difference.
+    The retain set is the request's throughout: no sample that is forgotten later is ever retained. Budget: each batch
+    is a full call of the base whose passes are cut to the batch's share (unlearnkit.wrappers.partial_passes), so that
+    all batches together take exactly the steps of the base alone, which is the case of one batch; to first order in the
+    learning rate each target is then pushed as far, too. Ranking is not part of the cost. A base without optimiser
+    steps is applied once per batch, and its time is not split. For a base that does not read the forget set the order
+    makes no difference.
 
-    Raises BadValue unless batches is from 1 to the size of the forget set. Raises NotApplicable if the step budget cannot
-    be split: for a base that starts from new weights, that takes steps on other data (joined sets), or that has fewer steps
-    on the forget set than there are batches.
+    Raises BadValue unless batches is from 1 to the size of the forget set. Raises NotApplicable if the step budget
+    cannot be split: for a base that starts from new weights, that takes steps on other data (joined sets), or that has
+    fewer steps on the forget set than there are batches.
     """
     n = len(request.forget)
     if not 1 <= batches <= n:
@@ -121,12 +123,12 @@ def _check(method: Callable, partial: Request, steps: int) -> None:
         raise NotApplicable(f"rsu: {name} starts from new weights, so that nothing is carried from batch to batch")
     if steps > forget.steps + retain.steps:
         raise NotApplicable(
-            f"rsu: the step budget of {name} cannot be split over batches, since it takes steps on other data than passes over "
-            "the forget set or the retain set: use a method that alternates between the two"
+            f"rsu: the step budget of {name} cannot be split over batches, since it takes steps on other data than passes "
+            "over the forget set or the retain set: use a method that alternates between the two"
         )
-    for name_of_set, tally in (("forget", forget), ("retain", retain)):
+    for part, tally in (("forget", forget), ("retain", retain)):
         if tally.passes and not tally.steps:
             raise NotApplicable(
-                f"rsu: {name} has fewer steps on the {name_of_set} set than there are batches, so that one would be left "
-                "out: use fewer batches, a smaller batch_size, or more epochs"
+                f"rsu: {name} has fewer steps on the {part} set than there are batches, so that one would be left out: "
+                "use fewer batches, a smaller batch_size, or more epochs"
             )

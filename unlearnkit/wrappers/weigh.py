@@ -38,9 +38,9 @@ def weigh(
 ) -> nn.Module:
     """Give each neighbour weight w = similarity^power in the forget set and 1 - w in the retain set.
 
-    Base methods take no weights, so each is realised by one draw: with probability w a neighbour moves to the forget set,
-    else it stays; over seeds the weights are right on average. power 0 is `expand`; a large power forgets exact duplicates
-    alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
+    Base methods take no weights, so each is realised by one draw: with probability w a neighbour moves to the forget
+    set, else it stays; over seeds the weights are right on average. power 0 is `expand`; a large power forgets exact
+    duplicates alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
     """
     if not 0 <= power < float("inf"):
         raise BadValue(f"weigh: power is 0 or more, got {power}")
