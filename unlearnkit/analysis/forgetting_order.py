@@ -190,12 +190,16 @@ def _marked(metric: str, config: Config, of: Mapping, run: str) -> pd.DataFrame:
     return pd.DataFrame([config.columns() | of | {"metric": metric, "stratum": "all", "value": 1.0, "run": run}])
 
 
-def _scored(config: Config, model: Trained, refs: Sequence[Trained], ranker: str, of: Mapping, device: str) -> pd.DataFrame:
+def _scored(
+    config: Config, model: Trained, refs: Sequence[Trained], ranker: str, of: Mapping, device: str
+) -> pd.DataFrame:
     """`per_stratum.compared` of a model, stored; where it is the first of the retrained ones, of each against the others."""
     (original,) = train_references([(config, "original", "")], device)
     floor = model.key == refs[0].key
     parents = [*([] if floor else [model.key]), *(r.key for r in refs), original.key]
-    spec = Spec("sequence", {"ranker": ranker, "shadows": SHADOWS}, (per_stratum, rankers[ranker], shadow_outputs), parents)
+    spec = Spec(
+        "sequence", {"ranker": ranker, "shadows": SHADOWS}, (per_stratum, rankers[ranker], shadow_outputs), parents
+    )
 
     def make(folder: Path) -> None:
         request = request_of(load_task(config), config.recipe)

@@ -146,7 +146,9 @@ def _request(task: SimilarityTask, group: str, config: Config) -> Request:
     return Request(task.of(group), task.of(*rest), task.n_classes, config.recipe)
 
 
-def _seen(config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str) -> tuple[SubsetOutputs, Tensor]:
+def _seen(
+    config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str
+) -> tuple[SubsetOutputs, Tensor]:
     """What the shadow models of the training set say of it and of the decoys, and the role of each column."""
     shadows = ensemble(model, request_of(task, config.recipe), n_models, device)
     trained, decoys = task.index("target"), task.index("decoy")
