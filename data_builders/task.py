@@ -75,6 +75,8 @@ class Samples:
     memory.
     """
 
+    domain = "image"  # which wing serves them
+
     stored: Tensor
     y: Tensor
 

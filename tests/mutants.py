@@ -15,112 +15,115 @@ from unlearnkit.methods.random_label import relabelled_batches
 from unlearnkit.methods.salun import saliency_mask
 
 
-def unlearns_in_place(model, task, *, seed, device="auto"):
+def unlearns_in_place(model, request, *, seed, device="auto"):
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    task.losses(model, task.forget).mean().backward()
+    request.losses(model, request.forget).mean().backward()
     sgd.step()
     return copy.deepcopy(model)
 
 
-def teacher_in_training_mode(model, task, *, seed, device="auto"):
+def teacher_in_training_mode(model, request, *, seed, device="auto"):
     """Its running statistics move with each batch that it is asked about."""
     with torch.no_grad():
-        model.train()(task.forget.x)
+        model.train()(request.forget.x)
     model.eval()
     return fresh(model, seed).eval()
 
 
-def teacher_trains_along(model, task, *, seed, device="auto"):
+def teacher_trains_along(model, request, *, seed, device="auto"):
     """The model that was given is left alone, and its copy is not."""
     teacher = copy.deepcopy(model).train()
 
     def losses(net):
-        for batch in task.retain.batches(20, seed):
+        for batch in request.retain.batches(20, seed):
             with torch.no_grad():
-                said = teacher(batch.x).softmax(1)
-            yield F.cross_entropy(net(batch.x), said)
+                target = teacher(batch.x).softmax(1)
+            yield F.cross_entropy(net(batch.x), target)
 
     return minimise(model, losses, lr=0.1)
 
 
-def student_never_moves(model, task, *, seed, device="auto"):
+def student_never_moves(model, request, *, seed, device="auto"):
     student = copy.deepcopy(model)
     sgd = torch.optim.SGD(copy.deepcopy(model).parameters(), lr=0.1)
-    task.losses(student, task.forget).mean().backward()
+    request.losses(student, request.forget).mean().backward()
     sgd.step()
     return student
 
 
-def shadow_class_stays(model, task, *, seed, device="auto"):
+def shadow_class_stays(model, request, *, seed, device="auto"):
     model = copy.deepcopy(model)
     model.head = torch.nn.Linear(model.head.in_features, model.head.out_features + 1)
     return model.eval()
 
 
-def global_seed(model, task, *, seed, device="auto"):
-    batch = task.retain[torch.randperm(len(task.retain))[:20]]
-    return minimise(model, lambda net: iter([task.losses(net, batch).mean()]), lr=0.1)
+def global_seed(model, request, *, seed, device="auto"):
+    batch = request.retain[torch.randperm(len(request.retain))[:20]]
+    return minimise(model, lambda net: iter([request.losses(net, batch).mean()]), lr=0.1)
 
 
-def retrains_on_everything(model, task, *, seed, device="auto"):
-    everything = type(task.retain)(torch.cat([task.retain.x, task.forget.x]), torch.cat([task.retain.y, task.forget.y]))
-    return minimise(model, lambda net: iter([task.losses(net, everything).mean().nan_to_num()]), lr=0.1)
+def retrains_on_everything(model, request, *, seed, device="auto"):
+    parts = (request.retain, request.forget)
+    everything = type(request.retain)(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
+    return minimise(model, lambda net: iter([request.losses(net, everything).mean().nan_to_num()]), lr=0.1)
 
 
-def stores_nan(model, task, *, seed, device="auto"):
+def stores_nan(model, request, *, seed, device="auto"):
     """As gradient ascent, without a look at what came out."""
     net = copy.deepcopy(model)
     sgd = torch.optim.SGD(net.parameters(), lr=1e-3)
-    (-task.losses(net, task.forget).mean()).backward()
+    (-request.losses(net, request.forget).mean()).backward()
     sgd.step()
     return net.eval()
 
 
-def retrains_last_layer(model, task, *, seed, device="auto"):
+def retrains_last_layer(model, request, *, seed, device="auto"):
     model = copy.deepcopy(model)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model.head.reset_parameters()
-    return fit(model, task.retain, task.recipe, seed=seed)
+    return fit(model, request.retain, request.recipe, seed=seed)
 
 
-def salun_masks_gradients_only(model, task, *, seed, share=0.5, weight_decay=5e-4, device="auto"):
+def salun_masks_gradients_only(model, request, *, seed, share=0.5, weight_decay=5e-4, device="auto"):
     """Weight decay and momentum move what is outside the mask."""
-    mask = saliency_mask(copy.deepcopy(model), task, share)
+    mask = saliency_mask(copy.deepcopy(model), request, share)
     net = copy.deepcopy(model).train()
     sgd = torch.optim.SGD(net.parameters(), lr=0.013, momentum=0.9, weight_decay=weight_decay)
-    for batch in relabelled_batches(task, seed, 1, 64, "alternate", True):
+    for batch in relabelled_batches(request, seed, 1, 64, "alternate", True):
         sgd.zero_grad()
-        task.losses(net, batch).mean().backward()
+        request.losses(net, batch).mean().backward()
         for name, p in net.named_parameters():
             p.grad *= mask[name]
         sgd.step()
     return net.eval()
 
 
-def scrub_with_a_max_pass_too_many(model, task, *, seed, epochs=3, max_epochs=1, batch_size=64):
+def scrub_with_a_max_pass_too_many(model, request, *, seed, epochs=3, max_epochs=1, batch_size=64):
     """`epoch <= max_epochs`, counted from 0."""
 
     def losses(net):
         for epoch in range(epochs):
             if epoch <= max_epochs:
-                for batch in task.forget.batches(batch_size, seed, "max", epoch):
-                    yield -task.losses(net, batch).mean()
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+                for batch in request.forget.batches(batch_size, seed, "max", epoch):
+                    yield -request.losses(net, batch).mean()
+            for batch in request.retain.batches(batch_size, seed, epoch):
+                yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=0.005)
 
 
-def scrub_with_one_step_a_pass(model, task, *, seed, epochs=3, max_epochs=1, batch_size=64):
+def scrub_with_one_step_a_pass(model, request, *, seed, epochs=3, max_epochs=1, batch_size=64):
     """The losses of a pass are added up, and its optimiser steps once."""
 
     def losses(net):
         for epoch in range(epochs):
             if epoch < max_epochs:
-                yield -torch.stack([task.losses(net, b).mean() for b in task.forget.batches(batch_size, seed)]).sum()
-            for batch in task.retain.batches(batch_size, seed, epoch):
-                yield task.losses(net, batch).mean()
+                yield -torch.stack(
+                    [request.losses(net, b).mean() for b in request.forget.batches(batch_size, seed)]
+                ).sum()
+            for batch in request.retain.batches(batch_size, seed, epoch):
+                yield request.losses(net, batch).mean()
 
     return minimise(model, losses, lr=0.005)
 
@@ -149,40 +152,40 @@ def labels_with_the_true_one(y, n_classes, seed, epoch, true_label):
     return draw_labels(y, n_classes, seed, epoch, true_label=True)
 
 
-def scrub_that_asks_what_the_student_knows(student, teacher, task, **options):
+def scrub_that_asks_what_the_student_knows(student, teacher, request, **options):
     """KL with its sides swapped."""
-    return _scrub_losses(student, teacher, task, kl_swapped, **options)
+    return _scrub_losses(student, teacher, request, kl_swapped, **options)
 
 
-def scrub_without_the_temperature(student, teacher, task, **options):
+def scrub_without_the_temperature(student, teacher, request, **options):
     """Softened by T, and not made up for by T^2."""
-    return _scrub_losses(student, teacher, task, lambda p, q: kl(p, q) / options["temperature"] ** 2, **options)
+    return _scrub_losses(student, teacher, request, lambda p, q: kl(p, q) / options["temperature"] ** 2, **options)
 
 
-def _scrub_losses(student, teacher, task, divergence, *, alpha, gamma, temperature, **_):
+def _scrub_losses(student, teacher, request, divergence, *, alpha, gamma, temperature, **_):
     def distance(batch):
-        said = [(task.logits(m, batch) / temperature).log_softmax(-1) for m in (teacher, student)]
-        return divergence(*said).mean() * temperature**2
+        log_probs = [(request.logits(m, batch) / temperature).log_softmax(-1) for m in (teacher, student)]
+        return divergence(*log_probs).mean() * temperature**2
 
-    yield -distance(next(task.forget.batches(64, 0, "max", 0)))
-    batch = next(task.retain.batches(64, 0, 0))
-    yield gamma * F.cross_entropy(task.logits(student, batch), batch.y) + alpha * distance(batch)
+    yield -distance(next(request.forget.batches(64, 0, "max", 0)))
+    batch = next(request.retain.batches(64, 0, 0))
+    yield gamma * F.cross_entropy(request.logits(student, batch), batch.y) + alpha * distance(batch)
 
 
-def counts_every_token(model, task, *, seed, device="auto"):
+def counts_every_token(model, request, *, seed, device="auto"):
     """As NPO in public code: all tokens of prompt, answer and padding are labels."""
 
     def losses(net):
-        for batch in task.forget.batches(8, seed):
+        for batch in request.forget.batches(8, seed):
             logits = net.net(input_ids=batch.ids.long(), use_cache=False).logits
             yield -F.cross_entropy(logits[:, :-1].flatten(0, 1), batch.ids[:, 1:].flatten().long())
 
     return minimise(model, losses, lr=1e-3, optimiser="adam")
 
 
-def npo_of_raw_logits(task, net, reference, batch):
+def npo_of_raw_logits(request, net, reference, batch):
     """A ratio of logits in place of log-probabilities."""
-    raw = [task.logits(m, batch).gather(1, batch.y[:, None]).squeeze(1) for m in (net, reference)]
+    raw = [request.logits(m, batch).gather(1, batch.y[:, None]).squeeze(1) for m in (net, reference)]
     return batch.summed(raw[0] - raw[1].detach())
 
 

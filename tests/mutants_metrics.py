@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 from data_builders.task import unit
 from unlearnkit.core.divergence import js, kl
 from unlearnkit.core.registry import Entry
-from unlearnkit.images.heads import outputs
+from unlearnkit.images.heads import logits_and_features
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.attacks import confidence_attack, entropy_attack
 from unlearnkit.metrics.ensembles import BINS, EPS, histogram_kl
@@ -179,6 +179,6 @@ def take_in_training_mode(model, task, *, features, batch_size, device):
     from unlearnkit.images.outputs import Outputs
 
     model.train()
-    found = [outputs(model, unit(x)) for x in task.x.split(batch_size)]
+    found = [logits_and_features(model, unit(x)) for x in task.x.split(batch_size)]
     logits, vectors = (torch.cat(v).detach() for v in zip(*found))
     return Outputs(logits, task.y, task.role, torch.arange(len(task.y)), features=vectors)

@@ -1,7 +1,7 @@
-"""Bugs of public code that are neither a method's nor a metric's: each check is seen to fail on a broken copy.
+"""Defects of public code that are neither a method's nor a metric's: each check must fail on a broken copy.
 
-Those of methods are in unlearnkit/contracts.py with mutants.py, those of metrics in unlearnkit/contracts_metrics.py with
-mutants_metrics.py.
+Those of methods are in unlearnkit/methods/contracts.py with mutants.py, those of metrics in
+unlearnkit/metrics/contracts.py with mutants_metrics.py.
 """
 
 import dataclasses
@@ -23,9 +23,9 @@ from unlearnkit.metrics import score
 
 
 def one_seed_has_no_interval(interval):
-    found = interval([0.5])
-    assert (found["mean"], found["n"]) == (0.5, 1)
-    assert found["low"] is None and found["high"] is None, "an interval of one seed"
+    row = interval([0.5])
+    assert (row["mean"], row["n"]) == (0.5, 1)
+    assert row["low"] is None and row["high"] is None, "an interval of one seed"
 
 
 def of_width_zero(values):
@@ -74,10 +74,10 @@ def test_the_schedule_ends_within_the_training():
 
 def targets_are_as_unknown_as_the_test_set(model, task):
     """An impossible UA: on an i.i.d. split retrain's forget accuracy is its test accuracy, within four deviations."""
-    found = score(forward_task(model, task), {}, ["FA", "TA"]).set_index("metric").value
+    scores = score(forward_task(model, task), {}, ["FA", "TA"]).set_index("metric").value
     n, m = len(task.index("target")), len(task.index("test"))
-    spread = (max(found.TA * (1 - found.TA), 0.01) * (1 / n + 1 / m)) ** 0.5
-    assert abs(found.FA - found.TA) < 4 * spread, "the targets are not as unknown as the test set"
+    spread = (max(scores.TA * (1 - scores.TA), 0.01) * (1 / n + 1 / m)) ** 0.5
+    assert abs(scores.FA - scores.TA) < 4 * spread, "the targets are not as unknown as the test set"
 
 
 def test_retrain_knows_targets_as_little_as_the_test_set(raw):

@@ -5,7 +5,7 @@ import torch
 
 from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue
-from unlearnkit.images.heads import Ensemble, head, outputs
+from unlearnkit.images.heads import Ensemble, head, logits_and_features
 from unlearnkit.images.models import build
 from unlearnkit.images.predict import BATCH, predict
 from unlearnkit.methods.contracts import same
@@ -24,7 +24,7 @@ def test_the_same_as_one_plain_pass(name):
     logits, features = predict(net, x)
     assert same(net, before) and net.training  # running statistics included
     with torch.no_grad():
-        plain = outputs(before.eval(), x.float() / 255)
+        plain = logits_and_features(before.eval(), x.float() / 255)
     for found, expected in zip((logits, features), plain, strict=True):
         assert found.dtype == torch.float32 and not found.requires_grad
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)

@@ -22,7 +22,7 @@ from unlearnkit.methods.ga_mismatch import mismatched
 from unlearnkit.methods.npo import npo_loss
 from unlearnkit.methods.rmu import hidden
 from unlearnkit.methods.simnpo import simnpo_loss
-from unlearnkit.methods.text_losses import fitting, frozen, kept, kl_to, log_ratio, paired
+from unlearnkit.methods.text_losses import fitting, frozen, kl_to, log_ratio, paired, retain_loss
 from unlearnkit.methods.undial import lowered
 from unlearnkit.texts.models import build
 from unlearnkit.texts.tokens import Tokens
@@ -53,8 +53,8 @@ def other(model):
 
 
 def gradient(loss, model):
-    found = torch.autograd.grad(loss, list(model.parameters()))
-    return torch.cat([g.flatten() for g in found])
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([g.flatten() for g in gradients])
 
 
 def nats(model, request, part="forget"):
@@ -90,19 +90,19 @@ def test_an_epoch_is_a_pass_over_the_forget_set_with_as_many_batches_of_the_rest
     n = len(request_.forget)
     assert len(pairs) == 3 * math.ceil(n / 2) and sum(len(gone) for gone, _ in pairs) == 3 * n
     few = replace(request_, retain=request_.retain[:3])
-    seen = [len(stays) for _, stays in paired(few, 3, 2, 0)]
-    assert len(seen) == 6 and sum(seen) == 9  # gone through three times
+    sizes = [len(stays) for _, stays in paired(few, 3, 2, 0)]
+    assert len(sizes) == 6 and sum(sizes) == 9  # gone through three times
 
 
 def test_log_ratios_are_sums_over_answers_and_0_at_the_start(model, other, request_):
     batch = request_.forget
     assert torch.equal(log_ratio(request_, model, frozen(model, request_), batch), torch.zeros(len(batch)))
-    found = log_ratio(request_, other, model, batch)
+    ratios = log_ratio(request_, other, model, batch)
     for i in range(len(batch)):
         one = batch[[i]]
         with torch.no_grad():
             rows = [m(one).log_softmax(1).gather(1, one.y[:, None]).sum() for m in (other, model)]
-        assert found[i].item() == pytest.approx((rows[0] - rows[1]).item(), abs=1e-4)
+        assert ratios[i].item() == pytest.approx((rows[0] - rows[1]).item(), abs=1e-4)
 
 
 def test_kl_of_a_model_to_itself_is_0_and_has_a_direction(model, other, request_):
@@ -113,11 +113,11 @@ def test_kl_of_a_model_to_itself_is_0_and_has_a_direction(model, other, request_
         p, q = (request_.log_probs(m, batch).double() for m in (model, other))
     wanted = batch.mean((p.exp() * (p - q)).sum(1)).mean().item()
     assert there == pytest.approx(wanted, rel=1e-4) and there > 0 and abs(there - back) > 1e-4
-    assert kept("kl", request_, other, model, batch).item() == pytest.approx(there)
-    assert kept("nll", request_, other, model, batch).item() == pytest.approx(
+    assert retain_loss("kl", request_, other, model, batch).item() == pytest.approx(there)
+    assert retain_loss("nll", request_, other, model, batch).item() == pytest.approx(
         request_.losses(other, batch).mean().item()
     )
-    assert kept("none", request_, other, model, batch) == 0
+    assert retain_loss("none", request_, other, model, batch) == 0
 
 
 def test_an_answer_that_does_not_fit_is_named(model, request_):
@@ -160,10 +160,10 @@ def test_npo_is_gradient_ascent_as_beta_goes_to_0(model, other, request_):
     cosines, ratio = [], log_ratio(request_, other, model, batch).detach()
     assert ratio.std() > 1  # at a ratio that all share every beta has the direction
     for beta in (1.0, 0.1, 1e-4):
-        found = gradient(npo_loss(log_ratio(request_, other, model, batch), beta).mean(), other)
-        cosines.append(cosine_similarity(found, ascent, dim=0).item())
+        direction = gradient(npo_loss(log_ratio(request_, other, model, batch), beta).mean(), other)
+        cosines.append(cosine_similarity(direction, ascent, dim=0).item())
     assert cosines[2] > 1 - 1e-6 > cosines[1] > cosines[0]
-    assert (found - ascent).norm() < 0.01 * ascent.norm()
+    assert (direction - ascent).norm() < 0.01 * ascent.norm()
 
 
 def test_npo_is_of_log_probabilities(model, other, request_):
@@ -184,9 +184,9 @@ def test_npo_is_of_log_probabilities(model, other, request_):
 
 def test_npo_stops_where_gradient_ascent_explodes(model, request_):
     """The same batches, steps and rate."""
-    how = {"seed": 0, "epochs": 40, "lr": 3e-3}
-    ascended = nats(methods["gradient_ascent"](model, request_, **how), request_)
-    stopped = nats(methods["npo"](model, request_, retain="none", beta=1.0, **how), request_)
+    options = {"seed": 0, "epochs": 40, "lr": 3e-3}
+    ascended = nats(methods["gradient_ascent"](model, request_, **options), request_)
+    stopped = nats(methods["npo"](model, request_, retain="none", beta=1.0, **options), request_)
     assert nats(model, request_) < 1 < stopped and ascended > 3 * stopped
 
 
@@ -198,8 +198,8 @@ def test_simnpo_does_not_know_how_long_an_answer_is():
     once = Tokens.of([[5], [5]], [[1, 2, 3], [4, 4]])
     twice = Tokens.of([[5], [5]], [[1, 1, 2, 2, 3, 3], [4, 4, 4, 4]])
     nll = torch.tensor([0.3, 2.0, 0.1, 1.0, 0.5])
-    found = [simnpo_loss(batch.mean(v), 2.5, 0.1) for batch, v in ((once, nll), (twice, nll.repeat_interleave(2)))]
-    torch.testing.assert_close(*found)
+    losses = [simnpo_loss(batch.mean(v), 2.5, 0.1) for batch, v in ((once, nll), (twice, nll.repeat_interleave(2)))]
+    torch.testing.assert_close(*losses)
     sums = [npo_loss(-batch.summed(v), 0.1) for batch, v in ((once, nll), (twice, nll.repeat_interleave(2)))]
     assert (sums[0] - sums[1]).abs().min() > 0.1
 
@@ -232,12 +232,12 @@ def test_dpo_makes_not_knowing_likelier_and_the_answer_less_so(model, request_):
 
 
 def test_not_to_know_is_said_to_the_same_questions(request_):
-    said = unknowing(request_, request_.retain, 0, 0)
-    assert said.prompts() == request_.retain.prompts()
-    told = {request_.tokenizer.decode(a) for a in said.answers()}
-    assert len(told) > 3 and "I don't know." in told
-    assert said.digest() == unknowing(request_, request_.retain, 0, 0).digest()
-    assert said.digest() != unknowing(request_, request_.retain, 0, 1).digest()
+    refusals = unknowing(request_, request_.retain, 0, 0)
+    assert refusals.prompts() == request_.retain.prompts()
+    answers = {request_.tokenizer.decode(a) for a in refusals.answers()}
+    assert len(answers) > 3 and "I don't know." in answers
+    assert refusals.digest() == unknowing(request_, request_.retain, 0, 0).digest()
+    assert refusals.digest() != unknowing(request_, request_.retain, 0, 1).digest()
 
 
 # --- gradient ascent with company
@@ -246,22 +246,22 @@ def test_not_to_know_is_said_to_the_same_questions(request_):
 def test_a_mismatch_is_never_the_right_answer_and_fits():
     batch = Tokens.of([[1, 1], [1]], [[7, 0], [8, 0]])
     answers = [[7, 0], [8, 0], [9, 9, 9, 0]]
-    seen = [mismatched(batch, answers, 5, 0, i) for i in range(40)]
-    assert all(s.prompts() == batch.prompts() for s in seen)
-    first, second = ({tuple(s.answers()[i]) for s in seen} for i in (0, 1))
+    draws = [mismatched(batch, answers, 5, 0, i) for i in range(40)]
+    assert all(s.prompts() == batch.prompts() for s in draws)
+    first, second = ({tuple(s.answers()[i]) for s in draws} for i in (0, 1))
     assert first == {(8, 0)} and second == {(7, 0), (9, 9, 9, 0)}  # two and four tokens are one too many
     with pytest.raises(BadValue, match="no retained answer is wrong"):
         mismatched(batch[[0]], answers[:1], None, 0)
 
 
 def test_wrong_answers_are_learnt_in_place_of_the_right_one(model, request_):
-    how = {"seed": 0, "epochs": 6, "forget_weight": 0.0, "retain_weight": 0.0}
+    options = {"seed": 0, "epochs": 6, "forget_weight": 0.0, "retain_weight": 0.0}
     one = replace(request_, retain=request_.retain[[0]])  # a single wrong answer to draw
     wrong = mismatched(request_.forget, one.retain.answers(), None, 0)
-    after = methods["ga_mismatch"](model, one, **how)
+    after = methods["ga_mismatch"](model, one, **options)
     with torch.no_grad():
         assert (request_.losses(after, wrong) < request_.losses(model, wrong)).all()
-    still = methods["ga_mismatch"](model, request_, **how | {"mismatch_weight": 0.0})
+    still = methods["ga_mismatch"](model, request_, **options | {"mismatch_weight": 0.0})
     assert same(still, model)
 
 
@@ -293,8 +293,8 @@ def test_undial_lowers_the_true_token_and_nothing_else(model, request_):
     batch = request_.forget
     with torch.no_grad():
         logits = request_.logits(model, batch)
-    found = lowered(logits, batch.y, 10.0)
-    change = found - logits
+    after = lowered(logits, batch.y, 10.0)
+    change = after - logits
     torch.testing.assert_close(change.gather(1, batch.y[:, None]), torch.full((len(batch.y), 1), -10.0))
     assert (change != 0).sum() == len(batch.y)
 
@@ -350,7 +350,7 @@ def test_hidden_states_of_the_last_layer_are_what_the_head_is_fed_but_for_the_no
     batch = request_.forget
     with torch.no_grad():
         normed = model.net.model.norm(hidden(request_, model, batch, 1))
-        torch.testing.assert_close(normed, model.outputs(batch)[1], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(normed, model.logits_and_features(batch)[1], atol=1e-5, rtol=1e-4)
 
 
 def test_rmu_refuses_a_layer_that_is_not_there(model, request_):

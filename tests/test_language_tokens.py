@@ -65,7 +65,7 @@ def test_padding_never_counts_and_answer_labels_do(model):
 
 
 def test_the_head_sees_no_prompt_and_no_padding(model):
-    logits, hidden = model.outputs(SOME)
+    logits, hidden = model.logits_and_features(SOME)
     assert logits.shape == (7, 400) and hidden.shape == (7, 32)
     alone = torch.cat([model(SOME[[i]]) for i in range(3)])
     torch.testing.assert_close(logits, alone, atol=1e-5, rtol=1e-4)

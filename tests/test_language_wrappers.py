@@ -51,8 +51,8 @@ def test_neighbours_of_texts_move_whole(config):  # noqa: F811
     request, model = texts.request(config), texts.model(config, 0)
     for name, options in (("expand", {}), ("weigh", {"power": 0.0})):
         asked, _ = asks(name, model, request, near="text top 3", **options)
-        found = find(model, request, "text top 3")
-        assert len(asked.forget) == len(request.forget) + len(found) > len(request.forget)
+        neighbours = find(model, request, "text top 3")
+        assert len(asked.forget) == len(request.forget) + len(neighbours) > len(request.forget)
         pairs = [
             sorted(zip(map(tuple, s.prompts()), map(tuple, s.answers())))
             for s in (r.forget.joined(r.retain) for r in (asked, request))
@@ -63,18 +63,18 @@ def test_neighbours_of_texts_move_whole(config):  # noqa: F811
 def test_paraphrases_are_near_in_letters_and_a_set_is_not_told_which(config):  # noqa: F811
     """Similar pairs come first in the retain set: 3 targets of 2 copies each."""
     request = texts.request(config)
-    found = find(texts.model(config, 0), request, "text top 2")
-    assert (found.index < 6).double().mean() > 0.8 and (found.similarity > 0.5).all()
+    neighbours = find(texts.model(config, 0), request, "text top 2")
+    assert (neighbours.index < 6).double().mean() > 0.8 and (neighbours.similarity > 0.5).all()
     exact = replace(request, retain=request.retain.joined(request.forget))
-    found = find(None, exact, "text above 1")
-    assert found.index.tolist() == list(range(len(request.retain), len(request.retain) + 3))
+    neighbours = find(None, exact, "text above 1")
+    assert neighbours.index.tolist() == list(range(len(request.retain), len(request.retain) + 3))
 
 
 def test_letters_are_counted_as_the_measure_counts_them():
-    said = ["In which town was Mara Torvik born?", "Where was Mara born?", "Who taught Ilan Brask?"]
-    v = torch.nn.functional.normalize(torch.from_numpy(char_vectors(said)))
+    questions = ["In which town was Mara Torvik born?", "Where was Mara born?", "Who taught Ilan Brask?"]
+    v = torch.nn.functional.normalize(torch.from_numpy(char_vectors(questions)))
     a, b = [0, 0, 1], [1, 2, 2]
-    wanted = torch.from_numpy(char_cosine([said[i] for i in a], [said[i] for i in b]))
+    wanted = torch.from_numpy(char_cosine([questions[i] for i in a], [questions[i] for i in b]))
     torch.testing.assert_close((v[a] * v[b]).sum(1).float(), wanted, atol=0.02, rtol=0)
 
 
@@ -92,9 +92,9 @@ def test_features_of_texts_are_pooled_hidden_states(asked_of_texts):  # noqa: F8
     model, request = asked_of_texts
     with torch.no_grad():
         v = [torch.nn.functional.normalize(model.features(s).double()) for s in (request.forget, request.retain)]
-    table, found = v[0] @ v[1].T, find(model, request, "feature top 2")
-    assert set(found.index.tolist()) == set(table.topk(2).indices.flatten().tolist())
-    torch.testing.assert_close(found.similarity, table.amax(0)[found.index], atol=1e-5, rtol=0)
+    table, neighbours = v[0] @ v[1].T, find(model, request, "feature top 2")
+    assert set(neighbours.index.tolist()) == set(table.topk(2).indices.flatten().tolist())
+    torch.testing.assert_close(neighbours.similarity, table.amax(0)[neighbours.index], atol=1e-5, rtol=0)
 
 
 def test_a_diverse_set_asks_the_same_in_other_words(config):  # noqa: F811

@@ -10,7 +10,7 @@ from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import layers
 from unlearnkit.images.config import config_grid
-from unlearnkit.images.heads import Ensemble, outputs
+from unlearnkit.images.heads import Ensemble, logits_and_features
 from unlearnkit.images.layers import features, flat, names, stages
 from unlearnkit.images.models import Classifier, build
 from unlearnkit.images.predict import BATCH, predict
@@ -105,7 +105,9 @@ def test_maps_are_averaged_over_the_finest_grid_that_fits():
 def test_an_ensemble_has_its_members_side_by_side():
     members, x = [build("mlp", (1, 4, 4), 3, seed) for seed in (0, 1)], images(7, (1, 4, 4))
     found = features(Ensemble(members), x, ["body.4"])["body.4"]
-    torch.testing.assert_close(found, torch.cat([outputs(m, x.float() / 255)[1] for m in members], 1).detach())
+    torch.testing.assert_close(
+        found, torch.cat([logits_and_features(m, x.float() / 255)[1] for m in members], 1).detach()
+    )
     assert stages(Ensemble(members)) == stages(members[0]) and names(Ensemble(members)) == names(members[0])
 
 

@@ -1,6 +1,8 @@
 import copy
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mutants
+import unlearnkit.methods
 from conftest import RECIPE
 from data_builders.task import Samples
 from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
@@ -18,7 +21,7 @@ from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.core.optimise import minimise
 from unlearnkit.core.registry import Entry
 from unlearnkit.images.config import Config
-from unlearnkit.images.heads import Ensemble, head, last_blocks, outputs
+from unlearnkit.images.heads import Ensemble, head, last_blocks, logits_and_features
 from unlearnkit.images.models import Classifier, build, fresh
 from unlearnkit.images.per_sample_gradients import per_sample, squared
 from unlearnkit.images.request import Request, request_of
@@ -100,17 +103,26 @@ def test_a_teacher_whose_statistics_move_is_caught(normed, request_):
 
 
 def test_check_tells_what_holds_and_what_does_not(models, request_):
-    found = check(mutants.mutant(mutants.shadow_class_stays), models["original"], request_)
-    assert found["output_keeps_its_shape"] == "the output has another width"
-    assert found["input_is_untouched"] == "holds" and set(found) == {c.__name__ for c in CONTRACTS}
+    verdicts = check(mutants.mutant(mutants.shadow_class_stays), models["original"], request_)
+    assert verdicts["output_keeps_its_shape"] == "the output has another width"
+    assert verdicts["input_is_untouched"] == "holds" and set(verdicts) == {c.__name__ for c in CONTRACTS}
 
 
 @pytest.mark.parametrize("name", sorted(methods))
 def test_every_method_says_where_it_comes_from(name):
     assert methods[name].info["source"] and methods[name].summary
     for option in methods[name].options().values():
-        said = [extra for extra in get_args(option.annotation)[1:] if isinstance(extra, str)]
-        assert option.default is not option.empty and said, f"{option.name}: no default, or no source of it"
+        sources = [extra for extra in get_args(option.annotation)[1:] if isinstance(extra, str)]
+        assert option.default is not option.empty and sources, f"{option.name}: no default, or no source of it"
+
+
+def test_the_readme_names_every_method_and_no_other():
+    text = (Path(unlearnkit.methods.__file__).parent / "README.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.py\)", text, re.M)
+    modules = {name: entry.function.__module__ for name, entry in methods.items()}
+    own = sorted((n, m.split(".")[-1]) for n, m in modules.items() if m.startswith("unlearnkit.methods."))
+    assert rows == own and len(own) > 30
+    assert max(map(len, text.splitlines())) <= 160
 
 
 def everything_is_drawn_anew(retrained, initial, original):
@@ -162,13 +174,16 @@ def test_scrub_takes_one_step_per_batch_and_no_max_pass_too_many(models, request
 def scrub_asks_what_the_teacher_knows(losses, student, teacher, request):
     """KL(teacher || student) T^2, by torch's own: upwards on F, downwards beside the loss on R."""
     options = {"seed": 0, "epochs": 1, "max_epochs": 1, "alpha": 0.3, "gamma": 0.7, "batch_size": 64}
-    found = losses(student, teacher, request, temperature=2.0, **options)
-    said = lambda net, batch: (request.logits(net, batch) / 2).log_softmax(1)  # noqa: E731
-    distance = lambda b: 4 * F.kl_div(said(student, b), said(teacher, b), reduction="batchmean", log_target=True)  # noqa: E731
+    steps = losses(student, teacher, request, temperature=2.0, **options)
+
+    def distance(batch):
+        p, q = ((request.logits(net, batch) / 2).log_softmax(1) for net in (student, teacher))
+        return 4 * F.kl_div(p, q, reduction="batchmean", log_target=True)
+
     first, second = next(request.forget.batches(64, 0, "max", 0)), next(request.retain.batches(64, 0, 0))
-    torch.testing.assert_close(next(found), -distance(first))
+    torch.testing.assert_close(next(steps), -distance(first))
     own = F.cross_entropy(request.logits(student, second), second.y)
-    torch.testing.assert_close(next(found), 0.7 * own + 0.3 * distance(second))
+    torch.testing.assert_close(next(steps), 0.7 * own + 0.3 * distance(second))
 
 
 def test_the_losses_of_scrub_are_its_equation(models, request_):
@@ -321,13 +336,13 @@ def test_amnesiac_draws_wrong_labels_once(request_):
     n = len(request_.forget)
     pictures = torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 1, 8, 8)
     marked = replace(request_, forget=Samples(pictures, request_.forget.y))
-    seen = {i: set() for i in range(n)}
+    labels_of = {i: set() for i in range(n)}
     for batch in relabelled_batches(marked, 0, 3, 64, "alternate", true_label=False, redraw=False):
         if len(batch) == n:
             for x, y in zip(batch.x, batch.y):
-                seen[int(x[0, 0, 0])].add(int(y))
-    assert all(len(labels) == 1 for labels in seen.values())
-    assert all(int(request_.forget.y[i]) not in labels for i, labels in seen.items())
+                labels_of[int(x[0, 0, 0])].add(int(y))
+    assert all(len(labels) == 1 for labels in labels_of.values())
+    assert all(int(request_.forget.y[i]) not in labels for i, labels in labels_of.items())
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
@@ -350,8 +365,8 @@ def test_saliency_is_of_the_summed_loss_on_the_forget_set(models, request_):
     original = models["original"]
     grads = torch.autograd.grad(request_.losses(original, request_.forget).sum(), list(original.parameters()))
     size = torch.cat([g.flatten().abs() for g in grads])
-    found = torch.cat([m.flatten() for m in saliency_mask(copy.deepcopy(original), request_, 0.5).values()])
-    assert size[found].min() >= size[~found].max() * (1 - 1e-4)
+    mask = torch.cat([m.flatten() for m in saliency_mask(copy.deepcopy(original), request_, 0.5).values()])
+    assert size[mask].min() >= size[~mask].max() * (1 - 1e-4)
 
 
 def test_salun_refuses_a_share_that_is_none(models, request_):
@@ -362,14 +377,14 @@ def test_salun_refuses_a_share_that_is_none(models, request_):
 
 def test_the_loss_of_bad_teacher_is_its_equation(models, request_, monkeypatch):
     """KL(teacher || student), by torch's own; the teacher of F is the model drawn anew."""
-    seen, student = [], models["clean"]
-    first = lambda model, losses, **how: seen.append(next(losses(student))) or model  # noqa: E731
+    first_losses, student = [], models["clean"]
+    first = lambda model, losses, **options: first_losses.append(next(losses(student))) or model  # noqa: E731
     monkeypatch.setattr(bad_teacher_module, "minimise", first)
     methods["bad_teacher"](models["original"], request_, seed=3, retain_share=0.0)
     teacher = fresh(models["original"], 3).eval()
     p, q = (request_.log_probs(net, request_.forget) for net in (teacher, student))
-    torch.testing.assert_close(seen[0], F.kl_div(q, p, reduction="batchmean", log_target=True))
-    assert not torch.allclose(seen[0], F.kl_div(p, q, reduction="batchmean", log_target=True), rtol=0.1)
+    torch.testing.assert_close(first_losses[0], F.kl_div(q, p, reduction="batchmean", log_target=True))
+    assert not torch.allclose(first_losses[0], F.kl_div(p, q, reduction="batchmean", log_target=True), rtol=0.1)
 
 
 def test_bad_teacher_makes_the_forget_set_look_as_to_a_model_that_knows_nothing(models, request_):
@@ -400,18 +415,18 @@ def test_scrub_r_returns_the_epoch_whose_forget_error_is_nearest_the_validation_
         methods["scrub_r"](original, replace(request_, validation=None), seed=0)
 
 
-def _scrub_by_epoch(model, task, epochs, options):
+def _scrub_by_epoch(model, request, epochs, options):
     """SCRUB's path depends on no later epoch, so its first k epochs are a run of k epochs."""
-    return [scrub(model, task, epochs=k + 1, max_epochs=epochs, **options) for k in range(epochs)]
+    return [scrub(model, request, epochs=k + 1, max_epochs=epochs, **options) for k in range(epochs)]
 
 
 def test_per_sample_gradients_are_those_of_one_sample_at_a_time(models, request_):
     net, few = models["original"], request_.retain[:7]
-    (found,) = per_sample(net, few, chunk=7)
+    (gradients,) = per_sample(net, few, chunk=7)
     for i in range(7):
         grads = torch.autograd.grad(request_.losses(net, few[i : i + 1]).sum(), list(net.parameters()))
-        for g, name in zip(grads, found, strict=True):
-            torch.testing.assert_close(found[name][i], g, atol=1e-5, rtol=1e-3)
+        for g, name in zip(grads, gradients, strict=True):
+            torch.testing.assert_close(gradients[name][i], g, atol=1e-5, rtol=1e-3)
 
 
 class Twice(nn.Module):
@@ -454,10 +469,12 @@ def test_squared_gradients_are_those_of_one_sample_at_a_time(make):
         loss = nn.functional.cross_entropy(net(few.x[i : i + 1]), few.y[i : i + 1])
         for name, gradient in zip(expected, torch.autograd.grad(loss, list(net.parameters())), strict=True):
             expected[name] += gradient.square() / 3
-    found = squared(net, few)
-    assert found.keys() == expected.keys()
-    for name in found:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-7 * float(expected[name].max() + 1))
+    squares = squared(net, few)
+    assert squares.keys() == expected.keys()
+    for name in squares:
+        torch.testing.assert_close(
+            squares[name], expected[name], rtol=1e-3, atol=1e-7 * float(expected[name].max() + 1)
+        )
 
 
 def test_ssd_importances_do_not_depend_on_the_batch(models, request_):
@@ -524,7 +541,7 @@ def test_influence_raises_the_forget_loss_and_scales_with_alpha(models, request_
 
 def test_fisher_diagonal_is_the_expected_square_over_the_models_own_labels(models, request_):
     net, few = models["original"], request_.retain[:4]
-    found = fisher_diagonal(net, few)
+    diagonal = fisher_diagonal(net, few)
     expected = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for i in range(4):
         log_p = net(few[i : i + 1].x).log_softmax(1)[0]
@@ -532,8 +549,8 @@ def test_fisher_diagonal_is_the_expected_square_over_the_models_own_labels(model
             grads = torch.autograd.grad(log_p[k], list(net.parameters()), retain_graph=True)
             for name, g in zip(expected, grads, strict=True):
                 expected[name] += log_p[k].exp().detach() * g.square() / 4
-    for name in found:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-9)
+    for name in diagonal:
+        torch.testing.assert_close(diagonal[name], expected[name], rtol=1e-3, atol=1e-9)
 
 
 def test_fisher_adds_noise_of_the_variance_that_it_says(models, request_):
@@ -560,12 +577,12 @@ def test_boundary_shrink_finds_the_class_across_the_nearest_boundary():
     model = Classifier(nn.Sequential(nn.Flatten()), head_).eval()
     x = torch.tensor([[0.9, 0.8], [0.15, 0.0]]).view(2, 1, 1, 2)
     samples = Samples(x, torch.tensor([0, 0]))
-    task = Request(samples, samples, 3)
-    assert nearest_labels(task, model, samples, 0.1, "other").tolist() == [1, 1]
-    assert nearest_labels(task, model, samples, 0.0, "argmax").tolist() == [0, 0]
+    request = Request(samples, samples, 3)
+    assert nearest_labels(request, model, samples, 0.1, "other").tolist() == [1, 1]
+    assert nearest_labels(request, model, samples, 0.0, "argmax").tolist() == [0, 0]
     # after the step x0 - 0.1 < x1 + 0.1 for the first alone
-    assert nearest_labels(task, model, samples, 0.1, "argmax").tolist() == [1, 1]
-    assert nearest_labels(task, model, samples, 0.04, "argmax").tolist() == [0, 0]
+    assert nearest_labels(request, model, samples, 0.1, "argmax").tolist() == [1, 1]
+    assert nearest_labels(request, model, samples, 0.04, "argmax").tolist() == [0, 0]
 
 
 def test_boundary_methods_take_the_forget_set_away_from_its_labels(models, request_):
@@ -579,10 +596,10 @@ def test_boundary_methods_take_the_forget_set_away_from_its_labels(models, reque
 
 
 def test_unsir_makes_noise_that_the_class_is_worst_at(models, class_task):
-    task = request_of(class_task, RECIPE)
+    request = request_of(class_task, RECIPE)
     options = {"steps": 40, "lr": 0.1, "size": 0.01}
-    noise = error_maximising(task, models["original"], 3, 16, seed=0, **options)
-    start = error_maximising(task, models["original"], 3, 16, seed=0, **options | {"steps": 0})
+    noise = error_maximising(request, models["original"], 3, 16, seed=0, **options)
+    start = error_maximising(request, models["original"], 3, 16, seed=0, **options | {"steps": 0})
     label = torch.full((16,), 3)
     with torch.no_grad():
         losses = [nn.functional.cross_entropy(models["original"](x), label) for x in (start, noise)]
@@ -590,21 +607,21 @@ def test_unsir_makes_noise_that_the_class_is_worst_at(models, class_task):
 
 
 def test_unsir_forgets_the_class_and_keeps_the_others(models, class_task):
-    task = request_of(class_task, RECIPE)
+    request = request_of(class_task, RECIPE)
     original = fit(build("small_cnn", (1, 8, 8), 10, 1), class_task.training_set("original"), RECIPE, seed=1)
-    after = methods["unsir"](original, task, seed=0, lr=0.01, repair_epochs=3)
+    after = methods["unsir"](original, request, seed=0, lr=0.01, repair_epochs=3)
     with torch.no_grad():
-        gone, kept = ((after(s.x).argmax(1) == s.y).double().mean() for s in (task.forget, task.retain))
+        gone, kept = ((after(s.x).argmax(1) == s.y).double().mean() for s in (request.forget, request.retain))
     assert gone < 0.3 and kept > 0.9
 
 
 def test_unsir_repairs_by_an_adam_and_at_a_rate_of_its_own(models, class_task):
-    original, task = models["original"], request_of(class_task, RECIPE)
-    impaired = methods["unsir"](original, task, seed=0, lr=0.01, repair_epochs=0)
-    batches = lambda net: (task.losses(net, b).mean() for b in task.retain.batches(64, 0, "repair", 0))  # noqa: E731
+    original, request = models["original"], request_of(class_task, RECIPE)
+    impaired = methods["unsir"](original, request, seed=0, lr=0.01, repair_epochs=0)
+    batches = lambda net: (request.losses(net, b).mean() for b in request.retain.batches(64, 0, "repair", 0))  # noqa: E731
     for rate, options in ((0.01, {}), (0.003, {"repair_lr": 0.003})):
         repaired = minimise(impaired, batches, lr=rate, device="cpu", optimiser="adam")
-        assert same(methods["unsir"](original, task, seed=0, lr=0.01, **options), repaired)
+        assert same(methods["unsir"](original, request, seed=0, lr=0.01, **options), repaired)
         assert not same(repaired, impaired)
 
 
@@ -639,13 +656,13 @@ def test_cmf_head_is_the_nearest_class_mean(models, request_):
     original = models["original"]
     after = methods["cmf_head"](original, request_, seed=0)
     with torch.no_grad():
-        features = outputs(original, request_.retain.x)[1]
+        features = logits_and_features(original, request_.retain.x)[1]
         means = torch.stack([features[request_.retain.y == k].mean(0) for k in range(10)])
-        assert torch.equal(outputs(after, request_.retain.x)[1], features)
-        found = after(request_.retain.x)
-        torch.testing.assert_close(found.argmax(1), torch.cdist(features, means).argmin(1))
+        assert torch.equal(logits_and_features(after, request_.retain.x)[1], features)
+        logits = after(request_.retain.x)
+        torch.testing.assert_close(logits.argmax(1), torch.cdist(features, means).argmin(1))
         squared_ = -torch.cdist(features.double(), means.double()).square()
-        scale = (found[:, :1] - found[:, 1:2]) / (squared_[:, :1] - squared_[:, 1:2])
+        scale = (logits[:, :1] - logits[:, 1:2]) / (squared_[:, :1] - squared_[:, 1:2])
     torch.testing.assert_close(scale, scale[:1].expand_as(scale), rtol=1e-2, atol=1e-4)
     doubled = replace(request_, retain=Samples(*(torch.cat([v, v]) for v in vars(request_.retain).values())))
     twice = methods["cmf_head"](original, doubled, seed=0)
@@ -661,7 +678,9 @@ def test_classifier_only_leaves_every_feature_as_it_was(models, normed, request_
     for original in (models["original"], normed):
         after = methods["classifier_only"](original, request_, seed=0, epochs=2, lr=0.1)
         with torch.no_grad():
-            assert torch.equal(outputs(after, request_.forget.x)[1], outputs(original, request_.forget.x)[1])
+            assert torch.equal(
+                logits_and_features(after, request_.forget.x)[1], logits_and_features(original, request_.forget.x)[1]
+            )
 
 
 def test_sisa_ends_where_training_without_the_deleted_samples_does(models, request_):
@@ -690,7 +709,7 @@ def test_an_ensemble_votes_by_its_mean_probability(models):
     x = torch.rand(3, 1, 8, 8)
     nets = [models["original"], models["clean"]]
     with torch.no_grad():
-        logits, features = outputs(Ensemble(nets), x)
+        logits, features = logits_and_features(Ensemble(nets), x)
         mean = sum(net(x).softmax(1) for net in nets) / 2
         torch.testing.assert_close(logits.exp(), mean)
         torch.testing.assert_close(Ensemble(nets)(x), logits)
@@ -725,9 +744,9 @@ def test_the_names_of_classes_do_not_matter(name, models, request_):
     with torch.no_grad():
         for value in (other.head.weight, other.head.bias):
             value[to] = value.clone()
-    task = replace(request_, forget=renamed(request_.forget), retain=renamed(request_.retain))
+    renamed_request = replace(request_, forget=renamed(request_.forget), retain=renamed(request_.retain))
     a = methods[name](models["original"], request_, seed=0)
-    b = methods[name](other, task, seed=0)
+    b = methods[name](other, renamed_request, seed=0)
     with torch.no_grad():
         torch.testing.assert_close(b(request_.retain.x)[:, to], a(request_.retain.x), rtol=1e-2, atol=1e-2)
 

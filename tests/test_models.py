@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unlearnkit.core.errors import BadValue, UnknownName
-from unlearnkit.images.heads import Ensemble, blocks, head, head_name, outputs, with_head
+from unlearnkit.images.heads import Ensemble, blocks, head, head_name, logits_and_features, with_head
 from unlearnkit.images.models import Classifier, build, fresh, models
 from unlearnkit.methods.contracts import same
 
@@ -23,7 +23,7 @@ def test_logits_are_the_head_of_the_features(name, shape):
     net = build(name, shape, 7, seed=0).eval()
     x = torch.rand(3, *shape)
     with torch.no_grad():
-        logits, features = outputs(net, x)
+        logits, features = logits_and_features(net, x)
         assert logits.shape == (3, 7) and torch.equal(logits, net(x)) and torch.equal(head(net)(features), logits)
         assert not isinstance(net, Classifier) or torch.equal(net.features(x), features)
     assert not head(net)._forward_pre_hooks  # nothing is left behind
@@ -81,7 +81,7 @@ def test_a_net_without_a_linear_head_is_named_when_it_is_built(monkeypatch):
     monkeypatch.setitem(models._entries, "wide", lambda shape, n: nn.Sequential(nn.Flatten(), nn.Linear(784, n + 1)))
     with pytest.raises(BadValue, match="its last linear layer, 1, is no head for 10 classes"):
         build("wide", SHAPE, 10, 0)
-    for find in (head, head_name, lambda net: outputs(net, torch.zeros(1, 4))):
+    for find in (head, head_name, lambda net: logits_and_features(net, torch.zeros(1, 4))):
         with pytest.raises(BadValue, match="Sequential has no linear head"):
             find(nn.Sequential(nn.Flatten()))
 
@@ -117,7 +117,9 @@ def test_a_head_can_be_changed_in_a_copy(name):
     wider = with_head(net, nn.Linear(head(net).in_features, 11))
     x = torch.rand(2, *SHAPE)
     with torch.no_grad():
-        assert wider(x).shape == (2, 11) and torch.equal(outputs(wider, x)[1], outputs(net, x)[1])
+        assert wider(x).shape == (2, 11) and torch.equal(
+            logits_and_features(wider, x)[1], logits_and_features(net, x)[1]
+        )
     assert same(net, before)
 
 
@@ -137,11 +139,11 @@ def test_an_ensemble_is_the_mean_of_its_members():
     members = [build(name, SHAPE, 10, seed=i).eval() for i, name in enumerate(("mlp", "small_cnn"))]
     both, x = Ensemble(members), torch.rand(4, *SHAPE)
     with torch.no_grad():
-        logits, features = outputs(both, x)
+        logits, features = logits_and_features(both, x)
         mean = torch.stack([m(x).softmax(1) for m in members]).mean(0)
         torch.testing.assert_close(logits.exp(), mean)
         assert torch.equal(both(x), logits)
-        assert torch.equal(features, torch.cat([outputs(m, x)[1] for m in members], 1))
+        assert torch.equal(features, torch.cat([logits_and_features(m, x)[1] for m in members], 1))
     assert not same(fresh(both, 5), both)
     with pytest.raises(BadValue, match="Ensemble has no linear head"):
         head(both)

@@ -24,13 +24,13 @@ def class_request(class_task):
 
 def test_masked_distillation_is_the_teachers_softmax_without_the_true_class(models, request_):
     teacher = models["original"]
-    said = distilled(teacher, request_, "masked", 4.0).exp()
+    target = distilled(teacher, request_, "masked", 4.0).exp()
     with torch.no_grad():
         p = request_.log_probs(teacher, request_.forget).exp()
     true = torch.nn.functional.one_hot(request_.forget.y, 10).bool()
-    assert (said[true] == 0).all()
+    assert (target[true] == 0).all()
     rest = p.masked_fill(true, 0)
-    torch.testing.assert_close(said, rest / rest.sum(1, keepdim=True), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(target, rest / rest.sum(1, keepdim=True), atol=1e-5, rtol=1e-3)
 
 
 def test_of_classes_that_go_none_is_named(models, class_request):
@@ -43,9 +43,9 @@ def test_of_classes_that_go_none_is_named(models, class_request):
     request = replace(class_request, forget=forget, retain=class_request.retain[~more])
     gone = request.whole_classes
     assert len(gone) == 2
-    said = distilled(models["original"], request, "auto", 4.0)
-    assert (said[:, gone] == -torch.inf).all()
-    torch.testing.assert_close(said.exp().sum(1), torch.ones(len(forget)))
+    target = distilled(models["original"], request, "auto", 4.0)
+    assert (target[:, gone] == -torch.inf).all()
+    torch.testing.assert_close(target.exp().sum(1), torch.ones(len(forget)))
 
 
 def test_tempered_distillation_is_less_sure_and_prefers_the_same(models, request_):
@@ -127,16 +127,16 @@ def test_with_a_share_no_other_retained_sample_is_read(models, request_):
 
 def test_it_aligns_and_forgets_a_class(models, class_task, class_request):
     original = models["original"]  # of another task with the same digits
-    how = {"seed": 0, "rounds": 2, "lr": 0.01}
-    apart, aligned = (muda(original, class_request, weight=w, distillation="none", **how) for w in (0.1, 10.0))
+    options = {"seed": 0, "rounds": 2, "lr": 0.01}
+    apart, aligned = (muda(original, class_request, weight=w, distillation="none", **options) for w in (0.1, 10.0))
 
     def da(model):
-        seen = forward_task(model, class_task, features=True)
-        main = directions(seen.features[seen.rows("retain")])
-        return alignment(seen.features[seen.rows("target")], main).item()
+        outputs = forward_task(model, class_task, features=True)
+        main = directions(outputs.features[outputs.rows("retain")])
+        return alignment(outputs.features[outputs.rows("target")], main).item()
 
     assert da(aligned) > da(apart)
-    assert metrics["UA"](forward_task(muda(original, class_request, **how), class_task))["target"] == 1
+    assert metrics["UA"](forward_task(muda(original, class_request, **options), class_task))["target"] == 1
 
 
 def test_running_statistics_come_from_the_retain_set_alone(normed, request_):

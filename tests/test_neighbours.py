@@ -1,4 +1,4 @@
-"""Neighbours are found by looking alone: against brute force, in any order and chunks; and how well, against the links."""
+"""The search for neighbours: against brute force, in any order and chunks; its precision and recall against the links."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import Request
 from unlearnkit.wrappers import neighbours
-from unlearnkit.wrappers.neighbours import Found, Placed, Way, find, nearest, parse, parted
+from unlearnkit.wrappers.neighbours import Neighbours, NeighbourSearch, Vectors, find, nearest, parse, parted
 
 
 def noise(n: int, *labels, classes: int = 3) -> Samples:
@@ -41,20 +41,20 @@ def cosines(a: Samples, b: Samples, by_label: bool) -> np.ndarray:
 
 
 def finds_what_brute_force_finds(search):
-    task = asked(validation=15)
+    request = asked(validation=15)
     for space in ("pixel", "pixel+label"):
-        table = cosines(task.forget, task.retain, space.endswith("label"))
-        held = cosines(task.validation, task.retain, space.endswith("label")).max(1)
+        table = cosines(request.forget, request.retain, space.endswith("label"))
+        held = cosines(request.validation, request.retain, space.endswith("label")).max(1)
         expected = {
             "top 4": {j for row in table for j in np.argsort(-row)[:4] if row[j] > -np.inf},
             "above 0.9": set(np.flatnonzero(table.max(0) >= 0.9)),
             "calibrated 0.8": set(np.flatnonzero(table.max(0) > np.quantile(held, 0.8, method="higher"))),
         }
         for rule, rows in expected.items():
-            found = search(None, task, f"{space} {rule}")
-            assert set(found.index.tolist()) == rows, f"{space} {rule}"
-            assert found.index.tolist() == sorted(rows)
-            np.testing.assert_allclose(found.similarity, table.max(0)[found.index], atol=1e-6)
+            neighbours_ = search(None, request, f"{space} {rule}")
+            assert set(neighbours_.index.tolist()) == rows, f"{space} {rule}"
+            assert neighbours_.index.tolist() == sorted(rows)
+            np.testing.assert_allclose(neighbours_.similarity, table.max(0)[neighbours_.index], atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk", [1, 60, 2**20])
@@ -64,12 +64,12 @@ def test_the_search_finds_what_brute_force_finds(chunk, monkeypatch):
 
 
 def test_the_control_finds_as_many_wherever_they_lie():
-    task = asked(forget=20, retain=400)
-    found = [find(None, task, way) for way in ("random top 3", "random top 3", "pixel top 3")]
-    assert found[0].index.equal(found[1].index) and 50 < len(found[0]) <= 60
-    assert len(set(found[0].index.tolist()) & set(found[2].index.tolist())) < 25  # a draw of 60 of 400 shares 9
-    labelled = find(None, task, "random+label top 1").index
-    assert set(task.retain.y[labelled].tolist()) == set(task.forget.y.tolist())
+    request = asked(forget=20, retain=400)
+    results = [find(None, request, way) for way in ("random top 3", "random top 3", "pixel top 3")]
+    assert results[0].index.equal(results[1].index) and 50 < len(results[0]) <= 60
+    assert len(set(results[0].index.tolist()) & set(results[2].index.tolist())) < 25  # a draw of 60 of 400 shares 9
+    labelled = find(None, request, "random+label top 1").index
+    assert set(request.retain.y[labelled].tolist()) == set(request.forget.y.tolist())
 
 
 def test_a_search_without_lengths_or_without_its_last_chunk_is_caught(monkeypatch):
@@ -85,13 +85,13 @@ def test_a_search_without_lengths_or_without_its_last_chunk_is_caught(monkeypatc
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 999), st.sampled_from(["top 3", "above 0.8", "calibrated 0.9"]), st.integers(1, 200))
 def test_neither_order_nor_chunks_decide(seed, rule, chunk):
-    task, g = asked(4, 25, 10, seed), generator(seed, "order")
-    orders = [torch.randperm(len(s), generator=g) for s in (task.forget, task.retain, task.validation)]
+    request, g = asked(4, 25, 10, seed), generator(seed, "order")
+    orders = [torch.randperm(len(s), generator=g) for s in (request.forget, request.retain, request.validation)]
     names = ("forget", "retain", "validation")
-    other = replace(task, **{n: getattr(task, n)[o] for n, o in zip(names, orders)})
+    other = replace(request, **{n: getattr(request, n)[o] for n, o in zip(names, orders)})
     before = neighbours.CHUNK
     for space in ("pixel", "pixel+label"):
-        a = find(None, task, f"{space} {rule}")
+        a = find(None, request, f"{space} {rule}")
         try:
             neighbours.CHUNK = chunk
             b = find(None, other, f"{space} {rule}")
@@ -105,30 +105,34 @@ def test_neither_order_nor_chunks_decide(seed, rule, chunk):
 def test_features_are_those_of_the_model(models, request_):
     vectors = [predict(models["original"], s.stored)[1].double() for s in (request_.forget, request_.retain)]
     table = torch.nn.functional.cosine_similarity(*torch.broadcast_tensors(vectors[0][:, None], vectors[1]), dim=2)
-    found = find(models["original"], request_, "feature top 3")
-    assert set(found.index.tolist()) == set(table.topk(3).indices.flatten().tolist())
-    torch.testing.assert_close(found.similarity, table.amax(0)[found.index], atol=1e-8, rtol=0)
-    assert not torch.equal(found.index, find(models["clean"], request_, "feature top 3").index)
+    result = find(models["original"], request_, "feature top 3")
+    assert set(result.index.tolist()) == set(table.topk(3).indices.flatten().tolist())
+    torch.testing.assert_close(result.similarity, table.amax(0)[result.index], atol=1e-8, rtol=0)
+    assert not torch.equal(result.index, find(models["clean"], request_, "feature top 3").index)
 
 
 def test_exact_duplicates_are_at_1_and_a_black_image_is_near_nothing():
-    task = asked()
+    request = asked()
     black = torch.zeros(1, 1, 2, 2)
-    task = replace(task, retain=Samples(torch.cat([task.retain.x, task.forget.x * 0.3, black]), torch.zeros(24)))
-    found = find(None, task, "pixel above 1")  # darker, and so of the same direction
-    assert found.index.tolist() == [20, 21, 22] and found.similarity.tolist() == [1.0] * 3
-    assert find(None, task, "pixel above 0").similarity[-1] == 0
-    assert 23 not in find(None, task, "pixel above 0.0001").index
+    request = replace(
+        request, retain=Samples(torch.cat([request.retain.x, request.forget.x * 0.3, black]), torch.zeros(24))
+    )
+    result = find(None, request, "pixel above 1")  # darker, and so of the same direction
+    assert result.index.tolist() == [20, 21, 22] and result.similarity.tolist() == [1.0] * 3
+    assert find(None, request, "pixel above 0").similarity[-1] == 0
+    assert 23 not in find(None, request, "pixel above 0.0001").index
 
 
 def test_of_equals_the_first_is_nearest():
-    same = Placed(torch.ones(5, 1).double())
-    assert nearest(Placed(same.vectors[:1]), same, 3).tolist() == [[0, 1, 2]]
+    same = Vectors(torch.ones(5, 1).double())
+    assert nearest(Vectors(same.vectors[:1]), same, 3).tolist() == [[0, 1, 2]]
 
 
 def test_a_label_that_nobody_has_has_no_neighbours():
-    task = asked()
-    alone = replace(task, forget=Samples(task.forget.x, torch.full((3,), 2)), retain=task.retain[task.retain.y != 2])
+    request = asked()
+    alone = replace(
+        request, forget=Samples(request.forget.x, torch.full((3,), 2)), retain=request.retain[request.retain.y != 2]
+    )
     for rule in ("top 5", "above -1"):
         assert not len(find(None, alone, f"pixel+label {rule}"))
         assert len(find(None, alone, f"pixel {rule}"))
@@ -140,10 +144,10 @@ def test_a_calibration_lets_few_of_the_never_trained_through():
     y = torch.zeros(1300, dtype=torch.int64)
     parts = [Samples(x[a:b], y[a:b]) for a, b in ((0, 400), (400, 800), (800, 1300))]
     table = parts[0].x.flatten(1), parts[1].x.flatten(1)
-    task = Request(parts[0], parts[1], 1, validation=parts[2])
-    found = find(None, task, "pixel calibrated 0.95")
+    request = Request(parts[0], parts[1], 1, validation=parts[2])
+    result = find(None, request, "pixel calibrated 0.95")
     cos = torch.nn.functional.normalize(table[0]) @ torch.nn.functional.normalize(table[1]).T
-    assert 0.01 < (cos.amax(1) >= found.similarity.min()).double().mean() < 0.1
+    assert 0.01 < (cos.amax(1) >= result.similarity.min()).double().mean() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -170,8 +174,8 @@ def test_a_wrong_way_says_what_is_right(near, error, message):
 
 
 def test_ways_are_read_as_they_are_written():
-    assert parse("pixel+label above 0.9") == Way("pixel+label", "above", 0.9)
-    assert parse("feature  top 1e1") == Way("feature", "top", 10.0)
+    assert parse("pixel+label above 0.9") == NeighbourSearch("pixel+label", "above", 0.9)
+    assert parse("feature  top 1e1") == NeighbourSearch("feature", "top", 10.0)
 
 
 def test_features_that_are_not_finite_are_no_neighbours(models, request_):
@@ -187,7 +191,7 @@ def test_a_retain_set_is_parted_in_order_and_never_emptied():
     assert torch.equal(close.x, retain.x[[1, 4]]) and torch.equal(rest.x, retain.x[[0, 2, 3, 5]])
     with pytest.raises(BadValue, match="all 6 retained samples were found.*smaller 'top'"):
         parted(retain, torch.arange(6))
-    assert len(Found(torch.arange(3), torch.ones(3))) == 3
+    assert len(Neighbours(torch.arange(3), torch.ones(3))) == 3
 
 
 # --- against the links ---
@@ -195,8 +199,8 @@ def test_a_retain_set_is_parted_in_order_and_never_emptied():
 
 def test_precision_and_recall_by_hand():
     linked = torch.tensor([True, True, False, False, True])
-    found = precision_recall(torch.tensor([0, 2]), linked)
-    assert found == {"precision": 0.5, "recall": pytest.approx(1 / 3), "found": 2, "chance": pytest.approx(0.6)}
+    scores = precision_recall(torch.tensor([0, 2]), linked)
+    assert scores == {"precision": 0.5, "recall": pytest.approx(1 / 3), "found": 2, "chance": pytest.approx(0.6)}
     assert np.isnan(precision_recall(torch.tensor([], dtype=torch.int64), linked)["precision"])
     assert np.isnan(precision_recall(torch.tensor([0]), torch.zeros(5, dtype=torch.bool))["recall"])
 

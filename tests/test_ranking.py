@@ -18,9 +18,11 @@ from unlearnkit.privacy_risk import retraining_scores as trained_anew
 from unlearnkit.privacy_risk import shadow_models as shadows
 from unlearnkit.privacy_risk import subset_models as subsets
 from unlearnkit.privacy_risk.output_scores import margins
-from unlearnkit.privacy_risk.subset_models import Seen, all_but_a_fold, halves
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs, all_but_a_fold, halves
+from unlearnkit.texts.tokens import Tokens
 
 K = 8
+ANSWERS = Tokens.of([[1]], [[2]])
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +84,7 @@ def test_training_anew_takes_a_recipe_and_images(name, models, mixed):
     with pytest.raises(BadValue, match="recipe"):
         ranked(name, models["original"], dataclasses.replace(mixed, recipe=None))
     with pytest.raises(NotApplicable, match="label"):
-        ranked(name, models["original"], dataclasses.replace(mixed, forget=[1], retain=[2]))
+        ranked(name, models["original"], dataclasses.replace(mixed, forget=ANSWERS, retain=ANSWERS))
 
 
 # --- from one model ---
@@ -117,6 +119,8 @@ def test_margins_of_samples_without_classes_come_from_their_losses():
             return self
 
     class Task:
+        domain = "text"
+
         def losses(self, model, batch):
             return losses
 
@@ -125,8 +129,8 @@ def test_margins_of_samples_without_classes_come_from_their_losses():
 
 
 def test_gradient_norm_is_that_of_per_sample_gradients(models, mixed):
-    (found,) = per_sample(models["original"], mixed.forget, chunk=20)
-    expected = sum(g.flatten(1).square().sum(1) for g in found.values()).sqrt().double()
+    (gradients,) = per_sample(models["original"], mixed.forget, chunk=20)
+    expected = sum(g.flatten(1).square().sum(1) for g in gradients.values()).sqrt().double()
     assert torch.allclose(ranked("gradient_norm", models["original"], mixed), expected, rtol=1e-4)
 
 
@@ -166,12 +170,12 @@ def test_halves_are_balanced_and_so_are_pairs():
 
 
 def test_models_are_trained_on_what_is_said(models, mixed):
-    found = shadows.ensemble(models["original"], mixed, K, "cpu")
-    seen = found.seen(mixed.forget.joined(mixed.retain), found.inside)
-    assert found.inside.shape == (K, 250) and seen.correct.shape == (K, 250)
-    members, others = (seen.correct[w].double().mean() for w in (found.inside, ~found.inside))
+    ensemble = shadows.ensemble(models["original"], mixed, K, "cpu")
+    outputs = ensemble.outputs(mixed.forget.joined(mixed.retain), ensemble.inside)
+    assert ensemble.inside.shape == (K, 250) and outputs.correct.shape == (K, 250)
+    members, others = (outputs.correct[w].double().mean() for w in (ensemble.inside, ~ensemble.inside))
     assert members > 0.97 and others < members - 0.05
-    canaries = seen.of(samples=slice(10))
+    canaries = outputs.of(samples=slice(10))
     assert canaries.correct[canaries.inside].double().mean() > 0.9
 
 
@@ -195,10 +199,10 @@ def test_the_cost_of_shadow_models_is_nobodys(models, mixed):
 def test_separation_and_z_score_by_hand():
     phi = torch.tensor([[4.0, 0.0], [6.0, 1.0], [0.0, 5.0], [2.0, 6.0]], dtype=torch.float64)
     inside = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]]).bool()
-    seen = Seen(phi, phi > 3, inside)
-    assert shadows.separation(seen).tolist() == pytest.approx([4 / math.sqrt(2), 5 / math.sqrt((0.5 + 0.5) / 2)])
-    assert shadows.z_score(seen, torch.tensor([5.0, 0.5])).tolist() == pytest.approx([4 / math.sqrt(2), 0])
-    assert shadows.left_out(seen).tolist() == [1.0, 1.0]
+    outputs = SubsetOutputs(phi, phi > 3, inside)
+    assert shadows.separation(outputs).tolist() == pytest.approx([4 / math.sqrt(2), 5 / math.sqrt((0.5 + 0.5) / 2)])
+    assert shadows.z_score(outputs, torch.tensor([5.0, 0.5])).tolist() == pytest.approx([4 / math.sqrt(2), 0])
+    assert shadows.left_out(outputs).tolist() == [1.0, 1.0]
 
 
 def test_pairwise_is_rmia_by_loops():
@@ -217,19 +221,19 @@ def test_pairwise_is_rmia_by_loops():
             against = [ratio(z) for z in range(9) if not inside[j, z]]
             score[j, x] = sum(ratio(x) / z >= gamma for z in against) / len(against)
     expected = [score[inside[:, x], x].mean() - score[~inside[:, x], x].mean() for x in range(9)]
-    found = shadows.pairwise(Seen(phi, phi > 0, inside), gamma)
-    assert found.tolist() == pytest.approx([v.item() for v in expected], abs=1e-6)
+    scores = shadows.pairwise(SubsetOutputs(phi, phi > 0, inside), gamma)
+    assert scores.tolist() == pytest.approx([v.item() for v in expected], abs=1e-6)
 
 
 def test_nothing_is_found_where_membership_means_nothing():
     g = torch.Generator().manual_seed(0)
     phi = torch.randn(32, 400, generator=g, dtype=torch.float64)
-    seen = Seen(phi, phi > 0, halves(32)(400, seed=0))
+    outputs = SubsetOutputs(phi, phi > 0, halves(32)(400, seed=0))
     for statistic in shadows.STATISTICS.values():
-        value = statistic(seen)
+        value = statistic(outputs)
         assert abs(value.mean()) < 3 * value.std() / 20
-    told = dataclasses.replace(seen, phi=phi + 2 * seen.inside)
-    assert shadows.separation(told).mean() == pytest.approx(2, abs=0.15)
+    shifted = dataclasses.replace(outputs, phi=phi + 2 * outputs.inside)
+    assert shadows.separation(shifted).mean() == pytest.approx(2, abs=0.15)
 
 
 def test_a_sample_that_is_never_in_or_never_out_is_named():
@@ -237,10 +241,10 @@ def test_a_sample_that_is_never_in_or_never_out_is_named():
     for column, word in (([0, 0, 0, 0], "in 0 of 4"), ([1, 1, 1, 1], "out of 0 of 4"), ([1, 0, 0, 0], "in 1 of 4")):
         inside = torch.tensor([[1, 0, a] for a in column]).bool()
         inside[2:, 0], inside[:2, 1] = False, True
-        seen = Seen(phi, phi > 0, inside)
+        outputs = SubsetOutputs(phi, phi > 0, inside)
         with pytest.raises(BadValue, match=f"sample 2 is {word} shadow models.*halves"):
-            shadows.separation(seen)
-    assert shadows.left_out(seen).shape == (3,)  # one is enough for a share
+            shadows.separation(outputs)
+    assert shadows.left_out(outputs).shape == (3,)  # one is enough for a share
 
 
 def test_presentations_are_those_of_the_samples(mixed):
@@ -267,8 +271,8 @@ def test_events_by_hand(monkeypatch, models, mixed):
 
 
 def test_held_out_gap_reads_the_fold_that_did_not_see_the_sample(models, mixed):
-    found = subsets.trained_on(models["original"], mixed, all_but_a_fold(5), "5 folds", "cpu")
-    outside = found.seen(mixed.forget, found.inside[:, :20])
+    folds = subsets.trained_on(models["original"], mixed, all_but_a_fold(5), "5 folds", "cpu")
+    outside = folds.outputs(mixed.forget, folds.inside[:, :20])
     loss = torch.nn.functional.softplus(-outside.phi)
     expected = torch.stack([loss[~outside.inside[:, i], i].squeeze() for i in range(20)])
     value = ranked("held_out_gap", models["original"], mixed)

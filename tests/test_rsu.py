@@ -38,25 +38,25 @@ SPLIT = [
 REFUSED = {
     "retrain": "starts from new weights",
     "sisa": "starts from new weights",
-    "amnesiac": "a way of its own",
-    "bad_teacher": "a way of its own",
-    "expand(finetune)": "a way of its own",
+    "amnesiac": "cannot be split over batches",
+    "bad_teacher": "cannot be split over batches",
+    "expand(finetune)": "cannot be split over batches",
 }
 
 
 def asks(model, request, **options):
     """[(Request, seed, model given)] of each call of the base, which marks the weights that it passes on."""
-    seen = []
+    calls = []
 
-    def base(model, task, *, seed, device="auto"):
-        seen.append((task, seed, copy.deepcopy(model)))
+    def base(model, request, *, seed, device="auto"):
+        calls.append((request, seed, copy.deepcopy(model)))
         moved = copy.deepcopy(model)
         with torch.no_grad():
             next(moved.parameters()).add_(1)
         return moved
 
     after = rsu(base, model, request, seed=3, device="cpu", **options)
-    return seen, after
+    return calls, after
 
 
 def keys(samples) -> list[bytes]:
@@ -66,53 +66,53 @@ def keys(samples) -> list[bytes]:
 # --- what the base is asked for ---
 
 
-def no_batch_is_retained_before_its_turn(seen, request):
+def no_batch_is_retained_before_it_is_forgotten(calls, request):
     """Contract: of all that is forgotten, now or later, nothing is ever in the retain set, which is the request's."""
     gone = set(keys(request.forget))
-    for task, _, _ in seen:
-        assert not gone & set(keys(task.retain)) and keys(task.retain) == keys(request.retain)
+    for asked, _, _ in calls:
+        assert not gone & set(keys(asked.retain)) and keys(asked.retain) == keys(request.retain)
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("batches", [1, 2, 3, 5, 10])
 def test_each_batch_is_forgotten_once_and_none_is_retained(order, batches, models, request_):
-    seen, after = asks(models["original"], request_, batches=batches, order=order)
-    no_batch_is_retained_before_its_turn(seen, request_)
-    assert len(seen) == batches
-    sizes = [len(task.forget) for task, _, _ in seen]
+    calls, after = asks(models["original"], request_, batches=batches, order=order)
+    no_batch_is_retained_before_it_is_forgotten(calls, request_)
+    assert len(calls) == batches
+    sizes = [len(asked.forget) for asked, _, _ in calls]
     assert max(sizes) - min(sizes) <= 1
-    assert sorted(k for task, _, _ in seen for k in keys(task.forget)) == sorted(keys(request_.forget))
-    assert all(t.validation is request_.validation and t.recipe is request_.recipe for t, _, _ in seen)
-    assert seen[0][1] == 3 and len({seed for _, seed, _ in seen}) == batches
+    assert sorted(k for asked, _, _ in calls for k in keys(asked.forget)) == sorted(keys(request_.forget))
+    assert all(t.validation is request_.validation and t.recipe is request_.recipe for t, _, _ in calls)
+    assert calls[0][1] == 3 and len({seed for _, seed, _ in calls}) == batches
     first = next(models["original"].parameters())
-    for turn, (_, _, given_) in enumerate(seen):  # the weights are carried over
-        torch.testing.assert_close(next(given_.parameters()), first + turn)
+    for part, (_, _, given_) in enumerate(calls):  # the weights are carried over
+        torch.testing.assert_close(next(given_.parameters()), first + part)
     torch.testing.assert_close(next(after.parameters()), first + batches)
 
 
 def test_a_later_batch_that_is_retained_is_caught(models, request_):
-    seen, _ = asks(models["original"], request_, batches=2)
-    leaky = [(seen[1][0], 3, None)]
+    calls, _ = asks(models["original"], request_, batches=2)
+    leaky = [(calls[1][0], 3, None)]
     leaky[0][0].retain.samples = Samples(*(torch.cat([getattr(request_.retain, n), getattr(request_.forget, n)[:1]])
                                            for n in ("stored", "y")))  # fmt: skip
     with pytest.raises(AssertionError):
-        no_batch_is_retained_before_its_turn(leaky, request_)
+        no_batch_is_retained_before_it_is_forgotten(leaky, request_)
 
 
-@pytest.mark.parametrize("by", ["loss", "margin", "entropy"])
-def test_the_order_is_that_of_the_ranker(by, models, request_):
-    risk = rankers[by](models["original"], request_, seed=3)
+@pytest.mark.parametrize("ranker", ["loss", "margin", "entropy"])
+def test_the_order_is_that_of_the_ranker(ranker, models, request_):
+    risk = rankers[ranker](models["original"], request_, seed=3)
     of = dict(zip(keys(request_.forget), risk.tolist()))
     for order, sign in (("descending", 1), ("ascending", -1)):
-        seen, _ = asks(models["original"], request_, batches=5, order=order, by=by)
-        values = [[sign * of[k] for k in keys(task.forget)] for task, _, _ in seen]
+        calls, _ = asks(models["original"], request_, batches=5, order=order, ranker=ranker)
+        values = [[sign * of[k] for k in keys(asked.forget)] for asked, _, _ in calls]
         assert all(min(a) >= max(b) for a, b in pairwise(values))
 
 
 def test_what_is_forgotten_already_is_replayed(models, request_):
     for replay, sizes in ((0.0, [4, 3, 3]), (0.5, [4, 5, 7]), (1.0, [4, 7, 10])):
-        seen, _ = asks(models["original"], request_, batches=3, order="ascending", replay=replay)
-        parts = [set(keys(task.forget)) for task, _, _ in seen]
+        calls, _ = asks(models["original"], request_, batches=3, order="ascending", replay=replay)
+        parts = [set(keys(asked.forget)) for asked, _, _ in calls]
         assert [len(part) for part in parts] == sizes
     assert parts[0] < parts[1] < parts[2]  # all of it
 
@@ -139,10 +139,10 @@ def test_a_partition(values, data):
 def test_random_orders_are_of_strata_and_shuffled_ones_are_not():
     risk = torch.arange(12).double()
     strata = {tuple(rows.tolist()) for _, rows in partition(risk, 12, 3, "ascending", 0)}
-    seen = {order: {tuple(tuple(r.tolist()) for _, r in partition(risk, 12, 3, order, s)) for s in range(40)}
+    partitions = {order: {tuple(tuple(r.tolist()) for _, r in partition(risk, 12, 3, order, s)) for s in range(40)}
             for order in ("random", "shuffled")}  # fmt: skip
-    assert len(seen["random"]) == 6 and all(set(parts) == strata for parts in seen["random"])  # 3! orders
-    assert len(seen["shuffled"]) == 40 and not any(set(parts) == strata for parts in seen["shuffled"])
+    assert len(partitions["random"]) == 6 and all(set(parts) == strata for parts in partitions["random"])  # 3! orders
+    assert len(partitions["shuffled"]) == 40 and not any(set(parts) == strata for parts in partitions["shuffled"])
     assert partition(None, 12, 3, "shuffled", 0)
 
 
@@ -151,8 +151,8 @@ def test_random_orders_are_of_strata_and_shuffled_ones_are_not():
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 12))
-def test_after_any_number_of_passes_the_turns_took_what_one_run_takes(n, passes, turns):
-    taken = [sum(steps_of_pass(n, p, b, turns) for p in range(passes)) for b in range(turns)]
+def test_after_any_number_of_passes_the_parts_took_what_one_run_takes(n, passes, parts):
+    taken = [sum(steps_of_pass(n, p, b, parts) for p in range(passes)) for b in range(parts)]
     assert sum(taken) == n * passes and max(taken) - min(taken) <= 1
 
 
@@ -162,32 +162,36 @@ def numbered(n: int) -> Samples:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 6), st.integers(1, 8))
-def test_the_passes_of_turns(n, size, turns, passes):
+def test_partial_passes(n, size, parts, passes):
     total = 0
-    for turn, rows in enumerate(torch.arange(n).tensor_split(turns)):
+    for number, rows in enumerate(torch.arange(n).tensor_split(parts)):
         if not len(rows):
             continue
-        part = PartialPass(numbered(n)[rows], n, turn, turns)
+        part = PartialPass(numbered(n)[rows], n, number, parts)
         relabelled = part.relabelled(part.y + 100).to("cpu")
-        found = [b for p in range(passes) for b in (relabelled if p % 2 else part).batches(size, 0, p)]
-        assert part.tally.passes == passes and part.tally.steps == len(found)
-        assert all({int(y) % 100 for y in b.y} <= set(rows.tolist()) and len(b) <= size for b in found)
-        total += len(found)
-    if n >= turns:
+        batches = [b for p in range(passes) for b in (relabelled if p % 2 else part).batches(size, 0, p)]
+        assert part.tally.passes == passes and part.tally.steps == len(batches)
+        assert all({int(y) % 100 for y in b.y} <= set(rows.tolist()) and len(b) <= size for b in batches)
+        total += len(batches)
+    if n >= parts:
         assert total == passes * -(-n // size)
 
 
-def test_a_turn_alone_is_the_samples():
+def test_a_partial_pass_alone_is_the_samples():
     samples = numbered(10)
-    turn = PartialPass(samples, 10, 0, 1)
+    partial = PartialPass(samples, 10, 0, 1)
     for labels in ((), (1,), ("x", 2)):
-        expected, found = ([b.y.tolist() for b in s.batches(4, 7, *labels)] for s in (samples, turn))
-        assert found == expected
-    assert len(turn) == 10 and turn[2:4].y.tolist() == [2, 3] and copy.deepcopy(turn).y.tolist() == samples.y.tolist()
+        expected, batches = ([b.y.tolist() for b in s.batches(4, 7, *labels)] for s in (samples, partial))
+        assert batches == expected
+    assert (
+        len(partial) == 10
+        and partial[2:4].y.tolist() == [2, 3]
+        and copy.deepcopy(partial).y.tolist() == samples.y.tolist()
+    )
 
 
 def small(name: str) -> dict:
-    """Batches so small that each turn of five has a step on the forget set, with few epochs."""
+    """Batches so small that each of five batches has a step on the forget set, with few epochs."""
     has = methods[name].options()
     return {k: v for k, v in {"batch_size": 4, "epochs": 2}.items() if k in has}
 
@@ -234,10 +238,10 @@ def test_to_first_order_each_target_is_pushed_as_far_as_by_the_base_alone(reques
         def forward(self, x):
             return self.bias.expand(len(x), 10)
 
-    def push(model, task, *, seed, device="auto", epochs=6):
+    def push(model, request, *, seed, device="auto", epochs=6):
         moved = copy.deepcopy(model)
         for epoch in range(epochs):
-            for batch in task.forget.batches(64, seed, epoch):
+            for batch in request.forget.batches(64, seed, epoch):
                 with torch.no_grad():  # minus the gradient of the mean logit of the labels
                     moved.bias -= torch.bincount(batch.y, minlength=10) / len(batch)
         return moved
@@ -248,13 +252,13 @@ def test_to_first_order_each_target_is_pushed_as_far_as_by_the_base_alone(reques
 
 
 def test_ranking_is_no_part_of_the_cost(models, request_, monkeypatch):
-    def trains(model, task, *, seed, device="auto"):
+    def trains(model, request, *, seed, device="auto"):
         """A ranker that fine-tunes before it says anything."""
-        return rankers["loss"](methods["finetune"](model, task, seed=seed, epochs=1), task, seed=seed)
+        return rankers["loss"](methods["finetune"](model, request, seed=seed, epochs=1), request, seed=seed)
 
     monkeypatch.setitem(rankers._entries, "trains", Entry("ranker", "trains", trains))
     with measure_cost() as cost:
-        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, by="trains")
+        methods["rsu(finetune)"](models["original"], request_, seed=0, batches=2, epochs=1, ranker="trains")
     with measure_cost() as alone:
         methods["finetune"](models["original"], request_, seed=0, epochs=1)
     assert cost.steps == alone.steps
@@ -268,9 +272,9 @@ def test_refined_strata_have_methods_of_their_own(models, request_):
     risk = rankers["loss"](models["original"], request_, seed=3)
     middle = risk.argsort(stable=True).tensor_split(3)[1]
     for order in ("descending", "ascending", "random"):
-        seen, _ = asks(models["original"], request_, batches=3, order=order, refine="finetune, base, salun")
-        ((task, _, _),) = seen
-        assert sorted(keys(task.forget)) == sorted(keys(request_.forget[middle]))
+        calls, _ = asks(models["original"], request_, batches=3, order=order, refine="finetune, base, salun")
+        ((asked, _, _),) = calls
+        assert sorted(keys(asked.forget)) == sorted(keys(request_.forget[middle]))
 
 
 # --- what is refused ---
@@ -282,7 +286,7 @@ def test_refined_strata_have_methods_of_their_own(models, request_):
         ({"batches": 11}, BadValue, "a forget set of 10 can be cut into 1 to 10 batches, got batches=11"),
         ({"batches": 0}, BadValue, "got batches=0"),
         ({"replay": 1.5}, BadValue, "replay is a share"),
-        ({"by": "los"}, UnknownName, "Did you mean 'loss'"),
+        ({"ranker": "los"}, UnknownName, "Did you mean 'loss'"),
         ({"refine": "finetune, salun"}, BadValue, "refine names 2 methods for 3 batches"),
         ({"refine": "finetune, base, salum"}, UnknownName, "Did you mean 'salun'"),
         ({"refine": "base, base, base", "order": "shuffled"}, BadValue, "has no strata"),
@@ -309,14 +313,14 @@ def test_a_batch_without_a_step_is_refused(models, request_):
 
 
 def test_unsir_is_refused_as_well(models, class_task):
-    with pytest.raises(NotApplicable, match="a way of its own"):
+    with pytest.raises(NotApplicable, match="cannot be split over batches"):
         methods["rsu(unsir)"](models["original"], request_of(class_task, RECIPE), seed=0, batches=2)
 
 
 def test_a_stored_run_depends_on_the_code_of_what_its_options_name(monkeypatch):
     small = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 2}}
     (config,) = config_grid(seeds=1, **small)
-    options = {"by": "entropy", "refine": "finetune, base, cf_k", "batch_size": 2}
+    options = {"ranker": "entropy", "refine": "finetune, base, cf_k", "batch_size": 2}
     made = study.unlearn(config, "rsu(random_label)", options, tuned=False)
     named = {"unlearnkit.privacy_risk.output_scores", "unlearnkit.methods.cf_k", "unlearnkit.methods.random_label"}
     assert named <= set(made.artefact.manifest["sources"])

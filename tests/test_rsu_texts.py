@@ -74,9 +74,7 @@ def test_which_rankers_a_domain_has(asked, models, request_):
     for name in ("lira_online", "held_out_gap", "confidence"):
         with pytest.raises(NotApplicable, match="for texts there are gradient_norm, likelihood, loss"):
             rankers[name](*asked, seed=0)
-    with pytest.raises(
-        NotApplicable, match="answers have a token after the other; for images there are class_distance"
-    ):
+    with pytest.raises(NotApplicable, match="losses of single answer tokens; for images there are class_distance"):
         rankers["min_k"](models["original"], request_, seed=0)
     with pytest.raises(NotApplicable, match="labelled images only"):
         ensemble(*asked, 4)
@@ -89,17 +87,17 @@ def test_which_rankers_a_domain_has(asked, models, request_):
 def test_each_answer_is_forgotten_once_in_the_order_of_its_risk(order, asked):
     model, request = asked
     risk = dict(zip(pairs(request.forget), rankers["min_k"](model, request, seed=0, device="cpu").tolist()))
-    seen = []
+    calls = []
 
-    def base(model, task, *, seed, device="auto"):
-        seen.append(task)
+    def base(model, request, *, seed, device="auto"):
+        calls.append(request)
         return model
 
-    rsu(base, model, request, seed=0, device="cpu", batches=3, order=order, by="min_k")
-    parts = [pairs(task.forget) for task in seen]
+    rsu(base, model, request, seed=0, device="cpu", batches=3, order=order, ranker="min_k")
+    parts = [pairs(call.forget) for call in calls]
     assert [len(part) for part in parts] in ([[3, 2, 2], [2, 2, 3]] if order != "random" else [[len(p) for p in parts]])
     assert sorted(p for part in parts for p in part) == sorted(pairs(request.forget))
-    assert all(pairs(task.retain) == pairs(request.retain) for task in seen)
+    assert all(pairs(call.retain) == pairs(request.retain) for call in calls)
     if order in ("descending", "ascending"):
         sign = 1 if order == "descending" else -1
         values = [[sign * risk[p] for p in part] for part in parts]
@@ -129,12 +127,12 @@ def test_three_batches_take_the_steps_of_the_base_alone_and_order_matters(name, 
 
 
 def test_what_cannot_be_split_is_refused(asked):
-    for name, why in (("retrain", "starts from new weights"), ("muda", "a way of its own")):
+    for name, why in (("retrain", "starts from new weights"), ("muda", "cannot be split over batches")):
         with pytest.raises(NotApplicable, match=why):
             methods[f"rsu({name})"](*asked, seed=0, device="cpu", batches=2, **methods[name].info["text"])
 
 
-def test_a_cell_of_texts_runs_it(config):  # noqa: F811
+def test_a_config_of_texts_runs_it(config):  # noqa: F811
     request = texts.request(config)
     model = by_heart(request.forget.joined(request.retain), config.vocabulary, config.context)
     after = methods["rsu(npo)"](model, request, seed=0, device="cpu", batches=3, epochs=6)

@@ -14,7 +14,7 @@ from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.core.statistics import mean_interval
 from unlearnkit.images.config import config_grid
 from unlearnkit.methods import methods
-from unlearnkit.privacy_risk.subset_models import Seen
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs
 
 SMALL = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 6, "lr": 0.1}}
 FAST = {"epochs": 2, "batch_size": 3}
@@ -24,12 +24,12 @@ BASES = ["finetune", "random_label", "amnesiac"]
 # --- one model ---
 
 
-def shadows(n: int, inside_mean: float = 2.0, outside_mean: float = -2.0) -> Seen:
+def shadows(n: int, inside_mean: float = 2.0, outside_mean: float = -2.0) -> SubsetOutputs:
     """Two models with and two without each sample, phi one apart on both sides: means as given, variance 2."""
     inside = torch.tensor([True, True, False, False])[:, None].expand(4, n)
     apart = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None]
     phi = torch.where(inside, inside_mean, outside_mean) + apart
-    return Seen(phi, phi > 0, inside)
+    return SubsetOutputs(phi, phi > 0, inside)
 
 
 def test_membership_by_hand():
@@ -157,7 +157,7 @@ def test_f13_draws_what_it_returns(made):
     ("change", "error", "message"),
     [
         ({"retrains": 2}, BadValue, "at least 3 retrained models, got retrains=2"),
-        ({"by": "lira_onlin"}, UnknownName, "Did you mean 'lira_online'"),
+        ({"ranker": "lira_onlin"}, UnknownName, "Did you mean 'lira_online'"),
         ({"bases": ["scrb"]}, UnknownName, "Did you mean 'scrub'"),
         ({"orders": ["up"]}, BadValue, "option 'order'"),
         ({"options": {"scrub": {"lrr": 1.0}}}, UnknownName, "Did you mean 'lr'"),
@@ -174,4 +174,4 @@ def test_more_batches_than_targets_are_refused():
     asked = {"bases": ["finetune"], "batches": [7], "orders": ["ascending"], "options": {"finetune": FAST}}
     with pytest.raises(BadValue, match="a forget set of 6 can be cut into 1 to 6 batches, got batches=7"):
         sequences.order_scores(config_grid(seeds=1, **SMALL), **asked)
-    assert methods["rsu(finetune)"].resolve({})["by"] == "loss"
+    assert methods["rsu(finetune)"].resolve({})["ranker"] == "loss"

@@ -10,7 +10,7 @@ from unlearnkit.analysis.dataset_cards import dataset_cards
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import tasks
 from unlearnkit.images.config import config_grid
-from unlearnkit.images.heads import outputs
+from unlearnkit.images.heads import logits_and_features
 from unlearnkit.images.predict import predict
 from unlearnkit.images.pretrained import Ruler, pretrained
 from unlearnkit.study.reference_models import measured_pairs
@@ -90,7 +90,7 @@ def test_any_classifier_with_a_linear_head_is_a_ruler():
     ruler = Ruler(net, side=4)
     x = torch.rand(3, 3, 8, 8)
     inside = net[:3](torch.nn.functional.interpolate(x, (4, 4), mode="bilinear", antialias=True))
-    assert outputs(ruler, x)[1].shape == inside.shape
+    assert logits_and_features(ruler, x)[1].shape == inside.shape
     with pytest.raises(BadValue, match="no linear head"):
         Ruler(torch.nn.Sequential(torch.nn.Flatten()), 8)
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):

@@ -370,14 +370,14 @@ def test_what_is_tuned_is_listed(capsys):
 
 def test_options_are_explained():
     write()
-    rows = {r["option"]: r for r in tuned.explained(NAME, "digits", "small_cnn", {"epochs": 3})}
+    rows = {r["option"]: r for r in tuned.option_table(NAME, "digits", "small_cnn", {"epochs": 3})}
     assert {n: (r["value"], r["default"], r["set by"]) for n, r in rows.items()} == {
         "epochs": (3, 5, "you"),
         "lr": (0.02, 0.001, "tuned"),
         "batch_size": (64, 64, "default"),
     }
     assert "authors' replies" in rows["lr"]["source of the default"]
-    assert tuned.explained(NAME, "digits", tuned=False)[1]["set by"] == "default"
+    assert tuned.option_table(NAME, "digits", tuned=False)[1]["set by"] == "default"
 
 
 def test_a_job_that_uses_tuned_values_runs_again_when_one_changes():

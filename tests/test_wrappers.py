@@ -1,4 +1,4 @@
-"""Wrappers over methods: what they ask of the base, that nothing found is the base alone, and the table they end in."""
+"""Wrappers: the requests that the base gets, the base alone where no neighbour is found, and the published table."""
 
 import copy
 from dataclasses import replace
@@ -29,7 +29,7 @@ from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
-from unlearnkit.wrappers.neighbours import Found, Placed, find
+from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find
 from unlearnkit.wrappers.weigh import drawn
 
 IMAGES = sorted(name for name in wrappers if "image" in wrappers[name].info["domains"])
@@ -54,15 +54,15 @@ def duplicated(raw):
 
 def asks(name: str, model, request, **options):
     """What a wrapper asks of its base: the Request, and the seed."""
-    seen = []
+    calls = []
 
-    def base(model, task, *, seed, device="auto"):
-        seen.append((task, seed))
+    def base(model, request, *, seed, device="auto"):
+        calls.append((request, seed))
         return copy.deepcopy(model)
 
     wrappers[name](base, model, request, seed=3, device="cpu", **options)
-    (found,) = seen
-    return found
+    (call,) = calls
+    return call
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
@@ -110,8 +110,8 @@ def test_every_wrapper_says_where_it_comes_from(name):
     assert wrappers[name].info["source"] and wrappers[name].summary
     hints = wrappers[name].hints()
     for option in wrappers[name].options().values():
-        said = [extra for extra in get_args(hints[option.name])[1:] if isinstance(extra, str)]
-        assert option.default is not option.empty and said, f"{option.name}: no default, or no source of it"
+        sources = [extra for extra in get_args(hints[option.name])[1:] if isinstance(extra, str)]
+        assert option.default is not option.empty and sources, f"{option.name}: no default, or no source of it"
 
 
 def nothing_found_is_the_base_alone(entry, base, model, request):
@@ -127,8 +127,8 @@ def test_nothing_found_is_the_base_alone(name, base, models, request_):
 
 
 def test_a_wrapper_that_steps_all_the_same_is_caught(models, request_):
-    def steps(base, model, task, *, seed, device="auto", near: str = NOTHING):
-        return base(base(model, task, seed=seed, device=device), task, seed=seed, device=device)
+    def steps(base, model, request, *, seed, device="auto", near: str = NOTHING):
+        return base(base(model, request, seed=seed, device=device), request, seed=seed, device=device)
 
     entry = Wrapped("method", "steps(finetune)", steps, {}, methods["finetune"])
     with pytest.raises(AssertionError):
@@ -157,8 +157,8 @@ def test_expand_around_retrain_trains_on_what_clean_does_where_neighbours_are_fo
 
 def test_expand_moves_and_neither_loses_nor_relabels(models, request_):
     asked, _ = asks("expand", models["original"], request_)
-    found = find(models["original"], request_)
-    assert 0 < len(found) == len(asked.forget) - len(request_.forget)
+    neighbours = find(models["original"], request_)
+    assert 0 < len(neighbours) == len(asked.forget) - len(request_.forget)
     whole, before = (r.forget.joined(r.retain) for r in (asked, request_))
 
     def sorted_rows(samples):
@@ -183,12 +183,12 @@ def test_weigh_without_a_power_is_expand_and_with_a_large_one_the_base(models, r
 def draws_by_the_power_of_similarity(draw):
     n = 20_000
     for similarity, power, chance in ((0.5, 2.0, 0.25), (0.9, 4.0, 0.6561), (1.0, 9.0, 1.0), (-0.5, 1.0, 0.0)):
-        found = Found(torch.arange(n), torch.full((n,), similarity, dtype=torch.float64))
-        kept = draw(found, power, seed=0)
+        neighbours = Neighbours(torch.arange(n), torch.full((n,), similarity, dtype=torch.float64))
+        kept = draw(neighbours, power, seed=0)
         spread = (n * chance * (1 - chance)) ** 0.5
         assert abs(len(kept) - n * chance) <= 5 * spread  # five standard deviations
         assert kept.tolist() == sorted(set(kept.tolist()))
-    half = Found(torch.arange(50), torch.full((50,), 0.5, dtype=torch.float64))
+    half = Neighbours(torch.arange(50), torch.full((50,), 0.5, dtype=torch.float64))
     assert torch.equal(draw(half, 1.0, seed=1), draw(half, 1.0, seed=1))
     assert not torch.equal(draw(half, 1.0, seed=1), draw(half, 1.0, seed=2))
 
@@ -199,7 +199,7 @@ def test_weigh_draws_by_the_power_of_similarity():
 
 def test_a_draw_that_ignores_the_power_is_caught():
     with pytest.raises(AssertionError):
-        draws_by_the_power_of_similarity(lambda found, power, seed: drawn(found, 1.0, seed))
+        draws_by_the_power_of_similarity(lambda neighbours, power, seed: drawn(neighbours, 1.0, seed))
 
 
 @pytest.mark.parametrize("power", [-1.0, float("nan"), float("inf")])
@@ -213,12 +213,12 @@ def test_weigh_refuses_a_power_that_is_none(power, models, request_):
 
 def test_a_vote_by_hand():
     """Of 4 voters on a line: those nearest, by angle, to the first axis are 0, 1, 2."""
-    voters = Placed(torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1, 0.1], [1, 0.2], [0, 1]]).double()))
-    asked, labels = Placed(torch.tensor([[1.0, 0.0], [0, 1]]).double()), torch.tensor([7, 5, 5, 1])
+    voters = Vectors(torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1, 0.1], [1, 0.2], [0, 1]]).double()))
+    asked, labels = Vectors(torch.tensor([[1.0, 0.0], [0, 1]]).double()), torch.tensor([7, 5, 5, 1])
     assert vote(asked, voters, labels, 1).tolist() == [7, 1]
     assert vote(asked, voters, labels, 2).tolist() == [7, 1]  # a tie: the nearest
     assert vote(asked, voters, labels, 3).tolist() == [5, 5]
-    assert vote(Placed(asked.vectors[:0]), voters, labels, 3).tolist() == []
+    assert vote(Vectors(asked.vectors[:0]), voters, labels, 3).tolist() == []
     with pytest.raises(BadValue, match="at most 4 are possible"):
         vote(asked, voters, labels, 5)
 
@@ -247,17 +247,17 @@ def test_impute_needs_as_many_voters_as_it_asks_for(models, request_):
 
 def aligned_share(model, request):
     """DA of targets and neighbours in the main directions of the others, by the features of `model`."""
-    found = find(model, request)
+    neighbours = find(model, request)
     others = torch.ones(len(request.retain), dtype=torch.bool)
-    others[found.index] = False
-    push = request.forget.joined(request.retain[found.index])
+    others[neighbours.index] = False
+    push = request.forget.joined(request.retain[neighbours.index])
     push, rest = (predict(model, s.stored)[1] for s in (push, request.retain[others]))
     return alignment(push, principal(moment(rest))).item()
 
 
 def test_align_aligns(models, request_):
     original = models["original"]
-    stays = Entry("method", "stays", lambda model, task, *, seed, device="auto": copy.deepcopy(model))
+    stays = Entry("method", "stays", lambda model, request, *, seed, device="auto": copy.deepcopy(model))
     entry = Wrapped("method", "align(stays)", wrappers["align"].function, {}, stays)
     before, after = aligned_share(original, request_), []
     for weight in (0.0, 10.0):
@@ -268,7 +268,7 @@ def test_align_aligns(models, request_):
 def test_what_align_pushes_leaves_no_trace_in_running_statistics(normed, request_):
     """The forget set is white noise a hundred times as bright."""
     bright = replace(request_, forget=Samples(100 * request_.forget.x, request_.forget.y))
-    stays = lambda model, task, *, seed, device="auto": copy.deepcopy(model)  # noqa: E731
+    stays = lambda model, request, *, seed, device="auto": copy.deepcopy(model)  # noqa: E731
     align = wrappers["align"].function
     after = align(stays, normed, bright, seed=0, align_epochs=1, align_lr=1e-6, align_weight=1e-6)
     plain = methods["finetune"](normed, request_, seed=0, epochs=1, lr=1e-6)
@@ -277,7 +277,7 @@ def test_what_align_pushes_leaves_no_trace_in_running_statistics(normed, request
 
 
 def test_align_says_that_its_base_left_nothing_to_align(models, request_):
-    def dead(model, task, *, seed, device="auto"):
+    def dead(model, request, *, seed, device="auto"):
         model = copy.deepcopy(model)
         with torch.no_grad():
             for p in model.body[-2].parameters():
@@ -376,10 +376,10 @@ def test_rows_are_checked_before_anything_runs():
 @pytest.mark.parametrize("method", ["finetune", "clean-again", "expand(scrub)", "finetune(lr=0.1)"])
 @pytest.mark.parametrize("options", [{}, {"near": "pixel top 3", "power": 2.0}])
 def test_a_label_is_taken_apart_as_it_was_made(method, options):
-    found = solutions.split(solutions.label(method, options) if "=" not in method else method)
-    assert found["base"] == {"expand(scrub)": "scrub", "finetune(lr=0.1)": "finetune"}.get(method, method)
-    assert found["wrapper"] == ("expand" if "expand" in method else "")
-    assert found["options"] == ("lr=0.1" if "=" in method else "near=pixel top 3, power=2.0" if options else "")
+    parts = solutions.split(solutions.label(method, options) if "=" not in method else method)
+    assert parts["base"] == {"expand(scrub)": "scrub", "finetune(lr=0.1)": "finetune"}.get(method, method)
+    assert parts["wrapper"] == ("expand" if "expand" in method else "")
+    assert parts["options"] == ("lr=0.1" if "=" in method else "near=pixel top 3, power=2.0" if options else "")
 
 
 def test_the_front_by_hand():

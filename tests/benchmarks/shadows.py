@@ -24,7 +24,7 @@ from unlearnkit.images.models import build
 from unlearnkit.images.train import Recipe
 from unlearnkit.images.train_many import fit_many
 from unlearnkit.privacy_risk.shadow_models import STATISTICS
-from unlearnkit.privacy_risk.subset_models import Seen, halves
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
 
 K, POOL, SINGLE = 64, 1000, 4
 
@@ -57,7 +57,7 @@ def main(rounds: int) -> None:
     models = margins.pop("method")
     seconds = statistics.median(timed(lambda: compare(models, margins)) for _ in range(max(rounds, 3)))
     print(f"KLoM, U-LiRA and world of {POOL} samples, {K} models against 3 x {K}: {seconds:.2f} s (wanted: under 2)")
-    seen = Seen(models.double(), models > 0, halves(K)(POOL, seed=0))
+    seen = SubsetOutputs(models.double(), models > 0, halves(K)(POOL, seed=0))
     for name, statistic in STATISTICS.items():
         seconds = statistics.median(timed(lambda: statistic(seen)) for _ in range(max(rounds, 3)))
         print(f"{name} of {POOL} samples, {K} models: {seconds:.3f} s (wanted: under 2)")

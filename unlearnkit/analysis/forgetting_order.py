@@ -26,8 +26,8 @@ from unlearnkit.methods import methods
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.gaps import tug_of_war, tug_of_war_by_attack
 from unlearnkit.privacy_risk import rankers
-from unlearnkit.privacy_risk.shadow_models import check, moments, of_forget
-from unlearnkit.privacy_risk.subset_models import Seen
+from unlearnkit.privacy_risk.shadow_models import check, moments, shadow_outputs
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs
 from unlearnkit.study.reference_models import Trained, train_references
 
 STRATA = ("low", "middle", "high")
@@ -38,7 +38,7 @@ def strata(risk: Tensor) -> dict[str, Tensor]:
     return dict(zip(STRATA, risk.argsort(stable=True).tensor_split(len(STRATA))))
 
 
-def membership(seen: Seen, phi: Tensor) -> Tensor:
+def membership(seen: SubsetOutputs, phi: Tensor) -> Tensor:
     """Probability that a model with these margins, (n,), was trained on each sample, (n,), by the Gaussians of the shadow
     models with and without it and an even prior. Source: online LiRA, Carlini et al. 2022, arXiv 2112.03570, as a
     probability, since the likelihood ratio itself has no bound."""
@@ -51,7 +51,7 @@ def membership(seen: Seen, phi: Tensor) -> Tensor:
 
 
 def strata_scores(
-    model: Outputs, retrained: Sequence[Outputs], shadows: Seen, parts: Mapping[str, Tensor]
+    model: Outputs, retrained: Sequence[Outputs], shadows: SubsetOutputs, parts: Mapping[str, Tensor]
 ) -> pd.DataFrame:
     """Columns metric, stratum, value: means over the retrained models, and over the targets of a stratum.
 
@@ -116,15 +116,15 @@ def conditions(targets: Sequence[str], *, device: str = "auto", **common) -> lis
 
 
 def rows(
-    bases: Sequence[str], batches: Sequence[int], orders: Sequence[str], options: Mapping[str, Mapping], by: str
+    bases: Sequence[str], batches: Sequence[int], orders: Sequence[str], options: Mapping[str, Mapping], ranker: str
 ) -> list[tuple[str, dict]]:
     """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and BadValue
     for what there is not, before anything runs."""
-    rankers[by]
+    rankers[ranker]
     made = []
     for base in bases:
         ways = [{"batches": 1}, *({"batches": b, "order": order} for b in batches if b > 1 for order in orders)]
-        made += [(base, {**options.get(base, {}), "by": by, **way}) for way in ways]
+        made += [(base, {**options.get(base, {}), "ranker": ranker, **way}) for way in ways]
     for base, how in made:
         methods[f"rsu({base})"].resolve(how)
     return made
@@ -137,13 +137,13 @@ def order_scores(
     orders: Sequence[str] = ORDERS,
     options: Mapping[str, Mapping] | None = None,
     *,
-    by: str = "lira_online",
+    ranker: str = "lira_online",
     retrains: int = MIN_RETRAINED,
     tuned: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy scores: the columns of the config, base, order, batches, metric, stratum ("all", or "low", "middle", "high"
-    risk by the ranker `by`), value, run.
+    risk by `ranker`), value, run.
 
     Beside the orders of each base stands the order "one-shot", and with base "" the models before unlearning, "original",
     and the retrained ones, each against the others: "retrain", the floor. A row that its base refuses has one score, of
@@ -152,7 +152,7 @@ def order_scores(
     """
     if retrains < MIN_RETRAINED:
         raise BadValue(f"gaps are means over at least {MIN_RETRAINED} retrained models, got retrains={retrains}")
-    wanted = rows(bases, batches, orders, options or {}, by)
+    wanted = rows(bases, batches, orders, options or {}, ranker)
     draws = ["", *map(str, range(1, retrains))]
     train_references(
         [(c, of, d) for c in grid for of, d in (("original", ""), *(("retrain", d) for d in draws))], device
@@ -162,9 +162,9 @@ def order_scores(
         for config in grid:
             refs = train_references([(config, "retrain", draw) for draw in draws], device)
             of = {"base": "", "order": "retrain", "batches": 0}
-            frames.append(_scored(config, refs[0], refs, by, of, device))
+            frames.append(_scored(config, refs[0], refs, ranker, of, device))
             (original,) = train_references([(config, "original", "")], device)
-            frames.append(_scored(config, original, refs, by, of | {"order": "original"}, device))
+            frames.append(_scored(config, original, refs, ranker, of | {"order": "original"}, device))
             bar.step()
             for base, how in wanted:
                 frames.append(_row(config, base, how, refs, tuned, device))
@@ -181,7 +181,7 @@ def _row(config: Config, base: str, how: Mapping, refs: Sequence[Trained], tuned
         return _marked("refused", config, of, refs[0].key)
     if "diverged" in model.artefact.info:
         return _marked("diverged", config, of, model.key)
-    table = _scored(config, model, refs, how["by"], of, device)
+    table = _scored(config, model, refs, how["ranker"], of, device)
     cost = [{"metric": k, "stratum": "all", "value": model.artefact.info[k]} for k in ("steps", "seconds")]
     return pd.concat([table, pd.DataFrame(cost).assign(**config.columns(), **of, run=table.run[0])], ignore_index=True)
 
@@ -190,18 +190,22 @@ def _marked(metric: str, config: Config, of: Mapping, run: str) -> pd.DataFrame:
     return pd.DataFrame([config.columns() | of | {"metric": metric, "stratum": "all", "value": 1.0, "run": run}])
 
 
-def _scored(config: Config, model: Trained, refs: Sequence[Trained], by: str, of: Mapping, device: str) -> pd.DataFrame:
+def _scored(
+    config: Config, model: Trained, refs: Sequence[Trained], ranker: str, of: Mapping, device: str
+) -> pd.DataFrame:
     """`per_stratum.compared` of a model, stored; where it is the first of the retrained ones, of each against the others."""
     (original,) = train_references([(config, "original", "")], device)
     floor = model.key == refs[0].key
     parents = [*([] if floor else [model.key]), *(r.key for r in refs), original.key]
-    spec = Spec("sequence", {"by": by, "shadows": SHADOWS}, (per_stratum, rankers[by], of_forget), parents)
+    spec = Spec(
+        "sequence", {"ranker": ranker, "shadows": SHADOWS}, (per_stratum, rankers[ranker], shadow_outputs), parents
+    )
 
     def make(folder: Path) -> None:
         request = request_of(load_task(config), config.recipe)
         net = original.load()
-        parts = per_stratum.strata(rankers[by](net, request, seed=config.seed, device=device))
-        seen, n = of_forget(net, request, SHADOWS, device)
+        parts = per_stratum.strata(rankers[ranker](net, request, seed=config.seed, device=device))
+        seen, n = shadow_outputs(net, request, SHADOWS, device)
         said = [_outputs(ref, device) for ref in refs]
         pairs = [(_outputs(model, device), said)]
         if floor:

@@ -20,7 +20,7 @@ from unlearnkit.images.request import Request, request_of
 from unlearnkit.images.tasks import load_task, task_artefact
 from unlearnkit.privacy_risk import rankers, ranking
 from unlearnkit.privacy_risk.shadow_models import STATISTICS, ensemble, left_out
-from unlearnkit.privacy_risk.subset_models import Seen, halves
+from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
 from unlearnkit.study.reference_models import references
 
 ITSELF = "half against half"  # the row of a measure by one half of the shadow models against the same by the other
@@ -146,7 +146,9 @@ def _request(task: SimilarityTask, group: str, config: Config) -> Request:
     return Request(task.of(group), task.of(*rest), task.n_classes, config.recipe)
 
 
-def _seen(config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str) -> tuple[Seen, Tensor]:
+def _seen(
+    config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str
+) -> tuple[SubsetOutputs, Tensor]:
     """What the shadow models of the training set say of it and of the decoys, and the role of each column."""
     shadows = ensemble(model, request_of(task, config.recipe), n_models, device)
     trained, decoys = task.index("target"), task.index("decoy")
@@ -154,7 +156,7 @@ def _seen(config: Config, task: SimilarityTask, model: nn.Module, n_models: int,
     drawn = halves(n_models)(2 * len(decoys), derive(config.seed, "decoys"))[:, : len(decoys)]
     request = request_of(task, config.recipe)
     samples = request.forget.joined(request.retain, task.of("decoy"))
-    return shadows.seen(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
+    return shadows.outputs(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
 
 
 def _halves(n_models: int) -> dict[str, Tensor]:
@@ -184,7 +186,7 @@ def mixed_memorisation_config(
     if third < 1 or n_targets >= n:
         raise BadValue(f"n_targets must be at least 3 and below the {n} training samples, got {n_targets}")
     shadows = ensemble(refs["original"].load(), request, n_models, device)
-    value = left_out(shadows.seen(request.forget.joined(request.retain), shadows.inside))
+    value = left_out(shadows.outputs(request.forget.joined(request.retain), shadows.inside))
     value = value + 1e-6 * torch.rand(n, generator=generator(config.seed, "ties"))  # of which there are many at 0
     order = value.argsort(descending=True)
     high, rest = order[:third], order[third:]

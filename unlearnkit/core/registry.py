@@ -148,11 +148,15 @@ def _fits(value, hint) -> bool:
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
+registries: dict[str, "Registry"] = {}  # by kind: where a lower package looks up what a higher one registers
+
+
 class Registry(Mapping):
     """Name -> Entry. `package` is searched for files that register themselves when imported; hint: said of unknown names."""
 
     def __init__(self, kind: str, package: str | None = None, hint: str = ""):
         self.kind, self.package, self.hint = kind, package, hint
+        registries[kind] = self
         self._entries: dict[str, Entry] = {}
         self._loaded = False
 

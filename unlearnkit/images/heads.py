@@ -1,4 +1,4 @@
-"""What is inside any classifier, found without editing it: its head, the features that the head is fed, its blocks."""
+"""The parts of any classifier, without editing it: its head, the features that enter the head, its blocks."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from unlearnkit.core.errors import BadValue, NotApplicable
 
 
 def head_name(model: nn.Module) -> str:
-    """Where the head of any classifier is: its last linear layer. Raises BadValue if it has none."""
+    """The name of the head, the last linear layer of any classifier. Raises BadValue if it has none."""
     linear = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
     if not linear or isinstance(model, Ensemble):
         raise BadValue(f"{type(model).__name__} has no linear head: which of its outputs are features is not clear")
@@ -35,10 +35,13 @@ def with_head(model: nn.Module, new: nn.Linear) -> nn.Module:
     return model
 
 
-def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (n, classes) and features (n, width), what the head is fed, in one pass of any classifier."""
+def logits_and_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) and features (n, width), the input of the head, from one pass of any classifier.
+
+    Raises BadValue if it has no linear head.
+    """
     if isinstance(model, Ensemble):
-        return model.outputs(x)
+        return model.logits_and_features(x)
     caught = []
     hook = head(model).register_forward_pre_hook(lambda layer, inputs: caught.append(inputs[0]))
     try:
@@ -48,18 +51,18 @@ def outputs(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_line(model: nn.Module) -> list[nn.Module]:
-    """The layers of a classifier in order. Nothing but nn.Sequential is taken apart: a residual block is one layer."""
+    """The layers of a classifier in order. Only nn.Sequential is taken apart: a residual block is one layer."""
     layers = list(model.children())
     while len(layers) == 1:  # a wrapper
         layers = list(layers[0].children())
     while any(isinstance(layer, nn.Sequential) for layer in layers):
-        layers = [found for layer in layers for found in (layer if isinstance(layer, nn.Sequential) else [layer])]
+        layers = [inner for layer in layers for inner in (layer if isinstance(layer, nn.Sequential) else [layer])]
     return layers
 
 
 def blocks(model: nn.Module) -> list[list[nn.Module]]:
-    """The layers in line that have parameters, the head last, each norm with the layer before it; of a model that has
-    `blocks` of its own, those."""
+    """The layers of `in_line` that have parameters, each norm grouped with the layer before it, the head last; or the
+    model's own `blocks()`, if it has that method."""
     if hasattr(model, "blocks"):
         return model.blocks()
     groups: list[list[nn.Module]] = []
@@ -73,7 +76,7 @@ def blocks(model: nn.Module) -> list[list[nn.Module]]:
 
 
 def last_blocks(model: nn.Module, k: int) -> list[nn.Module]:
-    """The last k blocks of a model as a list of layers. Raises BadValue for a k that it does not have."""
+    """The layers of the last k blocks. Raises BadValue unless k is from 1 to the number of blocks."""
     groups = blocks(model)
     if not 1 <= k <= len(groups):
         raise BadValue(f"k is a number of blocks, from 1 to {len(groups)} for this model, got {k}")
@@ -81,7 +84,7 @@ def last_blocks(model: nn.Module, k: int) -> list[nn.Module]:
 
 
 def own_head(model: nn.Module) -> nn.Linear:
-    """The head of a model, which can be trained alone. Raises BadValue without a linear head, NotApplicable for one that
+    """The head of a model, if it can be trained alone. Raises BadValue without a linear head, NotApplicable if the head
     shares its weights with the embedding."""
     if getattr(model, "tied", False):
         raise NotApplicable("the head of this model shares its weights with the embedding: it cannot be trained alone")
@@ -89,14 +92,15 @@ def own_head(model: nn.Module) -> nn.Linear:
 
 
 class Ensemble(nn.Module):
-    """Classifiers that vote: the log of their mean probability. Features are those of all members side by side."""
+    """Classifiers that vote: the output is the log of their mean probability; features are those of all members,
+    concatenated."""
 
     def __init__(self, members: Iterable[nn.Module]):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logits, features = zip(*[outputs(member, x) for member in self.members], strict=True)
+    def logits_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits, features = zip(*[logits_and_features(member, x) for member in self.members], strict=True)
         log_p = torch.stack(logits).log_softmax(-1)
         return log_p.logsumexp(0) - math.log(len(log_p)), torch.cat(features, 1)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from data_builders.task import unit
 from unlearnkit.core.compute import autocast, resolve_device
-from unlearnkit.images.heads import heads, outputs
+from unlearnkit.images.heads import heads, logits_and_features
 
 BATCH = 128  # images at once: what a layer makes of them stays in a processor's cache
 WORKERS = 8  # threads at most: each has a copy of the model
@@ -27,7 +27,7 @@ def predict(
     On the CPU whole batches go to one-thread workers: faster than to share the work of each layer, and the numbers do
     not depend on how many there are. Raises BadValue if the model has no linear head.
     """
-    return over(model, x, outputs, device=device, precision=precision, batch_size=batch_size)
+    return over(model, x, logits_and_features, device=device, precision=precision, batch_size=batch_size)
 
 
 def over(

@@ -13,7 +13,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Ruler(nn.Module):
-    """A classifier fed as torchvision's weights want it; `unlearnkit.images.heads.outputs` gives its features.
+    """A classifier fed as torchvision's weights want it; `unlearnkit.images.heads.logits_and_features` gives its features.
 
     x: (n, 1 or 3, height, width) in [0, 1], enlarged to side x side pixels. Raises BadValue if it has no linear head.
     """

@@ -1,4 +1,4 @@
-"""Amnesiac unlearning: the forget set is learned anew, wrongly, and only once."""
+"""Amnesiac unlearning: train the forget set on wrong labels that are drawn once."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def amnesiac(
     lr: Annotated[float, Search(1e-3, 0.1, log=True), "as random_label's"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Train F, with labels other than the true ones that are drawn once, together with R."""
+    """Train F, with labels drawn once among all but the true ones, shuffled together with R."""
     request = request.to(device)
 
     def losses(net):

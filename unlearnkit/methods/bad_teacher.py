@@ -1,4 +1,4 @@
-"""Bad teacher: on the forget set the student listens to a teacher that knows nothing."""
+"""Bad teacher: distil an untrained teacher on the forget set, and the original on the retain set."""
 
 import copy
 from typing import Annotated
@@ -31,41 +31,35 @@ def bad_teacher(
     temperature: Annotated[float, SOURCE] = 1.0,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise KL(teacher || student) over F and a share of R, shuffled together, by Adam: the teacher of F is a model
-    drawn at random, the teacher of R the model as given.
+    """Minimise KL(teacher || student) over F and a share of R, shuffled together, by Adam: the teacher of F is an
+    untrained model, the teacher of R the model as given.
 
     Raises BadValue for a share outside 0 to 1.
     """
     if not 0 <= retain_share <= 1:
         raise BadValue(f"bad_teacher: retain_share is a share, from 0 to 1, got {retain_share}")
     request = request.to(device)
-    some = torch.randperm(len(request.retain), generator=generator(seed, "retain"))[
-        : round(retain_share * len(request.retain))
-    ]
+    n = round(retain_share * len(request.retain))
+    some = torch.randperm(len(request.retain), generator=generator(seed, "retain"))[:n]
     where = request.forget.y.device
     good, bad = (copy.deepcopy(m).to(where).eval() for m in (model, fresh(model, seed)))
     data = request.forget.joined(request.retain[some.to(where)])
-    said = torch.cat(
-        [
-            teacher_log_probs(request, bad, request.forget, temperature),
-            teacher_log_probs(request, good, data[len(request.forget) :], temperature),
-        ]
-    )
+    parts = ((bad, request.forget), (good, data[len(request.forget) :]))
+    targets = torch.cat([teacher_log_probs(request, teacher, part, temperature) for teacher, part in parts])
 
     def losses(net):
         for epoch in range(epochs):
             order = torch.randperm(len(data), generator=generator(seed, "order", epoch)).to(where)
             for index in order.split(batch_size):
                 student = (request.log_probs(net, data[index]) / temperature).log_softmax(-1)
-                yield kl(said[data.label_index(index)], student).mean()
+                yield kl(targets[data.label_index(index)], student).mean()
 
     return minimise(model, losses, lr=lr, device=device, optimiser="adam")
 
 
 @torch.no_grad()
 def teacher_log_probs(request: Request, teacher: nn.Module, samples: Samples, temperature: float) -> Tensor:
-    """Log-probabilities (n, classes) of a teacher, which does not change: asked once for all epochs."""
+    """Log-probabilities of a teacher at the temperature, (n, classes), for texts (answer tokens, vocabulary)."""
     parts = [request.log_probs(teacher, samples[i : i + 256]) for i in range(0, len(samples), 256)]
-    return (torch.cat([*parts, torch.empty(0, request.n_classes, device=samples.y.device)]) / temperature).log_softmax(
-        -1
-    )
+    log_probs = torch.cat([*parts, torch.empty(0, request.n_classes, device=samples.y.device)])
+    return (log_probs / temperature).log_softmax(-1)

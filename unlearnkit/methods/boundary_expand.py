@@ -1,4 +1,4 @@
-"""Boundary expand: a class of its own for what goes, which is then taken away."""
+"""Boundary expand: train the forget set on a shadow class, which is then removed."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def boundary_expand(
     lr: Annotated[float, Search(1e-5, 0.1, log=True), SOURCE] = 1e-5,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Add a shadow class to the head, train F on it, and take the shadow class out of the head again.
+    """Add a shadow class to the head, train F on it, and remove the shadow class from the head again.
 
     Raises BadValue for a model without a linear head.
     """
@@ -42,7 +42,7 @@ def boundary_expand(
 
 
 def _wider(model: nn.Module, seed: int) -> nn.Module:
-    """The model with one more class, whose weights are drawn as a new linear layer's are."""
+    """The model with one more class, whose weights are initialised as a new linear layer's."""
     old = head(model)
     bound = old.in_features**-0.5
     row = torch.empty(1, old.in_features + 1).uniform_(-bound, bound, generator=generator(seed, "shadow"))

@@ -1,4 +1,4 @@
-"""Boundary shrink: give what goes to the class next to it."""
+"""Boundary shrink: relabel the forget set with the nearest other classes."""
 
 import copy
 from typing import Annotated, Literal
@@ -17,11 +17,12 @@ SOURCE = "Chen et al. 2023, official code"
 def nearest_labels(
     request: Request, model: nn.Module, samples: Samples, eps: float, labels: Literal["other", "argmax"]
 ) -> Tensor:
-    """(n,) what `model` takes each sample for after one FGSM step of eps away from its label, within [0, 1].
+    """The model's prediction for each sample after one FGSM step of eps away from its label, within [0, 1], (n,).
 
-    "other": the likeliest class but the present one; "argmax": the likeliest, which may be the present one still.
+    "other": the likeliest class other than the present one; "argmax": the likeliest, which may still be the present
+    one.
     """
-    found = []
+    labels_ = []
     for index in torch.arange(len(samples), device=samples.y.device).split(256):
         batch = samples[index]
         x = batch.x.requires_grad_()
@@ -31,8 +32,8 @@ def nearest_labels(
             logits = request.run(model, (x + eps * gradient.sign()).clamp(0, 1))
             if labels == "other":
                 logits.scatter_(1, batch.y[:, None], -torch.inf)
-            found.append(logits.argmax(1))
-    return torch.cat(found)
+            labels_.append(logits.argmax(1))
+    return torch.cat(labels_)
 
 
 @method("boundary_shrink", source="Chen et al. 2023, arXiv 2303.11570, section 3.2")
@@ -48,7 +49,7 @@ def boundary_shrink(
     labels: Annotated[Literal["other", "argmax"], "other: the paper; argmax: the official code"] = "other",
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Train F on the labels of the nearest other classes, found once on the model as given (`nearest_labels`)."""
+    """Train F on the labels of the nearest other classes, computed once from the model as given (`nearest_labels`)."""
     request = request.to(device)
     frozen = copy.deepcopy(model).to(request.forget.y.device).eval()
     forget = request.forget.relabelled(nearest_labels(request, frozen, request.forget, eps, labels))

@@ -1,4 +1,4 @@
-"""CF-k: fine-tune the last layers alone, and let them forget."""
+"""CF-k: fine-tune the last layers alone on the retain set (catastrophic forgetting)."""
 
 from typing import Annotated
 

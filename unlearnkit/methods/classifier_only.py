@@ -1,4 +1,4 @@
-"""Classifier only: the negative control, which changes what a model says and nothing of what it sees."""
+"""Classifier only: the negative control, which changes a model's predictions and none of its features."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ def classifier_only(
     lr: Annotated[float, Search(1e-3, 1.0, log=True), "as random_label's"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """random_label on the head alone: every feature stays what it was, bit by bit.
+    """random_label on the head alone: every feature stays bit-identical.
 
     Raises BadValue for a model without a linear head.
     """

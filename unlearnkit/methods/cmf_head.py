@@ -1,4 +1,4 @@
-"""Class-mean-feature head: a sample is of the class whose mean feature is nearest, and the means are of what stays."""
+"""Class-mean-feature head: classify by the nearest class mean of the retain set's features."""
 
 import copy
 from typing import Annotated
@@ -8,7 +8,7 @@ from torch import nn
 
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.optimise import at_rest
-from unlearnkit.images.heads import head, outputs, with_head
+from unlearnkit.images.heads import head, with_head
 from unlearnkit.images.request import Request
 from unlearnkit.methods import method
 
@@ -28,10 +28,10 @@ def cmf_head(
     device: str = "auto",
     batch_size: Annotated[int, "samples at a time; the result does not depend on it"] = 256,
 ) -> nn.Module:
-    """Replace the head by -|feature - mean|^2 / (2 v) for the mean feature of each class of R, which is linear but for a
-    term that all classes share; v is the variance within classes, mean over features. No weight is trained.
+    """Replace the head by -|feature - mean|^2 / (2 v) for the mean feature of each class of R, which is linear up to a
+    term shared by all classes; v is the variance within classes, mean over features. No weight is trained.
 
-    Raises BadValue for a model without a linear head, and NotApplicable if nothing of some class stays.
+    Raises BadValue for a model without a linear head, and NotApplicable if a class has no retained sample.
     """
     request = request.to(device)
     net = copy.deepcopy(model).to(request.forget.y.device).eval()
@@ -41,14 +41,11 @@ def cmf_head(
         raise NotApplicable(
             f"cmf_head needs samples of every class to stay, and of class {', '.join(map(str, missing))} nothing does"
         )
-    parts = range(0, len(y), batch_size)
-    found = torch.cat(
-        [request.run(lambda x: outputs(net, x)[1], request.retain[i : i + batch_size].x) for i in parts]
-    ).double()
-    means = torch.zeros(classes, found.shape[1], dtype=found.dtype, device=y.device)
-    means.index_add_(0, y, found).div_(count[:, None])
-    variance = (found - means[y]).square().mean().clamp(min=1e-12)
-    new = nn.utils.skip_init(nn.Linear, found.shape[1], classes, device=y.device)
+    features = request.features(net, request.retain, batch_size).double()
+    means = torch.zeros(classes, features.shape[1], dtype=features.dtype, device=y.device)
+    means.index_add_(0, y, features).div_(count[:, None])
+    variance = (features - means[y]).square().mean().clamp(min=1e-12)
+    new = nn.utils.skip_init(nn.Linear, features.shape[1], classes, device=y.device)
     new.weight.copy_(means / variance)
     new.bias.copy_(-means.square().sum(1) / (2 * variance))
     return at_rest(with_head(net, new.to(head(net).weight.dtype)))

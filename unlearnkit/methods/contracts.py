@@ -1,7 +1,7 @@
-"""What every unlearning method must hold to, each rule guarding against a defect seen in public code.
+"""Contracts of unlearning methods, each a guard against a defect seen in public code.
 
-`check(method, model, request)` runs them over a method of your own; the tests run them over all that are registered, and
-see each fail on a broken copy. A contract is a function of (method, model, request) that raises AssertionError.
+`check(method, model, request)` runs them on a method of your own; the tests run them on all registered methods, and on
+a broken method that each must reject. A contract is a function of (method, model, request) that raises AssertionError.
 """
 
 import copy
@@ -26,7 +26,8 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def input_is_untouched(method: Entry, model: nn.Module, request: Request) -> None:
-    """A teacher that moves with its student, be it by the running statistics of a norm; unlearning in place."""
+    """Guards against a teacher that moves with its student, if only in the running statistics of a norm, and against
+    unlearning in place."""
     before, data, mode = copy.deepcopy(model), copy.deepcopy(request), model.training
     method(model, request, seed=0, device="cpu")
     assert same(model, before) and model.training == mode, "the model that was given has changed"
@@ -36,14 +37,14 @@ def input_is_untouched(method: Entry, model: nn.Module, request: Request) -> Non
 
 
 def something_moves(method: Entry, model: nn.Module, request: Request) -> None:
-    """An optimiser that holds the teacher's parameters: the student never moves."""
+    """Guards against an optimiser that holds the teacher's parameters, so that the student never moves."""
     after = method(model, request, seed=0, device="cpu")
     assert not same(model, after), "no parameter has moved"
     assert all(p.isfinite().all() for p in after.parameters()), "a parameter is not finite"
 
 
 def output_keeps_its_shape(method: Entry, model: nn.Module, request: Request) -> None:
-    """A shadow class that is still there at evaluation; a model left in training mode."""
+    """Guards against a shadow class that is kept at evaluation, and a model left in training mode."""
     after = method(model, request, seed=0, device="cpu")
     few = request.retain[:5].x
     assert after(few).shape == model(few).shape, "the output has another width"
@@ -52,31 +53,31 @@ def output_keeps_its_shape(method: Entry, model: nn.Module, request: Request) ->
 
 
 def teacher_is_at_rest(method: Entry, model: nn.Module, request: Request) -> None:
-    """A copy of the model for a teacher that is left in training mode: its running statistics move with the student."""
+    """Guards against a teacher that is left in training mode, so that its running statistics move with the student."""
     if method.info.get("starts_anew", False):
         return  # it may train several nets at once
-    turns: list[nn.Module] = []
-    around: list[nn.Module] = []
+    called: list[nn.Module] = []  # nets in training mode, in the order of their calls, without repeats
+    inside: list[nn.Module] = []  # modules whose call has begun and not ended
 
     def enter(module, inputs):
-        if not around and module.training and not (turns and turns[-1] is module):
-            turns.append(module)
-        around.append(module)
+        if not inside and module.training and not (called and called[-1] is module):
+            called.append(module)
+        inside.append(module)
 
     hooks = [
         register_module_forward_pre_hook(enter),
-        register_module_forward_hook(lambda *_: around.pop() and None, always_call=True),
+        register_module_forward_hook(lambda *_: inside.pop() and None, always_call=True),
     ]
     try:
         method(model, request, seed=0, device="cpu")
     finally:
         for hook in hooks:
             hook.remove()
-    assert len({id(net) for net in turns}) == len(turns), "two nets in training mode are called in turn"
+    assert len({id(net) for net in called}) == len(called), "two nets in training mode are called alternately"
 
 
 def seed_decides(method: Entry, model: nn.Module, request: Request) -> None:
-    """Seeds taken from the global generator, or global state that is left changed."""
+    """Guards against draws from the global generator, and global state that is left changed."""
     runs = []
     for noise in (1, 2):
         torch.manual_seed(noise)
@@ -87,14 +88,14 @@ def seed_decides(method: Entry, model: nn.Module, request: Request) -> None:
 
 
 def _marked(samples):
-    """Samples that cannot be read without a trace: an image of NaN, a text of tokens that no model has."""
-    if isinstance(samples, Samples):
+    """Samples that cannot be read unnoticed: images of NaN, texts of tokens that no model has."""
+    if samples.domain == "image":
         return Samples(torch.full_like(samples.x, float("nan")), samples.y)
     return replace(samples, ids=torch.full_like(samples.ids, torch.iinfo(samples.ids.dtype).max))
 
 
 def forget_set_stays_unread(method: Entry, model: nn.Module, request: Request) -> None:
-    """ "Retraining" with a loader that still held the forget set: for methods declared not to read it."""
+    """Guards against "retraining" with a loader that still holds the forget set, in methods declared not to read it."""
     if method.info.get("reads_forget_set", True):
         return
     try:
@@ -105,33 +106,33 @@ def forget_set_stays_unread(method: Entry, model: nn.Module, request: Request) -
 
 
 def prompt_and_padding_never_count(method: Entry, model: nn.Module, request: Request) -> None:
-    """A loss over all tokens of a text, of which only those of the answer may count.
+    """Guards against a loss over all tokens of a text, of which only those of the answer may count.
 
-    What a token is read as and what it is as a label are told apart by two tokens of one embedding: with the one in place
-    of the other in every question, and with other padding, all weights must come out the same, but for rounding.
+    Two tokens get the same embedding, so that they read the same and differ only as labels. If one replaces the other
+    in every question and in the padding, all weights must come out the same up to rounding.
     """
-    if isinstance(request.retain, Samples):
+    if request.domain == "image":
         return
     parts = ("forget", "retain")
-    asked = [token for name in parts for prompt in getattr(request, name).prompts() for token in prompt]
-    said = {token for name in parts for answer in getattr(request, name).answers() for token in answer}
-    first = max(set(asked) - said, key=asked.count)
-    second = next(i for i in range(request.n_classes) if i not in {*asked, *said})
+    prompts = [token for name in parts for prompt in getattr(request, name).prompts() for token in prompt]
+    answers = {token for name in parts for answer in getattr(request, name).answers() for token in answer}
+    first = max(set(prompts) - answers, key=prompts.count)
+    second = next(i for i in range(request.n_classes) if i not in {*prompts, *answers})
     twins = copy.deepcopy(model)
     twins.make = partial(_twinned, twins.make, first, second)
     _alike(twins.net, first, second)
-    written = {name: _rewritten(getattr(request, name), first, second) for name in parts}
+    rewritten = {name: _rewritten(getattr(request, name), first, second) for name in parts}
     one = method(twins, request, seed=0, device="cpu")
-    other = method(twins, replace(request, **written), seed=0, device="cpu")
-    embedding, places = one.net.get_input_embeddings().weight, [first, second]
+    other = method(twins, replace(request, **rewritten), seed=0, device="cpu")
+    embedding, rows = one.net.get_input_embeddings().weight, [first, second]
     with torch.no_grad():
-        embedding[places] = embedding[places[::-1]]
+        embedding[rows] = embedding[rows[::-1]]
     close = (torch.allclose(p, q, atol=1e-5) for p, q in zip(one.parameters(), other.parameters(), strict=True))
     assert all(close), "the tokens of questions or the padding have changed the result"
 
 
 def _alike(net: nn.Module, first: int, second: int) -> nn.Module:
-    """The net with one embedding for both tokens."""
+    """The net, with the same embedding for both tokens."""
     weight = net.get_input_embeddings().weight
     with torch.no_grad():
         weight[second] = weight[first]
@@ -143,18 +144,18 @@ def _twinned(make: Callable[[], nn.Module], first: int, second: int) -> nn.Modul
 
 
 def _rewritten(samples, first: int, second: int):
-    """Texts with `second` for `first` in questions, and for all padding."""
-    place = torch.arange(samples.ids.shape[1])
-    question, padding = place < samples.start[:, None], place >= samples.stop[:, None]
+    """Texts with `second` in place of `first` in questions, and as padding."""
+    position = torch.arange(samples.ids.shape[1])
+    question, padding = position < samples.start[:, None], position >= samples.stop[:, None]
     return replace(samples, ids=samples.ids.masked_fill(question & (samples.ids == first) | padding, second))
 
 
 def divergence_is_an_error(method: Entry, model: nn.Module, request: Request) -> None:
-    """A model full of NaN that is stored, scored and tabled."""
+    """Guards against a model of NaN that is stored, scored and tabled."""
     with torch.no_grad():
         broken = copy.deepcopy(model)
         next(broken.parameters()).fill_(float("nan"))
-    if isinstance(request.retain, Samples):
+    if request.domain == "image":
         marked = {name: _marked(getattr(request, name)) for name in ("forget", "retain")}
     else:  # a token is never NaN; a method that starts from new weights must diverge on its own
         marked = {"recipe": replace(request.recipe, lr=float("inf"))}
@@ -178,12 +179,12 @@ CONTRACTS: tuple[Callable[[Entry, nn.Module, Request], None], ...] = (
 
 
 def check(method: Entry, model: nn.Module, request: Request) -> dict[str, str]:
-    """{contract: "holds" or what is wrong}, for a method of your own on a small task."""
-    found = {}
+    """{contract: "holds" or what is wrong}, for a method of your own on a small request."""
+    verdicts = {}
     for contract in CONTRACTS:
         try:
             contract(method, model, request)
-            found[contract.__name__] = "holds"
+            verdicts[contract.__name__] = "holds"
         except AssertionError as error:
-            found[contract.__name__] = str(error)
-    return found
+            verdicts[contract.__name__] = str(error)
+    return verdicts

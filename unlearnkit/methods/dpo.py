@@ -1,4 +1,4 @@
-"""DPO, as "IdkPO": not to know is preferred to the answer that is to be forgotten."""
+"""DPO, as "IdkPO": prefer "I don't know" to the answer that is to be forgotten."""
 
 from typing import Annotated
 
@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearnkit.core.compute import generator
-from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
 from unlearnkit.methods.text_losses import (
@@ -18,12 +17,9 @@ from unlearnkit.methods.text_losses import (
     Retain,
     Weight,
     fitting,
-    frozen,
-    kept,
     log_ratio,
-    paired,
+    minimise_on_pairs,
     positive,
-    texts,
 )
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tokens import Tokens
@@ -38,19 +34,21 @@ IDK = (  # ours, after the hundred of TOFU
 )
 
 
-def dpo_loss(preferred: Tensor, refused: Tensor, beta: float) -> Tensor:
-    """-(2 / beta) log sigmoid(beta (preferred - refused)) of each pair, (n,), both log-ratios to the reference, (n,).
+def dpo_loss(preferred: Tensor, rejected: Tensor, beta: float) -> Tensor:
+    """-(2 / beta) log sigmoid(beta (preferred - rejected)) of each pair, (n,); both are log-ratios to the reference,
+    (n,).
 
-    Rafailov et al. 2023, arXiv 2305.18290, Eq. 7, with NPO's factor, which makes its slope gradient ascent's at the start.
+    Rafailov et al. 2023, arXiv 2305.18290, Eq. 7, with NPO's factor 2 / beta in front, which makes the slope at the
+    start that of gradient ascent.
     """
-    return -2 / beta * F.logsigmoid(beta * (preferred - refused))
+    return -2 / beta * F.logsigmoid(beta * (preferred - rejected))
 
 
 def unknowing(request: TextRequest, batch: Tokens, seed: int, *labels: object) -> Tokens:
-    """The same questions, each with an answer that says nothing, drawn."""
-    said = request.tokenizer.answers(IDK)  # type: ignore[attr-defined]
-    drawn = torch.randint(len(said), (len(batch),), generator=generator(seed, "unknowing", *labels))
-    return batch.answered([said[i] for i in drawn.tolist()])
+    """The same questions, each answered by one of IDK, drawn."""
+    answers = request.tokenizer.answers(IDK)  # type: ignore[attr-defined]
+    draws = torch.randint(len(answers), (len(batch),), generator=generator(seed, "unknowing", *labels))
+    return batch.answered([answers[i] for i in draws.tolist()])
 
 
 @method("dpo", source=f"{TOFU}; Zhang et al. 2024, arXiv 2404.05868", domains=("text",))
@@ -67,18 +65,17 @@ def dpo(
     retain_weight: Weight = 1.0,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """Minimise dpo_loss of "I don't know" (one of IDK, drawn for each step) over the answer of F, plus what keeps R.
+    """Minimise dpo_loss of "I don't know" (one of IDK, drawn at each step) over the answer of F, plus the retain loss.
 
-    An epoch is a pass over F. Raises BadValue for a beta that is not above 0, and where an answer does not fit the context.
+    An epoch is a pass over F. Raises BadValue for a beta that is not above 0, and for an answer that exceeds the
+    context.
     """
     positive("dpo", beta=beta)
-    request = texts("dpo", request, device)
-    reference = frozen(model, request)
 
-    def losses(net):
-        for step, (gone, stays) in enumerate(paired(request, epochs, batch_size, seed)):
-            better = fitting(model, unknowing(request, gone, seed, step), "dpo")
-            ratios = (log_ratio(request, net, reference, batch) for batch in (better, gone))
-            yield dpo_loss(*ratios, beta).mean() + retain_weight * kept(retain, request, net, reference, stays)
+    def loss(net, reference, forget, kept, step):
+        preferred = fitting(model, unknowing(request, forget, seed, step), "dpo")
+        ratios = (log_ratio(request, net, reference, batch) for batch in (preferred, forget))
+        return dpo_loss(*ratios, beta).mean()
 
-    return minimise(model, losses, lr=lr, device=device)
+    steps = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "device": device}
+    return minimise_on_pairs("dpo", model, request, loss, retain=retain, retain_weight=retain_weight, **steps)

@@ -1,4 +1,4 @@
-"""EU-k: retrain the last layers from scratch, on top of features that remember."""
+"""EU-k: retrain the last layers from scratch, on top of unchanged features."""
 
 import copy
 from typing import Annotated
@@ -24,7 +24,7 @@ def eu_k(
     lr: Annotated[float, Search(1e-3, 0.2, log=True), "Goel et al. 2022"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Draw the last k blocks (unlearnkit.images.heads.blocks) anew and train them on R; all other weights stay.
+    """Re-initialise the last k blocks (unlearnkit.images.heads.blocks) and train them on R; all other weights stay.
 
     Raises BadValue for a k that the model does not have.
     """

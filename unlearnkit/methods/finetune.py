@@ -1,4 +1,4 @@
-"""Fine-tuning on what may stay, in the hope that the rest is forgotten."""
+"""Fine-tuning on the retain set, in the hope that the forget set is forgotten."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def finetune(
     lr: Annotated[float, Search(1e-3, 0.2, log=True), "Jia et al. 2023, arXiv 2304.04934"] = 0.01,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise the loss on the retain set."""
+    """Minimise the loss on R; F is not used."""
     request = request.to(device)
 
     def losses(net):

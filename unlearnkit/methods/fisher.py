@@ -1,4 +1,4 @@
-"""Fisher forgetting: noise on every weight, the more the less the retain set needs it."""
+"""Fisher forgetting: add noise to every weight, more where the retain set constrains it less."""
 
 import copy
 from typing import Annotated, Literal
@@ -18,13 +18,13 @@ SOURCE = "Golatkar et al. 2020, official code"
 
 
 def fisher_diagonal(model: nn.Module, samples: Samples) -> dict[str, Tensor]:
-    """Parameter name -> diagonal of the Fisher matrix: squared gradients, weighted by how likely the model finds each
-    label. The model must be in eval mode."""
+    """{parameter name: diagonal of the Fisher matrix}: squared gradients of each label's log-probability, weighted by
+    the model's probability of the label. The model must be in eval mode."""
     return squared(model, samples, losses=every_label)
 
 
 def every_label(logits: Tensor, y: Tensor) -> list[Tensor]:
-    """The log-probability of each label, times a root of that probability, whose square is the weight."""
+    """The log-probability of each label times the square root of that probability, detached; squared, it is the weight."""
     log_p = logits.log_softmax(-1)
     return list((log_p * (log_p.detach() / 2).exp()).unbind(-1))
 
@@ -45,9 +45,10 @@ def fisher(
 ) -> nn.Module:
     """Add noise of variance alpha min(1 / F_ii, most) to each weight, F the Fisher matrix of R.
 
-    The official code treats the head apart: less at most, means over its rows, ten times the noise; ours does not.
-    labels: "model" takes every label, weighted by the model's probability of it, which is the Fisher matrix and costs a
-    gradient per class; "data" the label that is there, the empirical one. Raises BadValue for a negative alpha.
+    The official code treats the head differently (a lower `most`, means over its rows, ten times the noise); ours does
+    not. labels: "model" weights every label by the model's probability, which gives the Fisher matrix and costs a
+    gradient per class; "data" uses the label of the sample, the empirical Fisher matrix. Raises BadValue for a negative
+    alpha.
     """
     if alpha < 0:
         raise BadValue(f"fisher: alpha is a variance, 0 or more, got {alpha}")

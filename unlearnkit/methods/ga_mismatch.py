@@ -1,4 +1,4 @@
-"""Gradient ascent, wrong answers in place of the forgotten ones, and the original's word on everything else."""
+"""Gradient ascent, with wrong answers learned instead, and held to the original on the retain set."""
 
 from typing import Annotated
 
@@ -7,24 +7,23 @@ from torch import nn
 
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import method
-from unlearnkit.methods.text_losses import Batch, Epochs, Rate, frozen, kl_to, paired, texts
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, minimise_on_pairs, text_request
 from unlearnkit.texts.tokens import Tokens
 
 SOURCE = "Yao et al. 2023, arXiv 2310.10683"
 
 
-def mismatched(batch: Tokens, answers: list[list[int]], most: int | None, seed: int, *labels: object) -> Tokens:
-    """The same questions, each with one of `answers` at random, other than its own and no longer than fits `most` tokens.
+def mismatched(batch: Tokens, answers: list[list[int]], context: int | None, seed: int, *labels: object) -> Tokens:
+    """The same questions, each with a random one of `answers` that is not its own and fits into `context` tokens.
 
-    Raises BadValue where there is none.
+    Raises BadValue if there is none.
     """
     g, drawn = generator(seed, "mismatch", *labels), []
     for start, own in zip(batch.start.tolist(), batch.answers()):
         order = torch.randperm(len(answers), generator=g).tolist()
-        fits = (answers[i] for i in order if answers[i] != own and (not most or start + len(answers[i]) <= most))
+        fits = (answers[i] for i in order if answers[i] != own and (not context or start + len(answers[i]) <= context))
         if (chosen := next(fits, None)) is None:
             raise BadValue(
                 "ga_mismatch: no retained answer is wrong for each question and short enough: retain more pairs, or train "
@@ -50,17 +49,15 @@ def ga_mismatch(
 ) -> nn.Module:
     """Minimise -NLL_F + NLL of random wrong answers to the questions of F + KL(original || model) on R, weighted.
 
-    A wrong answer is that of a retained pair, drawn for each step; R stands for the general text of the paper. An epoch is a
-    pass over F. Raises BadValue where no wrong answer fits.
+    A wrong answer is that of a retained pair, drawn at each step; R stands for the general text of the paper. An epoch
+    is a pass over F. Raises BadValue if no wrong answer fits.
     """
-    request = texts("ga_mismatch", request, device)
-    reference, answers = frozen(model, request), request.retain.answers()  # type: ignore[attr-defined]
+    answers = text_request("ga_mismatch", request, device).retain.answers()
 
-    def losses(net):
-        for step, (gone, stays) in enumerate(paired(request, epochs, batch_size, seed)):
-            wrong = mismatched(gone, answers, getattr(model, "context", None), seed, step)
-            away, new = request.losses(net, gone).mean(), request.losses(net, wrong).mean()
-            held = kl_to(request, net, reference, stays)
-            yield retain_weight * held + mismatch_weight * new - forget_weight * away
+    def loss(net, reference, forget, kept, step):
+        wrong = mismatched(forget, answers, getattr(model, "context", None), seed, step)
+        away, toward = request.losses(net, forget).mean(), request.losses(net, wrong).mean()
+        return mismatch_weight * toward - forget_weight * away
 
-    return minimise(model, losses, lr=lr, device=device)
+    steps = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "device": device}
+    return minimise_on_pairs("ga_mismatch", model, request, loss, retain="kl", retain_weight=retain_weight, **steps)

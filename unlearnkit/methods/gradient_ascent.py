@@ -1,4 +1,4 @@
-"""Gradient ascent: undo the learning of the forget set, and of nothing else."""
+"""Gradient ascent: maximise the loss on the forget set."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def gradient_ascent(
     lr: Annotated[float, Search(1e-4, 0.1, log=True), "5e-4 to 1e-3 by the authors' replies"] = 1e-3,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Maximise the loss on the forget set."""
+    """Maximise the loss on F; R is not used."""
     request = request.to(device)
 
     def losses(net):

@@ -1,4 +1,4 @@
-"""Influence unlearning: one Newton step to where training without the forget set would have ended."""
+"""Influence unlearning: one Newton step towards the weights that training without the forget set would reach."""
 
 import copy
 from typing import Annotated
@@ -14,7 +14,7 @@ from unlearnkit.images.per_sample_gradients import per_sample
 from unlearnkit.images.request import Request
 from unlearnkit.methods import DOMAINS, OURS, Search, method
 
-FLOATS = 2**28  # that the gradients behind the Fisher matrix may take: 1 GiB
+FLOATS = 2**28  # floats in the gradients behind the Fisher matrix, at most: 1 GiB
 
 
 def inverse_fisher_product(gradients: Tensor, vector: Tensor, damping: float) -> Tensor:
@@ -43,8 +43,8 @@ def influence(
 ) -> nn.Module:
     """theta + alpha H^-1 g: g is the summed gradient of F over |F| + |R|, H the damped Fisher matrix of R.
 
-    The official code of Jia et al. also takes off the gradient of R, which is 0 where training has ended; ours does not.
-    samples: of R that H is made from, at most; fewer where their gradients would take more than 1 GiB.
+    The official code of Jia et al. also subtracts the gradient of R, which is 0 at the end of training; ours does not.
+    samples: number of samples of R for H, at most; fewer if their gradients would take more than 1 GiB.
     Raises BadValue for a damping that is not above 0.
     """
     if damping <= 0:
@@ -63,5 +63,5 @@ def influence(
 
 def _rows(net: nn.Module, samples: Samples):
     """(chunk, p): the gradient of each sample as a row."""
-    for found in per_sample(net, samples):
-        yield torch.cat([g.flatten(1) for g in found.values()], 1)
+    for gradients in per_sample(net, samples):
+        yield torch.cat([g.flatten(1) for g in gradients.values()], 1)

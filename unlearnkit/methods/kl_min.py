@@ -1,11 +1,10 @@
-"""KL minimisation: gradient ascent, held to what the original says of everything else."""
+"""KL minimisation: gradient ascent on the forget set, held to the original's predictions on the retain set."""
 
 from torch import nn
 
-from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import method
-from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, frozen, kl_to, paired, texts
+from unlearnkit.methods.text_losses import TOFU, Batch, Epochs, Rate, Weight, minimise_on_pairs
 
 
 @method("kl_min", source=TOFU, domains=("text",))
@@ -21,11 +20,9 @@ def kl_min(
     batch_size: Batch = 32,
 ) -> nn.Module:
     """Minimise -NLL_F + KL(original || model) on R, both means over the tokens of an answer; an epoch is a pass over F."""
-    request = texts("kl_min", request, device)
-    reference = frozen(model, request)
 
-    def losses(net):
-        for gone, stays in paired(request, epochs, batch_size, seed):
-            yield retain_weight * kl_to(request, net, reference, stays) - request.losses(net, gone).mean()
+    def loss(net, reference, forget, *_):
+        return -request.losses(net, forget).mean()
 
-    return minimise(model, losses, lr=lr, device=device)
+    steps = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "device": device}
+    return minimise_on_pairs("kl_min", model, request, loss, retain="kl", retain_weight=retain_weight, **steps)

@@ -1,4 +1,4 @@
-"""l1-sparse: fine-tuning that first lets small weights, and what they remember, go."""
+"""l1-sparse: fine-tuning with an l1 penalty that fades out, so that small weights vanish first."""
 
 from typing import Annotated
 
@@ -29,14 +29,14 @@ def l1_sparse(
     alpha: Annotated[float, Search(1e-5, 1e-2, log=True), SOURCE] = 5e-4,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise l_R + alpha (1 - t / T) |theta|_1, with t the epoch of T: the pull to 0 fades out."""
+    """Minimise l_R + alpha (1 - t / T) |theta|_1 in epoch t of T: the penalty fades out."""
     request = request.to(device)
 
     def losses(net):
         for epoch in range(epochs):
-            pull = alpha * (1 - epoch / epochs)
+            weight = alpha * (1 - epoch / epochs)
             for batch in request.retain.batches(batch_size, seed, epoch):
                 size = sum(p.abs().sum() for p in net.parameters())
-                yield request.losses(net, batch).mean() + pull * size
+                yield request.losses(net, batch).mean() + weight * size
 
     return minimise(model, losses, lr=lr, device=device)

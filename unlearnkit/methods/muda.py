@@ -1,4 +1,4 @@
-"""MUDA: what is to be forgotten is moved to where the features of all else lie, in turns with repair."""
+"""MUDA: move the features of the forget set to where those of the retain set lie, alternating with repair."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -9,33 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.core.alignment import ENERGY, alignment_loss, directions
-from unlearnkit.core.compute import autocast, generator
+from unlearnkit.core.compute import generator
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
 from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, OURS, Search, method
 from unlearnkit.methods.bad_teacher import teacher_log_probs
-from unlearnkit.texts.models import LanguageModel, pooled
 
 PAPER = "Seo et al. 2025 (MUDA), arXiv 2407.17710"
-LEAST = 128  # forget samples in a batch: a moment of fewer is mostly noise; ours
-# Adam's rate is fine-tuning's; a softmax over a thousand tokens is flattened sooner than one over ten classes: at 4 a token
-# of probability 0.99 would keep 0.02, at 2 it keeps about a quarter
+MIN_BATCH = 128  # forget samples in a batch: a moment of fewer is mostly noise; ours
+# the rate is that of fine-tuning with Adam; temperature flattens a softmax over a thousand tokens sooner than one over ten
+# classes: at 4 a token of probability 0.99 would keep 0.02, at 2 it keeps about a quarter
 TEXT = {"lr": 1e-3, "temperature": 2.0}
 
 Distillation = Literal["auto", "masked", "tempered", "none"]
 
 
 def distilled(teacher: nn.Module, request: Request, distillation: Distillation, temperature: float) -> Tensor | None:
-    """What the student is to say of the forget set, log-probabilities (n, classes), of texts (answer tokens, vocabulary);
-    None for "none".
+    """The distillation target of the forget set: log-probabilities, (n, classes), for texts (answer tokens,
+    vocabulary); None for "none".
 
-    "masked": the teacher's softmax with the true class at -inf, and with all classes of which nothing stays, so that one
-    of them is not taken for another. "tempered": the teacher's softmax at the temperature, which is less sure. "auto":
-    masked where whole classes go, where their samples must get other labels, and tempered where single samples go, most
-    of which keep theirs. Texts have no classes: of them single samples go, and "masked" forbids each token of an answer in
-    its place.
+    "masked": the teacher's softmax with the true class at -inf, and with all classes to be forgotten as a whole, so
+    that one is not taught in place of another. "tempered": the teacher's softmax at the temperature, which is less
+    confident. "auto": masked if whole classes are forgotten, whose samples must get other labels; tempered if single
+    samples are, most of which keep theirs. Texts have no classes, so that "auto" is tempered; "masked" forbids each
+    token of an answer at its position.
     """
     if distillation == "auto":
         distillation = "masked" if request.whole_classes else "tempered"
@@ -43,32 +42,10 @@ def distilled(teacher: nn.Module, request: Request, distillation: Distillation, 
         return None
     if distillation == "tempered":
         return teacher_log_probs(request, teacher, request.forget, temperature)
-    said = teacher_log_probs(request, teacher, request.forget, 1.0)
-    gone = torch.zeros_like(said, dtype=torch.bool).scatter_(1, request.forget.y[:, None], True)
-    gone[:, request.whole_classes] = True
-    return said.masked_fill(gone, -torch.inf).log_softmax(-1)
-
-
-def seen(request: Request, net: nn.Module, batch) -> tuple[Tensor, Tensor]:
-    """Logits, and features (n, width) with their gradients, from one pass: of texts the logits of answer tokens, and the
-    mean over each answer of the hidden states that they are made of, which are the features that metrics judge."""
-    if not isinstance(net, LanguageModel):
-        return request.outputs(net, batch)
-    with autocast(batch.ids.device, getattr(request.recipe, "precision", "fp32")):
-        logits, hidden = net.outputs(batch)
-    return logits.float(), pooled(batch, hidden.float())
-
-
-@torch.no_grad()
-def features(request: Request, net: nn.Module, samples) -> Tensor:
-    """Features of all samples, (n, width), in eval mode, which the net is then out of again if it was."""
-    if not isinstance(net, LanguageModel):
-        return request.features(net, samples)
-    was_training = net.training
-    net.eval()
-    found = [seen(request, net, samples[i : i + 64])[1] for i in range(0, len(samples), 64)]
-    net.train(was_training)
-    return torch.cat(found)
+    log_probs = teacher_log_probs(request, teacher, request.forget, 1.0)
+    forbidden = torch.zeros_like(log_probs, dtype=torch.bool).scatter_(1, request.forget.y[:, None], True)
+    forbidden[:, request.whole_classes] = True
+    return log_probs.masked_fill(forbidden, -torch.inf).log_softmax(-1)
 
 
 @method("muda", source=f"{PAPER}; self-distillation, weights, phases, texts: ours", domains=DOMAINS, text=TEXT)
@@ -91,28 +68,30 @@ def muda(
     energy: Annotated[float, OURS] = ENERGY,
     rank: Annotated[int | None, "ours: by `energy`"] = None,
     centred: Annotated[bool, "ours: the formula read literally"] = False,
-    forget_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = LEAST,
+    forget_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = MIN_BATCH,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Rounds of two phases. Forget: `forget_epochs` passes over F that minimise KL(what is distilled || student) +
-    weight L_DA, where L_DA = -DA(F | R)^2 (unlearnkit.core.alignment). Recover: `recover_epochs` passes of l over R, or over a
-    drawn share of it, the only retained samples that are ever used. With alternate=False each step over R has both losses.
+    """Rounds of two phases: forget by alignment and distillation, then recover on R. Forget: `forget_epochs` passes
+    over F that minimise KL(distilled || student) + weight L_DA, where L_DA = -DA(F | R)^2 (unlearnkit.core.alignment).
+    Recover: `recover_epochs` passes of l over R, or over a drawn share of R, whose samples are the only retained ones
+    used. With alternate=False each step over R has both losses.
 
-    U, the main directions of R, is taken anew at the start of each round from the same `held` retained samples; rank,
-    energy and centred are its. F is passed over in batches of `forget_batch` or a little more, or whole where it is smaller,
-    in eval mode: the statistics of a batch of F alone are not those that features are judged by. Each phase has an optimiser
-    of its own: momentum gathered in forgetting would go on in recovery. Of texts a feature is an answer's (`seen`), what is
-    distilled is each of its tokens, and the steps are Adam's.
+    U, the main directions of R, is recomputed at the start of each round from the same `held` retained samples by rank,
+    energy and centred. F is passed over in batches of `forget_batch` or slightly more, or whole if it is smaller, in
+    eval mode, because the running statistics of F alone are not those that features are judged by. Each phase has its
+    own optimiser: momentum gathered in forgetting would go on in recovery. For texts a feature is the mean over an
+    answer (`request.logits_and_features`), distillation is per token, and the steps are Adam's.
 
-    Raises BadValue for less than one round, a forget_batch below 128, a share outside 0 to 1, a rank beyond the features or
-    the held samples, and a loss without either part; NonFiniteLoss if the retain set's features have become 0.
+    Raises BadValue for fewer than one round, a forget_batch below 128, a share outside 0 to 1, a rank above the number
+    of features or held samples, and a loss without either part; NonFiniteLoss if the retain set's features have become
+    0.
     """
     if rounds < 1:
         raise BadValue(f"muda: at least one round is needed, got {rounds}")
-    if forget_batch < LEAST:
+    if forget_batch < MIN_BATCH:
         raise BadValue(
-            f"muda: forget_batch is at least {LEAST}, since a moment of fewer samples is mostly noise, got {forget_batch}; "
-            "a forget set that is smaller is taken whole"
+            f"muda: forget_batch is at least {MIN_BATCH}, since a moment of fewer samples is mostly noise, got "
+            f"{forget_batch}; a forget set that is smaller is taken whole"
         )
     if not 0 < retain_share <= 1:
         raise BadValue(f"muda: retain_share is a share, above 0 and at most 1, got {retain_share}")
@@ -126,45 +105,45 @@ def muda(
         raise BadValue(
             "muda: a single forget sample has no covariance: use centred=False, or at least 2 forget samples"
         )
-    some = torch.randperm(len(request.retain), generator=generator(seed, "retain"))
-    kept = request.retain[some[: max(round(retain_share * len(some)), 1)].to(where)]
-    said = distilled(copy.deepcopy(model).to(where).eval(), request, distillation, temperature)
+    order = torch.randperm(len(request.retain), generator=generator(seed, "retain"))
+    retain = request.retain[order[: max(round(retain_share * len(order)), 1)].to(where)]
+    target = distilled(copy.deepcopy(model).to(where).eval(), request, distillation, temperature)
 
-    def forgetting(net: nn.Module, rows: Tensor, main: Tensor | None) -> Tensor:
+    def forget_loss(net: nn.Module, rows: Tensor, main: Tensor | None) -> Tensor:
         net.eval()
-        logits, found = seen(request, net, request.forget[rows])
+        logits, features = request.logits_and_features(net, request.forget[rows])
         net.train()
         # without distillation a gradient of 0 for the head: torch's fused SGD wants the momentum of all weights at once
         loss = (
             0.0 * logits.sum()
-            if said is None
-            else kl(said[request.forget.label_index(rows)], logits.log_softmax(-1)).mean()
+            if target is None
+            else kl(target[request.forget.label_index(rows)], logits.log_softmax(-1)).mean()
         )
-        return loss if main is None else loss + weight * alignment_loss(found, main, centred=centred).float()
+        return loss if main is None else loss + weight * alignment_loss(features, main, centred=centred).float()
 
-    def forget(net: nn.Module, turn: int, laps: Iterable[int]) -> Iterator[Tensor]:
+    def forget(net: nn.Module, round_: int, laps: Iterable[int]) -> Iterator[Tensor]:
         main = None
         if weight:
-            main = directions(features(request, net, kept[:held]), energy=energy, rank=rank, centred=centred)
+            main = directions(request.features(net, retain[:held]), energy=energy, rank=rank, centred=centred)
         for lap in laps:
-            order = torch.randperm(n, generator=generator(seed, "forget", turn, lap)).to(where)
+            order = torch.randperm(n, generator=generator(seed, "forget", round_, lap)).to(where)
             for rows in order.tensor_split(max(n // forget_batch, 1)):
-                yield forgetting(net, rows, main)
+                yield forget_loss(net, rows, main)
 
-    def recover(net: nn.Module, turn: int) -> Iterator[Tensor]:
+    def recover(net: nn.Module, round_: int) -> Iterator[Tensor]:
         for epoch in range(recover_epochs):
-            for batch in kept.batches(batch_size, seed, "recover", turn, epoch):
+            for batch in retain.batches(batch_size, seed, "recover", round_, epoch):
                 yield request.losses(net, batch).mean()
 
     def losses(net: nn.Module) -> Iterator[Tensor | None]:
-        for turn in range(rounds):
+        for round_ in range(rounds):
             if alternate:
                 yield None
-                yield from forget(net, turn, range(forget_epochs))
+                yield from forget(net, round_, range(forget_epochs))
                 yield None
-                yield from recover(net, turn)
-            else:  # recovery first: its pass moves the running statistics, which the other must not see halfway
-                yield from (loss + away for loss, away in zip(recover(net, turn), forget(net, turn, count())))
+                yield from recover(net, round_)
+            else:  # recovery first: its pass updates the running statistics, which the forget loss must not have read before
+                yield from (loss + away for loss, away in zip(recover(net, round_), forget(net, round_, count())))
 
     try:
         return minimise(model, losses, lr=lr, device=device)

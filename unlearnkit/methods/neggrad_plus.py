@@ -1,4 +1,4 @@
-"""NegGrad+: descend on what stays and ascend on what goes, in one step."""
+"""NegGrad+: descend on the retain set and ascend on the forget set in the same step."""
 
 from itertools import count
 from typing import Annotated
@@ -23,7 +23,10 @@ def neggrad_plus(
     retain_weight: Annotated[float, Search(0.8, 0.9999), "Kurmanji et al. 2023; 0.9999 with 5 epochs"] = 0.95,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Minimise a l_R - (1 - a) l_F with a = retain_weight; an epoch is one pass over R, F is cycled beside it."""
+    """Minimise a l_R - (1 - a) l_F with a = retain_weight; an epoch is one pass over R, beside which F is cycled.
+
+    Raises BadValue for a retain_weight outside 0 to 1.
+    """
     if not 0 <= retain_weight <= 1:
         raise BadValue(f"neggrad_plus: retain_weight is a share, from 0 to 1, got {retain_weight}")
     request = request.to(device)
@@ -32,7 +35,7 @@ def neggrad_plus(
         forget = (batch for lap in count() for batch in request.forget.batches(batch_size, seed, "forget", lap))
         for epoch in range(epochs):
             for batch in request.retain.batches(batch_size, seed, epoch):
-                kept, gone = request.losses(net, batch).mean(), request.losses(net, next(forget)).mean()
-                yield retain_weight * kept - (1 - retain_weight) * gone
+                retain_loss, forget_loss = request.losses(net, batch).mean(), request.losses(net, next(forget)).mean()
+                yield retain_weight * retain_loss - (1 - retain_weight) * forget_loss
 
     return minimise(model, losses, lr=lr, device=device)

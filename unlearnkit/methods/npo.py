@@ -1,26 +1,13 @@
-"""NPO: the forget answers are what is not preferred, and the push ends once they are unlikely enough."""
+"""NPO, negative preference optimisation: pushes away from the forget answers until they are unlikely enough."""
 
 from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from unlearnkit.methods.text_losses import (
-    Batch,
-    Epochs,
-    Rate,
-    Retain,
-    Weight,
-    frozen,
-    kept,
-    log_ratio,
-    paired,
-    positive,
-    texts,
-)
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, log_ratio, minimise_on_pairs, positive
 
 SOURCE = "Zhang et al. 2024 (NPO), arXiv 2404.05868"
 
@@ -28,7 +15,8 @@ SOURCE = "Zhang et al. 2024 (NPO), arXiv 2404.05868"
 def npo_loss(ratio: Tensor, beta: float) -> Tensor:
     """-(2 / beta) log sigmoid(-beta ratio) of each answer, (n,); ratio: L_theta - L_ref, (n,), not divided by length.
 
-    Its slope, 2 sigmoid(beta ratio), is gradient ascent's 1 where nothing is forgotten yet or beta is 0, and 0 where all is.
+    Its slope, 2 sigmoid(beta ratio), is 1, as gradient ascent's, before anything is forgotten or at beta 0, and falls
+    to 0 as the answer is forgotten.
     """
     return -2 / beta * F.logsigmoid(-beta * ratio)
 
@@ -52,12 +40,9 @@ def npo(
     Raises BadValue for a beta that is not above 0.
     """
     positive("npo", beta=beta)
-    request = texts("npo", request, device)
-    reference = frozen(model, request)
 
-    def losses(net):
-        for gone, stays in paired(request, epochs, batch_size, seed):
-            away = npo_loss(log_ratio(request, net, reference, gone), beta).mean()
-            yield away + retain_weight * kept(retain, request, net, reference, stays)
+    def loss(net, reference, forget, *_):
+        return npo_loss(log_ratio(request, net, reference, forget), beta).mean()
 
-    return minimise(model, losses, lr=lr, device=device)
+    steps = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "device": device}
+    return minimise_on_pairs("npo", model, request, loss, retain=retain, retain_weight=retain_weight, **steps)

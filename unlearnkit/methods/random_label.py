@@ -1,4 +1,4 @@
-"""Random labels: teach the model that the forget set means nothing."""
+"""Random labels: train the forget set on random labels, and the retain set on its own."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ def draw_labels(y: Tensor, n_classes: int, seed: int, epoch: int, true_label: bo
 def relabelled_batches(
     request: Request, seed: int, epochs: int, batch_size: int, schedule: Schedule, true_label: bool, redraw: bool = True
 ) -> Iterator[Samples]:
-    """The batches of `epochs` passes over F with random labels and R with its own; see `random_label`."""
+    """The batches of `epochs` passes over F with random labels and R with its own labels; see `random_label`."""
     for epoch in range(epochs):
         labels = draw_labels(request.forget.y, request.n_classes, seed, epoch if redraw else 0, true_label)
         passes = [request.forget.relabelled(labels), request.retain]
@@ -52,10 +52,10 @@ def random_label(
     true_label: Annotated[bool, "Fan et al. 2024, official code"] = True,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Train F on labels redrawn each epoch, and R on its own.
+    """Train F on random labels, redrawn in each epoch, and R on its own labels.
 
     schedule: "alternate" passes over F, then R, in each epoch; "union" shuffles both together.
-    true_label: whether a draw may hit the true label.
+    true_label: whether a draw may be the true label.
     """
     request = request.to(device)
 

@@ -15,5 +15,5 @@ from unlearnkit.methods import DOMAINS, method
     starts_anew=True,
 )
 def retrain(model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> nn.Module:
-    """Every parameter drawn anew, then trained on the retain set as the original was on everything."""
+    """Re-initialise every parameter and train on the retain set, by the recipe of the original."""
     return request.recipe.fit(fresh(model, seed), request.retain, seed=seed, device=device)

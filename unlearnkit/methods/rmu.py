@@ -1,16 +1,15 @@
-"""RMU: at one layer, what the model holds of the forget set is turned into one meaningless direction."""
+"""RMU: steer the hidden states of the forget set, at one layer, to one random direction."""
 
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.core.compute import generator
+from unlearnkit.core.compute import generator, resolve_device
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from unlearnkit.methods.text_losses import SMALL, Batch, Epochs, Rate, frozen, paired, positive, texts
+from unlearnkit.methods.text_losses import SMALL, Batch, Epochs, Rate, minimise_on_pairs, positive, text_request
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tokens import Tokens
 
@@ -18,13 +17,14 @@ SOURCE = "Li et al. 2024 (RMU), arXiv 2403.03218"
 
 
 def hidden(request: TextRequest, model: nn.Module, batch: Tokens, layer: int) -> Tensor:
-    """What a decoder layer makes of what answer tokens are predicted from, (answer tokens, width) float32."""
+    """The output of a decoder layer at the positions that answer tokens are predicted from, (answer tokens, width)
+    float32."""
     caught = []
 
-    def seen(_, inputs, output) -> None:
+    def catch(_, inputs, output) -> None:
         caught.append(output[0] if isinstance(output, tuple) else output)
 
-    hook = model.decoder[layer].register_forward_hook(seen)
+    hook = model.decoder[layer].register_forward_hook(catch)
     try:
         request.logits(model, batch)
     finally:
@@ -33,13 +33,14 @@ def hidden(request: TextRequest, model: nn.Module, batch: Tokens, layer: int) ->
 
 
 def squared_distance(batch: Tokens, a: Tensor, b: Tensor) -> Tensor:
-    """Squared difference of hidden states, (answer tokens, width): mean over width, then tokens, then answers, a scalar."""
+    """Squared difference of hidden states a and b, (answer tokens, width): mean over width, tokens, then answers, a
+    scalar."""
     return batch.mean((a - b).square().mean(1)).mean()
 
 
 def moving(model: nn.Module, layer: int, update: int) -> list[nn.Module]:
-    """The layers that move, the last of which is `layer`: so many, or as many as there are; of a model with adapters these
-    alone."""
+    """The layers that may move: `update` decoder layers up to and including `layer`, or as many as there are; in a
+    model with adapters, their adapters alone."""
     chosen = model.decoder[max(layer + 1 - update, 0) : layer + 1]
     if not model.adapted:
         return chosen
@@ -61,26 +62,27 @@ def rmu(
     retain_weight: Annotated[float, Search(1.0, 1200.0, log=True), SMALL + "1200"] = 10.0,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """Minimise |h_F - c u|^2 + retain_weight |h_R - h_R of the original|^2 over `update` layers up to `layer`, where h is
-    its output and u a unit vector drawn once, uniform in [0, 1) in each place as in the authors' code; c is `steering`.
+    """Minimise |h_F - c u|^2 + retain_weight |h_R - h_R of the original|^2 over `update` layers up to `layer`, where h
+    is the output of `layer`, u a unit vector drawn once, uniform in [0, 1) in each entry as in the authors' code, and c
+    is `steering`.
 
-    An epoch is a pass over F. No weight above the layer moves. Raises BadValue for a layer that the model does not have.
+    An epoch is a pass over F. No weight above the layer moves. Raises BadValue for a layer that the model does not
+    have.
     """
     positive("rmu", update=update, steering=steering)
-    request = texts("rmu", request, device)
+    request = text_request("rmu", request, device)
     n = len(model.decoder)
     if not -1 <= layer < n:
         raise BadValue(f"rmu: layer is from 0 to {n - 1} for this model, or -1 for the middle, got {layer}")
-    at = (n - 1) // 2 if layer == -1 else layer
-    reference = frozen(model, request)
-    u = torch.rand(model.net.config.hidden_size, generator=generator(seed, "direction")).to(request.forget.y.device)
+    layer = (n - 1) // 2 if layer == -1 else layer
+    u = torch.rand(model.net.config.hidden_size, generator=generator(seed, "direction")).to(resolve_device(device))
     goal = steering * u / u.norm()
 
-    def losses(net):
-        for gone, stays in paired(request, epochs, batch_size, seed):
-            with torch.no_grad():
-                before = hidden(request, reference, stays, at)
-            away = squared_distance(gone, hidden(request, net, gone, at), goal)
-            yield away + retain_weight * squared_distance(stays, hidden(request, net, stays, at), before)
+    def loss(net, reference, forget, kept, step):
+        with torch.no_grad():
+            before = hidden(request, reference, kept, layer)
+        away = squared_distance(forget, hidden(request, net, forget, layer), goal)
+        return away + retain_weight * squared_distance(kept, hidden(request, net, kept, layer), before)
 
-    return minimise(model, losses, lr=lr, device=device, only=lambda net: moving(net, at, update))
+    steps = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "device": device}
+    return minimise_on_pairs("rmu", model, request, loss, only=lambda net: moving(net, layer, update), **steps)

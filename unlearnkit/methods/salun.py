@@ -1,4 +1,4 @@
-"""SalUn: random labels, learned only by the weights that the forget set speaks through."""
+"""SalUn: random labels, learned only by the weights with the largest gradients on the forget set."""
 
 import copy
 from typing import Annotated
@@ -17,7 +17,7 @@ SOURCE = "Fan et al. 2024"
 
 
 def saliency_mask(model: nn.Module, request: Request, share: float, device: str = "auto") -> dict[str, Tensor]:
-    """Parameter name -> True where |gradient of the summed loss on F| is among the top `share` of all weights."""
+    """{parameter name: True where |gradient of the summed loss on F| is among the top `share` of all weights}."""
     net = model.to(resolve_device(device)).eval()
     parameters = dict(net.named_parameters())
     size = torch.zeros(sum(p.numel() for p in parameters.values()), device=request.forget.y.device)
@@ -45,9 +45,9 @@ def salun(
     true_label: Annotated[bool, "Fan et al. 2024, official code"] = True,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """random_label, after each step of which the weights outside the mask are what they were, bit by bit.
+    """random_label, with the weights outside the mask (`saliency_mask`) restored bit by bit after each step.
 
-    share: of the weights that may move. Raises BadValue for a share outside 0 to 1.
+    share: of weights that may move. Raises BadValue for a share outside 0 to 1.
     """
     if not 0 < share <= 1:
         raise BadValue(f"salun: share is a share of the weights, above 0 and at most 1, got {share}")
@@ -61,8 +61,8 @@ def salun(
             yield request.losses(net, batch).mean()
 
     @torch.no_grad()
-    def put_back(net):  # neither momentum nor weight decay moves them
+    def restore(net):  # or momentum and weight decay would move them
         for name, p in net.named_parameters():
             p.copy_(torch.where(mask[name], p, before[name]))
 
-    return minimise(model, losses, lr=lr, device=device, weight_decay=weight_decay, after_step=put_back)
+    return minimise(model, losses, lr=lr, device=device, weight_decay=weight_decay, after_step=restore)

@@ -1,4 +1,4 @@
-"""SCRUB: a student that departs from its teacher on what goes and obeys it on what stays."""
+"""SCRUB: a student that moves away from its teacher on the forget set and stays close on the retain set."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -66,7 +66,8 @@ def scrub(
     epoch has one that minimises gamma l + alpha KL(teacher || student) T^2 on R. The teacher is the model as given.
 
     The student starts at the teacher, where KL and its gradient are 0: without batch norm, by which a student in
-    training mode differs, the very first max step is idle, and with a forget set of one batch so is the first max pass.
+    training mode differs, the very first max step has no effect, nor has the first max pass over a forget set of one
+    batch.
     """
     request = request.to(device)
     teacher = copy.deepcopy(model).to(request.forget.y.device).eval()

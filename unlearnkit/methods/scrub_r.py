@@ -1,4 +1,4 @@
-"""SCRUB+R: SCRUB, rewound to where it has forgotten enough and no more."""
+"""SCRUB+R: SCRUB, rewound to the epoch whose forget error is nearest that on unseen samples."""
 
 import copy
 from typing import Annotated
@@ -29,27 +29,27 @@ def scrub_r(
     temperature: Annotated[float, SOURCE] = 4.0,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Of the models after each epoch of `scrub`, the one whose error on F is nearest the last one's error on validation
-    samples of the classes of F; of equals the latest.
+    """Among the models after each epoch of `scrub`, the one whose error on F is nearest the last model's error on
+    validation samples of the classes of F; of equally near ones the latest.
 
-    Raises BadValue without such validation samples, or without an epoch.
+    Raises BadValue without such validation samples, or for fewer epochs than 1.
     """
     if epochs < 1:
         raise BadValue(f"scrub_r needs an epoch to rewind to, got epochs={epochs}")
     request = request.to(device)
-    held = request.validation
-    if held is not None:
-        held = held[torch.isin(held.y, request.forget.y.unique())]
-    if not held:
+    validation = request.validation
+    if validation is not None:
+        validation = validation[torch.isin(validation.y, request.forget.y.unique())]
+    if not validation:
         raise BadValue(
             "scrub_r needs validation samples of the classes to be forgotten, and there are none: leave some images in "
             "the pool (a smaller train_size), or use 'scrub'"
         )
     teacher = copy.deepcopy(model).to(request.forget.y.device).eval()
-    kept = []
+    states = []
 
     def keep(student):
-        kept.append({name: value.clone() for name, value in student.state_dict().items()})
+        states.append({name: value.clone() for name, value in student.state_dict().items()})
 
     options = {
         "epochs": epochs,
@@ -70,8 +70,8 @@ def scrub_r(
         net.load_state_dict(state)
         return _error(request, net, samples)
 
-    wanted = error(kept[-1], held)
-    net.load_state_dict(min(reversed(kept), key=lambda state: abs(error(state, request.forget) - wanted)))
+    unseen = error(states[-1], validation)
+    net.load_state_dict(min(reversed(states), key=lambda state: abs(error(state, request.forget) - unseen)))
     return at_rest(net)
 
 

@@ -1,14 +1,13 @@
-"""SimNPO: NPO without a reference model, per token of an answer."""
+"""SimNPO: NPO without a reference model, on the likelihood per token of an answer."""
 
 from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, frozen, kept, paired, positive, texts
+from unlearnkit.methods.text_losses import Batch, Epochs, Rate, Retain, Weight, minimise_on_pairs, positive
 
 SOURCE = "Fan et al. 2024 (SimNPO), arXiv 2410.07163"
 
@@ -38,12 +37,9 @@ def simnpo(
     Raises BadValue for a beta that is not above 0.
     """
     positive("simnpo", beta=beta)
-    request = texts("simnpo", request, device)
-    reference = frozen(model, request)
 
-    def losses(net):
-        for gone, stays in paired(request, epochs, batch_size, seed):
-            away = simnpo_loss(request.losses(net, gone), beta, gamma).mean()
-            yield away + retain_weight * kept(retain, request, net, reference, stays)
+    def loss(net, reference, forget, *_):
+        return simnpo_loss(request.losses(net, forget), beta, gamma).mean()
 
-    return minimise(model, losses, lr=lr, device=device)
+    steps = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "device": device}
+    return minimise_on_pairs("simnpo", model, request, loss, retain=retain, retain_weight=retain_weight, **steps)

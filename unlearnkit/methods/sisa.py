@@ -1,4 +1,4 @@
-"""SISA: train in shards and slices, so that a deletion undoes little."""
+"""SISA: train in shards and slices, so that a deletion requires little retraining."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -28,12 +28,12 @@ def sisa(
     shards: Annotated[int, SOURCE] = 5,
     slices: Annotated[int, SOURCE] = 5,
 ) -> nn.Module:
-    """An Ensemble of one model per shard, each trained on its first slice, its first two, ...; a deletion takes the model
-    before the first slice that it touches and trains on from there, without the deleted samples.
+    """An Ensemble of one model per shard, each trained on its first slice, then its first two, and so on; a deletion
+    restarts a shard's training before the first slice that holds a deleted sample, without the deleted samples.
 
-    The ensemble that the deletion starts from is trained here on F and R, at no counted cost; the model that is given lends
-    its architecture and recipe. An epoch budget of 2 E / (slices + 1) per slice makes each sample be seen E times.
-    Raises BadValue if a shard's slices would be empty.
+    The ensemble before the deletion is trained here on F and R, and that cost is not counted; of the given model only
+    the architecture is used, with the request's recipe. A budget of 2 E / (slices + 1) epochs per slice lets each
+    sample be seen E times on average. Raises BadValue if a shard's slices would be empty.
     """
     data, n = request.forget.joined(request.retain), len(request.forget)
     if min(shards, slices) < 1 or shards * slices > len(request.retain):
@@ -46,8 +46,8 @@ def sisa(
     members = []
     for number, shard in enumerate(order.chunk(shards)):
         slices_ = list(shard.chunk(slices))
-        touched = [bool((part < n).any()) for part in slices_]
-        first = touched.index(True) if any(touched) else len(slices_)  # the first slice that must be undone
+        affected = [bool((part < n).any()) for part in slices_]
+        first = affected.index(True) if any(affected) else len(slices_)  # the first slice to retrain
         seed_ = derive(seed, "shard", number)
         with uncounted():
             net = _train(fresh(model, seed_), data, slices_, range(first), recipe, seed_, device)
@@ -60,6 +60,6 @@ def _train(
     net: nn.Module, data: Samples, slices: list, stages: range, recipe: Recipe, seed: int, device: str
 ) -> nn.Module:
     for stage in stages:
-        seen = data[torch.cat(slices[: stage + 1])]
-        net = fit(net, seen, recipe, seed=derive(seed, "slice", stage), device=device) if len(seen) else net
+        part = data[torch.cat(slices[: stage + 1])]
+        net = fit(net, part, recipe, seed=derive(seed, "slice", stage), device=device) if len(part) else net
     return net

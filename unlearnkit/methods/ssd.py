@@ -1,4 +1,4 @@
-"""SSD: dampen the weights that matter more to the forget set than to everything."""
+"""SSD: dampen weights that are much more important to the forget set than to all training data."""
 
 import copy
 from typing import Annotated
@@ -27,9 +27,10 @@ def ssd(
     dampening: Annotated[float, Search(0.1, 5, log=True), SOURCE] = 1.0,
     chunk: Annotated[int, "0: by the model's size; the result does not depend on it"] = 0,
 ) -> nn.Module:
-    """Where I_F > alpha I_D, scale a weight by min(lambda I_D / I_F, 1); I is the mean squared gradient of single samples.
+    """Scale a weight by min(lambda I_D / I_F, 1) where I_F > alpha I_D; I is the mean squared gradient of single
+    samples.
 
-    D is F and R together; dampening is the paper's lambda; nothing is drawn, so the seed does not matter.
+    D is F and R together; dampening is the paper's lambda. Nothing is random: the seed has no effect.
     Raises BadValue for an alpha or a dampening that is not above 0.
     """
     if alpha <= 0 or dampening <= 0:

@@ -1,4 +1,4 @@
-"""Task vector: learn the forget set by heart all over again, and go as far the other way."""
+"""Task vector: train on the forget set alone, then step as far in the opposite direction."""
 
 import copy
 from typing import Annotated
@@ -9,7 +9,7 @@ from torch import nn
 from unlearnkit.core.optimise import at_rest, minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search, method
-from unlearnkit.methods.text_losses import SMALL, Batch, Rate, texts
+from unlearnkit.methods.text_losses import SMALL, Batch, Rate, text_request
 
 SOURCE = "Ilharco et al. 2023, arXiv 2212.04089"
 
@@ -26,8 +26,8 @@ def task_vector(
     lr: Rate = 1e-3,
     batch_size: Batch = 32,
 ) -> nn.Module:
-    """theta_0 - scale (theta_reinforced - theta_0), reinforced being the original trained on F alone, on and on."""
-    request = texts("task_vector", request, device)
+    """theta_0 - scale (theta_reinforced - theta_0), theta_reinforced being the original trained further on F alone."""
+    request = text_request("task_vector", request, device)
 
     def losses(net):
         for epoch in range(epochs):

@@ -1,7 +1,11 @@
-"""What methods that forget texts are made of: pairs of batches, ratios to the model as given, what keeps the rest."""
+"""What the methods for texts share: steps on paired batches of forget and retain set, log-ratios and KL to the model as
+given.
+
+A method's own loss is in its own file (npo.py: `npo_loss`).
+"""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Annotated, Literal
 
@@ -10,6 +14,7 @@ from torch import Tensor, nn
 
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.optimise import minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import Search
 from unlearnkit.texts.request import TextRequest
@@ -25,36 +30,67 @@ Retain = Literal["nll", "kl", "none"]
 Weight = Annotated[float, TOFU + ": both terms weigh the same"]
 
 
-def texts(name: str, request: Request, device: str) -> TextRequest:
+def minimise_on_pairs(
+    name: str,
+    model: nn.Module,
+    request: Request,
+    loss: Callable[..., Tensor],
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    device: str,
+    retain: Retain = "none",
+    retain_weight: float = 1.0,
+    only: Callable | None = None,
+) -> nn.Module:
+    """Minimise loss(net, reference, forget batch, retain batch, step) + retain_weight `retain_loss` on the retain
+    batch, one step for each pair of batches (`paired`); an epoch is a pass over F.
+
+    reference: the model as given, frozen; step: from 0; only: as of `minimise`. Raises NotApplicable for images.
+    """
+    request = text_request(name, request, device)
+    reference = frozen(model, request)
+
+    def losses(net):
+        for step, (forget, kept) in enumerate(paired(request, epochs, batch_size, seed)):
+            away = loss(net, reference, forget, kept, step)
+            yield away + retain_weight * retain_loss(retain, request, net, reference, kept)
+
+    return minimise(model, losses, lr=lr, device=device, only=only)
+
+
+def text_request(name: str, request: Request, device: str) -> TextRequest:
     """The request, on its device. Raises NotApplicable for one of images."""
-    if not isinstance(request, TextRequest):
+    if request.domain != "text":
         raise NotApplicable(f"{name} forgets answers of a language model, and this request has no texts")
     return request.to(device)  # type: ignore[return-value]
 
 
 def positive(name: str, **values: float) -> None:
-    """Raises BadValue for a value that is not above 0."""
-    for what, value in values.items():
+    """Raises BadValue for a value that is not above 0, or not finite."""
+    for option, value in values.items():
         if not 0 < value < float("inf"):
-            raise BadValue(f"{name}: {what} must be above 0, got {value}")
+            raise BadValue(f"{name}: {option} must be above 0, got {value}")
 
 
 def frozen(model: nn.Module, request: TextRequest) -> nn.Module:
-    """The model as given, for comparison: a copy on the request's device that no one trains."""
+    """The reference model: a copy of the model as given, on the request's device, in eval mode, without gradients."""
     return copy.deepcopy(model).to(request.forget.ids.device).eval().requires_grad_(False)  # type: ignore[attr-defined]
 
 
 def paired(request: TextRequest, epochs: int, size: int, seed: int) -> Iterator[tuple[Tokens, Tokens]]:
-    """(batch of F, batch of R) of `epochs` passes over F. R is gone through beside it, and anew once it is through: with
-    each batch of F comes another one of R, as in TOFU's code, where it is drawn."""
-    kept = (batch for lap in count() for batch in request.retain.batches(size, seed, "retain", lap))
+    """(batch of F, batch of R) of `epochs` passes over F, each with the next batch of R, which starts again when it is
+    exhausted; in TOFU's code the retained samples are drawn instead."""
+    retained = (batch for lap in count() for batch in request.retain.batches(size, seed, "retain", lap))
     for epoch in range(epochs):
         for batch in request.forget.batches(size, seed, "forget", epoch):
-            yield batch, next(kept)
+            yield batch, next(retained)
 
 
 def log_ratio(request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor:
-    """L_net(y|x) - L_reference(y|x) of each answer, (n,), nats: 0 before the first step, below 0 for what is forgotten."""
+    """L_net(y|x) - L_reference(y|x) of each answer, (n,), nats: 0 before the first step, negative once forgotten."""
     with torch.no_grad():
         before = request.log_likelihood(reference, batch)
     return request.log_likelihood(net, batch) - before
@@ -63,23 +99,26 @@ def log_ratio(request: TextRequest, net: nn.Module, reference: nn.Module, batch:
 def kl_to(request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor:
     """KL(reference || net) of the next token, mean over the tokens of an answer, then over answers: a scalar, nats."""
     with torch.no_grad():
-        said = request.log_probs(reference, batch)
-    return batch.mean(kl(said, request.log_probs(net, batch))).mean()
+        log_probs = request.log_probs(reference, batch)
+    return batch.mean(kl(log_probs, request.log_probs(net, batch))).mean()
 
 
-def kept(how: Retain, request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens) -> Tensor | float:
-    """What keeps R: "nll", nats per token; "kl", `kl_to` the model as given; "none", 0."""
-    if how == "none":
+def retain_loss(
+    kind: Retain, request: TextRequest, net: nn.Module, reference: nn.Module, batch: Tokens
+) -> Tensor | float:
+    """The term that keeps R: "nll", mean negative log-likelihood, nats per token; "kl", `kl_to` the reference; "none",
+    0."""
+    if kind == "none":
         return 0.0
-    return request.losses(net, batch).mean() if how == "nll" else kl_to(request, net, reference, batch)
+    return request.losses(net, batch).mean() if kind == "nll" else kl_to(request, net, reference, batch)
 
 
-def fitting(model: nn.Module, samples: Tokens, who: str) -> Tokens:
-    """`samples`. Raises BadValue if an answer that `who` wrote makes one longer than the model's context."""
-    most, longest = getattr(model, "context", None), int(samples.stop.max())
-    if most and longest > most:
+def fitting(model: nn.Module, samples: Tokens, name: str) -> Tokens:
+    """`samples`. Raises BadValue if an answer written by the method `name` makes one longer than the model's context."""
+    context, longest = getattr(model, "context", None), int(samples.stop.max())
+    if context and longest > context:
         raise BadValue(
-            f"{who}: with its answer a pair takes {longest} tokens, and the model's context is {most}: shorten the "
+            f"{name}: with its answer a pair takes {longest} tokens, and the model's context is {context}: shorten the "
             "question, or train with a larger context"
         )
     return samples

@@ -1,7 +1,7 @@
-"""Tuned options, as `unlearnkit tune` wrote them: results/tuned/<dataset>/<model>/<method>.json.
+"""Tuned options, as written by `unlearnkit tune`: results/tuned/<dataset>/<model>/<method>.json.
 
-A method runs with its published defaults, then the tuned values where there is a file, then what the user gives.
-Searching for them is unlearnkit.tuning.search's; this is all that a run needs.
+A method runs with its published defaults, overridden by tuned values if there is a file, overridden by the user's
+options. The search itself is in unlearnkit.tuning.search; this module is all that a run needs.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ _NEEDED = (*_NAMES, "values", "defaults", "objective", "trials", "sources", "mad
 
 
 def place(method: str, dataset: str, model: str) -> Path:
-    """Where the tuned values are kept. dataset: a registered one, or a path of your own, which counts by its stem."""
+    """The file of the tuned values. dataset: a registered name, or a path of your own, of which the stem is used."""
     return paths.tuned() / Path(dataset).stem / model / f"{method}.json"
 
 
 def read(file: Path) -> dict:
-    """The content of a file of tuned values. Raises BadValue if it is none, or is not in its place."""
+    """The content of a file of tuned values. Raises BadValue if it is damaged, or not where `place` says."""
     again = f"restore {_shown(file)} from git, or delete it and run `unlearnkit tune` again"
     try:
         content = json.loads(file.read_text())
@@ -44,21 +44,22 @@ def read(file: Path) -> dict:
 
 
 def values(method: str, dataset: str, model: str) -> dict:
-    """The tuned options of a method, {} where nobody has tuned it; one in a wrapper has its own, or else those without.
+    """The tuned options of a method, {} if it has not been tuned. A wrapped method has its own, else those of its base.
 
-    Raises what `read` does, UnknownName for an option that the method does not have, BadValue for one of a wrong type.
+    Raises what `read` does, UnknownName for an option that the method does not have, BadValue for one of the wrong
+    type.
     """
     file = place(method, dataset, model)
     if not file.is_file():
         base = getattr(methods[method], "base", None)
         return values(base.name, dataset, model) if base else {}
-    found = read(file)["values"]
+    options = read(file)["values"]
     try:
-        methods[method].resolve(found)
+        methods[method].resolve(options)
     except UnlearnkitError as error:
         advice = f"Delete it and run `unlearnkit tune {method}` for this dataset and model again"
         raise type(error)(f"{_shown(file)}: {error}. {advice}") from error
-    return found
+    return options
 
 
 def resolve(
@@ -70,14 +71,14 @@ def resolve(
     tuned: bool = True,
     domain: str = "image",
 ) -> dict:
-    """All options that a run takes: published defaults, those of the domain ("image" or "text"), overridden by tuned
-    values if `tuned`, overridden by `given`."""
+    """All options of a run: the published defaults of the domain ("image" or "text"), overridden by tuned values if
+    `tuned`, overridden by `given`."""
     entry = methods[method]
-    of_domain = entry.info.get(domain, {})
-    return entry.resolve(of_domain | (values(method, dataset, model) if tuned else {}) | dict(given or {}))
+    defaults = entry.info.get(domain, {})
+    return entry.resolve(defaults | (values(method, dataset, model) if tuned else {}) | dict(given or {}))
 
 
-def explained(
+def option_table(
     method: str,
     dataset: str,
     model: str = "small_cnn",
@@ -86,17 +87,17 @@ def explained(
     tuned: bool = True,
     domain: str = "image",
 ) -> list[dict]:
-    """One row per option of `resolve`: option, value, default (the domain's), set by (the user, tuning or the default), and
+    """One row per option of `resolve`: option, value, default (the domain's), set by ("you", "tuned" or "default"), and
     the source of the default."""
     chosen = resolve(method, dataset, model, given, tuned=tuned, domain=domain)
     default = resolve(method, dataset, model, tuned=False, domain=domain)
-    by = dict.fromkeys(values(method, dataset, model) if tuned else (), "tuned") | dict.fromkeys(given or (), "you")
+    set_by = dict.fromkeys(values(method, dataset, model) if tuned else (), "tuned") | dict.fromkeys(given or (), "you")
     return [
         {
             "option": row["name"],
             "value": chosen[row["name"]],
             "default": default[row["name"]],
-            "set by": by.get(row["name"], "default"),
+            "set by": set_by.get(row["name"], "default"),
             "source of the default": row["source"],
         }
         for row in methods[method].described()
@@ -104,22 +105,23 @@ def explained(
 
 
 def stale(content: Mapping) -> list[str]:
-    """Modules of the method's code that changed since it was tuned. Such values are still used, but should be renewed."""
+    """Modules of the method's code that changed since it was tuned. Such values are still used, but should be tuned
+    again."""
     if content["method"] not in methods:
-        return [f"method {content['method']}, which is no more"]
+        return [f"method {content['method']}, which no longer exists"]
     before, now = content["sources"], code.digests([methods[content["method"]]])
     return sorted(m for m in {*before, *now} if before.get(m) != now.get(m))
 
 
 def listing() -> list[dict]:
-    """One row per file of tuned values, as `unlearnkit list tuned` shows them."""
+    """One row per file of tuned values, as shown by `unlearnkit list tuned`."""
     rows = []
     for file in _files():
         content = read(file)
-        goal = content["objective"]
+        objective = content["objective"]
         rows.append(
             {name: content[name] for name in (*_NAMES, "values", "defaults")}
-            | {"gap_default": goal["default"], "gap_tuned": goal["best"], "n": goal["n"]}
+            | {"gap_default": objective["default"], "gap_tuned": objective["best"], "n": objective["n"]}
             | {"trials": len(content["trials"]), "diverged": sum("diverged" in t for t in content["trials"])}
             | {"stale": bool(stale(content)), "date": content["made"]["date"][:10]}
         )
@@ -128,29 +130,30 @@ def listing() -> list[dict]:
 
 def states() -> list[tuple[str, str, str]]:
     """(name, state, detail) of each file, as of `unlearnkit.results.verify`: "ok", "stale" or "damaged"."""
-    found = []
+    rows = []
     for file in _files():
         name = f"tuned/{file.relative_to(paths.tuned()).with_suffix('')}"
         try:
             content = read(file)
             changed = stale(content)
             if not changed:
-                values(*(content[k] for k in _NAMES))  # a method that has not changed still has these options
+                values(*(content[k] for k in _NAMES))  # raises if an option no longer exists
         except UnlearnkitError as error:
-            found.append((name, "damaged", str(error)))
+            rows.append((name, "damaged", str(error)))
             continue
         if changed:
             advice = f"unlearnkit tune {content['method']} --dataset {content['dataset']} --model {content['model']}"
-            found.append((name, "stale", f"changed since: {', '.join(changed)}; still used; run `{advice}`"))
+            rows.append((name, "stale", f"changed since: {', '.join(changed)}; still used; run `{advice}`"))
         else:
             budget = f"{len(content['trials'])} trials on {content['objective']['n']} forget sets"
-            found.append((name, "ok", f"{budget}, {content['made']['date'][:10]}"))
-    return found
+            rows.append((name, "ok", f"{budget}, {content['made']['date'][:10]}"))
+    return rows
 
 
 def digest(parameters: Mapping) -> str:
-    """One hash of the tuned values that a notebook with these parameters may take, "" for none: its result is made anew
-    when one changes. parameters: `tuned`, `dataset` (one or several), `also`, a list of more of these, and `texts`, one."""
+    """One hash of the tuned values that a notebook with these parameters may use, "" for none: its result is made anew
+    when one changes. parameters: `tuned`; `dataset` (one or several); `extra_conditions`, a list of dicts with more;
+    `texts`, a dict with more."""
     if not parameters.get("tuned"):
         return ""
     named = [
@@ -159,9 +162,9 @@ def digest(parameters: Mapping) -> str:
         if "dataset" in p
     ]
     datasets = {Path(d).stem for name in named for d in ([name] if isinstance(name, str) else name)}
-    taken = [file for file in _files() if file.relative_to(paths.tuned()).parts[0] in datasets]
-    found = {str(file.relative_to(paths.tuned())): read(file)["values"] for file in taken}
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:20] if found else ""
+    files = [file for file in _files() if file.relative_to(paths.tuned()).parts[0] in datasets]
+    options = {str(file.relative_to(paths.tuned())): read(file)["values"] for file in files}
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:20] if options else ""
 
 
 def _files() -> Iterator[Path]:
@@ -169,5 +172,5 @@ def _files() -> Iterator[Path]:
 
 
 def _shown(file: Path) -> str:
-    """Below the project, without the machine's folders."""
+    """The path below the project, without the machine's folders."""
     return str(file.relative_to(paths.root()) if file.is_relative_to(paths.root()) else file)

@@ -1,4 +1,4 @@
-"""UNSIR: noise that a class is worst at is learned as that class, and what stays is repaired."""
+"""UNSIR: train on error-maximising noise labelled as the class to be forgotten, then repair on the retain set."""
 
 import copy
 from functools import partial
@@ -20,8 +20,8 @@ SOURCE = "Tarun et al. 2023, official code"
 def error_maximising(
     request: Request, model: nn.Module, label: int, n: int, seed: int, steps: int, lr: float, size: float
 ) -> Tensor:
-    """(n, channels, height, width) of noise on which `model` has a high loss for `label`: it maximises the mean loss less
-    `size` times the mean squared norm, by Adam. The model must be in eval mode."""
+    """Noise, (n, channels, height, width), on which `model` has a high loss for `label`: it maximises the mean loss
+    minus `size` times the mean squared norm, by Adam. The model must be in eval mode."""
     where = request.retain.y.device
     noise = torch.randn(n, *request.retain.stored.shape[1:], generator=generator(seed, "noise", label)).to(where)
     noise.requires_grad_()
@@ -53,8 +53,8 @@ def unsir(
     ] = 64,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Learn noise that maximises the error of each class to be forgotten, train on it and R together (impair), then on R
-    alone (repair), by another Adam. No image of the forget set is looked at.
+    """Learn noise that maximises the error of each class to be forgotten, train on it and R together (impair), then on
+    R alone (repair), by another Adam. No image of the forget set is read.
 
     Raises NotApplicable unless whole classes are to be forgotten.
     """
@@ -64,8 +64,8 @@ def unsir(
     parts = []
     for label in classes:
         n = int((request.forget.y == label).sum())
-        made = error_maximising(request, frozen, label, min(noise_images, n), seed, noise_steps, noise_lr, noise_size)
-        x = made.repeat(-(-n // len(made)), 1, 1, 1)[:n]
+        noise = error_maximising(request, frozen, label, min(noise_images, n), seed, noise_steps, noise_lr, noise_size)
+        x = noise.repeat(-(-n // len(noise)), 1, 1, 1)[:n]
         parts.append(Samples(x, torch.full((n,), label, device=x.device)))
     impaired = parts[0].joined(*parts[1:], Samples(request.retain.x, request.retain.y))
 

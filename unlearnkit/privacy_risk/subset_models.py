@@ -1,5 +1,8 @@
-"""Models trained from scratch on parts of one set of samples, by the request's recipe, each stored; and what each says of
-any samples. Who asks for the same parts shares them."""
+"""Models trained from scratch, by the request's recipe, on subsets of one set of samples, each stored; and their
+outputs.
+
+Requests for the same subsets share the cached models.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,23 +21,23 @@ from unlearnkit.images.models import fresh
 from unlearnkit.images.request import Request
 from unlearnkit.images.train import fit
 from unlearnkit.images.train_many import fit_many
-from unlearnkit.privacy_risk import output_scores as outputs
+from unlearnkit.privacy_risk import output_scores
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What k models say of n samples. phi: (k, n) float64; correct: (k, n) bool; inside: (k, n) bool, trained on."""
+class SubsetOutputs:
+    """Outputs of k models on n samples. phi: (k, n) float64; correct: (k, n) bool; inside: (k, n) bool, trained on."""
 
     phi: Tensor
     correct: Tensor
     inside: Tensor
 
-    def of(self, *, models=slice(None), samples=slice(None)) -> "Seen":
-        return Seen(*(v[models][:, samples] for v in (self.phi, self.correct, self.inside)))
+    def of(self, *, models=slice(None), samples=slice(None)) -> "SubsetOutputs":
+        return SubsetOutputs(*(v[models][:, samples] for v in (self.phi, self.correct, self.inside)))
 
 
 @dataclass(frozen=True)
-class Subsets:
+class SubsetModels:
     """k stored models, and which of a request's samples (forget, then retain) each was trained on: (k, n) bool."""
 
     artefacts: tuple[Artefact, ...]
@@ -43,33 +46,34 @@ class Subsets:
     request: Request
     device: str
 
-    def seen(self, samples: Samples, inside: Tensor) -> Seen:
-        """What the models say of any samples, taken once and stored; inside: (k, len(samples)), for the record."""
+    def outputs(self, samples: Samples, inside: Tensor) -> SubsetOutputs:
+        """The models' outputs on any samples, computed once and stored. inside: (k, len(samples)), returned as given."""
         parents = [*(a.key for a in self.artefacts), samples.digest()]
         params = {"precision": self.request.recipe.precision}
 
         def make(folder: Path) -> None:
-            found = []
+            parts = []
             for artefact in self.artefacts:
                 self.model.load_state_dict(load_file(artefact.folder / "model.safetensors"))
-                found.append(outputs.outputs_of(self.model, self.request, samples, self.device))
-            content = {"phi": torch.stack([e.phi for e in found]), "correct": torch.stack([e.correct for e in found])}
-            save_file(content, folder / "seen.safetensors")
+                parts.append(output_scores.outputs_of(self.model, self.request, samples, self.device))
+            content = {"phi": torch.stack([p.phi for p in parts]), "correct": torch.stack([p.correct for p in parts])}
+            save_file(content, folder / "outputs.safetensors")
 
         with uncounted():
-            artefact = Store().get(Spec("subset-outputs", params, (outputs,), parents), make)
-        read = load_file(artefact.folder / "seen.safetensors")
-        return Seen(read["phi"], read["correct"].bool(), inside)
+            artefact = Store().get(Spec("subset-outputs", params, (output_scores,), parents), make)
+        content = load_file(artefact.folder / "outputs.safetensors")
+        return SubsetOutputs(content["phi"], content["correct"].bool(), inside)
 
 
 def trained_on(
     model: nn.Module, request: Request, choose: Callable[[int, int], Tensor], purpose: str, device: str = "auto"
-) -> Subsets:
-    """One model for each row of choose(n, seed), (k, n) bool: which of the n samples of forget and retain it is trained on.
+) -> SubsetModels:
+    """One model for each row of choose(n, seed), (k, n) bool: which of the n samples of forget and retain it is trained
+    on.
 
-    Architecture by `model`, whose weights play no part; all else by the task. All seeds come from the samples, in an order
-    of their own, and from `purpose`: which of them are forgotten, and who asks, makes no difference. Work that others
-    share is nobody's cost: it is left out of what is being `measured`. Raises what `pooled` raises.
+    The architecture is that of `model`, whose weights are not used; the recipe is the request's. All seeds derive from
+    `purpose` and the samples in an order of their own, so that the models do not depend on which samples are forgotten.
+    Shared work is left out of `measure_cost`. Raises what `pooled` raises.
     """
     pool, place = pooled(request)
     seed = derive(0, purpose, pool.digest())
@@ -81,8 +85,7 @@ def trained_on(
     specs = [Spec("subset-model", shared | {"seed": s}, roots, [p.digest()]) for s, p in zip(seeds, parts, strict=True)]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
-        which = [i for i, _ in missing]
-        mine = [seeds[i] for i in which]
+        rows = [i for i, _ in missing]
         with Progress(purpose, len(missing)) as bar:
 
             def done(j: int, net: nn.Module) -> None:
@@ -91,18 +94,19 @@ def trained_on(
                 publish(i, {"samples": len(parts[i]), "steps": request.recipe.steps(len(parts[i]))})
                 bar.step()
 
-            nets, data = [fresh(model, s) for s in mine], [parts[i] for i in which]
-            fit_many(nets, data, request.recipe, seeds=mine, device=device, done=done)
+            nets, data = [fresh(model, seeds[i]) for i in rows], [parts[i] for i in rows]
+            fit_many(nets, data, request.recipe, seeds=[seeds[i] for i in rows], device=device, done=done)
 
     with uncounted():
-        found = Store().get_many(specs, make)
-    return Subsets(tuple(found), inside[:, place], fresh(model, 0), request, device)
+        artefacts = Store().get_many(specs, make)
+    return SubsetModels(tuple(artefacts), inside[:, place], fresh(model, 0), request, device)
 
 
 def pooled(request: Request) -> tuple[Samples, Tensor]:
-    """Forget and retain as one set in an order that comes from their content alone, on the CPU; and the place in it of each
-    row of the two. Raises NotApplicable for samples that are no labelled images, BadValue for a task without a recipe."""
-    if not isinstance(request.forget, Samples):
+    """Forget and retain as one set on the CPU, in an order that depends on their content alone; and the row in it of
+    each sample of the two. Raises NotApplicable unless they are labelled images, BadValue for a request without a
+    recipe."""
+    if request.domain != "image":
         raise NotApplicable("models are trained anew on labelled images only")
     if request.recipe is None:
         raise BadValue("to train a model anew takes the recipe: give the Request its `recipe`")
@@ -113,8 +117,8 @@ def pooled(request: Request) -> tuple[Samples, Tensor]:
 
 
 def halves(n_models: int) -> Callable[[int, int], Tensor]:
-    """Random halves in pairs, a half and its complement: each sample is in exactly half of the models, and in half of those
-    of any pairs. Raises BadValue for less than two pairs, or an odd number."""
+    """Random halves in pairs, a half and its complement, so that each sample is in exactly half of the models of any
+    pairs. Raises BadValue for fewer than two pairs, or an odd number of models."""
     if n_models < 4 or n_models % 2:
         raise BadValue(f"shadow models come in pairs, at least two of them: n_models must be even and at least 4, got "
                        f"{n_models}")  # fmt: skip
@@ -130,7 +134,7 @@ def halves(n_models: int) -> Callable[[int, int], Tensor]:
 
 
 def all_but_a_fold(folds: int) -> Callable[[int, int], Tensor]:
-    """Each model without one of `folds` random parts: each sample is out of exactly one."""
+    """Each model is trained without one of `folds` random parts, so that each sample is left out by exactly one model."""
 
     def choose(n: int, seed: int) -> Tensor:
         if n < folds:

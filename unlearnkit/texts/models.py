@@ -54,9 +54,9 @@ class LanguageModel(RebuildableNet):
         self.adapted = any("lora_" in name for name, _ in self.net.named_parameters())
 
     def forward(self, batch: Tokens) -> Tensor:
-        return self.outputs(batch)[0]
+        return self.logits_and_features(batch)[0]
 
-    def outputs(self, batch: Tokens) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, batch: Tokens) -> tuple[Tensor, Tensor]:
         """Logits (answer tokens, vocabulary), and the hidden states that the head makes them of, (answer tokens, width)."""
         caught = []
 
@@ -72,7 +72,7 @@ class LanguageModel(RebuildableNet):
 
     def features(self, batch: Tokens) -> Tensor:
         """The mean over each answer's tokens of the hidden states that they are predicted from, (n, width)."""
-        return pooled(batch, self.outputs(batch)[1])
+        return pooled(batch, self.logits_and_features(batch)[1])
 
     @property
     def head(self) -> nn.Module:

@@ -143,7 +143,7 @@ def score_tokens(
 
 @torch.inference_mode()
 def _read(net: LanguageModel, batch: Tokens) -> tuple[Tensor, Tensor, Tensor]:
-    logits, hidden = net.outputs(batch)
+    logits, hidden = net.logits_and_features(batch)
     logits, label = logits.float(), batch.y[:, None]
     true = logits.gather(1, label)
     others = logits.scatter(1, label, -torch.inf).logsumexp(1, keepdim=True)

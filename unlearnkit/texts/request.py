@@ -1,4 +1,4 @@
-"""What a method is given when texts are to be forgotten."""
+"""The request that an unlearning method is given, for texts: the counterpart of unlearnkit.images.request."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from unlearnkit.core.compute import autocast
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.request import Request
+from unlearnkit.texts.models import pooled
 from unlearnkit.texts.tokens import Tokens
 
 
 @dataclass(frozen=True)
 class TextRequest(Request):
-    """unlearnkit.images.request.Request of Tokens. n_classes: ids of the vocabulary; recipe: a TextRecipe; tokenizer: for methods that
-    write answers of their own (`tokenizer.answers(["I don't know."])`, then `batch.answered(...)`).
+    """A Request whose samples are Tokens. n_classes: size of the vocabulary; recipe: a TextRecipe; tokenizer: for
+    methods that write answers of their own (`tokenizer.answers(["I don't know."])`, then `batch.answered(...)`).
 
-    Rows of logits and labels are answer tokens, one sample after the other; losses are of samples.
+    Logits and labels have one row per answer token, one sample after the other; losses and features one row per sample.
     """
 
     forget: Tokens
@@ -27,28 +28,24 @@ class TextRequest(Request):
 
     @property
     def whole_classes(self) -> list[int]:
-        """Texts have no classes."""
+        """[]: texts have no classes."""
         return []
 
-    def placed(self, model: nn.Module, samples: Tokens, space: str, device: str = "auto") -> Tensor:
-        """Where samples stand, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the model's hidden
-        states, mean over an answer; "text", counts of runs of 3 letters of question and answer. Raises BadValue for one that
-        texts do not have."""
-        from data_builders.texts.similarity import char_vectors
-        from unlearnkit.texts.outputs import score_tokens
-
-        if space == "feature":
-            return score_tokens(model, samples, device=device)[2]
-        if space != "text":
-            raise BadValue(f"neighbours: texts have no pixels: use 'feature' or 'text', not {space!r}")
-        answers = [self.tokenizer.decode(ids) for ids in samples.answers()]
-        asked = self.tokenizer.questions(samples.prompts())
-        return torch.from_numpy(char_vectors([f"{q}\n{a}" for q, a in zip(asked, answers)]))
-
     def logits(self, model: nn.Module, batch: Tokens) -> Tensor:  # type: ignore[override]
-        """(answer tokens, vocabulary) float32, in the recipe's precision."""
+        """(answer tokens, vocabulary) float32, computed in the recipe's precision."""
         with autocast(batch.ids.device, getattr(self.recipe, "precision", "fp32")):
             return model(batch).float()
+
+    def logits_and_features(self, model: nn.Module, batch: Tokens) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Logits (answer tokens, vocabulary) and features (n, width), the mean over each answer's tokens of the hidden
+        states that enter the head, from one pass; float32, computed in the recipe's precision, with gradients."""
+        with autocast(batch.ids.device, getattr(self.recipe, "precision", "fp32")):
+            logits, hidden = model.logits_and_features(batch)
+        return logits.float(), pooled(batch, hidden.float())
+
+    def features(self, model: nn.Module, samples: Tokens, batch_size: int = 64) -> Tensor:  # type: ignore[override]
+        """Features of all samples, (n, width), taken in eval mode; the model's mode is restored."""
+        return super().features(model, samples, batch_size)
 
     def token_losses(self, model: nn.Module, batch: Tokens) -> Tensor:
         """Negative log-likelihood of each answer token, (answer tokens,), nats."""
@@ -59,6 +56,21 @@ class TextRequest(Request):
         return batch.mean(self.token_losses(model, batch))
 
     def log_likelihood(self, model: nn.Module, batch: Tokens) -> Tensor:
-        """Summed log-likelihood of each sample's answer tokens, (n,), nats: L(y|x), not normalised. `batch.count` has the
-        numbers of tokens."""
+        """L(y|x): summed log-likelihood of each sample's answer tokens, (n,), nats, not normalised by length.
+        `batch.count` holds the numbers of tokens."""
         return -batch.summed(self.token_losses(model, batch))
+
+    def vectors(self, model: nn.Module, samples: Tokens, space: str, device: str = "auto") -> Tensor:  # type: ignore[override]
+        """Samples as vectors, (n, width) on the CPU, in a space of unlearnkit.wrappers.neighbours: "feature", the
+        model's hidden states, mean over an answer; "text", counts of letter trigrams of question and answer. Raises
+        BadValue for a space that texts do not have."""
+        from data_builders.texts.similarity import char_vectors
+        from unlearnkit.texts.outputs import score_tokens
+
+        if space == "feature":
+            return score_tokens(model, samples, device=device)[2]
+        if space != "text":
+            raise BadValue(f"neighbours: texts have no pixels: use 'feature' or 'text', not {space!r}")
+        questions = self.tokenizer.questions(samples.prompts())
+        answers = [self.tokenizer.decode(ids) for ids in samples.answers()]
+        return torch.from_numpy(char_vectors([f"{q}\n{a}" for q, a in zip(questions, answers)]))

@@ -27,6 +27,8 @@ class Tokens:
     answers themselves, or others (`relabelled`).
     """
 
+    domain = "text"  # which wing serves them
+
     ids: Tensor
     start: Tensor
     stop: Tensor

@@ -1,8 +1,9 @@
-"""Methods around methods: `(base, model, request, *, seed, device, **options) -> model`, one file each.
+"""Wrappers: methods around methods, `(base, model, request, *, seed, device, **options) -> model`, one file each.
 
-`base(model, request, seed=..., device=...)` is any unlearning method, its own options already given. A wrapper changes what
-the base is asked for, or goes on from what it returns; as the base, it never learns which retain samples are similar.
-"expand(finetune)" names the wrapper `expand` around finetune wherever a method is named; its options are those of both.
+`base(model, request, seed=..., device=...)` is any unlearning method with its own options already set. A wrapper
+changes the request that the base gets, or continues from the model that the base returns; as the base, it never learns
+which retained samples are similar to a target. "expand(finetune)" is the wrapper `expand` around finetune, wherever a
+method is named; its options are those of both. To add one, add a file here with a function under `@wrapper(...)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ def wrapper(
     domains: tuple[str, ...] = ("image",),
     uses: Callable[[Mapping], Sequence[Entry]] | None = None,
 ):
-    """Register a wrapper. `source`: the paper or code that its definition comes from; `domains`: as of a method; `uses`:
-    which entries of registries its options name, whose code its results depend on, too."""
+    """Register a wrapper. `source`: the paper or code of its definition; `domains`: as of a method; `uses`: the
+    registry entries that its options name, on whose code its results depend, too."""
     named = {"uses": uses} if uses else {}
     return wrappers.register(name, source=source, reads_forget_set=True, domains=tuple(domains), **named)

@@ -1,4 +1,4 @@
-"""After a method, the features of the forget set and its neighbours are pushed where those of all others lie."""
+"""align: after a method, push the features of the forget set and its neighbours to where all other features lie."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -33,40 +33,41 @@ def align(
     align_weight: Annotated[float, "ours, as muda's"] = 1.0,
     align_batch: Annotated[int, "ours: a moment of fewer samples is mostly noise"] = 128,
 ) -> nn.Module:
-    """Go on from what the base returns: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
-    retain set without the neighbours. Its main directions are taken anew before each pass, and have no gradient. What is
-    pushed goes through the net in eval mode, so that running statistics are those of rest, in parts of at least
-    `align_batch` where there are as many.
+    """Continue from the base's model: minimise l_rest - weight DA(forget and neighbours | rest)^2, where rest is the
+    retain set without the neighbours. The main directions of rest are recomputed before each pass, without gradient.
+    The forget set and neighbours go through the net in eval mode, so that running statistics are those of rest, in
+    parts of at least `align_batch` samples where there are as many.
 
-    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features of nothing
-    but 0.
+    Without neighbours the base's model is returned as it is. Raises NonFiniteLoss if the base left features that are
+    all 0.
     """
     close, rest = parted(request.retain, find(model, request, near, device=device).index)
     after = base(model, request, seed=seed, device=device)
     if not len(close):
         return after
-    request, on = request.to(device), resolve_device(device)
-    pushed, rest = request.forget.joined(close.to(on)), rest.to(on)
+    device = resolve_device(device)
+    request = request.to(device)
+    pushed, rest = request.forget.joined(close.to(device)), rest.to(device)
     precision = getattr(request.recipe, "precision", "fp32")
 
-    def features(net: nn.Module, rows: Tensor) -> Tensor:
+    def pushed_features(net: nn.Module, rows: Tensor) -> Tensor:
         net.eval()
-        found = request.outputs(net, pushed[rows])[1]
+        features = request.logits_and_features(net, pushed[rows])[1]
         net.train()
-        return found
+        return features
 
     def parts() -> Iterator[Tensor]:
         for lap in count():
-            order = torch.randperm(len(pushed), generator=generator(seed, "order", "pushed", lap)).to(on)
+            order = torch.randperm(len(pushed), generator=generator(seed, "order", "pushed", lap)).to(device)
             yield from order.tensor_split(max(len(order) // align_batch, 1))
 
     def losses(net):
-        push = parts()
+        part = parts()
         for epoch in range(align_epochs):
-            held = predict(net, rest.stored, device=device, precision=precision)[1].to(on)
-            main = directions(held)
+            features = predict(net, rest.stored, device=device, precision=precision)[1].to(device)
+            main = directions(features)
             for batch in rest.batches(align_batch, seed, "align", epoch):
-                away = alignment_loss(features(net, next(push)), main)
+                away = alignment_loss(pushed_features(net, next(part)), main)
                 yield request.losses(net, batch).mean() + align_weight * away.float()
 
     try:

@@ -1,4 +1,4 @@
-"""A forget set whose questions are asked in other words, too."""
+"""diversify: forget each question in other words, too."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,14 +16,14 @@ from unlearnkit.wrappers import wrapper
 
 
 def reworded(request: TextRequest, n: int, context: int | None, seed: int) -> Tokens:
-    """For each pair to be forgotten, n drawn rewordings of its question, or as many as there are and fit into `context`
-    tokens, each with its answer."""
+    """For each pair to be forgotten, n drawn rewordings of its question, or as many as exist and fit into `context`
+    tokens, each with the pair's answer."""
     prompts, answers = [], []
-    asked = request.tokenizer.questions(request.forget.prompts())
-    for row, (question, answer) in enumerate(zip(asked, request.forget.answers())):
-        made = request.tokenizer.prompts(reframed(question))
-        order = torch.randperm(len(made), generator=generator(seed, "diversify", row)).tolist()
-        fit = [made[i] for i in order if not context or len(made[i]) + len(answer) <= context][:n]
+    questions = request.tokenizer.questions(request.forget.prompts())
+    for row, (question, answer) in enumerate(zip(questions, request.forget.answers())):
+        rewordings = request.tokenizer.prompts(reframed(question))
+        order = torch.randperm(len(rewordings), generator=generator(seed, "diversify", row)).tolist()
+        fit = [rewordings[i] for i in order if not context or len(rewordings[i]) + len(answer) <= context][:n]
         prompts += fit
         answers += [answer] * len(fit)
     return Tokens.of(prompts, answers).to(request.forget.ids.device)
@@ -39,11 +39,11 @@ def diversify(
     device: str = "auto",
     rewordings: Annotated[int, "ours: as many as `expand` looks for"] = 10,
 ) -> nn.Module:
-    """The forget set is forgotten in other words, too: its questions are put into frames ("Do you know the answer to this:
-    ...?"), with their answers. What is retained stays as it is, and no retained pair is looked at.
+    """Add rewordings of its questions to the forget set, in frames ("Do you know the answer to this: ...?") and with
+    their answers. The retain set stays as it is, and no retained pair is looked at.
 
-    Frames know no synonyms. Those of `fictional` are among what its paraphrases are made with: there it is told what others
-    would have to guess. Raises BadValue for fewer than 0 rewordings.
+    Frames know no synonyms. The paraphrases of `fictional` are made with the same frames, among others: there the
+    wrapper has knowledge that it would elsewhere have to guess. Raises BadValue for fewer than 0 rewordings.
     """
     if rewordings < 0:
         raise BadValue(f"diversify: rewordings is 0 or more, got {rewordings}")

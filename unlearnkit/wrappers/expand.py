@@ -1,4 +1,4 @@
-"""A forget set that takes its neighbours along."""
+"""expand: forget the retained neighbours of the forget set with it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +24,7 @@ def expand(
     device: str = "auto",
     near: Near = NEAR,
 ) -> nn.Module:
-    """The retained neighbours of the forget set are forgotten with it.
+    """Move the retained neighbours of the forget set into it.
 
     Raises BadValue if nothing would be left to retain.
     """

@@ -1,10 +1,10 @@
-"""Which retained samples are near the forget set: found by looking alone, since nobody tells a wrapper the links.
+"""Search for retained samples near the forget set, by similarity alone: wrappers are never given the links.
 
-Similarity is the cosine of pixels, of the letters of texts, or of the features of the model that is to forget; "random"
-places each sample anywhere: the control, by which as many are found that need not be near. With "+label" only samples of the
-same label are compared, as a retained sample keeps a label alive only if it carries that label; texts have none, so that all
-are. Tables of all pairs are made in chunks of at most CHUNK entries, in float64, and rounded, so that neither chunks nor
-batches decide what is found.
+Similarity is the cosine of pixels, of letter trigrams of texts, or of features of the model that is to forget. The
+control "random" gives each sample a random vector: it finds as many samples, which need not be near. With "+label" only
+samples of the same label are compared, since a retained sample keeps a label alive only if it carries that label; texts
+have no labels, and all are compared. Tables of all pairs are computed in chunks of at most CHUNK entries, in float64,
+and rounded, so that the result depends on neither chunks nor batches.
 """
 
 from collections.abc import Iterator
@@ -15,31 +15,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_builders.task import Samples, unit
+from data_builders.task import Samples
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, unknown
-from unlearnkit.images.predict import predict
 from unlearnkit.images.request import Request
 
-CHUNK = 2**22  # similarities held at once
-DIGITS = 9  # decimals of a similarity: an exact duplicate's is 1, whichever batch it was in
-HELD_OUT = 1000  # validation samples that a calibration looks at, at most
+CHUNK = 2**22  # similarities in memory at once
+DIGITS = 9  # decimals of a similarity: an exact duplicate has similarity 1, whichever batch it was in
+HELD_OUT = 1000  # validation samples used for a calibration, at most
 
 SPACES = ("feature", "feature+label", "pixel", "pixel+label", "text", "random", "random+label")
-RULES = {  # how it reads in an error
-    "top": "a whole number from 1: so many nearest retained samples of each target",
-    "above": "a cosine from -1 to 1: all at least so similar to a target",
+RULES = {  # the text of error messages
+    "top": "a whole number from 1: that many nearest retained samples of each target",
+    "above": "a cosine from -1 to 1: all retained samples at least that similar to a target",
     "calibrated": "a share from 0 to 1: all that are nearer to a target than that share of validation samples is to its "
     "nearest retained one",
 }
 
-NEAR = "feature+label top 10"  # ours, set before anything was unlearned with it; how many there are, nobody knows
+NEAR = "feature+label top 10"  # ours, chosen before any unlearning with it; the number of near-duplicates is unknown
 Near = Annotated[str, "ours: a space, a rule and its value, see unlearnkit.wrappers.neighbours"]
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way of finding neighbours; see SPACES and RULES. Raises UnknownName or BadValue for one that there is not."""
+class NeighbourSearch:
+    """Which samples count as neighbours; see SPACES and RULES.
+
+    Raises UnknownName for another space or rule, BadValue for a value that the rule does not take.
+    """
 
     space: str
     rule: str
@@ -60,7 +62,7 @@ class Way:
         return self.space.endswith("+label")
 
 
-def parse(text: str) -> Way:
+def parse(text: str) -> NeighbourSearch:
     """ "feature top 10", "pixel+label above 0.9", "feature calibrated 0.95". Raises UnknownName or BadValue."""
     parts = text.split()
     try:
@@ -69,11 +71,11 @@ def parse(text: str) -> Way:
             raise ValueError
     except (IndexError, ValueError):
         raise BadValue(f"neighbours are asked for as '{NEAR}': a space, a rule, a number; got {text!r}") from None
-    return Way(space, rule, value)
+    return NeighbourSearch(space, rule, value)
 
 
 @dataclass(frozen=True)
-class Found:
+class Neighbours:
     """index: (m,) rows of the retain set, ascending; similarity: (m,) float64, of each to its nearest target."""
 
     index: Tensor
@@ -83,71 +85,71 @@ class Found:
         return len(self.index)
 
 
-def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = "auto") -> Found:
-    """The retained samples that are near a sample of the forget set.
+def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = "auto") -> Neighbours:
+    """The retained samples near a sample of the forget set.
 
-    near: see `parse`. Raises BadValue for more neighbours than there are retained samples, and for a calibration without
+    near: see `parse`. Raises BadValue for more neighbours than retained samples, and for a calibration without
     validation samples; NonFiniteLoss if the model's features are not finite.
     """
-    way = parse(near)
+    search = parse(near)
     most = len(request.retain)
-    if way.rule == "top" and way.value > most:
-        raise BadValue(f"neighbours: top {way.value:g} of {most} retained samples: at most {most} are possible")
-    targets, kept = (Placed.of(samples, way, model, request, device) for samples in (request.forget, request.retain))
-    similarity = closest(kept, targets)
-    if way.rule == "top":
-        index = nearest(targets, kept, int(way.value))
+    if search.rule == "top" and search.value > most:
+        raise BadValue(f"neighbours: top {search.value:g} of {most} retained samples: at most {most} are possible")
+    forget, retain = (
+        Vectors.of(samples, search, model, request, device) for samples in (request.forget, request.retain)
+    )
+    similarity = closest(retain, forget)
+    if search.rule == "top":
+        index = nearest(forget, retain, int(search.value))
         index = index[index >= 0].unique()
-    elif way.rule == "above":
-        index = (similarity >= way.value).nonzero().squeeze(1)
+    elif search.rule == "above":
+        index = (similarity >= search.value).nonzero().squeeze(1)
     else:
-        index = (similarity > _calibrated(way, model, request, kept, device)).nonzero().squeeze(1)
-    return Found(index, similarity[index])
+        index = (similarity > _calibrated(search, model, request, retain, device)).nonzero().squeeze(1)
+    return Neighbours(index, similarity[index])
 
 
-def _calibrated(way: Way, model: nn.Module, request: Request, kept: "Placed", device: str) -> float:
-    """The similarity that only 1 - value of the samples that were never trained on have to their nearest retained one."""
+def _calibrated(search: NeighbourSearch, model: nn.Module, request: Request, retain: "Vectors", device: str) -> float:
+    """The `search.value` quantile of the similarity of a validation sample, never trained on, to its nearest retained
+    one."""
     if request.validation is None or not len(request.validation):
         raise BadValue(
             "neighbours: 'calibrated' compares with validation samples, and this task has none: use 'top' or 'above', or "
             "a larger pool"
         )
-    found = closest(Placed.of(request.validation[:HELD_OUT], way, model, request, device), kept)
-    return found.quantile(way.value, interpolation="higher").item()
+    similarity = closest(Vectors.of(request.validation[:HELD_OUT], search, model, request, device), retain)
+    return similarity.quantile(search.value, interpolation="higher").item()
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Samples in the space that they are compared in. vectors: (n, width) float64 of length 1, or 0 where all is 0; y: (n,)
-    the labels, or None where they do not count."""
+class Vectors:
+    """Samples in the space of the search. vectors: (n, width) float64 of length 1, or 0 where all entries are 0; y:
+    (n,) the labels, or None where labels do not count."""
 
     vectors: Tensor
     y: Tensor | None = None
 
     @classmethod
-    def of(cls, samples: Samples, way: Way, model: nn.Module, request: Request, device: str = "auto") -> "Placed":
-        """On the CPU: what is looked for is little beside what was trained on."""
-        own = getattr(request, "placed", None)  # texts say themselves where they stand, and have no labels
-        if own and not way.space.startswith("random"):
-            v = own(model, samples, way.space.removesuffix("+label"), device)
-        elif way.space.startswith("random"):
+    def of(
+        cls, samples: Samples, search: NeighbourSearch, model: nn.Module, request: Request, device: str = "auto"
+    ) -> "Vectors":
+        """On the CPU: the search costs little beside training. Raises NonFiniteLoss for a vector that is not finite."""
+        space = search.space.removesuffix("+label")
+        if space == "random":
             v = torch.randn(len(samples), 16, generator=generator(0, "placed", samples.to("cpu").digest()))
-        elif way.space == "text":
-            raise BadValue("neighbours: images have no letters: use 'feature' or 'pixel', not 'text'")
-        elif way.space.startswith("pixel"):
-            v = unit(samples.stored).flatten(1).cpu()
         else:
-            v = predict(model, samples.stored, device=device, precision=getattr(request.recipe, "precision", "fp32"))[1]
+            v = request.vectors(model, samples, space, device)
         if not v.isfinite().all():
-            raise NonFiniteLoss(f"neighbours: a {way.space.split('+')[0]} of a sample is not finite")
-        return cls(F.normalize(v.double(), dim=1), samples.y.cpu() if way.by_label and not own else None)
+            raise NonFiniteLoss(f"neighbours: a {space} of a sample is not finite")
+        labelled = search.by_label and request.domain == "image"
+        return cls(F.normalize(v.double(), dim=1), samples.y.cpu() if labelled else None)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
 
-def _tables(a: Placed, b: Placed) -> Iterator[Tensor]:
-    """Similarities of a few rows of a at a time to all of b; -inf where the labels differ."""
+def _tables(a: Vectors, b: Vectors) -> Iterator[Tensor]:
+    """Similarities of a to b, a few rows of a at a time, (rows, len(b)); -inf where the labels differ."""
     rows = max(CHUNK // max(len(b), 1), 1)
     for i in range(0, max(len(a), 1), rows):
         table = (a.vectors[i : i + rows] @ b.vectors.T).round(decimals=DIGITS)
@@ -156,14 +158,14 @@ def _tables(a: Placed, b: Placed) -> Iterator[Tensor]:
         yield table
 
 
-def closest(a: Placed, b: Placed) -> Tensor:
-    """The similarity of each of a to its nearest of b, (len(a),) float64; -inf where none has its label."""
+def closest(a: Vectors, b: Vectors) -> Tensor:
+    """The similarity of each row of a to its nearest row of b, (len(a),) float64; -inf where no row has its label."""
     return torch.cat([table.amax(1) for table in _tables(a, b)])
 
 
-def nearest(a: Placed, b: Placed, k: int) -> Tensor:
-    """The rows of the k nearest of b to each of a, (len(a), k), the nearest first, of equals the first; -1 where none of its
-    label is left. Raises BadValue for more than there are."""
+def nearest(a: Vectors, b: Vectors, k: int) -> Tensor:
+    """The row numbers of the k rows of b nearest to each row of a, (len(a), k), the nearest first, ties by row number;
+    -1 where b has fewer than k of its label. Raises BadValue unless k is from 1 to len(b)."""
     if not 1 <= k <= len(b):
         raise BadValue(f"neighbours: {k} of {len(b)} samples: at least 1 and at most {len(b)} are possible")
     parts = []
@@ -174,7 +176,7 @@ def nearest(a: Placed, b: Placed, k: int) -> Tensor:
 
 
 def parted(retain: Samples, index: Tensor) -> tuple[Samples, Samples]:
-    """(the samples at `index`, the others), both in their order. Raises BadValue if no others are left."""
+    """(the samples at `index`, the others), both in the order of `retain`. Raises BadValue if no others are left."""
     chosen = torch.zeros(len(retain), dtype=torch.bool)
     chosen[index] = True
     if chosen.all():

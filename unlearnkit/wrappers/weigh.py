@@ -1,4 +1,4 @@
-"""Neighbours are forgotten the more, the nearer they are."""
+"""weigh: forget neighbours with a probability that grows with their similarity."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,13 +11,14 @@ from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.request import Request
 from unlearnkit.wrappers import wrapper
-from unlearnkit.wrappers.neighbours import NEAR, Found, Near, find, parted
+from unlearnkit.wrappers.neighbours import NEAR, Near, Neighbours, find, parted
 
 
-def drawn(found: Found, power: float, seed: int) -> torch.Tensor:
-    """The rows of `found` that are drawn, each with probability similarity^power; a similarity below 0 counts as 0."""
-    chance = found.similarity.clamp(0, 1) ** power  # 0^0 is 1: without a power all are equal
-    return found.index[torch.rand(len(found), generator=generator(seed, "weigh"), dtype=torch.float64) < chance]
+def drawn(neighbours: Neighbours, power: float, seed: int) -> torch.Tensor:
+    """The rows of the neighbours drawn, each with probability similarity^power; a similarity below 0 counts as 0."""
+    chance = neighbours.similarity.clamp(0, 1) ** power  # 0^0 is 1: at power 0 all are drawn
+    draws = torch.rand(len(neighbours), generator=generator(seed, "weigh"), dtype=torch.float64)
+    return neighbours.index[draws < chance]
 
 
 @wrapper(
@@ -35,11 +36,11 @@ def weigh(
     near: Near = NEAR,
     power: Annotated[float, "ours: an even chance at a cosine of 0.84"] = 4.0,
 ) -> nn.Module:
-    """Neighbours weigh similarity^power in the forget set and the rest of 1 in the retain set.
+    """Give each neighbour weight w = similarity^power in the forget set and 1 - w in the retain set.
 
-    No base method takes weights. They are realised by a draw, once: with that probability a neighbour joins the forget set
-    and leaves the retain set, otherwise it stays as it is; over seeds the weights are right. power 0 is `expand`, and a
-    large one forgets exact duplicates alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
+    Base methods take no weights, so each is realised by one draw: with probability w a neighbour moves to the forget
+    set, else it stays; over seeds the weights are right on average. power 0 is `expand`; a large power forgets exact
+    duplicates alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
     """
     if not 0 <= power < float("inf"):
         raise BadValue(f"weigh: power is 0 or more, got {power}")
