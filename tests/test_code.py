@@ -7,7 +7,7 @@ import types
 import pytest
 
 import unlearnkit
-from data_builders.build_task import compose as build_task
+from data_builders.build_task import build_task
 from unlearnkit.core import code_digest as code
 from unlearnkit.core.store import Spec
 from unlearnkit.methods import methods
