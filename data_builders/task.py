@@ -49,6 +49,8 @@ class Samples:
     x is what models are fed: float32, made of bytes when it is asked for, so that a set takes a quarter of the room.
     """
 
+    domain = "image"
+
     stored: Tensor
     y: Tensor
 

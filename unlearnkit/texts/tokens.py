@@ -27,6 +27,8 @@ class Tokens:
     answers themselves, or others (`relabelled`).
     """
 
+    domain = "text"
+
     ids: Tensor
     start: Tensor
     stop: Tensor
