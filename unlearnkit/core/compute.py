@@ -4,7 +4,10 @@ import contextlib
 import hashlib
 import resource
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import torch
@@ -46,6 +49,37 @@ def threads(n: int):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+MAX_COPIES = 8  # workers at most where each has a copy of a model
+
+
+def n_workers(device: torch.device) -> int:
+    """How many workers share work: one per thread of torch's on the CPU, one elsewhere."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def parallel_map(
+    work: Callable, items: Iterable, *, workers: int, initialise: Callable[[], object] | None = None
+) -> list:
+    """[work(item) for item in items], in that order, spread over one-thread workers.
+
+    No number depends on how many workers there are: torch has one thread on each, and as many as before afterwards.
+    initialise: called once on each worker; what it returns is the first argument of `work`, the item the second. Raises
+    the first exception of `work`; items that wait are then not started.
+    """
+    before, worker = torch.get_num_threads(), threading.local()
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        worker.own = (initialise(),) if initialise else ()
+
+    with ThreadPoolExecutor(max(workers, 1), initializer=start) as pool:
+        try:
+            return [future.result() for future in [pool.submit(lambda i: work(*worker.own, i), i) for i in items]]
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

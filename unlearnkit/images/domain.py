@@ -64,16 +64,15 @@ def outputs_code(config: Config) -> tuple:
 
 def forward(model: nn.Module, config: Config, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
     """{"outputs": tensors, "features": tensors}: every sample of the task forwarded once."""
-    how = {"features": features, "precision": config.recipe.precision, "device": device}
+    options = {"features": features, "precision": config.recipe.precision, "device": device}
     with threads(1):
-        taken = image_outputs.forward_task(model, load_task(config), **how)
-    return {"outputs": {"logits": taken.logits}, "features": {"features": taken.features}}
+        forwarded = image_outputs.forward_task(model, load_task(config), **options)
+    return {"outputs": {"logits": forwarded.logits}, "features": {"features": forwarded.features}}
 
 
-def outputs(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Outputs:
-    """Of what `forward` gave."""
-    ids, known = torch.arange(len(task.y)), image_outputs.task_facts(task)
-    return Outputs(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
+def outputs(tensors: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Outputs:
+    """Outputs from what `forward` returns."""
+    return image_outputs.image_outputs(tensors["logits"], task, cost, tensors.get("features"))
 
 
 def without_test(task: SimilarityTask) -> SimilarityTask:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.images.heads import Ensemble, blocks, in_line
-from unlearnkit.images.predict import BATCH, over
+from unlearnkit.images.predict import BATCH, map_batches
 
 WIDTH = 1024  # features per layer: 60,000 images are 240 MiB
 
@@ -67,7 +67,7 @@ def features(
         found = [_caught(member, batch, layers, width) for member in members]
         return tuple(torch.cat(parts, 1) for parts in zip(*found, strict=True))
 
-    found = over(model, x, read, device=device, precision=precision, batch_size=batch_size)
+    found = map_batches(model, x, read, device=device, precision=precision, batch_size=batch_size)
     return dict(zip(layers, found, strict=True))
 
 

@@ -46,7 +46,7 @@ def metric(
     def add(function: Callable) -> Callable:
         @wraps(function)
         def checked(outputs: Outputs, reference: Outputs | None = None) -> dict[str, float]:
-            if (domain := of_domain(outputs)) not in domains:
+            if (domain := outputs.domain) not in domains:
                 raise NotApplicable(f"metric {name!r} has no meaning for {domain}s: it judges {' and '.join(domains)}s")
             if references and reference is None:
                 raise BadValue(f"metric {name!r} compares with a reference: {' or '.join(references)}")
@@ -60,11 +60,6 @@ def metric(
         return function
 
     return add
-
-
-def of_domain(outputs: Outputs) -> str:
-    """ "image" or "text"."""
-    return getattr(outputs, "domain", "image")
 
 
 def single_pass_metrics(domain: str = "image") -> list[str]:
@@ -100,7 +95,7 @@ def score(outputs: Outputs, references: Mapping[str, Outputs], names: Sequence[s
     metrics name. Raises BadValue for a reference or a need that is not there; a metric's own exception is not caught.
     """
     rows = []
-    for name in single_pass_metrics(of_domain(outputs)) if names is None else names:
+    for name in single_pass_metrics(outputs.domain) if names is None else names:
         entry = metrics[name]
         for reference in entry.info["references"] or ("",):
             if reference and reference not in references:

@@ -101,9 +101,9 @@ def forward(model: nn.Module, config: TextConfig, *, features: bool, device: str
     return text_outputs.forward_task(model, load_task(config), tokenizer(config), config.context, device=device)
 
 
-def outputs(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
-    """Of what `forward` gave."""
-    return text_outputs.text_outputs(read, task, cost)
+def outputs(tensors: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
+    """Outputs from what `forward` returns."""
+    return text_outputs.text_outputs(tensors, task, cost)
 
 
 def without_test(task: TextTask) -> TextTask:

@@ -2,19 +2,18 @@
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, cos, pi
 from typing import Literal, get_type_hints
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from unlearnkit.core.compute import autocast, resolve_device
+from unlearnkit.core.compute import autocast, n_workers, parallel_map, resolve_device
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.optimise import at_rest, check_finite
+from unlearnkit.core.optimise import at_rest, check_not_empty, train_epochs
 from unlearnkit.core.registry import check_type
 from unlearnkit.texts.tokens import Tokens
 
@@ -63,29 +62,23 @@ def fit_lm(model: nn.Module, tokens: Tokens, recipe: TextRecipe, *, seed: int, d
 
     Raises BadValue without samples, NonFiniteLoss (with epoch and step) when the loss stops being finite.
     """
-    if not len(tokens):
-        raise BadValue("there is nothing to train on: the training set is empty")
+    check_not_empty(tokens)
     device = resolve_device(device)
-    model = copy.deepcopy(model).to(device).train()
+    net = copy.deepcopy(model).to(device).train()
     tokens = tokens.to(device)
-    moving = [p for p in model.parameters() if p.requires_grad]
+    moving = [p for p in net.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(moving, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.steps(len(tokens))
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: recipe.share(step, steps))
-    for epoch in range(recipe.epochs):
-        losses = []
+
+    def losses(epoch: int) -> Iterator[Tensor]:
         for batch in tokens.batches(recipe.batch_size, seed, epoch):
             with autocast(device, recipe.precision):
-                logits = model(batch)
-            loss = F.cross_entropy(logits.float(), batch.y)
-            adam.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(moving, recipe.clip)
-            adam.step()
-            schedule.step()
-            losses.append(loss.detach())
-        check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
-    return at_rest(model)
+                logits = net(batch)
+            yield F.cross_entropy(logits.float(), batch.y)
+
+    train_epochs(losses, recipe.epochs, adam, schedule, clip=recipe.clip)
+    return at_rest(net)
 
 
 def fit_many(
@@ -102,9 +95,7 @@ def fit_many(
     On the CPU each model has one thread and as many are trained at a time as there are threads: no model waits for
     another, and its numbers do not depend on how many there are. `done(i, model)` is called as each is finished.
     """
-    device = resolve_device(device)
-    lock, before = threading.Lock(), torch.get_num_threads()
-    workers = 1 if device.type == "cuda" else before  # type: ignore[attr-defined]
+    device, lock = resolve_device(device), threading.Lock()
 
     def run(i: int) -> nn.Module:
         model = fit_lm(models[i], samples[i], recipe, seed=seeds[i], device=str(device))
@@ -113,9 +104,4 @@ def fit_many(
                 done(i, model)
         return model
 
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            return [future.result() for future in [pool.submit(run, i) for i in range(len(models))]]
-        finally:  # after an error, do not start what is still waiting
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)
+    return parallel_map(run, range(len(models)), workers=n_workers(device))
