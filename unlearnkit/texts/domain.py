@@ -8,33 +8,21 @@ from torch import Tensor, nn
 
 from data_builders.task import TRAINED_ON, validation_as_test
 from data_builders.texts.task import Texts, TextTask
-from unlearnkit.core.store import Artefact
 from unlearnkit.texts import models as language_models
 from unlearnkit.texts import outputs as text_outputs
-from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.models import HF, LanguageModel, build, fingerprint, read
 from unlearnkit.texts.outputs import TextOutputs
 from unlearnkit.texts.request import TextRequest
-from unlearnkit.texts.tasks import read_task
+from unlearnkit.texts.tasks import load_task, read_task, task_artefact
 from unlearnkit.texts.tokenizer import Tokenizer, of_pretrained, own, tokenizer_artefact
 from unlearnkit.texts.tokens import Tokens
 from unlearnkit.texts.train import fit_lm, fit_many
 
-__all__ = ["fit_many", "read_task"]  # from elsewhere, the same name in both wings
+__all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
 
 NAME = "text"
 TRAINING = (fit_many, fit_lm)  # the functions behind `fit_many`, whose code a trained model depends on
-
-
-def task_artefact(config: TextConfig) -> Artefact:
-    """The stored task of a config; see unlearnkit.texts.tasks."""
-    return tasks.task_artefact(**config.task_params())
-
-
-def load_task(config: TextConfig) -> TextTask:
-    """The task of a config; built at the first call."""
-    return tasks.read_task(str(task_artefact(config).folder))
 
 
 def tokenizer(config: TextConfig) -> Tokenizer:

@@ -16,12 +16,12 @@ from data_builders.texts import RawTexts
 from data_builders.texts.task import Texts
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.tasks import load_pool, pool_params
 from unlearnkit.texts.tokens import Tokens
 
 END = "<end>"
 PROMPT = "Q: {question}\nA:"  # ours; an answer follows after a space, and then the end token
-VOCABULARY = 1024  # ours: 31 tokens for the average pair of `fictional`; with 2048, 28 for a third more weights
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Tokenizer:
         return Tokens.of(prompts, said)
 
 
-def trained(raw: RawTexts, size: int = VOCABULARY) -> Tokenizer:
+def trained(raw: RawTexts, size: int = TextConfig.vocabulary) -> Tokenizer:
     """Byte-level BPE of at most `size` ids from all texts of a data set, the same at every call: no text is unknown to it,
     whatever its letters. Raises BadValue for a size that does not hold all bytes and the end token."""
     from tokenizers import Tokenizer as Backend
@@ -99,7 +99,7 @@ def _all_texts(raw: RawTexts) -> Iterator[str]:
             yield from (f" {said}" for said in (answer, restated, *wrong) if said)
 
 
-def tokenizer_artefact(dataset: str, size: int = VOCABULARY) -> Artefact:
+def tokenizer_artefact(dataset: str, size: int) -> Artefact:
     """The stored tokenizer of a data set."""
 
     def make(folder: Path) -> None:
@@ -110,7 +110,7 @@ def tokenizer_artefact(dataset: str, size: int = VOCABULARY) -> Artefact:
     return Store().get(Spec("tokenizer", params | {"size": size}, (trained, code), ()), make)
 
 
-def own(dataset: str, size: int = VOCABULARY) -> Tokenizer:
+def own(dataset: str, size: int) -> Tokenizer:
     """The data set's own tokenizer."""
     return _read(str(tokenizer_artefact(dataset, size).folder / "tokenizer.json"))
 
