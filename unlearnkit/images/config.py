@@ -68,7 +68,7 @@ def config_grid(
     recipe: Mapping | Recipe | None = None,
     extra_conditions: Iterable[Mapping] = (),
     *,
-    of: type[Any] = Config,
+    config_type: type[Any] = Config,
     **values,
 ) -> list:
     """The configs of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
@@ -78,7 +78,7 @@ def config_grid(
     configs of, Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not have, and
     BadValue for a value that it cannot have.
     """
-    known, recipe_type = {f.name for f in fields(of)}, type(of.recipe)
+    known, recipe_type = {f.name for f in fields(config_type)}, type(config_type.recipe)
     for name in values:
         if name not in known:
             raise unknown("parameter", name, known)
@@ -92,8 +92,8 @@ def config_grid(
                 raise unknown("recipe entry", name, [f.name for f in fields(recipe_type)])
         recipe = recipe_type(**recipe)
     lists = {k: v if isinstance(v, list | tuple | range) and k != "forget_ids" else [v] for k, v in values.items()}
-    made = [of(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
+    grid = [config_type(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in chosen_seeds]  # fmt: skip
     for extra in extra_conditions:
-        made += config_grid(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
-    return list(dict.fromkeys(made))
+        grid += config_grid(**{"seeds": seeds, "recipe": recipe, "config_type": config_type, **values, **extra})
+    return list(dict.fromkeys(grid))

@@ -22,7 +22,7 @@ from unlearnkit.images.train_many import fit_many
 
 __all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
 
-NAME = "image"
+NAME, CONFIG = "image", Config
 TRAINING = (fit_many, fit)  # the functions behind `fit_many`, whose code a trained model depends on
 
 

@@ -65,4 +65,4 @@ class TextConfig:
         }
 
 
-text_config_grid = partial(config_grid, of=TextConfig)  # cells(...) of a grid in language
+text_config_grid = partial(config_grid, config_type=TextConfig)

@@ -21,7 +21,7 @@ from unlearnkit.texts.train import fit_lm, fit_many
 
 __all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
 
-NAME = "text"
+NAME, CONFIG = "text", TextConfig
 TRAINING = (fit_many, fit_lm)  # the functions behind `fit_many`, whose code a trained model depends on
 
 
