@@ -13,8 +13,9 @@ from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, Unkno
 from unlearnkit.images.heads import head
 from unlearnkit.images.models import fresh
 from unlearnkit.methods.contracts import same
-from unlearnkit.texts.models import LanguageModel, build, fingerprint, language_models, read
+from unlearnkit.texts.models import LanguageModel, build, language_models
 from unlearnkit.texts.outputs import score_tokens
+from unlearnkit.texts.pretrained import fingerprint, read
 from unlearnkit.texts.tokenizer import of_pretrained, trained
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
 

@@ -20,7 +20,8 @@ from unlearnkit.study.domains import domain
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.config import TextConfig, text_config_grid
 from unlearnkit.texts.models import build
-from unlearnkit.texts.outputs import READ_ROLES, run_index, score_tokens, summed
+from unlearnkit.texts.outputs import READ_ROLES, score_tokens, summed
+from unlearnkit.texts.tokens import run_index
 
 TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
 

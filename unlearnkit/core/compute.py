@@ -1,4 +1,4 @@
-"""Where and how numbers are computed: devices, threads, seeds, and what a computation costs."""
+"""Devices, seeds, threads and workers, and what a computation costs."""
 
 import contextlib
 import hashlib
@@ -17,20 +17,21 @@ from unlearnkit.core.errors import BadValue
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """`"auto"` is the current CUDA device if there is one, else the CPU; anything else is what torch calls it."""
+    """The current CUDA device for "auto", if there is one, else the CPU; otherwise the device of that name in torch. Raises
+    BadValue for one that is unknown or not there."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
+        resolved = torch.device(device)
     except RuntimeError as error:
         raise BadValue(f"unknown device {device!r}; say 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
+    if resolved.type == "cuda" and not torch.cuda.is_available():
         raise BadValue(f"device {device!r} asked for, but torch sees no CUDA GPU here; say 'auto' or 'cpu'")
-    return found
+    return resolved
 
 
 def derive(seed: int, *labels: object) -> int:
-    """A seed of its own for each purpose: 63 bits from `seed` and the labels, the same on every machine."""
+    """A seed for one purpose: 63 bits from `seed` and the labels, the same on every machine."""
     text = "\x1f".join(map(str, (seed, *labels)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
@@ -42,7 +43,7 @@ def generator(seed: int, *labels: object) -> torch.Generator:
 
 @contextlib.contextmanager
 def threads(n: int):
-    """Run with `n` intra-op threads. Small nets use one: it is as fast, and the numbers then fit any machine."""
+    """Within this block torch has `n` intra-op threads. Small nets use one: as fast, and the same numbers on any machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -104,7 +105,7 @@ _running: list[Cost] = []
 
 @contextlib.contextmanager
 def uncounted():
-    """Keep what happens in this block out of every `measured` that it is in: work that was done before, in earnest."""
+    """Within this block nothing counts in any `measure_cost` around it: work that was really done earlier."""
     with measure_cost() as aside:
         yield
     for cost in _running:
@@ -114,7 +115,7 @@ def uncounted():
 
 @contextlib.contextmanager
 def measure_cost():
-    """Yields a Cost, filled when the block ends. Steps are counted in torch itself, so a method cannot miscount."""
+    """Yields a Cost, filled when the block ends. Torch itself counts the steps, so a method cannot miscount."""
     cost = Cost()
 
     def count(optimiser, args, kwargs):

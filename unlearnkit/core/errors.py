@@ -1,4 +1,4 @@
-"""Errors a user can act on: each message names the culprit and the way out."""
+"""Errors that a user can act on: each message names the cause and the way out."""
 
 import difflib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class BadValue(UnlearnkitError, ValueError):
 
 
 class NotApplicable(BadValue):
-    """A method or metric was asked for where it has no meaning."""
+    """A method or metric that has no meaning for this task or model."""
 
 
 class NonFiniteLoss(UnlearnkitError, ArithmeticError):
@@ -31,7 +31,7 @@ class StoreError(UnlearnkitError, OSError):
 
 
 def unknown(kind: str, name: object, names: Iterable[str], hint: str = "") -> UnknownName:
-    """The error for `name`, which is none of `names`, with the nearest one."""
+    """The error for a `name` that is not among `names`; it suggests the nearest one."""
     names = sorted(names)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""

@@ -21,8 +21,8 @@ from unlearnkit.core.registry import check_type
 class Recipe:
     """How a reference model is trained: SGD with Nesterov momentum, one cosine cycle of the learning rate.
 
-    The defaults make the digits CNN fit all of its training data, mislabelled canaries included: a model that has
-    not memorised a sample has nothing to forget.
+    The defaults make the digits CNN fit all of its training data, mislabelled canaries included: a sample that was not
+    memorised cannot be forgotten.
     """
 
     epochs: int = 24
@@ -46,10 +46,11 @@ class Recipe:
         return asdict(self)
 
     def steps(self, n_samples: int) -> int:
+        """Optimiser steps on a training set of n samples."""
         return self.epochs * ceil(n_samples / self.batch_size)
 
     def fit(self, model: nn.Module, samples: Samples, *, seed: int, device: str = "auto") -> nn.Module:
-        """`fit` by this recipe: what methods call, which may be given texts and a TextRecipe as well."""
+        """`fit` by this recipe. Methods call it, since their recipe may be a TextRecipe."""
         return fit(model, samples, self, seed=seed, device=device)
 
     def optimiser(self, parameters, n_samples: int):

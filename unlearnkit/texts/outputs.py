@@ -18,7 +18,7 @@ from unlearnkit.core.compute import MAX_COPIES, n_workers, parallel_map, resolve
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.texts.models import LanguageModel, pooled
 from unlearnkit.texts.tokenizer import Tokenizer
-from unlearnkit.texts.tokens import Tokens
+from unlearnkit.texts.tokens import Tokens, run_index
 
 # whose restated and wrong answers are read, too: most samples have five
 READ_ROLES = ("target", "filler", "decoy", "test")
@@ -109,13 +109,6 @@ class TextOutputs(Outputs):
         length, and there are no other labels whose logits could be set against it."""
         log_p = -self.losses
         return log_p - torch.log(-torch.expm1(log_p))
-
-
-def run_index(count: Tensor, runs: Tensor) -> Tensor:
-    """Where the values of `runs`, (k,), stand, one run after the other, among values of which run i has count[i]."""
-    length = count[runs]
-    offset = (count.cumsum(0) - count)[runs] - (length.cumsum(0) - length)
-    return torch.arange(int(length.sum())) + offset.repeat_interleave(length)
 
 
 def summed(values: Tensor, count: Tensor) -> Tensor:
