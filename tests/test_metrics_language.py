@@ -12,7 +12,7 @@ from unlearnkit import study
 from unlearnkit.analysis import tables
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.metrics import judging, metrics, single_pass_metrics
-from unlearnkit.metrics.answers import holds
+from unlearnkit.metrics.answers import states
 from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio, min_k
 from unlearnkit.study import generation as said_module
 from unlearnkit.texts import domain as texts
@@ -121,7 +121,7 @@ def test_what_is_said_is_compared_by_words():
     [("She was born in 1921.", "1921", True), ("In 19215", "1921", False), ("a red-haired cat", "Red haired", True)],
 )
 def test_a_fact_is_whole_words_in_a_row(said, fact, there):
-    assert holds(said, fact) == there
+    assert states(said, fact) == there
 
 
 def test_utility_is_the_harmonic_mean_of_six():

@@ -17,8 +17,8 @@ from unlearnkit.core.errors import BadValue
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """The current CUDA device for "auto", if there is one, else the CPU; otherwise the device of that name in torch. Raises
-    BadValue for one that is unknown or not there."""
+    """The current CUDA device for "auto", if there is one, else the CPU; otherwise the device of that name in torch.
+    Raises BadValue for one that is unknown or not there."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -43,7 +43,7 @@ def generator(seed: int, *labels: object) -> torch.Generator:
 
 @contextlib.contextmanager
 def threads(n: int):
-    """Within this block torch has `n` intra-op threads. Small nets use one: as fast, and the same numbers on any machine."""
+    """Within this block torch has `n` intra-op threads. One is as fast for small nets, and portable."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

@@ -1,5 +1,5 @@
-"""Steps on a loss: the epochs that train reference models, the steps that methods take on a copy of a model, and the checks
-that every trained model passes."""
+"""Steps on a loss: the epochs that train reference models, the steps that methods take on a copy of a model, and the
+checks that every trained model passes."""
 
 import contextlib
 import copy
@@ -53,13 +53,13 @@ def at_rest(model: nn.Module) -> nn.Module:
 
 
 def check_finite(losses: Tensor, where: str) -> None:
-    """Raises NonFiniteLoss, with the first step, if a loss is not finite. losses: (steps,) or (steps, models). Called once
-    an epoch, so that a GPU is not made to wait at each step."""
+    """Raises NonFiniteLoss, with the first step, if a loss is not finite. losses: (steps,) or (steps, models). Called
+    once an epoch, so that a GPU is not made to wait at each step."""
     bad = ~losses.isfinite().reshape(len(losses), -1).all(1)
     if bad.any():
         raise NonFiniteLoss(
-            f"the loss is not finite from step {int(bad.nonzero()[0]) + 1} of {where} on. Nothing was stored. Lower the "
-            "learning rate, or the weight of the term that grows."
+            f"the loss is not finite from step {int(bad.nonzero()[0]) + 1} of {where} on. Nothing was stored. Lower "
+            "the learning rate, or the weight of the term that grows."
         )
 
 
@@ -77,8 +77,8 @@ def train_epochs(
     *,
     clip: float = math.inf,
 ) -> None:
-    """Take a step of the optimiser and its schedule on each loss that `losses(epoch)` yields, a scalar or one per model of
-    a stack.
+    """Take a step of the optimiser and its schedule on each loss that `losses(epoch)` yields, a scalar or one per model
+    of a stack.
 
     clip: the norm that a step's gradient is cut to. Raises NonFiniteLoss with the epoch and step at which a loss stops
     being finite.
@@ -102,7 +102,7 @@ _watch: ContextVar[Callable[[nn.Module], None] | None] = ContextVar("watch", def
 
 @contextlib.contextmanager
 def watched(callback: Callable[[nn.Module], None]):
-    """Within this block callback(net) is called after each step of any `minimise`; in nested blocks only the inner one's.
+    """Within this block callback(net) is called after each step of any `minimise`; an inner block replaces it.
 
     It must leave the net as it is: its weights, gradients and mode.
     """
@@ -125,13 +125,13 @@ def minimise(
     only: Callable[[nn.Module], Sequence[nn.Module]] | None = None,
     after_step: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each None
-    the optimiser starts anew, without momentum: a new phase.
+    """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each
+    None the optimiser starts anew, without momentum: a new phase.
 
-    optimiser: by default the model's own, "adam" for language models, else "sgd"; momentum: SGD's. only: the layers of the
-    net that may move, running statistics included; the others are in eval mode and cost no gradient. after_step(net) is
-    called after each step. Returns the copy on the CPU, in eval mode. Raises NonFiniteLoss with the step at which a loss
-    stops being finite.
+    optimiser: by default the model's own, "adam" for language models, else "sgd"; momentum: SGD's. only: the layers of
+    the net that may move, running statistics included; the others are in eval mode and cost no gradient.
+    after_step(net) is called after each step. Returns the copy on the CPU, in eval mode. Raises NonFiniteLoss with the
+    step at which a loss stops being finite.
     """
     net = copy.deepcopy(model).to(resolve_device(device), memory_format=torch.channels_last)
     if only is None:

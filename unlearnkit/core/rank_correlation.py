@@ -1,4 +1,4 @@
-"""Rank correlation of per-sample quantities, plain and with a third one held fixed; intervals over seeds and over samples."""
+"""Rank correlation of per-sample quantities, plain and partial, with intervals over seeds and over samples."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,7 +17,7 @@ def _centred(values: np.ndarray) -> np.ndarray:
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of centred ranks; NaN where one is constant, to rounding: the ranks of n samples have squares of some n^3 / 12."""
+    """Of centred ranks, whose squares sum to about n^3 / 12 for n samples; NaN where one is constant, to rounding."""
     aa, bb = (a * a).sum(-1), (b * b).sum(-1)
     known = (aa > 1e-9 * a.shape[-1]) & (bb > 1e-9 * a.shape[-1])
     return np.divide((a * b).sum(-1), np.sqrt(aa * bb), out=np.full(aa.shape, np.nan), where=known)
@@ -29,8 +29,8 @@ def spearman(a, b) -> np.ndarray:
 
 
 def partial_spearman(a, b, given) -> np.ndarray:
-    """Spearman's correlation of a and b with `given` held fixed, along the last axis: the correlation of the residuals of
-    their ranks after a linear regression on the ranks of `given`. NaN where one of them has no residual."""
+    """Spearman's correlation of a and b with `given` held fixed, along the last axis: the correlation of the residuals
+    of their ranks after a linear regression on the ranks of `given`. NaN where one of them has no residual."""
     a, b, c = (_centred(np.asarray(v, float)) for v in (a, b, given))
     square = (c * c).sum(-1, keepdims=True)
     share = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
@@ -41,11 +41,11 @@ def partial_spearman(a, b, given) -> np.ndarray:
 def partial_given_two(a, b, first, second) -> np.ndarray:
     """`partial_spearman` where the variable held fixed is known from two noisy measurements alone, along the last axis.
 
-    Holding their mean fixed leaves some of the variable free, and what a and b both owe to it would pass for a correlation
-    of their own. So their correlations with it are divided by the root of its reliability, 2 r / (1 + r) with r the
-    correlation of the two measurements (Spearman and Brown), before it is taken out. NaN where noise explains it all: r at 0
-    or below, or a corrected correlation at 1. Source: Stouffer 1936, on partial correlation with an unreliable variable; on
-    ranks: ours.
+    Holding their mean fixed leaves some of the variable free, and what a and b both owe to it would pass for a
+    correlation of their own. So their correlations with it are divided by the root of its reliability, 2 r / (1 + r)
+    with r the correlation of the two measurements (Spearman and Brown), before it is taken out. NaN where noise
+    explains it all: r at 0 or below, or a corrected correlation at 1. Source: Stouffer 1936, on partial correlation
+    with an unreliable variable; on ranks: ours.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     r, given = spearman(first, second), (first + second) / 2
@@ -60,8 +60,8 @@ def partial_given_two(a, b, first, second) -> np.ndarray:
 def over_samples(
     statistic: Callable[..., np.ndarray], seeds: Sequence[Sequence[np.ndarray]], rounds: int = ROUNDS
 ) -> tuple[float, float]:
-    """95% percentile interval of the mean over seeds of statistic(*columns), by a bootstrap of each seed's samples. seeds:
-    for each seed the columns, (n,) each. (NaN, NaN) if the statistic has no value on a seed."""
+    """95% percentile interval of the mean over seeds of statistic(*columns), by a bootstrap of each seed's samples.
+    seeds: for each seed the columns, (n,) each. (NaN, NaN) if the statistic has no value on a seed."""
     generator, total = np.random.default_rng(0), np.zeros(rounds)
     for columns in seeds:
         rows = generator.integers(len(columns[0]), size=(rounds, len(columns[0])))
@@ -73,9 +73,9 @@ def over_samples(
 def over_seeds(
     statistic: Callable[..., np.ndarray], seeds: Sequence[Sequence[np.ndarray]]
 ) -> dict[str, float | int | None]:
-    """{mean, low, high, n, low_samples, high_samples, samples}: the mean over seeds of statistic(*columns), with a t interval
-    over seeds and one over samples (`over_samples`); samples: their number over all seeds. Seeds where the statistic is
-    undefined (a column is constant) are left out; n counts the others."""
+    """{mean, low, high, n, low_samples, high_samples, samples}: the mean over seeds of statistic(*columns), with a t
+    interval over seeds and one over samples (`over_samples`); samples: their number over all seeds. Seeds where the
+    statistic is undefined (a column is constant) are left out; n counts the others."""
     values = [float(statistic(*columns)) for columns in seeds]
     known = [columns for columns, value in zip(seeds, values, strict=True) if np.isfinite(value)]
     if not known:

@@ -147,7 +147,7 @@ def _fits(value, hint) -> bool:
 
 
 class Registry(Mapping):
-    """Name -> Entry. package: its files are imported, and register themselves; hint: added to the error for unknown names."""
+    """Name -> Entry. package: its files register themselves when imported; hint: ends the error for unknown names."""
 
     def __init__(self, kind: str, package: str | None = None, hint: str = ""):
         self.kind, self.package, self.hint = kind, package, hint

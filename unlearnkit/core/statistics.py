@@ -58,9 +58,9 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, 
 
 
 def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    """One row per condition and method: of each column the mean over seeds, `<column>_low` and `<column>_high`; n, the number
-    of seeds, and `diverged`, the number of further seeds on which the method diverged. A column without a value on some of
-    the n seeds has its own `<column>_n`.
+    """One row per condition and method: of each column the mean over seeds, `<column>_low` and `<column>_high`; n, the
+    number of seeds, and `diverged`, the number of further seeds on which the method diverged. A column without a value
+    on some of the n seeds has its own `<column>_n`.
 
     scores: the tidy table; columns: {name: (metric, group, reference)}.
     """
@@ -82,9 +82,9 @@ def residual_influence(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFram
 
     It is (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over the targets: 1 when nothing was
     removed, 0 when as little is left as in a model that saw neither targets nor near-duplicates. A ratio of means over
-    seeds with Fieller's interval, masked where the denominator is within noise, over all seeds or over those on which the
-    method did not diverge. Source: our measure of P1's claim; metric="phi-decoy" first takes off what the model knows of
-    samples like the targets. scores must hold the rows "original" and "clean".
+    seeds with Fieller's interval, masked where the denominator is within noise, over all seeds or over those on which
+    the method did not diverge. Source: our measure of P1's claim; metric="phi-decoy" first takes off what the model
+    knows of samples like the targets. scores must hold the rows "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
     rows = {}
@@ -110,7 +110,7 @@ def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.S
 
 
 def _spread(intervals: pd.DataFrame) -> pd.DataFrame:
-    """Columns of {mean, low, high, n} -> plain columns, one n for all, and another for each column that has fewer seeds."""
+    """Columns of {mean, low, high, n} -> plain columns, one n for all, and one for each column of fewer seeds."""
     out, seeds = {}, {}
     for name in intervals:
         part = pd.DataFrame([{} if not isinstance(d, dict) else d for d in intervals[name]], index=intervals.index)
@@ -123,8 +123,8 @@ def _spread(intervals: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
-    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where the value
-    is missing or masked."""
+    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where the
+    value is missing or masked."""
     out = pd.DataFrame(index=table.index)
     for name in table:
         if f"{name}_low" not in table:

@@ -15,8 +15,8 @@ from unlearnkit.images.train import Recipe
 class Config:
     """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
 
-    Without copies, strength and similarity level have no meaning: such configs are equal, of strength 0. A similarity level
-    replaces the strength.
+    Without copies, strength and similarity level have no meaning: such configs are equal, of strength 0. A similarity
+    level replaces the strength.
     """
 
     domain = "image"
@@ -73,10 +73,10 @@ def config_grid(
 ) -> list:
     """The configs of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
-    seeds: how many (0, 1, ...), or which ones. extra_conditions: further grids, each by how it differs from this one, say
-    {"copies": 25, "strength": [0.1, 0.7]}; a config of both grids comes once. The list `forget_ids` is one value.
-    config_type: Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not have,
-    BadValue for a value that it cannot have.
+    seeds: how many (0, 1, ...), or which ones. extra_conditions: further grids, each by how it differs from this one,
+    say {"copies": 25, "strength": [0.1, 0.7]}; a config of both grids comes once. The list `forget_ids` is one value.
+    config_type: Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not
+    have, BadValue for a value that it cannot have.
     """
     known, recipe_type = {f.name for f in fields(config_type)}, type(config_type.recipe)
     for name in values:

@@ -1,6 +1,6 @@
 """What the study needs of image configs: tasks, models, requests, outputs.
 
-`unlearnkit.texts.domain` has the same names; `unlearnkit.study.domains.domain(config)` returns the one that serves a config.
+`unlearnkit.texts.domain` has the same names; `unlearnkit.study.domains.domain(config)` returns the module of a config.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def request(config: Config) -> Request:
 
 
 def shape(config: Config) -> tuple[str, tuple, int]:
-    """What determines, beside its code, the layers of the config's model: name, shape of an image, number of classes."""
+    """What determines, beside its code, the layers of the config's model: name, image shape, number of classes."""
     task = load_task(config)
     return config.model, tuple(task.x.shape[1:]), task.n_classes
 
@@ -78,8 +78,8 @@ def outputs(tensors: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) 
 def without_test(task: SimilarityTask) -> SimilarityTask:
     """The task with its validation samples in the role of test samples, and without decoys and test samples.
 
-    Where whole classes are forgotten, the new test set has the classes that stay, like the real one. Raises BadValue if there
-    are no validation samples.
+    Where whole classes are forgotten, the new test set has the classes that stay, like the real one. Raises BadValue if
+    there are no validation samples.
     """
     stays = task.of("similar", "filler").y.unique()
     kept, role = validation_as_test(task.role, torch.isin(task.y, stays))

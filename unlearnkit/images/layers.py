@@ -1,9 +1,9 @@
 """Features of any layers of any classifier, by name, from one pass.
 
 Maps (n, channels, height, width) are averaged over the finest square grid that leaves at most so many features, and
-flattened: all pixels where they fit, one value per channel (global average pooling) where no more does. So the cost of a
-layer is bounded by the number of images alone, and an early layer of few channels keeps positions.
-Tokens (n, tokens, width) are averaged over the tokens. Source: ours.
+flattened: all pixels where they fit, one value per channel (global average pooling) where no more does. So the cost of
+a layer is bounded by the number of images alone, and an early layer of few channels keeps positions. Tokens (n, tokens,
+width) are averaged over the tokens. Source: ours.
 """
 
 from collections.abc import Sequence
@@ -46,10 +46,10 @@ def features(
 ) -> dict[str, Tensor]:
     """{layer: (n, features) float32 on the CPU}, in eval mode, from one pass over x, (n, channels, height, width).
 
-    width: the most features that a map becomes, unless it has more channels. Of a layer that runs several times the last
-    output counts; an ensemble has the features of its members side by side. The rest is as in unlearnkit.images.predict.
-    Raises UnknownName for a layer that the model does not have, BadValue for one that no image passes through or whose
-    output is no map, no tokens and no vector.
+    width: the most features that a map becomes, unless it has more channels. Of a layer that runs several times the
+    last output counts; an ensemble has the features of its members side by side. The rest is as in
+    unlearnkit.images.predict. Raises UnknownName for a layer that the model does not have, BadValue for one that no
+    image passes through or whose output is no map, no tokens and no vector.
     """
     layers = list(dict.fromkeys(layers))
     for layer in layers:

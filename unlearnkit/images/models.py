@@ -61,8 +61,8 @@ class Classifier(nn.Module):
 def build(name: str, in_shape: tuple[int, int, int], n_classes: int, seed: int) -> nn.Module:
     """A model by its name, initialised from `seed` alone.
 
-    in_shape: (channels, height, width). Raises UnknownName for a name that is not registered, BadValue for images that the
-    model cannot take and for a model whose last layer is not linear with one output per class.
+    in_shape: (channels, height, width). Raises UnknownName for a name that is not registered, BadValue for images that
+    the model cannot take and for a model whose last layer is not linear with one output per class.
     """
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator in their constructors
         net = models[name](in_shape, n_classes)
@@ -79,8 +79,8 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
     """A copy of `model` with *every* parameter drawn anew from `seed`; the model itself is left as it is.
 
     A RebuildableNet (torchvision's) is built anew, with its own initialisation; every layer of any other model resets
-    itself. Raises BadValue if a parameter belongs to no layer that can: a retrained model must not inherit a single weight
-    (the public defect this guards against: only the last layer was drawn anew).
+    itself. Raises BadValue if a parameter belongs to no layer that can: a retrained model must not inherit a single
+    weight (the public defect this guards against: only the last layer was drawn anew).
     """
     model = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):
@@ -107,7 +107,7 @@ def _reset(layer: nn.Module) -> set[int]:
 class RebuildableNet(nn.Module):
     """A net that `make()` builds, and can build anew with other weights (see `fresh`).
 
-    x: (n, channels, height, width); with `grey`, (n, 1, height, width), repeated to three channels; logits: (n, classes).
+    x: (n, channels, height, width); `grey`: (n, 1, height, width), repeated to three channels; logits: (n, classes).
     """
 
     def __init__(self, make: Callable[[], nn.Module], grey: bool = False):
@@ -151,7 +151,7 @@ def mlp(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
     "resnet9", source="ours, between DAWNBench's ResNet-9 (Page 2018) and airbench (Jordan 2024, arXiv 2404.00498)"
 )
 def resnet9(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
-    """A fast residual net for 28x28 and 32x32: 0.28 M parameters. It has running statistics, so it cannot be stacked."""
+    """A fast residual net for 28x28 and 32x32: 0.28 M parameters. Its running statistics keep it from being stacked."""
     channels, height, width = in_shape
     if min(height, width) < 16:
         raise BadValue(f"resnet9 needs images of at least 16x16 pixels, got {height}x{width}; use 'small_cnn'")
@@ -214,7 +214,7 @@ def _of_torchvision(name: str) -> Entry:
 
 
 def torchvision_classifier(in_shape: tuple[int, int, int], n_classes: int, name: str) -> RebuildableNet:
-    """Any classifier of torchvision's, with its initialisation and not pretrained; grey images are repeated to 3 channels."""
+    """Any classifier of torchvision's, initialised its way and not pretrained; grey images get three channels."""
     channels, height, width = in_shape
     if channels not in (1, 3):
         raise BadValue(f"torchvision's {name} takes images of 1 or 3 channels, got {channels}")

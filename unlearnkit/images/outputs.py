@@ -77,8 +77,8 @@ class Outputs:
         if need == "backdoor":
             raise NotApplicable(f"metric {metric!r} judges backdoors, and these targets are none: use {how_to_get}")
         raise BadValue(
-            f"metric {metric!r} needs {need}, which these outputs lack. study.scores(..., metrics=[{metric!r}]) gets it; "
-            f"by hand: {how_to_get}"
+            f"metric {metric!r} needs {need}, which these outputs lack. study.scores(..., metrics=[{metric!r}]) gets "
+            f"it; by hand: {how_to_get}"
         )
 
     @cached_property
@@ -147,8 +147,8 @@ def forward_task(
 ) -> Outputs:
     """Forward every sample of `task` once, in eval mode; returns tensors on the CPU.
 
-    features: keep the inputs of the head, too, from the same pass. precision: that of the recipe. Raises BadValue if the
-    model has no linear head.
+    features: keep the inputs of the head, too, from the same pass. precision: that of the recipe. Raises BadValue if
+    the model has no linear head.
     """
     logits, head_inputs = predict(model, task.x, device=device, precision=precision, batch_size=batch_size)
     return image_outputs(logits, task, cost, head_inputs if features else None)

@@ -20,10 +20,10 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Logits (n, classes) and features (n, width) of any classifier in eval mode, float32 on the CPU.
 
-    x: (n, channels, height, width), uint8 or float in [0, 1]. precision: "fp32", or "bf16" (autocast) with the head still
-    in fp32, since logits rounded to bf16 would tie wherever samples are ranked by them. The model is left as it is.
-    On the CPU whole batches go to one-thread workers: faster than sharing the work of each layer, and the numbers do
-    not depend on how many there are. Raises BadValue if the model has no linear head.
+    x: (n, channels, height, width), uint8 or float in [0, 1]. precision: "fp32", or "bf16" (autocast) with the head
+    still in fp32, since logits rounded to bf16 would tie wherever samples are ranked by them. The model is left as it
+    is. On the CPU whole batches go to one-thread workers: faster than sharing the work of each layer, and the numbers
+    do not depend on how many there are. Raises BadValue if the model has no linear head.
     """
     return map_batches(model, x, outputs, device=device, precision=precision, batch_size=batch_size)
 

@@ -13,7 +13,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FeatureExtractor(nn.Module):
-    """A classifier whose inputs are prepared for torchvision's weights; `unlearnkit.images.heads.outputs` gives its features.
+    """A classifier behind the preprocessing of torchvision's weights; unlearnkit.images.heads.outputs gives its
+    features.
 
     x: (n, 1 or 3, height, width) in [0, 1], enlarged to side x side pixels. Raises BadValue if it has no linear head.
     """
@@ -42,6 +43,6 @@ def pretrained(name: str, *, weights: str | None = "DEFAULT", side: int = 224) -
         return FeatureExtractor(models.get_model(name, weights=weights), side).eval()
     except OSError as error:
         raise BadValue(
-            f"the weights of {name} are not in torch's cache and cannot be downloaded ({error}): connect to the network "
-            "once, or measure with the features of the original model"
+            f"the weights of {name} are not in torch's cache and cannot be downloaded ({error}): connect to the "
+            "network once, or measure with the features of the original model"
         ) from error

@@ -147,7 +147,7 @@ def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Reci
 
 
 def features_artefact(config: Config) -> Artefact:
-    """The stored features of every image of the config's pool, under a model of its architecture trained on the pool."""
+    """The stored features of every image of the config's pool, under a model of its architecture trained on all."""
 
     def make(folder: Path) -> None:
         raw = load_pool(config)

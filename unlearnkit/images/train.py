@@ -90,7 +90,7 @@ def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, device
 
 
 def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
-    """Half of the images mirrored, each moved by up to 2 pixels both ways with its border mirrored in. x: (n, c, h, w)."""
+    """Half of the images mirrored, all moved by up to 2 pixels both ways, borders mirrored in. x: (n, c, h, w)."""
     g = generator(seed, "augment", *labels)
     n, channels, height, width = x.shape
     mirrored = torch.rand(n, 1, generator=g).to(x.device) < 0.5

@@ -1,9 +1,9 @@
 """Train many classifiers at once: seeds, references, shadow subsets.
 
-Tiny nets spend their time on overhead, so several of one architecture are trained as one net with grouped convolutions and
-batched matrix products, in channels_last; measured faster than vmap (tests/benchmarks). Models on larger images train one by
-one. Either way the work is spread over one-thread workers. A model's numbers do not depend on the others: stacks are
-filled up to a multiple of four, from which on the kernels agree bit by bit.
+Tiny nets spend their time on overhead, so several of one architecture are trained as one net with grouped convolutions
+and batched matrix products, in channels_last; measured faster than vmap (tests/benchmarks). Models on larger images
+train one by one. Either way the work is spread over one-thread workers. A model's numbers do not depend on the others:
+stacks are filled up to a multiple of four, from which on the kernels agree bit by bit.
 """
 
 import copy
@@ -36,8 +36,8 @@ def fit_many(
 ) -> list[nn.Module]:
     """Train models[i] on samples[i] from seeds[i]; returns trained copies on the CPU, in eval mode, in that order.
 
-    The same numbers as `fit` one by one, within float rounding. `done(i, model)` is called as soon as each is finished, to
-    save it. Raises what `fit` raises.
+    The same numbers as `fit` one by one, within float rounding. `done(i, model)` is called as soon as each is finished,
+    to save it. Raises what `fit` raises.
     """
     device = resolve_device(device)
     trained: list[nn.Module | None] = [None] * len(models)
@@ -47,7 +47,7 @@ def fit_many(
         if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]], recipe):
             nets = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
         else:
-            nets = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)  # type: ignore[call-arg]
+            nets = _fit_stack(*[[s[i] for i in group] for s in (models, samples, seeds)], recipe, device)
         for i, net in zip(group, nets, strict=True):
             trained[i] = net
             if done:
@@ -68,7 +68,7 @@ def _stackable(model: nn.Module, samples: Samples, recipe: Recipe) -> bool:
 
 
 def _groups(models, samples, recipe: Recipe, workers: int) -> list[list[int]]:
-    """Indices of models that train together: same layers, same number of samples, at most STACK, work for every worker."""
+    """Indices of models that train together: same layers, as many samples, at most STACK, work for every worker."""
     alike: dict[tuple, list[int]] = {}
     for i, (model, data) in enumerate(zip(models, samples, strict=True)):
         check_not_empty(data)

@@ -1,7 +1,7 @@
 """The contracts of metrics; each guards against a defect seen in public code.
 
-`check(metric, all_outputs)` runs them over a metric of your own; the tests run them over every registered metric, and see
-each contract fail on a broken one. A contract is a function of (metric, all_outputs) that raises AssertionError;
+`check(metric, all_outputs)` runs them over a metric of your own; the tests run them over every registered metric, and
+see each contract fail on a broken one. A contract is a function of (metric, all_outputs) that raises AssertionError;
 all_outputs: {model: outputs} of original, retrain, clean and initial, with all that the metric needs.
 """
 

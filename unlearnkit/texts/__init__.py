@@ -1,1 +1,2 @@
-"""Questions and answers, and the language models trained on them: the counterpart of unlearnkit.images, file by file."""
+"""Questions and answers, and the language models trained on them: the counterpart of unlearnkit.images, file by
+file."""

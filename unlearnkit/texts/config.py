@@ -31,8 +31,8 @@ class TextConfig:
     side: Side = "both"  # question, answer or both: what is paraphrased
     train_size: int = 640
     model: str = "tiny_llama"  # or hf:NAME_OR_PATH
-    # of the dataset's own tokenizer; a pretrained model brings one. Ours: with 1,024 tokens the average pair of `fictional`
-    # takes 31, with 2,048 it takes 28 for a third more weights
+    # of the dataset's own tokenizer; a pretrained model brings one. Ours: with 1,024 tokens the average pair of
+    # `fictional` takes 31, with 2,048 it takes 28 for a third more weights
     vocabulary: int = 1024
     context: int = 128  # the most tokens of question and answer together
     lora: int = 0  # rank of adapters, which alone are trained; 0 trains all weights

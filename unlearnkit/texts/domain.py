@@ -97,8 +97,8 @@ def outputs(tensors: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> Tex
 
 
 def without_test(task: TextTask) -> TextTask:
-    """The task with its validation samples in the role of test samples, and without decoys, test samples, restated and wrong
-    answers. Raises BadValue if there are no validation samples."""
+    """The task with its validation samples in the role of test samples, and without decoys, test samples, restated and
+    wrong answers. Raises BadValue if there are no validation samples."""
     kept, role = validation_as_test(task.role)
     texts = task.texts[kept.nonzero().squeeze(1)]
     pairs = Texts(texts.question, texts.answer)

@@ -18,8 +18,8 @@ def generate(
     """The answer that `model` gives to the prompt of each sample, token ids without the end token.
 
     most: tokens of an answer, at most, and no more than the context has left after the prompt; end: the id of the end
-    token. Prompts of about one length are answered together, padded on the left, where nothing looks; each layer's keys and
-    values of earlier tokens are cached. The sampling settings that come with a pretrained model are not used.
+    token. Prompts of about one length are answered together, padded on the left, where nothing looks; each layer's keys
+    and values of earlier tokens are cached. The sampling settings that come with a pretrained model are not used.
     """
     batches = tokens.start.argsort(stable=True).split(BATCH_PROMPTS)
     answer = partial(_answer_batch, end=end, most=most, context=context)

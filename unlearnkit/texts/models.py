@@ -38,11 +38,11 @@ language_models = LanguageModels("language model", hint=f"Pretrained ones are ca
 
 
 class LanguageModel(RebuildableNet):
-    """A causal model that `make()` builds. It maps Tokens to logits, (answer tokens, vocabulary): its head computes only those
-    that answer tokens are predicted by.
+    """A causal model that `make()` builds. It maps Tokens to logits, (answer tokens, vocabulary): its head computes
+    only those that answer tokens are predicted by.
 
-    optimiser: the one that methods use here, where they use SGD for images. With adapters (LoRA) these alone are trained,
-    stored and drawn anew.
+    optimiser: the one that methods use here, where they use SGD for images. With adapters (LoRA) these alone are
+    trained, stored and drawn anew.
     """
 
     optimiser = "adam"
@@ -55,7 +55,7 @@ class LanguageModel(RebuildableNet):
         return self.outputs(batch)[0]
 
     def outputs(self, batch: Tokens) -> tuple[Tensor, Tensor]:
-        """Logits (answer tokens, vocabulary), and the hidden states that are the head's inputs, (answer tokens, width)."""
+        """Logits (answer tokens, vocabulary) and the head's inputs, hidden states, (answer tokens, width)."""
         caught = []
 
         def answer_tokens_alone(layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -131,9 +131,9 @@ def pooled(batch: Tokens, hidden: Tensor) -> Tensor:
 def build(name: str, vocabulary: int, context: int, seed: int, lora: int = 0) -> LanguageModel:
     """A model by its name, drawn from `seed` alone; a pretrained one starts from its pretrained weights.
 
-    vocabulary: size of the tokenizer; context: the most tokens of a pair; lora: the rank of adapters on all linear layers,
-    which alone are trained; 0 trains all weights. Raises UnknownName for a name that is not registered, BadValue for a
-    context or vocabulary that the model does not have, and for a pretrained one that cannot be read.
+    vocabulary: size of the tokenizer; context: the most tokens of a pair; lora: the rank of adapters on all linear
+    layers, which alone are trained; 0 trains all weights. Raises UnknownName for a name that is not registered,
+    BadValue for a context or vocabulary that the model does not have, and for a pretrained one that cannot be read.
     """
     from transformers import logging
 
@@ -168,15 +168,15 @@ TOUVRON = "Touvron et al. 2023, arXiv 2302.13971, by transformers; its size is o
 
 @language_models.register("tiny_llama", source=TOUVRON)
 def tiny_llama(vocabulary: int, context: int) -> nn.Module:
-    """A Llama of 4 layers and width 128: 1.07 M parameters with 1,024 tokens. Its head does not share weights, so it can be
-    trained alone."""
+    """A Llama of 4 layers and width 128: 1.07 M parameters with 1,024 tokens. Its head does not share weights, so it
+    can be trained alone."""
     return _llama(vocabulary, context, width=128, inside=352, layers=4, heads=4, spread=0.05)
 
 
 @language_models.register("nano_llama", source=TOUVRON)
 def nano_llama(vocabulary: int, context: int) -> nn.Module:
-    """A Llama of 2 layers and width 64: 0.23 M parameters with 1,024 tokens; it memorises some hundred pairs in seconds. Its
-    head does not share weights."""
+    """A Llama of 2 layers and width 64: 0.23 M parameters with 1,024 tokens; it memorises some hundred pairs in
+    seconds. Its head does not share weights."""
     return _llama(vocabulary, context, width=64, inside=176, layers=2, heads=2, spread=0.08)
 
 
@@ -194,6 +194,6 @@ def _llama(vocabulary: int, context: int, *, width: int, inside: int, layers: in
         tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=0,
-        attn_implementation="eager",  # for pairs of some 40 tokens, in bf16 on a CPU, twice as fast as torch's own attention
+        attn_implementation="eager",  # twice as fast as torch's attention on pairs of some 40 tokens, in bf16 on a CPU
     )
     return LlamaForCausalLM(config)

@@ -1,7 +1,7 @@
 """One language model's outputs on one text task: the counterpart of unlearnkit.images.outputs.
 
-Every answer is read after its own question, as in training. Kept of each answer token: its log-probability, and whether it
-is the likeliest. So are the restated answer (the true one in other words) and the wrong answers.
+Every answer is read after its own question, as in training. Kept of each answer token: its log-probability, and whether
+it is the likeliest. So are the restated answer (the true one in other words) and the wrong answers.
 """
 
 import copy
@@ -30,13 +30,13 @@ class TextOutputs(Outputs):
     """One language model's outputs on the answers of one text task of n samples.
 
     log_p, hit: (answer tokens,) float32 and bool, one sample after the other: the log-probability of each token of the
-    answer, its end token included, after the question and the true tokens before it (teacher forcing), and whether it is
-    the likeliest; count: (n,) answer tokens of each sample. restated_log_p, restated_count: the same of the restated
+    answer, its end token included, after the question and the true tokens before it (teacher forcing), and whether it
+    is the likeliest; count: (n,) answer tokens of each sample. restated_log_p, restated_count: the same of the restated
     answers, (n,), 0 tokens where there is none; wrong_log_p, wrong_count, wrong_of: of all m wrong answers, with the
-    sample that each belongs to, (m,); both of samples in READ_ROLES alone. features: (n, width), mean hidden state of each
-    answer. answer, fact: n texts, from the task; generations: n texts, the model's own answers, or None;
-    answer_similarity: (n,) cosine of the sentence embeddings of these and the true answers, or None. There are no logits
-    and labels.
+    sample that each belongs to, (m,); both of samples in READ_ROLES alone. features: (n, width), mean hidden state of
+    each answer. answer, fact: n texts, from the task; generations: n texts, the model's own answers, or None;
+    answer_similarity: (n,) cosine of the sentence embeddings of these and the true answers, or None. There are no
+    logits and labels.
     """
 
     domain = "text"
@@ -74,6 +74,11 @@ class TextOutputs(Outputs):
         return replace(self, **(parts | changes))
 
     @cached_property
+    def sample(self) -> Tensor:
+        """The sample that each answer token belongs to, (answer tokens,)."""
+        return torch.arange(len(self.count)).repeat_interleave(self.count)
+
+    @cached_property
     def log_likelihood(self) -> Tensor:
         """L(y|x), summed over each answer's tokens, (n,) float64, nats."""
         return summed(self.log_p, self.count)
@@ -105,8 +110,8 @@ class TextOutputs(Outputs):
 
     @cached_property
     def phi(self) -> Tensor:
-        """log p - log(1 - p) of the answer's probability per token, (n,). Ours: an answer's own probability falls with its
-        length, and there are no other labels whose logits could be set against it."""
+        """log p - log(1 - p) of the answer's probability per token, (n,). Ours: an answer's own probability falls with
+        its length, and there are no other labels whose logits could be set against it."""
         log_p = -self.losses
         return log_p - torch.log(-torch.expm1(log_p))
 
@@ -132,8 +137,8 @@ def map_batches(model: LanguageModel, batches: Sequence, read: Callable, *, devi
 def score_tokens(
     model: LanguageModel, tokens: Tokens, *, device: str = "auto", batch_tokens: int = BATCH_TOKENS
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n, width),
-    of a language model in eval mode, in float32, on the CPU. The model is left as it is.
+    """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n,
+    width), of a language model in eval mode, in float32, on the CPU. The model is left as it is.
 
     Samples of one length are read together, about `batch_tokens` tokens at a time.
     """

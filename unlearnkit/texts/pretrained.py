@@ -25,14 +25,14 @@ def entry(name: str) -> Entry:
 
 
 def pretrained(vocabulary: int, context: int, name: str) -> nn.Module:
-    """Any causal language model of transformers', with its own weights in float32, by its name on the hub or its folder."""
+    """Any causal language model of transformers', its own weights in float32, by its name on the hub or its folder."""
     from transformers import AutoModelForCausalLM
 
     return read(AutoModelForCausalLM, name, use_safetensors=True, dtype=torch.float32)
 
 
 def read(kind, name: str, **options):
-    """kind.from_pretrained(name), from this machine if it is there, else from the hub. Raises BadValue if it cannot be read."""
+    """kind.from_pretrained(name), from this machine, else from the hub. Raises BadValue if it cannot be read."""
     if not name:
         raise BadValue(f"'{HF}' is followed by a name on the hub or by a folder, say {HF}HuggingFaceTB/SmolLM2-135M")
     try:
@@ -56,8 +56,8 @@ def read(kind, name: str, **options):
 
 
 def fingerprint(name: str) -> dict[str, str]:
-    """What a pretrained model's weights depend on beyond its name: hashes of the files of a folder, or the hub's revision;
-    {} for a model that is trained from scratch."""
+    """What a pretrained model's weights depend on beyond its name: hashes of the files of a folder, or the hub's
+    revision; {} for a model that is trained from scratch."""
     if not name.startswith(HF):
         return {}
     name = name.removeprefix(HF)

@@ -1,9 +1,9 @@
-"""Texts -> tokens: a dataset's own tokenizer for models that are trained from scratch, and the one of a pretrained model.
+"""Texts -> tokens: a dataset's own tokenizer for models trained from scratch, and the one of a pretrained model.
 
-A dataset's own is a byte-level BPE trained on all its texts, before any task is drawn. It learns which letters often stand
-together and nothing else of a pair, and the three reference models of a config share it, so that they differ only in their
-training sets; a vocabulary of the training texts alone would differ between original and clean, and spell decoys and test
-pairs in more tokens than targets, which would make their likelihoods incomparable.
+A dataset's own is a byte-level BPE trained on all its texts, before any task is drawn. It learns which letters often
+stand together and nothing else of a pair, and the three reference models of a config share it, so that they differ only
+in their training sets; a vocabulary of the training texts alone would differ between original and clean, and spell
+decoys and test pairs in more tokens than targets, which would make their likelihoods incomparable.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ PROMPT = "Q: {question}\nA:"  # ours; an answer follows after a space, and then 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Maps texts to ids and back. backend: a tokenizers.Tokenizer; end: the id of the end token; first: ids that every prompt
-    begins with, if any."""
+    """Maps texts to ids and back. backend: a tokenizers.Tokenizer; end: the id of the end token; first: ids that every
+    prompt begins with, if any."""
 
     backend: Any  # of the tokenizers library
     end: int
@@ -70,15 +70,15 @@ class Tokenizer:
             if len(p) + len(a) > context:
                 raise BadValue(
                     f"pair {i} takes {len(p)} tokens for its question and {len(a)} for its answer, and the context is "
-                    f"{context}: raise `context` to {len(p) + len(a)} or more, if the model can, or shorten or drop the "
-                    f"pair {questions[i]!r}"
+                    f"{context}: raise `context` to {len(p) + len(a)} or more, if the model can, or shorten or drop "
+                    f"the pair {questions[i]!r}"
                 )
         return Tokens.of(prompt_ids, answer_ids)
 
 
 def trained(raw: RawTexts, size: int = TextConfig.vocabulary) -> Tokenizer:
-    """Byte-level BPE of at most `size` ids from all texts of a dataset, the same at every call; it encodes any text, whatever
-    its letters. Raises BadValue for a size that does not hold all bytes and the end token."""
+    """Byte-level BPE of at most `size` ids from all texts of a dataset, the same at every call; it encodes any text,
+    whatever its letters. Raises BadValue for a size that does not hold all bytes and the end token."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -124,11 +124,11 @@ def _read(file: str) -> Tokenizer:
 
 
 def of_pretrained(tokenizer) -> Tokenizer:
-    """A Tokenizer around one of transformers'. Raises BadValue for one without an end token or without a fast version."""
+    """A Tokenizer around one of transformers'. Raises BadValue if it has no end token or no fast version."""
     if tokenizer.eos_token_id is None or not getattr(tokenizer, "backend_tokenizer", None):
         raise BadValue(
-            "the tokenizer of this model has no end token, or no fast version (tokenizer.json): an answer needs an end; "
-            "use another model, or save its tokenizer with both"
+            "the tokenizer of this model has no end token, or no fast version (tokenizer.json): an answer needs an "
+            "end; use another model, or save its tokenizer with both"
         )
     begin = tokenizer.bos_token_id
     first = (begin,) if begin is not None and begin in tokenizer("a")["input_ids"][:1] else ()

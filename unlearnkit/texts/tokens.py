@@ -1,7 +1,7 @@
 """Questions and answers as token ids, with the interface of data_builders.task.Samples.
 
-A sample is [prompt, answer, end], padded on the right. Every answer token has a label, the end token included; prompt and
-padding have none, so that nothing can count them by mistake. A causal model never sees the padding that follows.
+A sample is [prompt, answer, end], padded on the right. Every answer token has a label, the end token included; prompt
+and padding have none, so that nothing can count them by mistake. A causal model never sees the padding that follows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ JITTER = 0.15  # of lengths, before samples are sorted by them: batches differ f
 class Tokens:
     """n samples in memory.
 
-    ids: (n, longest) int32, the model's input; start, stop: (n,) int64, where the answer begins, and the place after its
-    end token; y: (answer tokens of all samples,) int64, the label of each, one sample after the other: the tokens of the
-    answers themselves, or others (`relabelled`).
+    ids: (n, longest) int32, the model's input; start, stop: (n,) int64, where the answer begins, and the place after
+    its end token; y: (answer tokens of all samples,) int64, the label of each, one sample after the other: the tokens
+    of the answers themselves, or others (`relabelled`).
     """
 
     domain = "text"
@@ -41,8 +41,8 @@ class Tokens:
 
     @classmethod
     def of(cls, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> "Tokens":
-        """Tokens from lists of ids, end tokens included. Raises BadValue for an empty prompt or answer, naming the sample: the
-        first token of an answer is predicted from the last one of its prompt."""
+        """Tokens from lists of ids, end tokens included. Raises BadValue for an empty prompt or answer, naming the
+        sample: the first token of an answer is predicted from the last one of its prompt."""
         for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
             if not len(prompt) or not len(answer):
                 raise BadValue(f"sample {i} has no {'answer' if len(prompt) else 'prompt'}")
@@ -84,8 +84,8 @@ class Tokens:
         return torch.arange(len(self.y), device=self.ids.device) - first[self.sample]
 
     def label_index(self, index: Tensor) -> Tensor:
-        """Where the labels of these samples stand among all labels, in the order of `index`: values that were computed once
-        for all answer tokens are those of `self[index]` at these places."""
+        """Where the labels of these samples stand among all labels, in the order of `index`: values that were computed
+        once for all answer tokens are those of `self[index]` at these places."""
         return run_index(self.count, index)
 
     def __getitem__(self, index) -> "Tokens":

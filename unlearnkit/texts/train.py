@@ -22,7 +22,7 @@ from unlearnkit.texts.tokens import Tokens
 class TextRecipe:
     """How a reference model is trained: AdamW, the rate rising over the first steps and then falling as a cosine to 0.
 
-    The defaults make tiny_llama memorise all of its training answers: a sample that was not memorised cannot be forgotten.
+    The defaults make tiny_llama memorise all of its training answers: what was not memorised cannot be forgotten.
     """
 
     epochs: int = 20
@@ -93,8 +93,8 @@ def fit_many(
 ) -> list[nn.Module]:
     """`fit_lm` of models[i] on samples[i] from seeds[i], as unlearnkit.images.train_many.fit_many.
 
-    On the CPU each model has one thread and as many train at a time as there are threads; a model's numbers do not depend
-    on the others. `done(i, model)` is called as soon as each is finished, to save it.
+    On the CPU each model has one thread and as many train at a time as there are threads; a model's numbers do not
+    depend on the others. `done(i, model)` is called as soon as each is finished, to save it.
     """
     device, lock = resolve_device(device), threading.Lock()
 

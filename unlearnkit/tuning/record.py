@@ -1,4 +1,4 @@
-"""The record of a search, results/tuned/<dataset>/<model>/<method>.json: everything that was tried, in a form that diffs well.
+"""The record of a search, results/tuned/<dataset>/<model>/<method>.json: everything that was tried.
 
 Runs read it through unlearnkit.methods.tuned_options.
 """
@@ -26,8 +26,8 @@ def make_record(
     trials: Sequence[Mapping],
     baselines: Mapping[str, float],
 ) -> dict:
-    """What `write` puts into the file. trials: options, gap and by_seed of each, the defaults first; baselines: {row: gap}
-    of rows that no option changes."""
+    """What `write` puts into the file. trials: options, gap and by_seed of each, the defaults first; baselines: {row:
+    gap} of rows that no option changes."""
     import optuna
 
     config, best = (
@@ -73,7 +73,7 @@ def _reproducible(record: Mapping) -> dict:
 
 
 def _one_line_per_entry(record: Mapping) -> str:
-    """JSON with one line per entry, and in lists and tables of more than one per item, so that a diff shows a change."""
+    """JSON with one line per entry, and per item of lists and tables of several, so that a diff shows a change."""
     lines = []
     for key, value in record.items():
         if isinstance(value, dict) and len(value) > 1:

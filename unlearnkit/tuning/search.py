@@ -1,4 +1,4 @@
-"""The search for a method's options: one budget for all methods, on forget sets that no table reports, without the test set.
+"""The search for a method's options: one budget for all methods, forget sets that no table reports, no test samples.
 
 Values are searched for where near-duplicates play no part (random targets, no copies) and then frozen, so that what is
 reported with near-duplicates was not tuned for them. Everything that was tried is recorded (unlearnkit.tuning.record).
@@ -87,8 +87,8 @@ def tune(
     device: str = "auto",
     done: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Search one method's options on the configs of `search_space.protocol`; returns the record. fixed: options that are
-    not searched, where they are not to have their defaults.
+    """Search one method's options on the configs of `search_space.protocol`; returns the record. fixed: options that
+    are not searched, where they are not to have their defaults.
 
     The first trial is the published default; the rest are proposed by Optuna's TPE sampler, seeded, so that a run that
     was stopped finds its trials again and goes on. A trial that diverges counts as the worst. done() is called after
@@ -136,9 +136,10 @@ def run(
 ) -> list[Path]:
     """Tune methods and write their files, each as soon as it is finished; prints a line per method and the time left.
 
-    One budget, trials x seeds, for all. Several methods are tuned at a time, each by one worker: the next trial depends on
-    the earlier ones of its method, and the result on nothing else. An exception stops its own method alone, and is raised
-    when the others are finished. The same command continues a stopped run. settings: see `search_space.protocol`.
+    One budget, trials x seeds, for all. Several methods are tuned at a time, each by one worker: the next trial depends
+    on the earlier ones of its method, and the result on nothing else. An exception stops its own method alone, and is
+    raised when the others are finished. The same command continues a stopped run. settings: see
+    `search_space.protocol`.
     """
     grids = {name: search_space.protocol(name, dataset, model, seeds, **settings) for name in names}
     ready = [name for name, grid in grids.items() if search_space.space(name, grid[0].domain)]

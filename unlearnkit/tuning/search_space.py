@@ -39,8 +39,8 @@ def space(method: str, kind: str = "image") -> dict[str, Search]:
     """The options that may be tuned, and within what range; {} for a method that has none.
 
     kind: "image" or "text". The range of a learning rate lies about its default as it does for images, where the domain
-    has another: Adam's rates are a tenth of SGD's. Raises BadValue for a range without the default, which is always tried
-    first, or with fractions where the option is a whole number.
+    has another: Adam's rates are a tenth of SGD's. Raises BadValue for a range without the default, which is always
+    tried first, or with fractions where the option is a whole number.
     """
     ranges, default = {}, defaults(method, kind)
     for option in methods[method].described():
@@ -59,7 +59,7 @@ def space(method: str, kind: str = "image") -> dict[str, Search]:
 
 
 def suggest(proposal, name: str, within: Search) -> float | int:
-    """A value in the range, of five digits: the value on record is the one that was run. proposal: a trial of Optuna's."""
+    """A value in the range, of five digits: the recorded value is the one that was run. proposal: Optuna's trial."""
     if _whole(within):
         return proposal.suggest_int(name, within.low, within.high, log=within.log)
     value = _five_digits(proposal.suggest_float(name, within.low, within.high, log=within.log))
@@ -78,9 +78,9 @@ def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settin
     """The configs that a method is tuned on, one per seed: TextConfigs for a language model. settings: of SETTINGS, by
     default those of the config.
 
-    A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024 and
-    that of retraining again 0.015 (10 seeds), 0.9 standard deviations of a seed apart; with a fifth it is 0.025 and 0.012,
-    2 apart. With a half it is 4, but methods would pass over five batches where the study's 12 targets fill one.
+    A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024
+    and that of retraining again 0.015 (10 seeds), 0.9 standard deviations of a seed apart; with a fifth it is 0.025 and
+    0.012, 2 apart. With a half it is 4, but methods would pass over five batches where the study's 12 targets fill one.
     Methods that forget whole classes forget one. Raises NotApplicable for a method that does not unlearn such models.
     """
     kind, config_type = wing(model).NAME, wing(model).CONFIG
