@@ -118,7 +118,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(all_outputs):
     for name, way in (
         ("DA", "features=True"),
         ("KLoM", "study.ensemble"),
-        ("relearn", "unlearnkit.metrics.relearn_time"),
+        ("relearn", "study.relearn_steps"),
     ):
         with pytest.raises(BadValue, match=f"'{name}'.*{way}"):
             score(bare, all_outputs, [name])

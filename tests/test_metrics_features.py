@@ -170,7 +170,7 @@ def test_what_is_left_out_says_why():
     assert len(why) == 3
     few = blobs(*several(4))  # 12 samples of each role for 3 clusters
     assert left_out(few, ["NMI", "F1"]).why.unique().tolist() == [
-        "12 samples for 3 clusters: with fewer than 5 for each they are noise"
+        "12 samples for 3 clusters: with fewer than 5 for each, clusters are noise"
     ]
     assert metrics["NMI"](few) == metrics["F1"](few) == {}
 

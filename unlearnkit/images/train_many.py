@@ -47,7 +47,8 @@ def fit_many(
         if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]], recipe):
             nets = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
         else:
-            nets = _fit_stack(*[[s[i] for i in group] for s in (models, samples, seeds)], recipe, device)
+            members = [[s[i] for i in group] for s in (models, samples, seeds)]
+            nets = _fit_stack(*members, recipe=recipe, device=device)
         for i, net in zip(group, nets, strict=True):
             trained[i] = net
             if done:
