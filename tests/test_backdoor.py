@@ -98,7 +98,7 @@ def test_asr_is_the_share_sent_to_the_attacks_class():
 
 def test_it_applies_to_backdoors_alone(all_outputs):
     with pytest.raises(
-        NotApplicable, match="'ASR' judges backdoors, and these targets are none: use a task with targets='backdoor'"
+        NotApplicable, match="'ASR' judges backdoors, and these targets are none: use targets='backdoor'"
     ):
         metrics["ASR"](dataclasses.replace(all_outputs["original"], attack_class=None))
     with pytest.raises(NotApplicable, match="use targets='backdoor'"):

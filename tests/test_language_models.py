@@ -75,7 +75,7 @@ def test_blocks_hold_every_parameter_once(model):
 
 
 def test_a_model_of_other_weights_is_refused(model):
-    with pytest.raises(RuntimeError, match="not of this model"):
+    with pytest.raises(RuntimeError, match="do not belong to this model"):
         model.load_state_dict({"net.x": torch.zeros(1)})
 
 

@@ -109,7 +109,9 @@ def test_every_metric_states_direction_unit_and_meaning(name):
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(all_outputs):
-    bare = dataclasses.replace(all_outputs["retrain"], features=None, margins=None, relearn_steps=None, attack_class=None)
+    bare = dataclasses.replace(
+        all_outputs["retrain"], features=None, margins=None, relearn_steps=None, attack_class=None
+    )
     assert (
         score(bare, all_outputs).metric.unique().tolist() == single_pass_metrics() and "DA" not in single_pass_metrics()
     )
@@ -130,6 +132,20 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(all_outputs):
         metrics["JS"](bare)
     with pytest.raises(UnknownName, match="Did you mean 'KLoM'"):
         score(bare, all_outputs, ["KLOM"])
+
+
+def test_a_replaced_field_is_read_anew(all_outputs):
+    """What is kept of outputs, such as the rows of a group or an attack, is kept of these alone."""
+    outputs = all_outputs["original"]
+    before = metrics["MIA"](outputs), metrics["FA"](outputs)
+    role = torch.where(
+        outputs.role == 0, 2, torch.where(outputs.role == 2, 0, outputs.role)
+    )  # swapped with the fillers
+    swapped = dataclasses.replace(outputs, role=role.to(torch.int8))
+    assert not swapped.rows("target").equal(outputs.rows("target"))
+    assert (
+        (metrics["MIA"](outputs), metrics["FA"](outputs)) == before != (metrics["MIA"](swapped), metrics["FA"](swapped))
+    )
 
 
 # --- closed forms ---

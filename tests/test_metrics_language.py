@@ -106,7 +106,11 @@ def test_what_leaks_has_a_sign():
 
 def test_what_is_said_is_compared_by_words():
     e = answers(
-        [0.9], [0.9], answer=("Mara lives in Torvik.", "It is 1921"), fact=("Torvik", ""), generations=("In torvik", "no")
+        [0.9],
+        [0.9],
+        answer=("Mara lives in Torvik.", "It is 1921"),
+        fact=("Torvik", ""),
+        generations=("In torvik", "no"),
     )
     assert metrics["ROUGE-L"](e)["target"] == pytest.approx((2 / 4 + 0) / 2)
     assert metrics["fact-accuracy"](e) == {"target": 1.0}  # of the one that has a fact

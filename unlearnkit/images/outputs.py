@@ -18,7 +18,7 @@ NEEDS = {
     "features": ("features", "study.outputs(trained, features=True)"),
     "relearn": ("relearn_steps", "relearn_steps=study.relearn_steps(trained)"),
     "ensemble": ("margins", "margins=study.ensemble(config, name, n)"),
-    "backdoor": ("attack_class", "a task with targets='backdoor'"),
+    "backdoor": ("attack_class", "targets='backdoor'"),
     "generation": ("generations", "generations=study.generations(trained)[1]"),  # texts alone, as the next
     "embedding": ("answer_similarity", "answer_similarity=study.answer_similarity(trained)[1]"),
 }
