@@ -49,7 +49,7 @@ class Samples:
     x is what models are fed: float32, made of bytes when it is asked for, so that a set takes a quarter of the room.
     """
 
-    domain = "image"
+    domain = "image"  # which wing serves them
 
     stored: Tensor
     y: Tensor

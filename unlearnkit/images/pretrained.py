@@ -13,8 +13,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FeatureExtractor(nn.Module):
-    """A classifier behind the preprocessing of torchvision's weights; unlearnkit.images.heads.outputs gives its
-    features.
+    """A classifier with the preprocessing that torchvision's weights expect.
 
     x: (n, 1 or 3, height, width) in [0, 1], enlarged to side x side pixels. Raises BadValue if it has no linear head.
     """

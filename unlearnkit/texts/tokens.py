@@ -27,7 +27,7 @@ class Tokens:
     of the answers themselves, or others (`relabelled`).
     """
 
-    domain = "text"
+    domain = "text"  # which wing serves them
 
     ids: Tensor
     start: Tensor
