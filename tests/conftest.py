@@ -61,13 +61,11 @@ def all_outputs(_models, task):
     The margins stand for 12 models each: the one there is, and noise as between seeds.
     """
     cost = {"seconds": 2.0, "steps": 10, "peak_mib": 1.0}
-    found = {name: forward_task(model, task, features=True, cost=cost) for name, model in _models.items()}
-    noise = {name: torch.randn(12, len(task.y), generator=generator(0, name)) for name in found}
+    forwarded = {name: forward_task(model, task, features=True, cost=cost) for name, model in _models.items()}
+    noise = {name: torch.randn(12, len(task.y), generator=generator(0, name)) for name in forwarded}
     return {
-        name: dataclasses.replace(
-            seen, margins=seen.phi + noise[name], extra={"relearn_steps": 3, "attack_class": 0}, _memo={}
-        )
-        for name, seen in found.items()
+        name: dataclasses.replace(outputs, margins=outputs.phi + noise[name], relearn_steps=3, attack_class=0)
+        for name, outputs in forwarded.items()
     }
 
 

@@ -73,16 +73,16 @@ def all_text_outputs(small_pool):
     models = {"initial": net} | {
         name: fit_lm(net, tokenizer.tokens(task.training_set(name), 128), recipe, seed=1) for name in TRAINED_ON
     }
-    tokens, found = tokenizer.tokens(task.texts, 128), {}
+    tokens, all_outputs = tokenizer.tokens(task.texts, 128), {}
     for name, model in models.items():
-        read = {k: v for part in forward_task(model, task, tokenizer, 128).values() for k, v in part.items()}
-        seen = text_outputs(read, task, {"seconds": 2.0, "steps": 10, "peak_mib": 1.0})
-        said = generate(model, tokens, tokenizer.end, most=int(tokens.count.max()), context=128)
+        tensors = {k: v for part in forward_task(model, task, tokenizer, 128).values() for k, v in part.items()}
+        outputs = text_outputs(tensors, task, {"seconds": 2.0, "steps": 10, "peak_mib": 1.0})
+        answers = generate(model, tokens, tokenizer.end, most=int(tokens.count.max()), context=128)
         noise = torch.randn(26, len(task), generator=generator(0, name))  # with 4 targets, enough for 1% false alarms
-        more = {"said": tuple(tokenizer.decode(ids) for ids in said), "margins": seen.phi + noise}
-        more |= {"meant": torch.rand(len(task), generator=generator(1, name)), "extra": {"relearn_steps": 3}}
-        found[name] = dataclasses.replace(seen, **more, _memo={})
-    return found
+        parts = {"generations": tuple(tokenizer.decode(ids) for ids in answers), "margins": outputs.phi + noise}
+        parts |= {"answer_similarity": torch.rand(len(task), generator=generator(1, name)), "relearn_steps": 3}
+        all_outputs[name] = dataclasses.replace(outputs, **parts)
+    return all_outputs
 
 
 @pytest.fixture

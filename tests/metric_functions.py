@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unlearnkit.images.outputs import Outputs
-from unlearnkit.metrics.contracts import outputs
+from unlearnkit.metrics.contracts import outputs_from
 
 
 def log(*rows) -> torch.Tensor:
@@ -33,13 +33,13 @@ def js_is_bounded(js):
 def modified_entropy_is_right(mentr):
     """log p where log(1 - p) is meant; an index over the whole batch instead of each sample's label."""
     p = [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]
-    e = outputs(torch.tensor(p).log(), [0, 2], ["target", "target"])
+    e = outputs_from(torch.tensor(p).log(), [0, 2], ["target", "target"])
     expected = [
         -0.3 * math.log(0.7) - 0.2 * math.log(0.8) - 0.1 * math.log(0.9),
         -0.7 * math.log(0.3) - 0.1 * math.log(0.9) - 0.6 * math.log(0.4),
     ]
     assert mentr(e).tolist() == pytest.approx(expected, rel=1e-6)
-    certain = outputs([[90.0, 0.0], [90.0, 0.0]], [0, 1], ["target", "target"])  # p rounds to 1
+    certain = outputs_from([[90.0, 0.0], [90.0, 0.0]], [0, 1], ["target", "target"])  # p rounds to 1
     assert mentr(certain).tolist() == pytest.approx([0, 180], abs=1e-9)
 
 
@@ -55,10 +55,10 @@ def histogram_counts_all(histogram_kl):
 
 def zrf_is_bounded(zrf):
     """ZRF without a bound, or a cosine in disguise."""
-    e, other = (outputs(z, [0, 0], ["target"] * 2) for z in ([[900.0, 0], [0, 0]], [[0, 900.0], [0, 0]]))
+    e, other = (outputs_from(z, [0, 0], ["target"] * 2) for z in ([[900.0, 0], [0, 0]], [[0, 900.0], [0, 0]]))
     assert zrf(e, e) == {"target": pytest.approx(1)}
     assert zrf(e, other) == {"target": pytest.approx(1 - math.log(2) / 2)}
-    mild, even = (outputs([[z, 0.0]], [0], ["target"]) for z in (math.log(3), 0.0))
+    mild, even = (outputs_from([[z, 0.0]], [0], ["target"]) for z in (math.log(3), 0.0))
     js = 0.5 * (0.75 * math.log(1.2) + 0.25 * math.log(2 / 3)) + 0.5 * (0.5 * math.log(0.8) + 0.5 * math.log(4 / 3))
     assert zrf(mild, even) == {"target": pytest.approx(1 - js)}
 
@@ -73,7 +73,7 @@ def population(memorised: bool, n: int = 300, seed: int = 0, *, tests: int = 1, 
     margin[:n] += lift if memorised else 0
     labels = torch.randint(2, (len(roles),), generator=g)
     logits = torch.zeros(len(roles), 2).scatter_(1, labels[:, None], margin[:, None])
-    return outputs(logits, labels, roles)
+    return outputs_from(logits, labels, roles)
 
 
 def attack_is_right(attack):

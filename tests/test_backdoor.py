@@ -14,7 +14,7 @@ from unlearnkit import study
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.config import config_grid
 from unlearnkit.metrics import metrics
-from unlearnkit.metrics.contracts import outputs
+from unlearnkit.metrics.contracts import outputs_from
 
 SMALL = {"train_size": 200, "n_targets": 12, "recipe": {"epochs": 12, "batch_size": 32, "lr": 0.1}}
 
@@ -92,15 +92,15 @@ def test_what_cannot_be_a_backdoor_is_named(raw, options, message):
 
 def test_asr_is_the_share_sent_to_the_attacks_class():
     logits = torch.eye(3)[[0, 0, 1, 2, 0, 1]]
-    sent = outputs(logits, [0, 0, 0, 0, 1, 1], ["decoy"] * 4 + ["target", "test"], extra={"attack_class": 0})
-    assert metrics["ASR"](sent) == {"decoy": 0.5, "target": 0.0}
+    seen = outputs_from(logits, [0, 0, 0, 0, 1, 1], ["decoy"] * 4 + ["target", "test"], attack_class=0)
+    assert metrics["ASR"](seen) == {"decoy": 0.5, "target": 0.0}
 
 
 def test_it_applies_to_backdoors_alone(all_outputs):
     with pytest.raises(
-        NotApplicable, match="'ASR' is of backdoors, and these targets are none: use targets='backdoor'"
+        NotApplicable, match="'ASR' judges backdoors, and these targets are none: use targets='backdoor'"
     ):
-        metrics["ASR"](dataclasses.replace(all_outputs["original"], extra={}, _memo={}))
+        metrics["ASR"](dataclasses.replace(all_outputs["original"], attack_class=None))
     with pytest.raises(NotApplicable, match="use targets='backdoor'"):
         study.scores(config_grid(seeds=1, targets="random", **SMALL), ["original"], metrics=["ASR"])
 

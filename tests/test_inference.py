@@ -1,9 +1,10 @@
 import copy
+import time
 
 import pytest
 import torch
 
-from unlearnkit.core.compute import threads
+from unlearnkit.core.compute import parallel_map, threads
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.heads import Ensemble, head, logits_and_features
 from unlearnkit.images.models import build
@@ -15,6 +16,30 @@ SHAPE = (3, 28, 28)
 
 def images(n: int) -> torch.Tensor:
     return torch.randint(0, 256, (n, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_workers_have_one_thread_each_and_keep_the_order():
+    with threads(3):
+        rows = parallel_map(lambda own, i: (own, i, torch.get_num_threads()), range(9), workers=2, initialise=object)
+        assert torch.get_num_threads() == 3
+    assert [i for _, i, _ in rows] == list(range(9)) and {n for *_, n in rows} == {1}
+    assert 1 <= len({id(own) for own, *_ in rows}) <= 2  # made once on each worker
+    assert parallel_map(str, [], workers=0) == []
+
+
+def test_after_an_error_nothing_that_waits_is_started():
+    started = []
+
+    def work(i: int) -> None:
+        started.append(i)
+        if i == 0:
+            raise ValueError("the first")
+        time.sleep(0.05)
+
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="the first"):
+        parallel_map(work, range(100), workers=1)
+    assert len(started) < 50 and torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "resnet9", "torchvision:mobilenet_v3_small"])

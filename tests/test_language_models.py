@@ -13,8 +13,9 @@ from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, Unkno
 from unlearnkit.images.heads import head
 from unlearnkit.images.models import fresh
 from unlearnkit.methods.contracts import same
-from unlearnkit.texts.models import LanguageModel, build, fingerprint, language_models, read
+from unlearnkit.texts.models import LanguageModel, build, language_models
 from unlearnkit.texts.outputs import score_tokens
+from unlearnkit.texts.pretrained import fingerprint, read
 from unlearnkit.texts.tokenizer import of_pretrained, trained
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
 
@@ -74,7 +75,7 @@ def test_blocks_hold_every_parameter_once(model):
 
 
 def test_a_model_of_other_weights_is_refused(model):
-    with pytest.raises(RuntimeError, match="not of this model"):
+    with pytest.raises(RuntimeError, match="do not belong to this model"):
         model.load_state_dict({"net.x": torch.zeros(1)})
 
 

@@ -21,6 +21,7 @@ from unlearnkit.texts import domain as texts
 from unlearnkit.texts.config import TextConfig, text_config_grid
 from unlearnkit.texts.models import build
 from unlearnkit.texts.outputs import READ_ROLES, score_tokens, summed
+from unlearnkit.texts.tokens import run_index
 
 TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
 
@@ -111,7 +112,7 @@ def test_outputs_is_what_single_forward_passes_say(config, refs):  # noqa: F811
         with torch.no_grad():
             logits = model(one)
             log_p = logits.log_softmax(1).gather(1, one.y[:, None]).squeeze(1)
-        torch.testing.assert_close(seen.log_p[seen.tokens(row)], log_p, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(seen.log_p[run_index(seen.count, torch.tensor([row]))], log_p, atol=1e-4, rtol=1e-3)
         assert seen.losses[row].item() == pytest.approx(-log_p.mean().item(), rel=1e-3, abs=1e-5)
         assert seen.log_likelihood[row].item() == pytest.approx(log_p.sum().item(), rel=1e-3, abs=1e-4)
         assert seen.correct[row].item() == pytest.approx((logits.argmax(1) == one.y).float().mean().item())
@@ -150,7 +151,7 @@ def test_phi_is_exact_where_the_model_is_certain(refs):
 
 def test_scores_do_not_depend_on_companions_or_threads(config):  # noqa: F811
     tokens, model = texts.tokens(config), build("nano", 400, 128, 0)
-    a, b = score_tokens(model, tokens), score_tokens(model, tokens, at_once=1)
+    a, b = score_tokens(model, tokens), score_tokens(model, tokens, batch_tokens=1)
     for x, y in zip(a, b):
         torch.testing.assert_close(x.float(), y.float(), atol=1e-4, rtol=1e-3)
     shuffled = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))

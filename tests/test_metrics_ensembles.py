@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unlearnkit.core.errors import BadValue
 from unlearnkit.methods.contracts import same
 from unlearnkit.metrics import metrics
-from unlearnkit.metrics.contracts import outputs
+from unlearnkit.metrics.contracts import outputs_from
 from unlearnkit.metrics.ensembles import histogram_kl, lira, lira_accuracy, tpr_at
 from unlearnkit.metrics.relearn_time import forget_loss, relearn_steps
 
@@ -24,7 +24,7 @@ def normal(seed: int, *shape: int) -> torch.Tensor:
 
 def of_models(margins: torch.Tensor):
     n = margins.shape[1]
-    return outputs(torch.zeros(n, 2), [0] * n, ["target"] * n, margins=margins)
+    return outputs_from(torch.zeros(n, 2), [0] * n, ["target"] * n, margins=margins)
 
 
 # --- KLoM ---

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.metrics import left_out, metrics
-from unlearnkit.metrics.contracts import outputs
+from unlearnkit.metrics.contracts import outputs_from
 from unlearnkit.metrics.features import dimensional_alignment, entanglement, linear_cka
 from unlearnkit.metrics.probes import clusters, mutual_information, nearest_labels, pairwise_f1, split
 
@@ -134,7 +134,7 @@ def blobs(roles, labels, width: int = 4, spread: float = 0.05, seed: int = 0):
     centres = 3 * torch.eye(8, width)
     labels = torch.tensor(labels)
     features = centres[labels] + spread * random(seed, len(labels), width).float()
-    return outputs(torch.zeros(len(labels), 3), labels, roles, features=features)
+    return outputs_from(torch.zeros(len(labels), 3), labels, roles, features=features)
 
 
 def several(n: int, classes=(0, 1, 2)):
@@ -170,7 +170,7 @@ def test_what_is_left_out_says_why():
     assert len(why) == 3
     few = blobs(*several(4))  # 12 samples of each role for 3 clusters
     assert left_out(few, ["NMI", "F1"]).why.unique().tolist() == [
-        "12 samples for 3 clusters: with fewer than 5 for each they are noise"
+        "12 samples for 3 clusters: with fewer than 5 for each, clusters are noise"
     ]
     assert metrics["NMI"](few) == metrics["F1"](few) == {}
 
@@ -230,7 +230,7 @@ def test_clusters_of_features_that_have_collapsed():
 def test_dead_features_give_no_row_and_no_nonsense(name):
     """After gradient ascent all features may be 0."""
     roles, labels = several(10)
-    dead = outputs(torch.zeros(len(labels), 3), labels, roles, features=torch.zeros(len(labels), 4))
+    dead = outputs_from(torch.zeros(len(labels), 3), labels, roles, features=torch.zeros(len(labels), 4))
     found = metrics[name](dead, dead)
     assert all(0 <= value <= 1 for value in found.values())
     assert not found or name not in ("DA", "CKA", "ES")

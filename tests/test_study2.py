@@ -13,7 +13,7 @@ from unlearnkit.analysis import trajectories as trajectory
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.images.config import config_grid
 from unlearnkit.images.outputs import forward_task
-from unlearnkit.metrics.contracts import outputs
+from unlearnkit.metrics.contracts import outputs_from
 from unlearnkit.metrics.features import dimensional_alignment
 from unlearnkit.study import protocols
 
@@ -61,7 +61,7 @@ def test_spectra_closed_forms():
     features = torch.tensor(
         [[2.0, 0, 0], [0, 1, 0], [-2, 0, 0], [0, -1, 0], [3, 0, 0], [3, 0, 0], [0, 0, 1], [0, 0, 1]]
     )
-    seen = outputs(torch.zeros(8, 3), [0, 1, 0, 1, 2, 2, 0, 1], roles, features=features)
+    seen = outputs_from(torch.zeros(8, 3), [0, 1, 0, 1, 2, 2, 0, 1], roles, features=features)
     shares = spectra.eigenvalues(seen).set_index(["group", "place"]).share
     assert shares["retain"].tolist() == pytest.approx([0.8, 0.2, 0]) and shares["target"].tolist() == pytest.approx(
         [1, 0, 0]
@@ -74,7 +74,7 @@ def test_spectra_closed_forms():
 
 def test_features_of_nothing_but_zero_have_no_rows():
     roles = ["filler", "filler", "filler", "target", "test"]
-    seen = outputs(torch.zeros(5, 3), [0, 1, 0, 2, 1], roles, features=torch.zeros(5, 4))
+    seen = outputs_from(torch.zeros(5, 3), [0, 1, 0, 2, 1], roles, features=torch.zeros(5, 4))
     assert spectra.eigenvalues(seen).empty and spectra.alignment_by_rule(seen).empty
 
 
@@ -183,7 +183,7 @@ def test_the_plane_sees_no_rotation_no_scale_and_no_shift():
     v = random(0, 40, 5)
     turned = {"original": v, "turned": 7 * v @ rotation(1, 5) + 3, "dead": torch.zeros(40, 5)}
     found = spectra.plane(
-        {n: outputs(torch.zeros(40, 2), labels, roles, features=f.float()) for n, f in turned.items()}
+        {n: outputs_from(torch.zeros(40, 2), labels, roles, features=f.float()) for n, f in turned.items()}
     )
     torch.testing.assert_close(found["turned"][0], found["original"][0], atol=1e-4, rtol=1e-4)
     assert found["turned"][1] == pytest.approx(found["original"][1], abs=1e-4) and 0 < found["original"][1] < 1

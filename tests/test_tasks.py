@@ -12,7 +12,7 @@ from unlearnkit.images import tasks
 from unlearnkit.images.config import config_grid
 from unlearnkit.images.heads import logits_and_features
 from unlearnkit.images.predict import predict
-from unlearnkit.images.pretrained import Ruler, pretrained
+from unlearnkit.images.pretrained import FeatureExtractor, pretrained
 from unlearnkit.study.reference_models import measured_pairs
 
 SMALL = {"n_targets": 4, "train_size": 80, "copies": 3, "recipe": {"epochs": 2, "batch_size": 32}}
@@ -83,16 +83,16 @@ def test_features_are_compared_pair_by_pair():
     )
 
 
-def test_any_classifier_with_a_linear_head_is_a_ruler():
-    ruler = pretrained("resnet18", weights=None, side=32)
-    assert predict(ruler, torch.zeros(2, 1, 8, 8, dtype=torch.uint8))[1].shape == (2, 512)
+def test_any_classifier_with_a_linear_head_extracts_features():
+    resnet = pretrained("resnet18", weights=None, side=32)
+    assert predict(resnet, torch.zeros(2, 1, 8, 8, dtype=torch.uint8))[1].shape == (2, 512)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
-    ruler = Ruler(net, side=4)
+    extractor = FeatureExtractor(net, side=4)
     x = torch.rand(3, 3, 8, 8)
     inside = net[:3](torch.nn.functional.interpolate(x, (4, 4), mode="bilinear", antialias=True))
-    assert logits_and_features(ruler, x)[1].shape == inside.shape
+    assert logits_and_features(extractor, x)[1].shape == inside.shape
     with pytest.raises(BadValue, match="no linear head"):
-        Ruler(torch.nn.Sequential(torch.nn.Flatten()), 8)
+        FeatureExtractor(torch.nn.Sequential(torch.nn.Flatten()), 8)
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
         pretrained("resnet81")
 

@@ -1,7 +1,7 @@
 """The text task: roles, what models are trained on, leaks, digests, files."""
 
-import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from data_builders.texts.task import Texts, TextTask, load
 from unlearnkit.analysis import dataset_cards as tables
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.texts import tasks
+from unlearnkit.texts.config import TextConfig, text_config_grid
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def task(raw):
 
 
 def changed(task: TextTask, **columns) -> TextTask:
-    return dataclasses.replace(task, **columns)
+    return replace(task, **columns)
 
 
 # --- pairs
@@ -91,7 +92,7 @@ def test_a_leak_is_found(task, what, held, name):
     else:
         question = [*texts.question]
         question[leak] = question[filler].upper().replace("?", " !")
-        texts = dataclasses.replace(texts, question=question)
+        texts = replace(texts, question=question)
     with pytest.raises(BadValue, match=f"1 {what} are in both the trained and the {name}"):
         changed(task, source=source, texts=texts).check()
 
@@ -126,7 +127,7 @@ def test_the_digest_is_of_all(task):
     pairs = task.pairs.assign(strength=0.0)
     source = task.source.clone()
     source[-1] += 1
-    changes = ({"pairs": pairs}, {"source": source}, {"texts": dataclasses.replace(task.texts, answer=other)})
+    changes = ({"pairs": pairs}, {"source": source}, {"texts": replace(task.texts, answer=other)})
     assert len({task.digest(), *(changed(task, **c).digest() for c in changes)}) == 4
 
 
@@ -173,32 +174,32 @@ def test_damage_is_named(task, tmp_path):
 @pytest.fixture
 def small(raw, monkeypatch):
     monkeypatch.setattr("unlearnkit.texts.tasks._pool", lambda *_: raw)
-    return {"n_targets": 3, "copies": 2, "train_size": 60, "test_size": 10}
+    return TextConfig(n_targets=3, copies=2, train_size=60, test_size=10)
 
 
 def test_stored_once(small):
-    first = tasks.task_artefact(**small)
-    assert tasks.task_artefact(**small, seed=0).key == first.key != tasks.task_artefact(**small, seed=1).key
-    task = tasks.load_task(**small)
+    first = tasks.task_artefact(small)
+    assert tasks.task_artefact(replace(small, model="nano_llama")).key == first.key  # no task depends on the model
+    assert first.key != tasks.task_artefact(replace(small, seed=1)).key
+    task = tasks.load_task(small)
     assert task.digest() == first.info["digest"] and task.facts["dataset"] == "fictional"
     assert task.training_set("clean").digest() == first.info["clean"]
 
 
 def test_without_copies_strength_and_side_mean_nothing():
-    resolve = tasks.resolve
-    assert resolve({"copies": 0, "strength": 0.3, "side": "answer"}) == resolve({"copies": 0})
+    assert TextConfig(copies=0, strength=0.3, side="answer") == TextConfig(copies=0)
     with pytest.raises(UnknownName, match="Did you mean 'copies'"):
-        resolve({"copys": 1})
+        text_config_grid(copys=1)
     with pytest.raises(BadValue, match="'copies' must be int"):
-        resolve({"copies": 1.5})
+        TextConfig(copies=1.5)
     with pytest.raises(BadValue, match="'side' must be"):
-        resolve({"side": "left"})
+        TextConfig(side="left")
 
 
 def test_tables_and_figure(small):
     from unlearnkit.figures import plot_text_similarity
 
-    grid = [small | {"strength": s, "seed": i} for s in (0.2, 0.8) for i in (0, 1)] + [small | {"copies": 0}]
+    grid = [replace(small, strength=s, seed=i) for s in (0.2, 0.8) for i in (0, 1)] + [replace(small, copies=0)]
     t1 = tables.text_dataset_cards(grid)
     assert len(t1) == 3 and (t1.n_train == 60).all() and t1.exact_copies.sum() == 0
     assert t1.seeds.tolist() == [2, 2, 1] and t1.run[0].count(" ") == 1

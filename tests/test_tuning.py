@@ -12,7 +12,7 @@ from data_builders.task import ROLES
 from unlearnkit import results, study
 from unlearnkit.analysis import tables
 from unlearnkit.cli import main
-from unlearnkit.core import paths
+from unlearnkit.core import code_digest, paths
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
 from unlearnkit.images import domain as images
 from unlearnkit.images import tasks
@@ -79,7 +79,7 @@ def write(dataset="digits", model="small_cnn", name=NAME, **changes):
     """A file of tuned values, put where those of gradient_ascent on digits belong."""
     record = {"format": 1, "method": name, "dataset": dataset, "model": model, "values": {"lr": 0.02}}
     record |= {"defaults": {"lr": 0.001}, "objective": {"n": 1, "default": 0.2, "best": 0.1}, "trials": [{}]}
-    record |= {"sources": tuning.code.digests([methods[NAME]]), "made": {"date": "2026-01-01"}}
+    record |= {"sources": code_digest.digests([methods[NAME]]), "made": {"date": "2026-01-01"}}
     file = tuned.place(NAME, "digits", "small_cnn")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record | changes))
@@ -175,9 +175,9 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr(images, "load_task", noisy)
     monkeypatch.setattr(tasks, "load_task", noisy)
-    tuning._reference.cache_clear()
+    tuning._retrained.cache_clear()
     after = tuning.trial(config, NAME, options)
-    tuning._reference.cache_clear()
+    tuning._retrained.cache_clear()
     assert (after["gap"] != before["gap"]) is counts
 
 
@@ -332,7 +332,7 @@ def test_a_dataset_of_your_own_counts_by_its_stem():
 
 
 def test_values_of_a_method_that_changed_are_used_and_flagged(capsys):
-    sources = tuning.code.digests([methods[NAME]]) | {f"unlearnkit.methods.{NAME}": "0" * 16}
+    sources = code_digest.digests([methods[NAME]]) | {f"unlearnkit.methods.{NAME}": "0" * 16}
     file = write(sources=sources)
     assert tuned.values(NAME, "digits", "small_cnn") == {"lr": 0.02}
     assert tuned.stale(json.loads(file.read_text())) == [f"unlearnkit.methods.{NAME}"]

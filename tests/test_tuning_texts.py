@@ -62,7 +62,7 @@ def test_a_language_model_is_tuned_on_texts_and_its_values_are_read(config, caps
         "npo", "fictional", "nano", domain="text"
     )
     assert tuned.values("npo", "fictional", "tiny_llama") == {}
-    with pytest.raises(NotApplicable, match="unsir has no meaning for a config of texts: there are amnesiac"):
+    with pytest.raises(NotApplicable, match="unsir does not unlearn models of texts; these do: amnesiac"):
         search_space.protocol("unsir", "fictional", "nano")
     with pytest.raises(UnknownName, match="max_pool_images"):
         search_space.protocol("npo", "fictional", "nano", max_pool_images=100)

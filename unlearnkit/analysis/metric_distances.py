@@ -67,7 +67,7 @@ def metric_distances(seen: Outputs, references: Mapping[str, Outputs]) -> pd.Dat
         other = references["retrain" if compares else "initial"]
         if metric not in known:
             start = perf_counter()
-            mine = entry(replace(seen, _memo={}), other)
+            mine = entry(replace(seen), other)
             took = perf_counter() - start
             theirs = dict.fromkeys(mine, entry.info["best"]) if compares else entry(references["retrain"], other)
             known[metric] = mine, theirs, took
@@ -151,7 +151,7 @@ def _judged(config: Config, name: str, model: Trained, device: str) -> pd.DataFr
 
 def _seen(model: Trained, device: str) -> Outputs:
     found = study.outputs(model, features=True, device=device)[1]
-    return replace(found, extra={**found.extra, "relearn_steps": relearn_cost(model, device=device)["steps"]})
+    return replace(found, relearn_steps=relearn_cost(model, device=device)["steps"])
 
 
 def _truth(config: Config, name: str, n: int, tuned: bool, device: str) -> pd.DataFrame:

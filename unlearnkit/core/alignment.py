@@ -1,8 +1,8 @@
-"""How far the features of one set of samples lie in the directions that another set spans: dimensional alignment.
+"""Dimensional alignment: the share of one set's features that lies in the main directions of another set's.
 
-Features are (n, width), a row per sample, and are turned into (width, width) moments at once, in float64: time grows with
-n width^2, and no table of all pairs of samples is ever made. Gradients go through the features that are aligned, never
-through the directions they are aligned with.
+Features are (n, width), a row per sample, and become (width, width) moments at once, in float64: time grows with n
+width^2, and no table of all pairs of samples is made. Gradients go through the features that are aligned, never through
+the directions they are aligned with.
 Source: DA of Seo et al. 2025, arXiv 2407.17710; rank, centring and layer are ours, since the paper does not state them.
 """
 
@@ -31,7 +31,7 @@ def principal(moment: Tensor, *, energy: float = ENERGY, rank: int | None = None
 
     rank: how many; by default the smallest number that holds the share `energy` of the sum of eigenvalues.
     Raises BadValue for a rank or share out of range, NotApplicable for a moment of 0, which has no directions, and
-    NonFiniteLoss for one that is not finite: what made the features diverged.
+    NonFiniteLoss for one that is not finite: the model diverged.
     """
     width = len(moment)
     if not 0 < energy <= 1:
@@ -65,8 +65,8 @@ def alignment(forget: Tensor, directions: Tensor, *, centred: bool = False) -> T
     """DA(F | R) = ||F F^T U U^T|| / ||F F^T||, Frobenius norms, in [0, 1]: the share of F that lies in U.
 
     forget: features, (n, width); directions: U, (width, rank), orthonormal: `directions` of R; centred: as there.
-    Returns a float64 scalar. Raises NotApplicable if all of F is 0, of which no share can be taken. To be maximised by
-    gradients: `alignment_loss`.
+    Returns a float64 scalar. Raises NotApplicable if all of F is 0, of which no share can be taken. To maximise it by
+    gradients, use `alignment_loss`.
     """
     above, below = _squares(forget, directions, centred)
     if below == 0:
@@ -75,7 +75,7 @@ def alignment(forget: Tensor, directions: Tensor, *, centred: bool = False) -> T
 
 
 def alignment_loss(forget: Tensor, directions: Tensor, *, centred: bool = False) -> Tensor:
-    """L_DA = -DA(F | R)^2, a float64 scalar from -1 to 0 that is smooth wherever F is not 0; arguments as of `alignment`.
+    """L_DA = -DA(F | R)^2, a float64 scalar from -1 to 0, smooth wherever F is not 0; arguments as of `alignment`.
 
     Where all of F is 0, DA has no value, and no direction raises it more than another: loss and gradient are 0 there
     (ours). The gradient goes through F alone.
@@ -87,7 +87,7 @@ def alignment_loss(forget: Tensor, directions: Tensor, *, centred: bool = False)
 def _squares(forget: Tensor, directions: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
     """||F F^T U||^2, which is ||F F^T U U^T||^2 as U is an isometry, and ||F F^T||^2, both of F at a scale of 1.
 
-    DA does not depend on the scale, so that it needs no gradient; fourth powers of small features would be 0.
+    DA does not depend on the scale, which needs no gradient; without it fourth powers of small features would be 0.
     """
     v = forget.double()
     scale = v.detach().abs().amax() if v.numel() else v.new_zeros(())
@@ -101,10 +101,10 @@ def spectrum(moment: Tensor) -> Tensor:
 
 
 def effective_rank(moment: Tensor) -> float:
-    """How many directions a moment really has: exp of the entropy of its eigenvalues as shares of their sum.
+    """How many directions a moment effectively has: exp of the entropy of its eigenvalues as shares of their sum.
 
-    From 1, all in one direction, to the width, all equally strong; 0 for a moment of 0. Features that collapse onto one
-    direction of R have DA = 1, and it is here that one sees it.
+    From 1, all in one direction, to the width, all equally strong; 0 for a moment of 0. It shows what DA cannot:
+    features that collapse onto one direction of R have DA = 1.
     Source: Roy and Vetterli 2007, The effective rank; of eigenvalues in place of singular values: ours.
     """
     share = spectrum(moment)

@@ -1,10 +1,13 @@
-"""Where and how numbers are computed: devices, threads, seeds, and what a computation costs."""
+"""Devices, seeds, threads and workers, and what a computation costs."""
 
 import contextlib
 import hashlib
 import resource
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import torch
@@ -14,20 +17,21 @@ from unlearnkit.core.errors import BadValue
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """`"auto"` is the current CUDA device if there is one, else the CPU; anything else is what torch calls it."""
+    """The current CUDA device for "auto", if there is one, else the CPU; otherwise the device of that name in torch.
+    Raises BadValue for one that is unknown or not there."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
+        resolved = torch.device(device)
     except RuntimeError as error:
         raise BadValue(f"unknown device {device!r}; say 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
+    if resolved.type == "cuda" and not torch.cuda.is_available():
         raise BadValue(f"device {device!r} asked for, but torch sees no CUDA GPU here; say 'auto' or 'cpu'")
-    return found
+    return resolved
 
 
 def derive(seed: int, *labels: object) -> int:
-    """A seed of its own for each purpose: 63 bits from `seed` and the labels, the same on every machine."""
+    """A seed for one purpose: 63 bits from `seed` and the labels, the same on every machine."""
     text = "\x1f".join(map(str, (seed, *labels)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
@@ -39,13 +43,44 @@ def generator(seed: int, *labels: object) -> torch.Generator:
 
 @contextlib.contextmanager
 def threads(n: int):
-    """Run with `n` intra-op threads. Small nets use one: it is as fast, and the numbers then fit any machine."""
+    """Within this block torch has `n` intra-op threads. One is as fast for small nets, and portable."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+MAX_COPIES = 8  # workers at most where each has a copy of a model
+
+
+def n_workers(device: torch.device) -> int:
+    """How many workers share work: one per thread of torch's on the CPU, one elsewhere."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def parallel_map(
+    work: Callable, items: Iterable, *, workers: int, initialise: Callable[[], object] | None = None
+) -> list:
+    """[work(item) for item in items], in that order, spread over one-thread workers.
+
+    No number depends on how many workers there are: torch has one thread on each, and as many as before afterwards.
+    initialise: called once on each worker; what it returns is the first argument of `work`, the item the second. Raises
+    the first exception of `work`; items that wait are then not started.
+    """
+    before, worker = torch.get_num_threads(), threading.local()
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        worker.own = (initialise(),) if initialise else ()
+
+    with ThreadPoolExecutor(max(workers, 1), initializer=start) as pool:
+        try:
+            return [future.result() for future in [pool.submit(lambda i: work(*worker.own, i), i) for i in items]]
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -70,7 +105,7 @@ _running: list[Cost] = []
 
 @contextlib.contextmanager
 def uncounted():
-    """Keep what happens in this block out of every `measured` that it is in: work that was done before, in earnest."""
+    """Within this block nothing counts in any `measure_cost` around it: work that was really done earlier."""
     with measure_cost() as aside:
         yield
     for cost in _running:
@@ -80,7 +115,7 @@ def uncounted():
 
 @contextlib.contextmanager
 def measure_cost():
-    """Yields a Cost, filled when the block ends. Steps are counted in torch itself, so a method cannot miscount."""
+    """Yields a Cost, filled when the block ends. Torch itself counts the steps, so a method cannot miscount."""
     cost = Cost()
 
     def count(optimiser, args, kwargs):

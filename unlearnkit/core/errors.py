@@ -1,4 +1,4 @@
-"""Errors a user can act on: each message names the culprit and the way out."""
+"""Errors that a user can act on: each message names the cause and the way out."""
 
 import difflib
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class BadValue(UnlearnkitError, ValueError):
 
 
 class NotApplicable(BadValue):
-    """A method or metric was asked for where it has no meaning."""
+    """A method or metric that has no meaning for this task or model."""
 
 
 class NonFiniteLoss(UnlearnkitError, ArithmeticError):

@@ -1,4 +1,4 @@
-"""Where things are kept. Nothing depends on the working directory: notebooks run in several."""
+"""The folders of the project. None depends on the working directory: notebooks run in several."""
 
 import functools
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 def root() -> Path:
     """The project: `UNLEARNKIT_HOME`, else the nearest folder upwards with `notebooks/grids`, else this checkout.
 
-    Raises nothing: an installed library without a checkout works in the current folder.
+    An installed library without a checkout works in the current folder.
     """
     if home := os.environ.get("UNLEARNKIT_HOME"):
         return Path(home).resolve()
@@ -21,17 +21,18 @@ def root() -> Path:
 
 
 def cache() -> Path:
+    """Stored artefacts: `UNLEARNKIT_CACHE`, else in the results."""
     return _resolved(os.environ.get("UNLEARNKIT_CACHE") or str(root() / "results" / "cache"), os.getcwd())
 
 
 @functools.cache
 def _resolved(path: str, here: str) -> Path:
-    """Asked for thousands of times in a run, and each time a walk through the file system."""
+    """Cached: it is called thousands of times in a run, and each call walks through the file system."""
     return Path(here, path).resolve()
 
 
 def data() -> Path:
-    """Data sets that are not part of a package, as torchvision lays them out: `UNLEARNKIT_DATA`, else in the cache."""
+    """Datasets that are not part of a package, as torchvision lays them out: `UNLEARNKIT_DATA`, else in the cache."""
     return Path(os.environ.get("UNLEARNKIT_DATA") or cache() / "data").resolve()
 
 
@@ -46,7 +47,7 @@ def tuned() -> Path:
 
 
 def note(what: str, value: str) -> None:
-    """Inside a batch job, tell the batch runner what was read or written: a line in the file it named."""
+    """Inside a batch job, log what was read or written, for the batch runner: a line in the file that it named."""
     if log := os.environ.get("UNLEARNKIT_JOB_LOG"):
         with open(log, "a") as file:
             file.write(json.dumps([what, value]) + "\n")

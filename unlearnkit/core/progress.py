@@ -1,6 +1,6 @@
-"""Progress of long work, and the time left: one line that rewrites itself, in a notebook as on a terminal.
+"""Progress of long work, and the time left: one line that rewrites itself, in notebooks and on terminals.
 
-An executed notebook keeps the last state only, not a trail of hundreds of lines.
+An executed notebook keeps the last state only, not hundreds of lines.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Methods, metrics, models, datasets: found by name, added by a decorator.
+"""Registries of methods, metrics, models, datasets: looked up by name, extended by a decorator.
 
-A file dropped into the registry's package is found; so is a module or `.py` file named in `UNLEARNKIT_PLUGINS`
+A registry imports every file in its package, and every module or `.py` file named in `UNLEARNKIT_PLUGINS`
 (comma-separated), which is how code of your own gets into every notebook, papermill run and table.
 """
 
@@ -24,7 +24,7 @@ from unlearnkit.core.renamed import import_hint
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered function: `entry(...)` calls it, `entry.info` says what was declared with it."""
+    """One registered function: `entry(...)` calls it, `entry.info` holds what was declared with it."""
 
     kind: str
     name: str
@@ -36,7 +36,7 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first sentence of what the function says of itself."""
+        """The first sentence of the function's docstring."""
         first = " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
         return first.split(". ")[0].rstrip(".") + "." if first else ""
 
@@ -46,16 +46,16 @@ class Entry:
         return (self.function,)
 
     def hints(self) -> dict[str, object]:
-        """Its annotations by name, with what stands beside the types."""
+        """Its annotations by name, with those beside the types (`Annotated`)."""
         return typing.get_type_hints(self.function, include_extras=True)
 
     def options(self) -> dict[str, inspect.Parameter]:
         """Its keyword options with type and default: all keyword-only parameters but seed and device."""
-        found = inspect.signature(self.function).parameters.values()
-        return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "device")}
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "device")}
 
     def described(self) -> list[dict]:
-        """One row per option: name, type in plain words, default, source, and search, what tuning may try (or None)."""
+        """One row per option: name, type in plain words, default, source, and search, the range of tuning (or None)."""
         hints = self.hints()
         rows = []
         for name, option in self.options().items():
@@ -86,7 +86,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Wrapped(Entry):
-    """A function around another entry, called with that one first; its options are those of both.
+    """A function around another entry, which is its first argument; its options are those of both.
 
     Raises BadValue if both have an option of the same name.
     """
@@ -152,7 +152,7 @@ registries: dict[str, "Registry"] = {}  # by kind: where a lower package looks u
 
 
 class Registry(Mapping):
-    """Name -> Entry. `package` is searched for files that register themselves when imported; hint: said of unknown names."""
+    """Name -> Entry. package: its files register themselves when imported; hint: ends the error for unknown names."""
 
     def __init__(self, kind: str, package: str | None = None, hint: str = ""):
         self.kind, self.package, self.hint = kind, package, hint
@@ -161,7 +161,7 @@ class Registry(Mapping):
         self._loaded = False
 
     def register(self, name: str, **info) -> Callable:
-        """Decorator that adds a function under `name`; a second registration of the name replaces the first."""
+        """Decorator that adds a function under `name`; a second registration of the name replaces the first one."""
 
         def add(function: Callable) -> Callable:
             self._entries[name] = Entry(self.kind, name, function, info)
@@ -171,7 +171,7 @@ class Registry(Mapping):
 
     def _load(self) -> None:
         if not self._loaded:
-            self._loaded = True  # first, since what is imported may look things up here
+            self._loaded = True  # first, since an imported file may look names up here
             if self.package:
                 for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
                     importlib.import_module(f"{self.package}.{module.name}")
@@ -203,7 +203,7 @@ def load_plugins() -> list[types.ModuleType]:
 
 
 def plugin_names() -> list[str]:
-    """What `UNLEARNKIT_PLUGINS` names, files by their absolute path: a worker may run in another folder."""
+    """The names in `UNLEARNKIT_PLUGINS`, files by their absolute path: a worker may run in another folder."""
     names = [n.strip() for n in os.environ.get("UNLEARNKIT_PLUGINS", "").split(",") if n.strip()]
     return [str(Path(n).resolve()) if n.endswith(".py") else n for n in names]
 

@@ -1,4 +1,4 @@
-"""One config of the study's grid: everything that a task and its reference models depend on."""
+"""A config of the study's grid: everything that a task of images and its reference models depend on."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -15,22 +15,22 @@ from unlearnkit.images.train import Recipe
 class Config:
     """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
 
-    Without copies their strength and degree mean nothing: such configs are all the same one, of strength 0. A degree
-    takes the place of a strength.
+    Without copies, strength and similarity level have no meaning: such configs are equal, of strength 0. A similarity
+    level replaces the strength.
     """
 
     domain = "image"
 
-    dataset: str = "digits"  # a registered one, or a file or folder of your own (data_builders.user_images)
-    max_pool_images: int = 4000  # images that everything is drawn from, at most; the same for all seeds; 0 takes all
+    dataset: str = "digits"  # registered, or a file or folder of your own (data_builders.user_images)
+    max_pool_images: int = 4000  # images that tasks are drawn from, at most; the same for all seeds; 0 takes all
     test_size: int = 1000  # test images, at most; 0 takes all
     targets: str = "random"  # see data_builders.select_targets
     n_targets: int = 12
     forget_ids: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
-    copies: int = 5  # similar samples per target that stay in training
+    copies: int = 5  # near-duplicates per target that stay in training
     perturbation: str = "block_mask"
-    strength: float = 0.3  # of the kind: for block_mask the share of blocks set to 0
-    similarity_level: str = ""  # a measured similarity asked for instead, "ssim~0.6"
+    strength: float = 0.3  # of the perturbation: for block_mask the share of blocks set to 0
+    similarity_level: str = ""  # a measured similarity instead of a strength, "ssim~0.6"
     perturbation_options: Mapping = field(default_factory=dict, hash=False)
     train_size: int = 640
     model: str = "small_cnn"
@@ -45,7 +45,7 @@ class Config:
         object.__setattr__(self, "similarity_level", self.similarity_level if self.copies else "")
 
     def task_params(self) -> dict:
-        """What the task depends on: all but model and recipe."""
+        """The values that the task depends on: all but model and recipe."""
         return {k: v for k, v in asdict(self).items() if k not in ("model", "recipe")}
 
     def columns(self) -> dict:
@@ -68,17 +68,17 @@ def config_grid(
     recipe: Mapping | Recipe | None = None,
     extra_conditions: Iterable[Mapping] = (),
     *,
-    of: type[Any] = Config,
+    config_type: type[Any] = Config,
     **values,
 ) -> list:
     """The configs of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
-    seeds: how many (0, 1, ...), or which. extra_conditions: further grids, each by what differs from this one, say
-    {"copies": 25, "strength": [0.1, 0.7]}; a config of both stands once. The list `forget_ids` is one value. of: what they are
-    configs of, Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not have, and
-    BadValue for a value that it cannot have.
+    seeds: how many (0, 1, ...), or which ones. extra_conditions: further grids, each by how it differs from this one,
+    say {"copies": 25, "strength": [0.1, 0.7]}; a config of both grids comes once. The list `forget_ids` is one value.
+    config_type: Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not
+    have, BadValue for a value that it cannot have.
     """
-    known, recipe_type = {f.name for f in fields(of)}, type(of.recipe)
+    known, recipe_type = {f.name for f in fields(config_type)}, type(config_type.recipe)
     for name in values:
         if name not in known:
             raise unknown("parameter", name, known)
@@ -92,8 +92,8 @@ def config_grid(
                 raise unknown("recipe entry", name, [f.name for f in fields(recipe_type)])
         recipe = recipe_type(**recipe)
     lists = {k: v if isinstance(v, list | tuple | range) and k != "forget_ids" else [v] for k, v in values.items()}
-    made = [of(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
+    grid = [config_type(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in chosen_seeds]  # fmt: skip
     for extra in extra_conditions:
-        made += config_grid(**{"seeds": seeds, "recipe": recipe, "of": of, **values, **extra})
-    return list(dict.fromkeys(made))
+        grid += config_grid(**{"seeds": seeds, "recipe": recipe, "config_type": config_type, **values, **extra})
+    return list(dict.fromkeys(grid))

@@ -1,6 +1,6 @@
-"""How image configs are served: tasks, models, what methods are given, and what is read of a model.
+"""What the study needs of image configs: tasks, models, requests, outputs.
 
-`unlearnkit.texts.domain` has the same names; `unlearnkit.study.domains.domain(config)` says which of the two serves a config.
+`unlearnkit.texts.domain` has the same names; `unlearnkit.study.domains.domain(config)` returns the module of a config.
 """
 
 from collections.abc import Mapping
@@ -22,33 +22,33 @@ from unlearnkit.images.train_many import fit_many
 
 __all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
 
-NAME = "image"
+NAME, CONFIG = "image", Config
 TRAINING = (fit_many, fit)  # the functions behind `fit_many`, whose code a trained model depends on
 
 
 def training_set(config: Config, reference: str) -> Samples:
-    """What `original`, `retrain` or `clean` is trained on."""
+    """The samples that `original`, `retrain` or `clean` is trained on."""
     return load_task(config).training_set(reference)
 
 
 def request(config: Config) -> Request:
-    """What a method is given."""
+    """The unlearning request that methods get."""
     return request_of(load_task(config), config.recipe)
 
 
 def shape(config: Config) -> tuple[str, tuple, int]:
-    """What says, beside its code, of which layers the config's model is."""
+    """What determines, beside its code, the layers of the config's model: name, image shape, number of classes."""
     task = load_task(config)
     return config.model, tuple(task.x.shape[1:]), task.n_classes
 
 
 def model(config: Config, seed: int) -> nn.Module:
-    """The config's model before training, drawn from `seed`."""
+    """The config's untrained model, drawn from `seed`."""
     return image_models.build(*shape(config), seed)
 
 
 def model_params(config: Config) -> dict:
-    """What a model depends on beyond its name, recipe, seed and data."""
+    """The values that a model depends on beyond its name, recipe, seed and data."""
     return {}
 
 
@@ -58,29 +58,28 @@ def model_code(config: Config) -> tuple:
 
 
 def outputs_code(config: Config) -> tuple:
-    """The code that reads a model, the module of outputs first."""
+    """The code that outputs depend on, the module of outputs first."""
     return image_outputs, image_models.models[config.model]
 
 
 def forward(model: nn.Module, config: Config, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
     """{"outputs": tensors, "features": tensors}: every sample of the task forwarded once."""
-    how = {"features": features, "precision": config.recipe.precision, "device": device}
+    options = {"features": features, "precision": config.recipe.precision, "device": device}
     with threads(1):
-        taken = image_outputs.forward_task(model, load_task(config), **how)
-    return {"outputs": {"logits": taken.logits}, "features": {"features": taken.features}}
+        forwarded = image_outputs.forward_task(model, load_task(config), **options)
+    return {"outputs": {"logits": forwarded.logits}, "features": {"features": forwarded.features}}
 
 
-def outputs(read: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Outputs:
-    """Of what `forward` gave."""
-    ids, known = torch.arange(len(task.y)), image_outputs.task_facts(task)
-    return Outputs(read["logits"], task.y, task.role, ids, dict(cost), read.get("features"), extra=known)
+def outputs(tensors: Mapping[str, Tensor], task: SimilarityTask, cost: Mapping) -> Outputs:
+    """Outputs from what `forward` returns."""
+    return image_outputs.image_outputs(tensors["logits"], task, cost, tensors.get("features"))
 
 
 def without_test(task: SimilarityTask) -> SimilarityTask:
     """The task with its validation samples in the role of test samples, and without decoys and test samples.
 
-    Where whole classes are forgotten the test set holds the classes that stay, and so does this one. Raises BadValue
-    if there are no validation samples.
+    Where whole classes are forgotten, the new test set has the classes that stay, like the real one. Raises BadValue if
+    there are no validation samples.
     """
     stays = task.of("similar", "filler").y.unique()
     kept, role = validation_as_test(task.role, torch.isin(task.y, stays))

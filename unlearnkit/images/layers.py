@@ -1,9 +1,9 @@
-"""Features of any layer of any classifier, by its name: all layers that are wanted from one pass.
+"""Features of any layers of any classifier, by name, from one pass.
 
-Maps (n, channels, height, width) are averaged over the finest square grid of configs that leaves at most so many features,
-and laid out flat: all pixels where they fit, one config per channel (global average pooling) where no more does. So what a
-layer costs is bounded by the number of images alone, and an early layer of few channels keeps where things are.
-Tokens (n, tokens, width) are averaged over the tokens. Source: ours.
+Maps (n, channels, height, width) are averaged over the finest square grid that leaves at most so many features, and
+flattened: all pixels where they fit, one value per channel (global average pooling) where no more does. So the cost of
+a layer is bounded by the number of images alone, and an early layer of few channels keeps positions. Tokens (n, tokens,
+width) are averaged over the tokens. Source: ours.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.images.heads import Ensemble, blocks, in_line
-from unlearnkit.images.predict import BATCH, over
+from unlearnkit.images.predict import BATCH, map_batches
 
 WIDTH = 1024  # features per layer: 60,000 images are 240 MiB
 
 
 def names(model: nn.Module) -> list[str]:
-    """All layers by name, outer ones before what is in them; of an ensemble those of a member."""
+    """All layers by name, outer ones before inner ones; of an ensemble those of a member."""
     model = model.members[0] if isinstance(model, Ensemble) else model
     return [name for name, _ in model.named_modules() if name]
 
@@ -46,10 +46,10 @@ def features(
 ) -> dict[str, Tensor]:
     """{layer: (n, features) float32 on the CPU}, in eval mode, from one pass over x, (n, channels, height, width).
 
-    width: features that a map may become, unless it has more channels. Of a layer that runs several times its last
-    output counts; an ensemble has the features of its members side by side. The rest is as in unlearnkit.images.predict.
-    Raises UnknownName for a layer that there is not, with those that there are, BadValue for one that no image passes
-    through or whose output is no map, no tokens and no vector.
+    width: the most features that a map becomes, unless it has more channels. Of a layer that runs several times the
+    last output counts; an ensemble has the features of its members side by side. The rest is as in
+    unlearnkit.images.predict. Raises UnknownName for a layer that the model does not have, BadValue for one that no
+    image passes through or whose output is no map, no tokens and no vector.
     """
     layers = list(dict.fromkeys(layers))
     for layer in layers:
@@ -64,11 +64,11 @@ def features(
 
     def read(net: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
         members = net.members if isinstance(net, Ensemble) else [net]
-        found = [_caught(member, batch, layers, width) for member in members]
-        return tuple(torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        by_member = [_caught(member, batch, layers, width) for member in members]
+        return tuple(torch.cat(parts, 1) for parts in zip(*by_member, strict=True))
 
-    found = over(model, x, read, device=device, precision=precision, batch_size=batch_size)
-    return dict(zip(layers, found, strict=True))
+    by_layer = map_batches(model, x, read, device=device, precision=precision, batch_size=batch_size)
+    return dict(zip(layers, by_layer, strict=True))
 
 
 def _caught(net: nn.Module, batch: Tensor, layers: Sequence[str], width: int) -> list[Tensor]:
@@ -76,7 +76,7 @@ def _caught(net: nn.Module, batch: Tensor, layers: Sequence[str], width: int) ->
 
     def catch(name: str):
         def hook(layer, inputs, output) -> None:
-            caught[name] = flat(output, name, width).clone()  # what follows may write in place
+            caught[name] = flat(output, name, width).clone()  # later layers may write in place
 
         return hook
 
@@ -92,13 +92,13 @@ def _caught(net: nn.Module, batch: Tensor, layers: Sequence[str], width: int) ->
 
 
 def flat(output: Tensor, name: str = "a layer", width: int = WIDTH) -> Tensor:
-    """(n, features) of what a layer gives; see the module. Raises BadValue if that is no map, no tokens, no vector."""
+    """A layer's output as (n, features); see the module. Raises BadValue if it is no map, no tokens and no vector."""
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
-        what = f"{output.ndim} dimensions" if isinstance(output, Tensor) else type(output).__name__
-        raise BadValue(f"{name} gives {what}: features are taken of maps, tokens and vectors; ask for another layer")
+        shape = f"{output.ndim} dimensions" if isinstance(output, Tensor) else type(output).__name__
+        raise BadValue(f"{name} gives {shape}: features are taken of maps, tokens and vectors; ask for another layer")
     if output.ndim == 3:
         return output.mean(1)
     if output.ndim == 4 and output.shape[2:].numel() * output.shape[1] > width:
-        configs = max(1, min(int((width / output.shape[1]) ** 0.5), *output.shape[2:]))
-        output = F.adaptive_avg_pool2d(output, configs)
+        side = max(1, min(int((width / output.shape[1]) ** 0.5), *output.shape[2:]))
+        output = F.adaptive_avg_pool2d(output, side)
     return output.flatten(1)

@@ -1,4 +1,4 @@
-"""Image classifiers: small ones of our own, and any of torchvision's, each with features that a linear head reads.
+"""Image classifiers: small ones of our own, and any of torchvision's. Each ends in a linear head on features.
 
 The layers of small_cnn and mlp keep no running statistics, so that several seeds can be trained as one stacked program
 (unlearnkit.images.train_many).
@@ -22,7 +22,7 @@ TORCHVISION = "torchvision:"
 
 
 class Models(Registry):
-    """The registered classifiers, and torchvision's: "torchvision:" and the name that it has there.
+    """The registered classifiers, and torchvision's as "torchvision:NAME".
 
     The prefix tells torchvision's resnet18, made for large photographs, from ours. Raises UnknownName with the nearest
     name.
@@ -30,7 +30,7 @@ class Models(Registry):
 
     @property
     def families(self) -> dict[str, Entry]:
-        """What is listed for names that are not registered one by one."""
+        """Entries listed for names that are not registered one by one."""
         return {f"{TORCHVISION}NAME": Entry(self.kind, f"{TORCHVISION}NAME", torchvision_classifier, TORCHVISION_INFO)}
 
     def __getitem__(self, name: str) -> Entry:
@@ -61,10 +61,10 @@ class Classifier(nn.Module):
 def build(name: str, in_shape: tuple[int, int, int], n_classes: int, seed: int) -> nn.Module:
     """A model by its name, initialised from `seed` alone.
 
-    in_shape: (channels, height, width). Raises UnknownName for a name that there is not, BadValue for images that the
-    model cannot take and for a model whose last layer is not linear with one output per class.
+    in_shape: (channels, height, width). Raises UnknownName for a name that is not registered, BadValue for images that
+    the model cannot take and for a model whose last layer is not linear with one output per class.
     """
-    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator as they are made
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator in their constructors
         net = models[name](in_shape, n_classes)
     try:
         width = head(net).out_features
@@ -78,9 +78,9 @@ def build(name: str, in_shape: tuple[int, int, int], n_classes: int, seed: int) 
 def fresh(model: nn.Module, seed: int) -> nn.Module:
     """A copy of `model` with *every* parameter drawn anew from `seed`; the model itself is left as it is.
 
-    A net that knows how it was made (`Made`: torchvision's) is made anew, with its own initialisation; of any other each
-    layer resets itself. Raises BadValue if some parameter belongs to no layer that can: a retrained model must not
-    inherit a single weight (the public defect this guards against: only the last layer was drawn anew).
+    A RebuildableNet (torchvision's) is built anew, with its own initialisation; every layer of any other model resets
+    itself. Raises BadValue if a parameter belongs to no layer that can: a retrained model must not inherit a single
+    weight (the public defect this guards against: only the last layer was drawn anew).
     """
     model = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):
@@ -93,7 +93,7 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
 
 
 def _reset(layer: nn.Module) -> set[int]:
-    """Draws anew what can be; returns the ids of those parameters."""
+    """Draws all parameters anew that can be; returns their ids."""
     if isinstance(layer, RebuildableNet):
         layer.net.load_state_dict(layer.make().state_dict())
         return {id(p) for p in layer.parameters()}
@@ -105,9 +105,9 @@ def _reset(layer: nn.Module) -> set[int]:
 
 
 class RebuildableNet(nn.Module):
-    """A net made by `make()`, which is all that it takes to draw one anew; with `grey`, one channel is repeated to three.
+    """A net that `make()` builds, and can build anew with other weights (see `fresh`).
 
-    x: (n, channels, height, width), what the net takes, or (n, 1, height, width) with `grey`; logits: (n, classes).
+    x: (n, channels, height, width); `grey`: (n, 1, height, width), repeated to three channels; logits: (n, classes).
     """
 
     def __init__(self, make: Callable[[], nn.Module], grey: bool = False):
@@ -120,13 +120,14 @@ class RebuildableNet(nn.Module):
 
 
 def n_parameters(model: nn.Module) -> int:
+    """The number of weights."""
     return sum(p.numel() for p in model.parameters())
 
 
 @models.register("small_cnn", source="ours")
 def small_cnn(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
     """Convolutions with group norm, pooled until the side is 4 or less, one hidden layer: 35 k parameters on 8x8, 62 k
-    on 28x28. Without the norm the rate that digits need makes photographs diverge."""
+    on 28x28. Without the norm, training on photographs diverges at the learning rate that digits need."""
     channels, height, width = in_shape
     if min(height, width) < 4:
         raise BadValue(f"small_cnn needs images of at least 4x4 pixels, got {height}x{width}; use 'mlp'")
@@ -141,7 +142,7 @@ def small_cnn(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
 
 @models.register("mlp", source="ours")
 def mlp(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
-    """Two hidden layers of 128: the smallest model, and one that reconstruction attacks understand."""
+    """Two hidden layers of 128: the smallest model, and one that reconstruction attacks can invert."""
     layers = [nn.Flatten(), nn.Linear(prod(in_shape), 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()]
     return Classifier(nn.Sequential(*layers), nn.Linear(128, n_classes))
 
@@ -150,7 +151,7 @@ def mlp(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
     "resnet9", source="ours, between DAWNBench's ResNet-9 (Page 2018) and airbench (Jordan 2024, arXiv 2404.00498)"
 )
 def resnet9(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
-    """A fast residual net for 28x28 and 32x32: 0.28 M parameters. It keeps running statistics, so it is not stacked."""
+    """A fast residual net for 28x28 and 32x32: 0.28 M parameters. Its running statistics keep it from being stacked."""
     channels, height, width = in_shape
     if min(height, width) < 16:
         raise BadValue(f"resnet9 needs images of at least 16x16 pixels, got {height}x{width}; use 'small_cnn'")
@@ -180,7 +181,7 @@ class Residual(nn.Module):
 
 @models.register("resnet18", source="He et al. 2016, arXiv 1512.03385; torchvision's, with the stem usual for CIFAR")
 def resnet18(in_shape: tuple[int, int, int], n_classes: int) -> RebuildableNet:
-    """Residual net of 18 layers, with a 3x3 convolution and no pooling as its stem: 11.2 M parameters."""
+    """A residual net of 18 layers whose stem is a 3x3 convolution without pooling: 11.2 M parameters."""
     return RebuildableNet(partial(_resnet18, in_shape[0], n_classes))
 
 
@@ -189,19 +190,19 @@ def _resnet18(channels: int, n_classes: int) -> nn.Module:
 
     net = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=n_classes)
     net.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as all of its convolutions
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # like all of its convolutions
     net.maxpool = nn.Identity()
     return net
 
 
-TORCHVISION_INFO = {"source": "torchvision, as by the paper that its documentation names for the model"}
+TORCHVISION_INFO = {"source": "torchvision; its documentation names the paper of the model"}
 
 
 def torchvision_names() -> list[str]:
-    """The classifiers that torchvision has."""
-    from torchvision import models as theirs
+    """The names of torchvision's classifiers."""
+    from torchvision import models as torchvision_models
 
-    return theirs.list_models(module=theirs)
+    return torchvision_models.list_models(module=torchvision_models)
 
 
 @cache
@@ -213,7 +214,7 @@ def _of_torchvision(name: str) -> Entry:
 
 
 def torchvision_classifier(in_shape: tuple[int, int, int], n_classes: int, name: str) -> RebuildableNet:
-    """Any classifier of torchvision's, initialised as it is there and not pretrained; grey images in three channels."""
+    """Any classifier of torchvision's, initialised its way and not pretrained; grey images get three channels."""
     channels, height, width = in_shape
     if channels not in (1, 3):
         raise BadValue(f"torchvision's {name} takes images of 1 or 3 channels, got {channels}")
@@ -227,9 +228,9 @@ def torchvision_classifier(in_shape: tuple[int, int, int], n_classes: int, name:
 
 
 def _torchvision(name: str, n_classes: int, side: int) -> nn.Module:
-    from torchvision import models as theirs
+    from torchvision.models import get_model
 
     options = {"image_size": side} if name.startswith("vit_") else {}  # its number of weights depends on it
-    if name in ("googlenet", "inception_v3"):  # without the heads that only training would use
+    if name in ("googlenet", "inception_v3"):  # without the auxiliary heads that only training uses
         options = {"aux_logits": False, "init_weights": True}
-    return theirs.get_model(name, weights=None, num_classes=n_classes, **options)
+    return get_model(name, weights=None, num_classes=n_classes, **options)

@@ -1,7 +1,7 @@
-"""One pass of a model over all of a task's samples; every metric reads from it, nothing is forwarded twice."""
+"""One model's outputs on one task. Every metric reads them; no sample is forwarded twice."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -13,27 +13,29 @@ from unlearnkit.images.predict import BATCH, predict
 
 # the groups that scores are reported for
 GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}
-# what a metric may need beyond logits, and how to get it
+# what a metric may need beyond one forward pass: the field that holds it, and how to get it
 NEEDS = {
-    "features": "take(model, task, features=True)",
-    "relearn": "relearn_steps(...) of unlearnkit.metrics.relearn_time, as extra['relearn_steps']",
-    "ensemble": "study.ensemble(...), as margins",
-    "backdoor": "a task with targets='backdoor'",  # there or not, nothing gets it
-    "generation": "study.said(...), as said",  # this and the next of texts alone
-    "embedding": "study.meant(...), as meant",
+    "features": ("features", "study.outputs(trained, features=True)"),
+    "relearn": ("relearn_steps", "relearn_steps=study.relearn_steps(trained)"),
+    "ensemble": ("margins", "margins=study.ensemble(config, name, n)"),
+    "backdoor": ("attack_class", "targets='backdoor'"),
+    "generation": ("generations", "generations=study.generations(trained)[1]"),  # texts alone, as the next
+    "embedding": ("answer_similarity", "answer_similarity=study.answer_similarity(trained)[1]"),
 }
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one model says of one task.
+    """One model's outputs on one task of n samples.
 
     logits: (n, classes) float32; labels: (n,) the labels trained on; role: (n,) index into ROLES; ids: (n,);
-    cost: what making the model took (Cost.as_dict()); features: (n, width) float32, what the head is fed, or None;
-    margins: (models, n), phi of several models made the same way from other seeds, or None; extra: what else was found,
-    and `attack_class`, where the targets are a backdoor.
-    Every metric depends on the samples as a set: `rows` gives them in the order of their ids.
+    cost: what making the model took (Cost.as_dict()); features: (n, width) float32, the inputs of the head, or None;
+    margins: (models, n), phi of several models made the same way from other seeds, or None; relearn_steps: see
+    unlearnkit.metrics.relearn_time, or None; attack_class: the class a backdoor sends its targets to, None without one.
+    No metric depends on the order of the samples: `rows` gives them in the order of their ids.
     """
+
+    domain = "image"
 
     logits: Tensor
     labels: Tensor
@@ -42,14 +44,15 @@ class Outputs:
     cost: Mapping = field(default_factory=dict)
     features: Tensor | None = None
     margins: Tensor | None = None
-    extra: Mapping = field(default_factory=dict)
-    _memo: dict = field(default_factory=dict, repr=False, compare=False)
+    relearn_steps: int | None = None
+    attack_class: int | None = None
+    _memo: dict = field(init=False, repr=False, compare=False, default_factory=dict)  # so `replace` starts a new one
 
     def rows(self, group: str) -> Tensor:
-        """Row numbers of a group, in the order of their ids; found at the first call only."""
+        """Row numbers of a group, in the order of their ids."""
         if (name := f"rows of {group}") not in self._memo:
-            wanted = torch.tensor([ROLES.index(r) for r in GROUPS[group]])
-            rows = torch.isin(self.role, wanted).nonzero().squeeze(1)
+            roles = torch.tensor([ROLES.index(r) for r in GROUPS[group]])
+            rows = torch.isin(self.role, roles).nonzero().squeeze(1)
             self._memo[name] = rows[self.ids[rows].argsort()]
         return self._memo[name]
 
@@ -58,22 +61,25 @@ class Outputs:
         """The groups that have samples."""
         return [g for g in GROUPS if len(self.rows(g))]
 
-    def require(self, need: str, by: str) -> None:
-        """Raises BadValue, with the way out, if what the metric `by` needs (one of NEEDS) is not there; NotApplicable if
-        it is of backdoors, and the targets are none."""
-        there = {
-            "features": self.features is not None,
-            "ensemble": self.margins is not None,
-            "relearn": "relearn_steps" in self.extra,
-            "backdoor": "attack_class" in self.extra,
-        }
-        if need == "backdoor" and not there[need]:
-            raise NotApplicable(f"metric {by!r} is of backdoors, and these targets are none: use targets='backdoor'")
-        if not there[need]:
-            raise BadValue(
-                f"metric {by!r} needs {need}, which these outputs lack: study.scores(..., metrics=[{by!r}]) gets "
-                f"it, and by hand {NEEDS[need]} does"
-            )
+    def select(self, rows: Tensor, **changes) -> "Outputs":
+        """The outputs of the samples `rows`, (k,) row numbers in any order, with repeats; then `changes` of fields."""
+        parts = {name: getattr(self, name)[rows] for name in ("logits", "labels", "role", "ids")}
+        features = None if self.features is None else self.features[rows]
+        margins = None if self.margins is None else self.margins[:, rows]
+        return replace(self, **(parts | {"features": features, "margins": margins} | changes))
+
+    def require(self, need: str, metric: str) -> None:
+        """Raises BadValue, with the way out, if these outputs lack what `metric` needs (one of NEEDS), NotApplicable if
+        it needs a backdoor and the task has none."""
+        name, how_to_get = NEEDS[need]
+        if getattr(self, name, None) is not None:
+            return
+        if need == "backdoor":
+            raise NotApplicable(f"metric {metric!r} judges backdoors, and these targets are none: use {how_to_get}")
+        raise BadValue(
+            f"metric {metric!r} needs {need}, which these outputs lack. study.scores(..., metrics=[{metric!r}]) gets "
+            f"it; by hand: {how_to_get}"
+        )
 
     @cached_property
     def log_probs(self) -> Tensor:
@@ -87,6 +93,7 @@ class Outputs:
 
     @cached_property
     def correct(self) -> Tensor:
+        """Whether the label has the largest logit, (n,) float64, 1 or 0."""
         return (self.logits.argmax(1) == self.labels).double()
 
     @cached_property
@@ -103,14 +110,14 @@ class Outputs:
         if another is. Source: Song and Mittal 2021, arXiv 2003.10595, Eq. 8."""
         log_p = self.log_probs
         p = log_p.exp()
-        log_rest = torch.log1p(-p)  # of 1 - p_i: wrong only where p_i rounds to 1, as the largest may
+        log_rest = torch.log1p(-p)  # log(1 - p_i), wrong only where p_i rounds to 1, as the largest may
         largest = self.logits.argmax(1, keepdim=True)
         rest = log_p.scatter(1, largest, -torch.inf).logsumexp(1, keepdim=True)
         log_rest = log_rest.scatter(1, largest, rest)
         label = self.labels[:, None]
-        of_label = log_rest.gather(1, label).exp() * log_p.gather(1, label)
-        of_others = (p * log_rest).scatter(1, label, 0.0).sum(1, keepdim=True)
-        return -(of_label + of_others).squeeze(1)
+        label_term = log_rest.gather(1, label).exp() * log_p.gather(1, label)
+        other_terms = (p * log_rest).scatter(1, label, 0.0).sum(1, keepdim=True)
+        return -(label_term + other_terms).squeeze(1)
 
     def once(self, function: Callable[["Outputs"], object]):
         """function(self), computed at the first call only: an attack is fitted once for all metrics that use it."""
@@ -120,9 +127,12 @@ class Outputs:
         return self._memo[name]
 
 
-def task_facts(task: SimilarityTask) -> dict:
-    """What of a task metrics may know beyond its labels and roles: `attack_class`, if the targets are a backdoor."""
-    return {name: task.facts[name] for name in ("attack_class",) if name in task.facts}
+def image_outputs(
+    logits: Tensor, task: SimilarityTask, cost: Mapping | None = None, features: Tensor | None = None
+) -> Outputs:
+    """Outputs from the logits, and perhaps features, of every sample of `task`."""
+    ids, attack_class = torch.arange(len(task.y)), task.facts.get("attack_class")
+    return Outputs(logits, task.y, task.role, ids, dict(cost or {}), features, attack_class=attack_class)
 
 
 def forward_task(
@@ -137,10 +147,8 @@ def forward_task(
 ) -> Outputs:
     """Forward every sample of `task` once, in eval mode; returns tensors on the CPU.
 
-    features: keep what the head is fed, too, from the same pass. precision: as of the recipe. Raises BadValue if the model
-    has no linear head.
+    features: keep the inputs of the head, too, from the same pass. precision: that of the recipe. Raises BadValue if
+    the model has no linear head.
     """
-    logits, found = predict(model, task.x, device=device, precision=precision, batch_size=batch_size)
-    ids = torch.arange(len(task.y))
-    features = found if features else None
-    return Outputs(logits, task.y, task.role, ids, dict(cost or {}), features, extra=task_facts(task))
+    logits, head_inputs = predict(model, task.x, device=device, precision=precision, batch_size=batch_size)
+    return image_outputs(logits, task, cost, head_inputs if features else None)

@@ -1,4 +1,4 @@
-"""Any torchvision classifier as a ruler: features by which the similarity of two images can be measured."""
+"""Any torchvision classifier as a pretrained feature extractor, to measure the similarity of two images by."""
 
 import torch
 import torch.nn.functional as F
@@ -8,12 +8,12 @@ from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.images.heads import head_name
 from unlearnkit.images.models import torchvision_names
 
-# of ImageNet, which all of torchvision's weights were trained with
+# of ImageNet, which all of torchvision's weights were trained on
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Ruler(nn.Module):
-    """A classifier fed as torchvision's weights want it; `unlearnkit.images.heads.logits_and_features` gives its features.
+class FeatureExtractor(nn.Module):
+    """A classifier with the preprocessing that torchvision's weights expect.
 
     x: (n, 1 or 3, height, width) in [0, 1], enlarged to side x side pixels. Raises BadValue if it has no linear head.
     """
@@ -29,7 +29,7 @@ class Ruler(nn.Module):
         return self.model((x - mean) / deviation)
 
 
-def pretrained(name: str, *, weights: str | None = "DEFAULT", side: int = 224) -> Ruler:
+def pretrained(name: str, *, weights: str | None = "DEFAULT", side: int = 224) -> FeatureExtractor:
     """torchvision's model `name` with its default weights, downloaded at the first call (weights=None: random ones).
 
     side: images are enlarged to side x side pixels. Raises UnknownName with the nearest name, BadValue without network.
@@ -39,9 +39,9 @@ def pretrained(name: str, *, weights: str | None = "DEFAULT", side: int = 224) -
     if name not in torchvision_names():
         raise unknown("torchvision classifier", name, torchvision_names())
     try:
-        return Ruler(models.get_model(name, weights=weights), side).eval()
+        return FeatureExtractor(models.get_model(name, weights=weights), side).eval()
     except OSError as error:
         raise BadValue(
-            f"the weights of {name} are not in torch's cache and cannot be downloaded ({error}): connect to the network "
-            "once, or measure by the original model"
+            f"the weights of {name} are not in torch's cache and cannot be downloaded ({error}): connect to the "
+            "network once, or measure with the features of the original model"
         ) from error

@@ -1,4 +1,4 @@
-"""Cells -> stored tasks: the images of a dataset, and what is drawn from them."""
+"""Configs -> stored tasks: the images of a dataset, and the samples drawn from them."""
 
 import json
 from functools import lru_cache
@@ -23,24 +23,7 @@ from unlearnkit.images.predict import predict
 from unlearnkit.images.train import Recipe
 from unlearnkit.images.train_many import fit_many
 
-FOLDS = 5
-
-
-def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Recipe) -> Tensor:
-    """Cross-entropy of each image, (n,), in nats, under the one of five models that was not trained on its fold.
-
-    x: (n, channels, height, width) uint8; y: (n,).
-    """
-    fold = torch.arange(len(x)) % FOLDS
-    parts = [Samples(x[fold != f], y[fold != f]) for f in range(FOLDS)]
-    seeds = [derive(0, "difficulty", f) for f in range(FOLDS)]
-    nets = [build(model, tuple(x.shape[1:]), n_classes, seed) for seed in seeds]
-    trained = fit_many(nets, parts, recipe, seeds=seeds)
-    loss = torch.empty(len(x))
-    for f, net in enumerate(trained):
-        logits, _ = predict(net, x[fold == f], precision=recipe.precision)
-        loss[fold == f] = cross_entropy(logits, y[fold == f], reduction="none")
-    return loss
+FOLDS = 5  # of `held_out_loss`
 
 
 def load_task(config: Config) -> SimilarityTask:
@@ -50,41 +33,41 @@ def load_task(config: Config) -> SimilarityTask:
 
 def task_artefact(config: Config) -> Artefact:
     """The stored task of a config. `info` holds its digest, and that of each reference's training set."""
-    found = find(config.dataset)  # what it depends on beyond the config, and may change while a notebook is open
-    code = (perturbations[config.perturbation].function, getattr(found.code, "function", found.code))
-    return _task_artefact(config, code, tuple(found.fingerprint().items()), paths.cache())
+    source = find(config.dataset)  # a task depends on it, too, and it may change while a notebook is open
+    code = (perturbations[config.perturbation].function, getattr(source.code, "function", source.code))
+    return _task_artefact(config, code, tuple(source.fingerprint().items()), paths.cache())
 
 
 @lru_cache(maxsize=2**14)
 def _task_artefact(config: Config, *state) -> Artefact:
     params = config.task_params() | {"max_pool_images": 0 if config.targets == "ids" else config.max_pool_images}
     params["perturbation_options"] = perturbations[config.perturbation].resolve(params["perturbation_options"])
-    of = {"pool": pool_artefact(config)}
+    pool, inputs = pool_artefact(config), {}
     if config.targets == "hard":
-        of["difficulty"] = difficulty_artefact(config)
+        inputs["difficulty"] = difficulty_artefact(config)
     if config.perturbation == "feature_neighbours":
-        of["features"] = features_artefact(config)
-    taken = {k: params.pop(k) for k in ("dataset", "max_pool_images", "test_size")}
-    pool = of["pool"].info  # a task depends on what the pool holds, whichever way it was read
-    params["facts"] = pool["facts"]
-    parents = [pool["digest"], *(a.key for k, a in of.items() if k != "pool")]
+        inputs["features"] = features_artefact(config)
+    source = {k: params.pop(k) for k in ("dataset", "max_pool_images", "test_size")}
+    params["facts"] = pool.info["facts"]  # a task depends on the pool's content, whichever way it was read
+    parents = [pool.info["digest"], *(artefact.key for artefact in inputs.values())]
 
     def make(folder: Path) -> dict:
-        given = {k: load_file(a.folder / f"{k}.safetensors")[k] for k, a in of.items() if k != "pool"}
-        arguments = {k: v for k, v in params.items() if k != "facts"}
-        task = build_task(_read_pool(str(of["pool"].folder)), **arguments, **given)
+        per_image = {k: load_file(artefact.folder / f"{k}.safetensors")[k] for k, artefact in inputs.items()}
+        options = {k: v for k, v in params.items() if k != "facts"}
+        task = build_task(_read_pool(str(pool.folder)), **options, **per_image)
         tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
         task.pairs.to_parquet(folder / "pairs.parquet")
         info = {"n_classes": task.n_classes, "facts": dict(task.facts), "digest": task.digest()}
         (folder / "task.json").write_text(json.dumps(info))
-        return info | taken | {r: task.training_set(r).digest() for r in TRAINED_ON}
+        return info | source | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
     return Store().get(Spec("task", params, (build_task, perturbations[config.perturbation]), parents), make)
 
 
 @lru_cache(maxsize=64)
 def read_task(folder: str) -> SimilarityTask:
+    """The task stored in a folder."""
     folder = Path(folder)
     info = json.loads((folder / "task.json").read_text())
     pairs = pd.read_parquet(folder / "pairs.parquet")
@@ -94,32 +77,32 @@ def read_task(folder: str) -> SimilarityTask:
 
 
 def pool_artefact(config: Config) -> Artefact:
-    """The stored pool that a config's dataset is cut down to: no exact duplicates, at most so many images."""
-    found = find(config.dataset)
+    """The stored pool of a config: its dataset without exact duplicates, cut down to at most so many images."""
+    source = find(config.dataset)
     size = 0 if config.targets == "ids" else config.max_pool_images
-    params = {"dataset": found.name, "files": found.fingerprint(), "pool": size, "test_size": config.test_size}
+    params = {"dataset": source.name, "files": source.fingerprint(), "pool": size, "test_size": config.test_size}
 
     def make(folder: Path) -> dict:
-        raw = found.load()
-        kept = raw.distinct()
-        cut = kept.limited_to(size, config.test_size)
-        save_file({n: getattr(cut, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
-        facts = _facts(found, raw, kept) | dict(raw.facts)
-        (folder / "pool.json").write_text(json.dumps({"n_classes": cut.n_classes, "facts": facts}))
-        return {"digest": cut.digest(), "facts": facts}
+        raw = source.load()
+        distinct = raw.distinct()
+        pool = distinct.limited_to(size, config.test_size)
+        save_file({n: getattr(pool, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
+        facts = _facts(source, raw, distinct) | dict(raw.facts)
+        (folder / "pool.json").write_text(json.dumps({"n_classes": pool.n_classes, "facts": facts}))
+        return {"digest": pool.digest(), "facts": facts}
 
-    return Store().get(Spec("pool", params, (found.code, RawImages)), make)
+    return Store().get(Spec("pool", params, (source.code, RawImages)), make)
 
 
-def _facts(found: Source, raw: RawImages, kept: RawImages) -> dict:
+def _facts(source: Source, raw: RawImages, distinct: RawImages) -> dict:
     return {
-        "dataset": found.name,
-        "licence": found.licence,
-        "source": found.source,
+        "dataset": source.name,
+        "licence": source.licence,
+        "source": source.source,
         "raw_train": len(raw.x),
         "raw_test": len(raw.test_x),
         "raw_digest": raw.digest(),
-        "exact_duplicates_dropped": len(raw.x) - len(kept.x),
+        "exact_duplicates_dropped": len(raw.x) - len(distinct.x),
     }
 
 
@@ -136,31 +119,47 @@ def _read_pool(folder: str) -> RawImages:
 
 
 def difficulty_artefact(config: Config) -> Artefact:
-    """Held-out loss of every image of the config's pool: from the fold model that did not see it."""
+    """The stored `held_out_loss` of every image of the config's pool."""
 
     def make(folder: Path) -> None:
         raw = load_pool(config)
         loss = held_out_loss(raw.x, raw.y, raw.n_classes, config.model, config.recipe)
         save_file({"difficulty": loss}, folder / "difficulty.safetensors")
 
-    return Store().get(_of_pool("difficulty", config, held_out_loss), make)
+    return Store().get(_pool_spec("difficulty", config, held_out_loss), make)
+
+
+def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Recipe) -> Tensor:
+    """Cross-entropy of each image, (n,), in nats, under the one of FOLDS models that was not trained on its fold.
+
+    x: (n, channels, height, width) uint8; y: (n,).
+    """
+    fold = torch.arange(len(x)) % FOLDS
+    parts = [Samples(x[fold != f], y[fold != f]) for f in range(FOLDS)]
+    seeds = [derive(0, "difficulty", f) for f in range(FOLDS)]
+    nets = [build(model, tuple(x.shape[1:]), n_classes, seed) for seed in seeds]
+    trained = fit_many(nets, parts, recipe, seeds=seeds)
+    loss = torch.empty(len(x))
+    for f, net in enumerate(trained):
+        logits, _ = predict(net, x[fold == f], precision=recipe.precision)
+        loss[fold == f] = cross_entropy(logits, y[fold == f], reduction="none")
+    return loss
 
 
 def features_artefact(config: Config) -> Artefact:
-    """Features of every image of the config's pool under a model of the config's architecture that was trained on it."""
+    """The stored features of every image of the config's pool, under a model of its architecture trained on all."""
 
     def make(folder: Path) -> None:
         raw = load_pool(config)
         seed = derive(0, "pool features")
         net = build(config.model, tuple(raw.x.shape[1:]), raw.n_classes, seed)
         (net,) = fit_many([net], [Samples(raw.x, raw.y)], config.recipe, seeds=[seed])
-        save_file(
-            {"features": predict(net, raw.x, precision=config.recipe.precision)[1]}, folder / "features.safetensors"
-        )
+        features = predict(net, raw.x, precision=config.recipe.precision)[1]
+        save_file({"features": features}, folder / "features.safetensors")
 
-    return Store().get(_of_pool("features", config, fit_many), make)
+    return Store().get(_pool_spec("features", config, fit_many), make)
 
 
-def _of_pool(kind: str, config: Config, function) -> Spec:
+def _pool_spec(kind: str, config: Config, function) -> Spec:
     params = {"model": config.model, "recipe": config.recipe.as_dict()}
     return Spec(kind, params, (models[config.model], function, predict), [pool_artefact(config).info["digest"]])

@@ -1,6 +1,7 @@
-"""Train one model, plainly. Many at once: unlearnkit.images.train_many. Both follow the same recipe and the same batch order."""
+"""Train one classifier. Many at once: unlearnkit.images.train_many, by the same recipe and in the same batch order."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Literal, get_type_hints
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from data_builders.task import Samples
 from unlearnkit.core.compute import autocast, generator, resolve_device
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.optimise import at_rest, check_finite, lone_values
+from unlearnkit.core.optimise import at_rest, check_not_empty, lone_values, train_epochs
 from unlearnkit.core.registry import check_type
 
 
@@ -20,8 +21,8 @@ from unlearnkit.core.registry import check_type
 class Recipe:
     """How a reference model is trained: SGD with Nesterov momentum, one cosine cycle of the learning rate.
 
-    The defaults make the digits CNN fit all of its training data, mislabelled canaries included: a model that has
-    not memorised a sample has nothing to forget.
+    The defaults make the digits CNN fit all of its training data, mislabelled canaries included: a sample that was not
+    memorised cannot be forgotten.
     """
 
     epochs: int = 24
@@ -45,14 +46,15 @@ class Recipe:
         return asdict(self)
 
     def steps(self, n_samples: int) -> int:
+        """Optimiser steps on a training set of n samples."""
         return self.epochs * ceil(n_samples / self.batch_size)
 
     def fit(self, model: nn.Module, samples: Samples, *, seed: int, device: str = "auto") -> nn.Module:
-        """`fit` by this recipe: what methods call, which may be given texts and a TextRecipe as well."""
+        """`fit` by this recipe. Methods call it, since their recipe may be a TextRecipe."""
         return fit(model, samples, self, seed=seed, device=device)
 
     def optimiser(self, parameters, n_samples: int):
-        """The optimiser and its schedule, which ends with the last step; below 8 steps the rate stays the same."""
+        """(the optimiser, its schedule), which ends with the last step; below 8 steps the rate is constant."""
         sgd = torch.optim.SGD(
             parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=True, fused=True
         )
@@ -69,34 +71,26 @@ def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, device
 
     Raises BadValue without samples, NonFiniteLoss (with epoch and step) when the loss stops being finite.
     """
-    if not len(samples):
-        raise BadValue("there is nothing to train on: the training set is empty")
+    check_not_empty(samples)
     device = resolve_device(device)
-    model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+    net = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
     samples = samples.to(device)
-    sgd, schedule = recipe.optimiser(model.parameters(), len(samples))
-    with lone_values(model):
-        for epoch in range(recipe.epochs):
-            losses = []
-            for number, batch in enumerate(samples.batches(recipe.batch_size, seed, epoch)):
-                with autocast(device, recipe.precision):
-                    x = flip_shift(batch.x, seed, epoch, number) if recipe.augment == "flip_shift" else batch.x
-                    loss = F.cross_entropy(
-                        model(x.contiguous(memory_format=torch.channels_last)),
-                        batch.y,
-                        label_smoothing=recipe.smoothing,
-                    )
-                sgd.zero_grad()
-                loss.backward()
-                sgd.step()
-                schedule.step()
-                losses.append(loss.detach())
-            check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
-    return at_rest(model)
+
+    def losses(epoch: int) -> Iterator[Tensor]:
+        for number, batch in enumerate(samples.batches(recipe.batch_size, seed, epoch)):
+            with autocast(device, recipe.precision):
+                x = flip_shift(batch.x, seed, epoch, number) if recipe.augment == "flip_shift" else batch.x
+                logits = net(x.contiguous(memory_format=torch.channels_last))
+                loss = F.cross_entropy(logits, batch.y, label_smoothing=recipe.smoothing)
+            yield loss
+
+    with lone_values(net):
+        train_epochs(losses, recipe.epochs, *recipe.optimiser(net.parameters(), len(samples)))
+    return at_rest(net)
 
 
 def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
-    """Half of the images mirrored, each moved by up to 2 pixels both ways with its border mirrored in. x: (n, c, h, w)."""
+    """Half of the images mirrored, all moved by up to 2 pixels both ways, borders mirrored in. x: (n, c, h, w)."""
     g = generator(seed, "augment", *labels)
     n, channels, height, width = x.shape
     mirrored = torch.rand(n, 1, generator=g).to(x.device) < 0.5
@@ -108,6 +102,6 @@ def flip_shift(x: Tensor, seed: int, *labels: object) -> Tensor:
 
 
 def _moved(shift: Tensor, size: int) -> Tensor:
-    """Which of `size` pixels is seen at each place after padding by two, mirrored, and cutting at `shift`: (n, size)."""
-    at = (shift[:, None] + torch.arange(-2, size - 2, device=shift.device)).abs()
-    return torch.where(at < size, at, 2 * (size - 1) - at)
+    """Which of `size` pixels stands at each place after padding by two, mirrored, and cutting at `shift`: (n, size)."""
+    pixel = (shift[:, None] + torch.arange(-2, size - 2, device=shift.device)).abs()
+    return torch.where(pixel < size, pixel, 2 * (size - 1) - pixel)

@@ -1,15 +1,14 @@
-"""Train many small models of one architecture at once: seeds, references, shadow subsets.
+"""Train many classifiers at once: seeds, references, shadow subsets.
 
-Tiny nets spend their time on overhead, so several are trained as one net with grouped convolutions and batched matrix
-products, in channels_last; measured faster than vmap (tests/benchmarks). Larger images are better off one by one.
-Either way the work is spread over one-thread workers. A model's numbers do not depend on which others it is trained
-beside: stacks are filled up to a multiple of four, from where the kernels agree bit by bit.
+Tiny nets spend their time on overhead, so several of one architecture are trained as one net with grouped convolutions
+and batched matrix products, in channels_last; measured faster than vmap (tests/benchmarks). Models on larger images
+train one by one. Either way the work is spread over one-thread workers. A model's numbers do not depend on the others:
+stacks are filled up to a multiple of four, from which on the kernels agree bit by bit.
 """
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 
 import torch
@@ -17,9 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_builders.task import Samples, unit
-from unlearnkit.core.compute import generator, resolve_device
-from unlearnkit.core.errors import BadValue
-from unlearnkit.core.optimise import check_finite
+from unlearnkit.core.compute import generator, n_workers, parallel_map, resolve_device
+from unlearnkit.core.optimise import at_rest, check_not_empty, train_epochs
 from unlearnkit.images.models import Classifier
 from unlearnkit.images.train import Recipe, fit
 
@@ -38,34 +36,28 @@ def fit_many(
 ) -> list[nn.Module]:
     """Train models[i] on samples[i] from seeds[i]; returns trained copies on the CPU, in eval mode, in that order.
 
-    The same numbers as `fit` one by one, within float rounding. `done(i, model)` is called as each is finished, so that
-    it can be saved at once. Raises what `fit` raises.
+    The same numbers as `fit` one by one, within float rounding. `done(i, model)` is called as soon as each is finished,
+    to save it. Raises what `fit` raises.
     """
     device = resolve_device(device)
-    workers = 1 if device.type == "cuda" else torch.get_num_threads()  # type: ignore[attr-defined]
-    groups = _groups(models, samples, recipe, workers)
-    results: list[nn.Module | None] = [None] * len(models)
-    lock, before = threading.Lock(), torch.get_num_threads()
+    trained: list[nn.Module | None] = [None] * len(models)
+    lock = threading.Lock()
 
     def run(group: list[int]) -> None:
         if len(group) == 1 and not _stackable(models[group[0]], samples[group[0]], recipe):
-            trained = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
+            nets = [fit(models[group[0]], samples[group[0]], recipe, seed=seeds[group[0]], device=str(device))]
         else:
-            trained = _fit_stack(*([s[i] for i in group] for s in (models, samples, seeds)), recipe, device)  # type: ignore[call-arg]
-        for i, model in zip(group, trained, strict=True):
-            results[i] = model
+            members = [[s[i] for i in group] for s in (models, samples, seeds)]
+            nets = _fit_stack(*members, recipe=recipe, device=device)
+        for i, net in zip(group, nets, strict=True):
+            trained[i] = net
             if done:
                 with lock:
-                    done(i, model)
+                    done(i, net)
 
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for future in [pool.submit(run, group) for group in groups]:
-                future.result()
-        finally:  # after an error, do not start what is still waiting
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)
-    return results
+    workers = n_workers(device)
+    parallel_map(run, _groups(models, samples, recipe, workers), workers=workers)
+    return trained
 
 
 def _stackable(model: nn.Module, samples: Samples, recipe: Recipe) -> bool:
@@ -77,45 +69,38 @@ def _stackable(model: nn.Module, samples: Samples, recipe: Recipe) -> bool:
 
 
 def _groups(models, samples, recipe: Recipe, workers: int) -> list[list[int]]:
-    """Indices that train together: same layers, same number of samples, at most STACK, and work for every worker."""
+    """Indices of models that train together: same layers, as many samples, at most STACK, work for every worker."""
     alike: dict[tuple, list[int]] = {}
     for i, (model, data) in enumerate(zip(models, samples, strict=True)):
-        if not len(data):
-            raise BadValue("there is nothing to train on: the training set is empty")
+        check_not_empty(data)
         key = (len(data), str(model)) if _stackable(model, data, recipe) else (i,)
         alike.setdefault(key, []).append(i)
     groups = []
-    for found in alike.values():
-        size = min(STACK, 4 * ceil(len(found) / (4 * workers)))
-        groups += [found[i : i + size] for i in range(0, len(found), size)]
+    for indices in alike.values():
+        size = min(STACK, 4 * ceil(len(indices) / (4 * workers)))
+        groups += [indices[i : i + size] for i in range(0, len(indices), size)]
     return groups
 
 
 def _fit_stack(models, samples, seeds, recipe: Recipe, device) -> list[nn.Module]:
-    wanted = len(models)
-    for _ in range(-wanted % 4):  # see the module's docstring
+    n_models = len(models)
+    for _ in range(-n_models % 4):  # see the module's docstring
         models, samples, seeds = [*models, models[-1]], [*samples, samples[-1]], [*seeds, seeds[-1]]
     net = StackedClassifier(models).to(device)
     k, n = len(models), len(samples[0])
     x = torch.stack([s.stored for s in samples]).to(device)  # (k, n, channels, height, width)
     y = torch.stack([s.y for s in samples]).to(device)
-    which = torch.arange(k, device=device)[:, None]
-    sgd, schedule = recipe.optimiser(net.parameters(), n)
-    for epoch in range(recipe.epochs):
+    rows = torch.arange(k, device=device)[:, None]
+
+    def losses(epoch: int) -> Iterator[Tensor]:
         order = torch.stack([torch.randperm(n, generator=generator(s, "order", epoch)) for s in seeds]).to(device)
-        losses = []
         for index in order.split(recipe.batch_size, dim=1):
-            logits = net(unit(x[which, index]))  # (k, batch, classes)
-            loss = (
-                F.cross_entropy(logits.flatten(0, 1), y[which, index].flatten(), reduction="none").view(k, -1).mean(1)
-            )
-            sgd.zero_grad()
-            loss.sum().backward()
-            sgd.step()
-            schedule.step()
-            losses.append(loss.detach())
-        check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
-    return net.unstack(models[:wanted])
+            logits = net(unit(x[rows, index]))  # (k, batch, classes)
+            each = F.cross_entropy(logits.flatten(0, 1), y[rows, index].flatten(), reduction="none")
+            yield each.view(k, -1).mean(1)
+
+    train_epochs(losses, recipe.epochs, *recipe.optimiser(net.parameters(), n))
+    return [at_rest(model) for model in net.unstack(models[:n_models])]
 
 
 class StackedClassifier(nn.Module):
@@ -134,14 +119,14 @@ class StackedClassifier(nn.Module):
         return x
 
     def unstack(self, like: Sequence[Classifier]) -> list[Classifier]:
-        """The first len(like) models, as ordinary modules on the CPU, in eval mode."""
-        found = [copy.deepcopy(m).cpu().eval() for m in like]
+        """The first len(like) models, as ordinary modules on the CPU."""
+        models = [copy.deepcopy(m).cpu() for m in like]
         for number, layer in enumerate(self.layers):
-            for i, model in enumerate(found):
+            for i, model in enumerate(models):
                 ordinary = [*model.body, model.head][number]
                 for name, value in layer.single(i).items() if hasattr(layer, "single") else ():
                     getattr(ordinary, name).data.copy_(value.detach())
-        return found
+        return models
 
 
 class _Conv(nn.Module):

@@ -1,12 +1,12 @@
 """Metrics: `(outputs, reference) -> {group: number}`, each with its direction, unit and references.
 
-direction: "lower" or "higher" is better, or "gap": only its distance to the reference's value says anything.
-references: the models it is computed against, each giving a row of its own; () for metrics of one model alone.
-best: what a reference scores against itself. needs: what beyond one pass of logits (unlearnkit.images.outputs.NEEDS); metrics
-that need something are computed only where they are asked for by name. domains: what it judges, "image", "text" or both;
-where samples have labels, texts have the tokens of their answers: `correct` is the share of these that are the likeliest
-(exact memorisation), `losses` are nats per token, `phi` is of the probability per token.
-A group for which a metric has no meaning is left out; `left_out` says why.
+direction: "lower" or "higher" is better, or "gap": only the distance to the reference's value has a meaning.
+references: the models it is computed against, a row for each; () for metrics of one model alone. best: a reference's
+value against itself. needs: of unlearnkit.images.outputs.NEEDS, beyond one forward pass; metrics with needs are
+computed only where they are asked for by name. domains: "image", "text" or both. Where images have labels, texts have
+the tokens of their answers: `correct` is the share of these that are the likeliest (exact memorisation), `losses` are
+nats per token, `phi` is of the probability per token. A group for which a metric has no meaning is left out; `left_out`
+says why.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,11 +34,11 @@ def metric(
     domains: tuple[str, ...] = ("image",),
     source: str = "",
 ):
-    """Register `function(outputs, reference) -> {group: number}` under `name`. left_out: {group: why} of those that it
-    has no number for.
+    """Register `function(outputs, reference) -> {group: number}` under `name`. left_out: {group: why} of the groups
+    without a number.
 
-    The registered metric raises BadValue where the outputs lack what it needs, and NotApplicable for outputs of a
-    domain that it does not judge; the plain function checks nothing.
+    The registered metric raises BadValue where the outputs lack what it needs, and NotApplicable for outputs of another
+    domain; the plain function checks nothing.
     """
     assert direction in ("lower", "higher", "gap"), direction
     assert set(needs) <= set(NEEDS), needs
@@ -46,13 +46,13 @@ def metric(
     def add(function: Callable) -> Callable:
         @wraps(function)
         def checked(outputs: Outputs, reference: Outputs | None = None) -> dict[str, float]:
-            if (domain := of_domain(outputs)) not in domains:
+            if (domain := outputs.domain) not in domains:
                 raise NotApplicable(f"metric {name!r} has no meaning for {domain}s: it judges {' and '.join(domains)}s")
             if references and reference is None:
                 raise BadValue(f"metric {name!r} compares with a reference: {' or '.join(references)}")
             for need in needs:
-                for seen in (outputs, reference) if references else (outputs,):
-                    seen.require(need, name)
+                for model_outputs in (outputs, reference) if references else (outputs,):
+                    model_outputs.require(need, name)
             return function(outputs, reference)
 
         info = {"direction": direction, "unit": unit, "references": references, "best": best, "needs": needs}
@@ -62,27 +62,22 @@ def metric(
     return add
 
 
-def of_domain(outputs: Outputs) -> str:
-    """ "image" or "text"."""
-    return getattr(outputs, "domain", "image")
-
-
 def single_pass_metrics(domain: str = "image") -> list[str]:
-    """Names of the metrics that need one pass of a model and no more, sorted: those of every table of a domain."""
+    """Names of the metrics that need one forward pass and no more, sorted: those of every table of a domain."""
     return sorted(n for n, entry in metrics.items() if not entry.info["needs"] and domain in entry.info["domains"])
 
 
 def needs_of(names: Sequence[str]) -> set[str]:
-    """What these metrics need between them."""
+    """All needs of these metrics."""
     return {need for name in names for need in metrics[name].info["needs"]}
 
 
 def judging(domain: str, names: Sequence[str]) -> list[str]:
     """Those of `names` that judge this domain. Raises NotApplicable if none does."""
-    found = [name for name in names if domain in metrics[name].info["domains"]]
-    if not found:
+    able = [name for name in names if domain in metrics[name].info["domains"]]
+    if not able:
         raise NotApplicable(f"no meaning for {domain}s: {', '.join(names)}")
-    return found
+    return able
 
 
 def left_out(outputs: Outputs, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -93,14 +88,14 @@ def left_out(outputs: Outputs, names: Sequence[str] | None = None) -> pd.DataFra
 
 
 def score(outputs: Outputs, references: Mapping[str, Outputs], names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The metrics of `names` (all cheap ones without it) of one model: columns metric, reference ("" for none), group,
-    value.
+    """The scores of one model: columns metric, reference ("" for none), group, value.
 
-    references: {"original": ..., "retrain": ..., "clean": ..., "initial": ...}, of which those are needed that the
-    metrics name. Raises BadValue for a reference or a need that is not there; a metric's own exception is not caught.
+    names: metrics; by default those of one forward pass. references: {"original": ..., "retrain": ..., "clean": ...,
+    "initial": ...}, those that the metrics compare with. Raises BadValue for a reference or a need that is not there; a
+    metric's own exception is not caught.
     """
     rows = []
-    for name in single_pass_metrics(of_domain(outputs)) if names is None else names:
+    for name in single_pass_metrics(outputs.domain) if names is None else names:
         entry = metrics[name]
         for reference in entry.info["references"] or ("",):
             if reference and reference not in references:

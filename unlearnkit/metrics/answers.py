@@ -1,4 +1,4 @@
-"""What a language model answers when asked, against the true answers: greedy, up to the end token (language.generate)."""
+"""A language model's own answers against the true ones: greedy, up to the end token (unlearnkit.texts.generate)."""
 
 from statistics import harmonic_mean
 
@@ -12,21 +12,21 @@ from unlearnkit.texts.outputs import TextOutputs
 
 
 def recall(outputs: TextOutputs) -> Tensor:
-    """ROUGE-L recall of what is said, (n,): the share of the true answer's words that it holds, in their order."""
-    return torch.from_numpy(rouge_l_recall(outputs.answer, outputs.said)).double()
+    """ROUGE-L recall of the generated answers, (n,): the share of the true answer's words in them, in order."""
+    return torch.from_numpy(rouge_l_recall(outputs.answer, outputs.generations)).double()
 
 
 @metric("ROUGE-L", direction="gap", unit="recall", needs=("generation",), domains=("text",), source="Lin 2004; TOFU")
 def rouge(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """ROUGE-L recall of the generated answer, mean over each group: the share of the true answer's words in it, in order."""
+    """ROUGE-L recall of the generated answer, mean over each group: the share of the true answer's words in it."""
     return by_group(outputs, outputs.once(recall))
 
 
 @metric("cosine", direction="gap", unit="cosine", needs=("generation",), domains=("text",), source="ours")
 def cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """Cosine of the letter 3-gram counts of generated and true answer, mean over each group: what stands in for an
-    embedding where no model can be downloaded."""
-    return by_group(outputs, torch.from_numpy(char_cosine(outputs.answer, outputs.said)).double())
+    """Cosine of the letter 3-gram counts of generated and true answer, mean over each group: it replaces an embedding
+    where no model can be downloaded."""
+    return by_group(outputs, torch.from_numpy(char_cosine(outputs.answer, outputs.generations)).double())
 
 
 @metric(
@@ -39,19 +39,19 @@ def cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
 )
 def sentence_cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Cosine of the sentence embeddings of generated and true answer, mean over each group."""
-    return by_group(outputs, outputs.meant.double())
+    return by_group(outputs, outputs.answer_similarity.double())
 
 
-def holds(said: str, fact: str) -> bool:
+def states(text: str, fact: str) -> bool:
     """Whether a text has the words of a fact, one after the other; case and punctuation do not count."""
-    return f" {' '.join(words(fact))} " in f" {' '.join(words(said))} "
+    return f" {' '.join(words(fact))} " in f" {' '.join(words(text))} "
 
 
 @metric("fact-accuracy", direction="gap", unit="fraction", needs=("generation",), domains=("text",), source="ours")
 def fact_accuracy(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """Share of generated answers that hold their fact, of those that have one; other words around it do not count."""
-    pairs = zip(outputs.said, outputs.fact, strict=True)
-    return by_group(outputs, torch.tensor([float(holds(s, f)) if f else torch.nan for s, f in pairs]))
+    """Share of generated answers that state their fact, of those that have one; other words do not count."""
+    pairs = zip(outputs.generations, outputs.fact, strict=True)
+    return by_group(outputs, torch.tensor([float(states(s, f)) if f else torch.nan for s, f in pairs]))
 
 
 @metric(
@@ -63,8 +63,9 @@ def fact_accuracy(outputs: TextOutputs, reference=None) -> dict[str, float]:
     source=f"{TOFU}; its held-out groups are real authors and world facts",
 )
 def model_utility(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) of the filler, which all models are trained
-    on, and of the test pairs; 0 if one of the six is. On test pairs about people whom nobody was told of it is a guess."""
+    """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) of the other retained pairs, which all
+    models are trained on, and of the test pairs; 0 if one of the six is. On test pairs about people who are in no
+    training set it measures guessing."""
     ratio = outputs.once(log_truth_ratio).exp()
     parts = [by_group(outputs, v) for v in (outputs.probability, outputs.once(recall), (1 - ratio).clamp(min=0))]
     return {"all": harmonic_mean([part[g] for part in parts for g in ("filler", "test") if g in part])}

@@ -11,11 +11,11 @@ from unlearnkit.metrics import DOMAINS, metric
 
 
 def confidence_attack(outputs: Outputs) -> dict[str, float]:
-    """Share of targets, similar samples and decoys that an SVC on the confidence in the label takes for non-members.
+    """Share of targets, near-duplicates and decoys that an SVC on the confidence in the label takes for non-members.
 
-    Fitted on as many filler (member) as test (non-member) samples, so that all it is evaluated on is disjoint from what
-    it is fitted on. The papers take all of the retain set for members; but `clean` was never trained on the similar
-    samples, and filler is what every model is trained on.
+    Fitted on as many other retained samples (members) as test samples (non-members), so that it is evaluated on none
+    that it is fitted on. The papers take all of the retain set for members; but `clean` was never trained on
+    near-duplicates, and on the other retained samples every model is trained.
     """
     confidence = (-outputs.losses).exp().numpy()[:, None]
     members, outsiders = _balanced(outputs.rows("filler").numpy(), outputs.rows("test").numpy())
@@ -28,9 +28,9 @@ def confidence_attack(outputs: Outputs) -> dict[str, float]:
 def entropy_attack(outputs: Outputs) -> float:
     """Share of targets whose modified entropy is above a threshold, and which therefore count as non-members.
 
-    One threshold for each label: the one that best tells filler from test samples of that label, both sides weighted
-    alike. Where one side has no sample of the label, the threshold over all labels. The targets are in neither. Filler,
-    and not all of the retain set, since `clean` is trained on no similar sample.
+    Each label has a threshold: the one that best separates other retained from test samples of that label, both sides
+    weighted alike; where one side has no sample of the label, the threshold over all labels. No target is in either
+    side, and no near-duplicate, since `clean` is trained on none.
     """
     value, labels = outputs.modified_entropy.numpy(), outputs.labels.numpy()
     members, outsiders, targets = (outputs.rows(g).numpy() for g in ("filler", "test", "target"))
@@ -39,15 +39,15 @@ def entropy_attack(outputs: Outputs) -> float:
         inside, out = (rows[labels[rows] == label] for rows in (members, outsiders))
         if not len(inside) or not len(out):
             inside, out = members, outsiders
-        mine = labels[targets] == label
-        outside[mine] = value[targets[mine]] > best_threshold(value[inside], value[out])
+        same_label = labels[targets] == label
+        outside[same_label] = value[targets[same_label]] > best_threshold(value[inside], value[out])
     return float(outside.mean())
 
 
 def best_threshold(low: np.ndarray, high: np.ndarray) -> float:
     """The value t for which (share of `low` at most t + share of `high` above t) is largest; the least of several.
 
-    It lies half way between two of the given values. low, high: (n,), (m,), both with at least one.
+    It lies halfway between two of the given values. low, high: (n,), (m,), both with at least one.
     """
     values = np.unique(np.concatenate([low, high]))
     below = np.searchsorted(np.sort(low), values, side="right") / len(low)
@@ -100,20 +100,19 @@ def _take(rng, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     source="Jia et al. 2023, arXiv 2304.04934; Fan et al. 2024; members ours",
 )
 def mia_confidence(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Share that a confidence SVC takes for non-members: of the targets, about the test set's after forgetting; of similar
-    samples and decoys, which tell a target from a non-member that has members close by."""
+    """Share that a confidence SVC takes for non-members: of the targets, about the test set's share after forgetting;
+    of near-duplicates and decoys, which tell a target from a non-member with members close by."""
     return outputs.once(confidence_attack)
 
 
 @metric("MIA-loss", direction="gap", unit="accuracy", source="NeurIPS 2023 unlearning challenge, starting kit")
 def mia_loss(outputs: Outputs, reference=None) -> dict[str, float]:
     """Accuracy of telling targets from test samples of the same labels by their loss; 0.5 = indistinguishable."""
-    found = outputs.once(loss_attack)
-    return {} if found is None else {"target": found}
+    accuracy = outputs.once(loss_attack)
+    return {} if accuracy is None else {"target": accuracy}
 
 
 @metric("MIA-mentr", direction="gap", unit="fraction", source="Song and Mittal 2021, arXiv 2003.10595")
 def mia_modified_entropy(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Share of targets that thresholds on the modified entropy take for non-members; about the test set's share after
-    forgetting."""
+    """Share of targets that thresholds on the modified entropy take for non-members; low if remembered."""
     return {"target": outputs.once(entropy_attack)}

@@ -1,4 +1,4 @@
-"""What making the model took. The reference models are trained many at once and have no cost of their own."""
+"""The cost of making the model. Reference models are trained many at once and have none of their own."""
 
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import DOMAINS, metric
@@ -26,5 +26,5 @@ def steps(outputs: Outputs, reference=None) -> dict[str, float]:
     source="Jia et al. 2023, arXiv 2304.04934",
 )
 def run_time_efficiency(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """Wall seconds as a ratio to retraining from scratch, timed the same way; below 1 is worth having."""
+    """Wall seconds as a ratio to retraining from scratch, timed the same way; below 1 the method saves time."""
     return {"all": outputs.cost["seconds"] / reference.cost["seconds"]} if outputs.cost else {}

@@ -1,4 +1,4 @@
-"""How far two models' predictions are apart."""
+"""Divergences of two models' predictions."""
 
 from unlearnkit.core.divergence import js, kl
 from unlearnkit.images.outputs import Outputs
@@ -14,7 +14,7 @@ def js_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
 
 @metric("KL", direction="lower", unit="nats", references=("retrain", "clean"))
 def kl_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """Mean KL(reference || model) of the predictions, on each group: large where the model rules out what it predicts."""
+    """Mean KL(reference || model) of the predictions, on each group: large where the model excludes the reference's."""
     value = kl(reference.log_probs, outputs.log_probs)
     return {group: value[outputs.rows(group)].mean().item() for group in outputs.groups}
 
@@ -28,6 +28,6 @@ def kl_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     source="Chundawat et al. 2023, arXiv 2205.08096; their randomly initialised model is ours of the same architecture",
 )
 def zero_retrain_forgetting(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """1 - mean Jensen-Shannon divergence to a model that was never trained, on the targets; about 1 = knows nothing."""
+    """1 - mean Jensen-Shannon divergence to an untrained model, on the targets; about 1 = knows nothing."""
     rows = outputs.rows("target")
     return {"target": 1 - js(outputs.log_probs[rows], reference.log_probs[rows]).mean().item()}

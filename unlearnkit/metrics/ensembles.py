@@ -1,9 +1,9 @@
-"""Per-sample distributions over models made from other seeds: unlearned ones against ones that never saw the targets.
+"""Per-sample distributions over models from different seeds: unlearned ones against ones that never saw the targets.
 
-Margins are phi, the label's logit less logsumexp of the others (unlearnkit.images.outputs), (models, samples). Two sets of
-models made in the very same way still differ by chance, the more so the fewer they are: read these metrics beside the
-noise floor, one reference against itself from other seeds. KLoM's is high, since most of 20 bins are empty in one of the
-two: 3.9 nats with 16 models of each kind, 0.6 with 64, 0.35 with 100, 0.02 with 1,000 (standard normal margins).
+Margins are phi, the label's logit less logsumexp of the others (unlearnkit.images.outputs), (models, samples). Two sets
+of models made in the same way still differ by chance, the more the fewer they are: read these metrics beside the noise
+floor, one reference against itself from other seeds. KLoM's is high, since most of 20 bins are empty in one of the two:
+3.9 nats with 16 models of each kind, 0.6 with 64, 0.35 with 100, 0.02 with 1,000 (standard normal margins).
 """
 
 import torch
@@ -54,24 +54,25 @@ def klom(outputs: Outputs, reference: Outputs) -> dict[str, float]:
 
 
 def lira(unlearned: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(margin | unlearned) - log p(margin | never trained) of each margin of both kinds of models, (models, samples).
+    """log p(margin | unlearned) - log p(margin | never trained) of each margin of both kinds of models, two tensors
+    (models, samples).
 
     unlearned: (models, samples); fresh: (other models, samples). Each sample has a Gaussian for each kind, fitted on
     every other model and evaluated on the rest, then the other way round. Raises BadValue for fewer than 4 models of a
-    kind: two are needed for a spread.
+    kind: a spread takes two.
     """
     if min(len(unlearned), len(fresh)) < 4:
         raise BadValue(
             f"U-LiRA needs at least 4 models of each kind, two to fit and two to test, got {len(unlearned)} and "
             f"{len(fresh)}: ask for more in study.scores(..., n_models=...)"
         )
-    found = [torch.empty_like(v, dtype=torch.float64) for v in (unlearned, fresh)]
+    log_ratios = [torch.empty_like(v, dtype=torch.float64) for v in (unlearned, fresh)]
     for fold in (0, 1):
         fitted = [_gaussian(v[1 - fold :: 2].double()) for v in (unlearned, fresh)]
-        for scores, v in zip(found, (unlearned, fresh), strict=True):
+        for scores, v in zip(log_ratios, (unlearned, fresh), strict=True):
             held = v[fold::2].double()
             scores[fold::2] = fitted[0].log_prob(held) - fitted[1].log_prob(held)
-    return found[0], found[1]
+    return log_ratios[0], log_ratios[1]
 
 
 def _gaussian(v: Tensor) -> torch.distributions.Normal:
@@ -79,16 +80,16 @@ def _gaussian(v: Tensor) -> torch.distributions.Normal:
 
 
 def lira_accuracy(unlearned: Tensor, fresh: Tensor) -> Tensor:
-    """Accuracy of calling a model the likelier kind, for each sample, (samples,), both kinds weighted alike; a tie counts
-    half. Arguments and errors as in `lira`."""
+    """Accuracy of calling a model the likelier kind, for each sample, (samples,), both kinds weighted alike; a tie
+    counts half. Arguments and errors as of `lira`."""
     inside, outside = lira(unlearned, fresh)
     right = [(v > 0).double() + 0.5 * (v == 0).double() for v in (inside, -outside)]
     return (right[0].mean(0) + right[1].mean(0)) / 2
 
 
 def tpr_at(inside: Tensor, outside: Tensor, fpr: float = 0.01) -> float:
-    """Share of `inside` scores found where at most the share `fpr` of `outside` scores is: a straight line between the
-    points of the ROC curve, so that scores that tell nothing give `fpr`.
+    """Share of `inside` scores above a threshold that the share `fpr` of `outside` scores exceeds: straight lines join
+    the points of the ROC curve, so that scores without information give `fpr`.
 
     inside, outside: scores, any shape, larger = inside. Raises BadValue for a rate that so few scores cannot resolve.
     """
@@ -109,7 +110,7 @@ def tpr_at(inside: Tensor, outside: Tensor, fpr: float = 0.01) -> float:
 
 
 def resolvable(outside: Tensor, fpr: float) -> bool:
-    """Whether one of the scores is at most the share `fpr` of them."""
+    """Whether a false positive rate of `fpr` allows one false positive or more among these scores."""
     return outside.numel() * fpr >= 1 - 1e-9
 
 
@@ -125,7 +126,7 @@ def resolvable(outside: Tensor, fpr: float) -> bool:
 )
 def u_lira(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Accuracy of telling unlearned from reference models by one sample's margin, mean over the samples; 0.5 =
-    indistinguishable. Beside the targets the similar samples and the decoys."""
+    indistinguishable. For targets, and beside them near-duplicates and decoys."""
     rows = {g: outputs.rows(g) for g in ("target", "similar", "decoy")}
     return {
         g: lira_accuracy(outputs.margins[:, r], reference.margins[:, r]).mean().item()
@@ -145,8 +146,8 @@ def u_lira(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     source=HAYES,
 )
 def u_lira_tpr(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """Share of unlearned models told by a target's margin at 1% false alarms, scores of all targets pooled; 0.01 =
-    indistinguishable. Left out where fewer than 100 scores (targets times reference models) cannot resolve 1%."""
+    """Share of unlearned models detected by a target's margin at 1% false positives, scores of all targets pooled; 0.01
+    = indistinguishable. Left out where fewer than 100 scores (targets times reference models) cannot resolve 1%."""
     rows = outputs.rows("target")
     inside, outside = lira(outputs.margins[:, rows], reference.margins[:, rows])
     return {"target": tpr_at(inside, outside)} if resolvable(outside, 0.01) else {}

@@ -1,4 +1,4 @@
-"""The geometry of the features that the head is fed: whose directions they lie in, and how far groups are apart.
+"""The geometry of features, the head's inputs: the directions they lie in, and the distances between groups.
 
 Of little meaning where a group has fewer samples than the features have directions: compare with the references.
 """
@@ -39,17 +39,17 @@ def dimensional_alignment(
     unit="fraction",
     needs=("features",),
     domains=DOMAINS,
-    source="Seo et al. 2025 (MUDA), arXiv 2407.17710; features of the last hidden layer, 95% of the energy, uncentred: ours",
+    source="Seo et al. 2025 (MUDA), arXiv 2407.17710; last hidden layer, 95% of the energy, uncentred: ours",
 )
 def da(outputs: Outputs, reference=None) -> dict[str, float]:
     """Share of the targets' second moment that lies in the main directions of the retain set; beside it that of decoys
-    and test samples. Read beside the original's, the retrained and the untrained model's."""
+    and test samples. Compare with the original, the retrained and the untrained model."""
     retain = features(outputs, "retain")
     if not retain.any():
         return {}
     main = directions(retain)
-    found = {g: features(outputs, g) for g in ("target", "decoy", "test") if len(outputs.rows(g))}
-    return {group: alignment(v, main).item() for group, v in found.items() if v.any()}
+    by_group = {g: features(outputs, g) for g in ("target", "decoy", "test") if len(outputs.rows(g))}
+    return {group: alignment(v, main).item() for group, v in by_group.items() if v.any()}
 
 
 @metric(
@@ -60,8 +60,8 @@ def da(outputs: Outputs, reference=None) -> dict[str, float]:
     source="Roy and Vetterli 2007; of eigenvalues of the uncentred second moment: ours",
 )
 def directions_in_use(outputs: Outputs, reference=None) -> dict[str, float]:
-    """In how many directions the features of a group lie. Targets that were collapsed onto one of the retain set's have a
-    DA of 1 and an effective rank of 1; 0 where all features are 0."""
+    """The effective number of directions of a group's features. Targets that collapsed onto one direction of the retain
+    set have a DA of 1 and an effective rank of 1; 0 where all features are 0."""
     return {
         g: effective_rank(moment(features(outputs, g))) for g in ("target", "retain", "test") if len(outputs.rows(g))
     }
@@ -103,15 +103,15 @@ def _varies(v: Tensor) -> bool:
 def entanglement(a: Tensor, b: Tensor) -> float:
     """[mean |a - mean a|^2 + mean |b - mean b|^2] / [(|mean a - m|^2 + |mean b - m|^2) / 2], m the mean of all samples.
 
-    a, b: features, (n, width) and (m, width). At least 0; large where two sets lie in one another. Raises NotApplicable
-    if both have the same mean. Source: Zhao et al. 2024 (RUM), arXiv 2406.01257.
+    a, b: features, (n, width) and (m, width). At least 0; large where the two sets overlap. Raises NotApplicable if
+    both have the same mean. Source: Zhao et al. 2024 (RUM), arXiv 2406.01257.
     """
     a, b = a.double(), b.double()
     middle = torch.cat([a, b]).mean(0)
     within = sum((v - v.mean(0)).square().sum(1).mean() for v in (a, b))
     between = sum((v.mean(0) - middle).square().sum() for v in (a, b)) / 2
     if between == 0:
-        raise NotApplicable("both sets have the same mean: how entangled they are has no number")
+        raise NotApplicable("both sets have the same mean: entanglement is not defined")
     return (within / between).item()
 
 
@@ -124,6 +124,6 @@ def entanglement(a: Tensor, b: Tensor) -> float:
     source="Zhao et al. 2024 (RUM), arXiv 2406.01257",
 )
 def entanglement_of_targets(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Entanglement of targets and retain set: spread within both to the distance between them; higher = closer."""
+    """Entanglement of targets and retain set: the spread within both over the distance between; higher = closer."""
     target, retain = features(outputs, "target"), features(outputs, "retain")
     return {} if torch.equal(target.mean(0), retain.mean(0)) else {"target": entanglement(retain, target)}

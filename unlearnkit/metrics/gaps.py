@@ -1,4 +1,4 @@
-"""Several accuracies in one number: the distance to a reference model."""
+"""The distance to a reference model over several accuracies, in one number."""
 
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import DOMAINS, metric
@@ -49,8 +49,7 @@ def tug_of_war(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     source=RUM,
 )
 def tug_of_war_by_attack(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """As ToW, with the share of targets that the confidence attack takes for non-members in place of their accuracy; 1 is
-    best."""
+    """ToW with the confidence attack's share of non-members among targets in place of their accuracy; 1 is best."""
     product = 1 - abs(_attack(outputs) - _attack(reference))
     for group in ("retain", "test"):
         product *= 1 - abs(accuracy(outputs, group) - accuracy(reference, group))

@@ -1,6 +1,7 @@
-"""How likely a language model finds the answers of a text task: read with the true tokens before them (teacher forcing).
+"""How likely a language model finds the answers of a text task, given the true tokens before each (teacher forcing).
 
-Per-token negative log-likelihood is the metric `loss`, and rho is of `phi`, as for images (unlearnkit.metrics.influence).
+Per-token negative log-likelihood is the metric `loss`; residual influence is of `phi`, as for images
+(unlearnkit.metrics.influence).
 """
 
 from math import exp
@@ -15,13 +16,13 @@ from unlearnkit.texts.outputs import TextOutputs, summed
 TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
 MUSE = "Shi et al. 2024 (MUSE), arXiv 2407.06460"
 CARLINI = "Carlini et al. 2021, arXiv 2012.07805, as in OpenUnlearning, arXiv 2506.12618"
-SHARE = 0.2  # of an answer's tokens that Min-k% looks at, the least likely ones; Shi et al. 2024, arXiv 2310.16789
+SHARE = 0.2  # of an answer's tokens that Min-k% averages, the least likely; Shi et al. 2024, arXiv 2310.16789
 
 
 def by_group(outputs: TextOutputs, value: Tensor) -> dict[str, float]:
-    """{group: mean}, of the samples that have a value. value: (n,), NaN where there is none."""
-    found = {g: value[outputs.rows(g)] for g in outputs.groups}
-    return {g: v[~v.isnan()].mean().item() for g, v in found.items() if not v.isnan().all()}
+    """{group: mean}, over the samples that have a value. value: (n,), NaN where there is none."""
+    values = {g: value[outputs.rows(g)] for g in outputs.groups}
+    return {g: v[~v.isnan()].mean().item() for g, v in values.items() if not v.isnan().all()}
 
 
 @metric(
@@ -32,13 +33,13 @@ def by_group(outputs: TextOutputs, value: Tensor) -> dict[str, float]:
     source="Tirumala et al. 2022, arXiv 2205.10770",
 )
 def exact_memorisation(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """Share of an answer's tokens that are the likeliest, mean over the answers of each group; of texts, the accuracy."""
+    """Share of an answer's tokens that are the likeliest, mean over the answers of each group: accuracy of texts."""
     return accuracy_by_group(outputs)
 
 
 @metric("perplexity", direction="gap", unit="tokens, from 1", domains=("text",))
 def perplexity(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """exp of the mean, over the answers of each group, of nats per token: a long answer weighs as much as a short one."""
+    """exp of the mean over the answers of each group of nats per token: long and short answers weigh the same."""
     return {g: outputs.losses[outputs.rows(g)].mean().exp().item() for g in outputs.groups}
 
 
@@ -49,15 +50,15 @@ def probability(outputs: TextOutputs, reference=None) -> dict[str, float]:
 
 
 def log_truth_ratio(outputs: TextOutputs) -> Tensor:
-    """log of the mean probability, per token, of the wrong answers, less that of the answer in other words, (n,) float64.
+    """log of the mean probability, per token, of the wrong answers, less that of the restated answer, (n,) float64.
 
-    NaN for samples that lack either. Above 0 the model finds what is wrong likelier than what is right. Source: TOFU, Eq. 1;
-    a mean over the wrong answers of probabilities, where TOFU's code takes one of log-probabilities.
+    NaN for samples that lack either. Above 0 the model finds wrong answers likelier than the right one. Source: TOFU,
+    Eq. 1; a mean over the wrong answers of probabilities, where TOFU's code takes one of log-probabilities.
     """
-    of, n = outputs.wrong_of, len(outputs.count)
-    counts = torch.zeros(n, dtype=torch.float64).index_add(0, of, torch.ones(len(of), dtype=torch.float64))
-    least = torch.full((n,), torch.inf, dtype=torch.float64).scatter_reduce(0, of, outputs.wrong_losses, "amin")
-    over = torch.zeros(n, dtype=torch.float64).index_add(0, of, (least[of] - outputs.wrong_losses).exp())
+    sample, n = outputs.wrong_of, len(outputs.count)
+    counts = torch.zeros(n, dtype=torch.float64).index_add(0, sample, torch.ones(len(sample), dtype=torch.float64))
+    least = torch.full((n,), torch.inf, dtype=torch.float64).scatter_reduce(0, sample, outputs.wrong_losses, "amin")
+    over = torch.zeros(n, dtype=torch.float64).index_add(0, sample, (least[sample] - outputs.wrong_losses).exp())
     return torch.where(counts > 0, over.log() - counts.log() - least + outputs.restated_losses, torch.nan)
 
 
@@ -65,10 +66,10 @@ def log_truth_ratio(outputs: TextOutputs) -> Tensor:
     "truth-ratio", direction="gap", unit="ratio", domains=("text",), source=f"{TOFU}, Eq. 1; the geometric mean is ours"
 )
 def truth_ratio(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """Mean likelihood of wrong answers to that of the right one in other words, geometric mean over each group: near 0 the
-    right one is known, 1 = knows nothing, above 1 it is avoided. Where paraphrased answers were trained on, one of these
-    may be the right one in other words. It is not of paraphrases (language.outputs.TOLD), and so of the retain set's filler
-    alone."""
+    """Mean likelihood of wrong answers over that of the restated right one, geometric mean over each group: near 0 the
+    right one is known, 1 = knows nothing, above 1 it is avoided. Where paraphrased answers were trained on, one of them
+    may equal the restated one. Near-duplicates have none (unlearnkit.texts.outputs.READ_ROLES): on the retain set it is
+    of the other retained samples alone."""
     return {group: exp(value) for group, value in by_group(outputs, outputs.once(log_truth_ratio)).items()}
 
 
@@ -83,39 +84,39 @@ def truth_ratio(outputs: TextOutputs, reference=None) -> dict[str, float]:
 )
 def forget_quality(outputs: TextOutputs, reference: TextOutputs) -> dict[str, float]:
     """p-value of the Kolmogorov-Smirnov test that the targets' truth ratios are distributed as the reference's; 1 = no
-    difference. With few targets no difference is seen: of 12, it takes a distance of 7/12 to fall below 0.05."""
+    difference. With few targets the test finds none: of 12, it takes a distance of 7/12 to fall below 0.05."""
     from scipy.stats import ks_2samp  # takes a second to import
 
-    mine, others = (e.once(log_truth_ratio)[e.rows("target")] for e in (outputs, reference))
-    mine, others = mine[~mine.isnan()], others[~others.isnan()]
-    return {"target": float(ks_2samp(mine, others).pvalue)} if len(mine) and len(others) else {}
+    ratios = [e.once(log_truth_ratio)[e.rows("target")] for e in (outputs, reference)]
+    ratios = [ratio[~ratio.isnan()] for ratio in ratios]
+    return {"target": float(ks_2samp(*ratios).pvalue)} if all(map(len, ratios)) else {}
 
 
 def extraction(outputs: TextOutputs) -> Tensor:
-    """1 - k/|y| of each answer, (n,) float64: k tokens of the answer must be given for all that follow to be the likeliest;
-    1 if none, 0 if even the last is wrong."""
-    n, of = len(outputs.count), torch.arange(len(outputs.count)).repeat_interleave(outputs.count)
+    """1 - k/|y| of each answer, (n,) float64: greedy decoding continues rightly to the end after the first k tokens of
+    the answer; 1 if k is 0, 0 if even the last token is wrong."""
+    n, sample = len(outputs.count), outputs.sample
     first = outputs.count.cumsum(0) - outputs.count
-    place = torch.arange(len(of)) - first[of] + 1  # from 1
-    given = torch.zeros(n, dtype=torch.int64).scatter_reduce(0, of, place * ~outputs.hit, "amax")
+    place = torch.arange(len(sample)) - first[sample] + 1  # from 1
+    given = torch.zeros(n, dtype=torch.int64).scatter_reduce(0, sample, place * ~outputs.hit, "amax")
     return 1 - given.double() / outputs.count
 
 
 @metric("extraction-strength", direction="gap", unit="fraction", domains=("text",), source=CARLINI)
 def extraction_strength(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """The longest end of an answer that greedy decoding gives, as a share of its tokens; the end token counts as one."""
+    """The longest end of an answer that greedy decoding reproduces, as a share of its tokens with the end token."""
     return by_group(outputs, extraction(outputs))
 
 
 def min_k(outputs: TextOutputs) -> Tensor:
     """Mean log-probability of the SHARE of each answer's tokens that are least likely, at least one, (n,) float64."""
-    of = torch.arange(len(outputs.count)).repeat_interleave(outputs.count)
+    sample = outputs.sample
     order = outputs.log_p.argsort(stable=True)
-    order = order[of[order].argsort(stable=True)]  # sample by sample, the least likely first
+    order = order[sample[order].argsort(stable=True)]  # sample by sample, the least likely first
     first = outputs.count.cumsum(0) - outputs.count
-    most = (SHARE * outputs.count).ceil()
-    taken = torch.arange(len(of)) - first[of] < most[of]
-    return summed(outputs.log_p[order] * taken, outputs.count) / most
+    k = (SHARE * outputs.count).ceil()
+    least_likely = torch.arange(len(sample)) - first[sample] < k[sample]
+    return summed(outputs.log_p[order] * least_likely, outputs.count) / k
 
 
 def auc(above: Tensor, below: Tensor) -> float:
@@ -131,8 +132,8 @@ def min_k_auc(outputs: TextOutputs) -> float:
 
 @metric("min-k", direction="gap", unit="AUC", domains=("text",), source="Shi et al. 2024, arXiv 2310.16789; MUSE")
 def min_k_attack(outputs: TextOutputs, reference=None) -> dict[str, float]:
-    """AUC of telling targets from decoys, which were never trained on and drawn like them, by Min-20%: 1 = all targets look
-    like members, 0.5 = indistinguishable, 0 = all look less known than what was never seen."""
+    """AUC of telling targets from decoys, which were drawn like them and never trained on, by Min-20%: 1 = all targets
+    look like members, 0.5 = indistinguishable, 0 = all look less known than decoys."""
     return {"target": outputs.once(min_k_auc)} if len(outputs.rows("decoy")) else {}
 
 
@@ -145,8 +146,8 @@ def min_k_attack(outputs: TextOutputs, reference=None) -> dict[str, float]:
     source=f"{MUSE}; sign ours",
 )
 def privacy_leakage(outputs: TextOutputs, reference: TextOutputs) -> dict[str, float]:
-    """100 (AUC - AUC_ref) / AUC_ref, of Min-20% that takes targets for members: above 0, targets look more like members than
-    to the reference (too little forgotten); below 0, less (too much). MUSE's has the other sign: below 0, too little."""
-    if not len(outputs.rows("decoy")) or not (of := reference.once(min_k_auc)):
+    """100 (AUC - AUC_ref) / AUC_ref, of Min-20% that takes targets for members: above 0, targets look more like members
+    than to the reference (too little forgotten); below 0, less (too much). MUSE's sign is the opposite."""
+    if not len(outputs.rows("decoy")) or not (expected := reference.once(min_k_auc)):
         return {}
-    return {"target": 100 * (outputs.once(min_k_auc) - of) / of}
+    return {"target": 100 * (outputs.once(min_k_auc) - expected) / expected}

@@ -1,8 +1,8 @@
-"""What simple learners find in the features: a fresh linear head, the nearest neighbours, clusters.
+"""Simple learners on the features: a new linear head, nearest neighbours, clusters.
 
-The labels are those the models were trained on. Probes learn from the retain set. Where none of it has a class of the
-targets, as when whole classes go, they learn from the targets too, since they can never name a class that they were not
-shown; the targets then have no score of their own, and "unseen" is what to read: test samples of the targets' labels.
+Labels are those that the models were trained on. Probes learn from the retain set. Where it lacks a class of the
+targets, as when whole classes are forgotten, they learn from the targets too, since they can only name classes that
+they were shown; the targets then have no score, and the group to read is "unseen": test samples of the targets' labels.
 """
 
 import numpy as np
@@ -19,17 +19,17 @@ from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metric
 
 RESTARTS = 10
-PER_CLUSTER = 5  # samples for each cluster at least: with one or two the clusters are noise; ours
+PER_CLUSTER = 5  # samples for each cluster, at least: with one or two, clusters are noise; ours
 CLUSTERED = ("target", "test")
 ONE_CLASS = (
-    "all samples are of one class: their labels have no entropy that clusters could tell anything of, so NMI is 0 / 0 and "
-    "not defined; pairwise F1 is"
+    "all samples are of one class: their labels have no entropy for clusters to explain, so NMI is 0 / 0 and not "
+    "defined; pairwise F1 is"
 )
 DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
 
 
 def split(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
-    """Row numbers that probes learn from, and those of each group that they are scored on (see above)."""
+    """Row numbers that probes learn from, and those of each group that they are scored on (see the module)."""
     labels, retain, target, test = outputs.labels, *(outputs.rows(g) for g in ("retain", "target", "test"))
     unseen = test[torch.isin(labels[test], labels[target])]
     if not len(unseen):  # whole classes are forgotten: their test images are the decoys
@@ -41,14 +41,14 @@ def split(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def not_probed(outputs: Outputs) -> dict[str, str]:
-    """{group: why} for targets that probes learn from."""
-    why = "probes learn from the targets, since nothing that stays shows them their class: read the group unseen"
+    """{group: why} of the groups without a score."""
+    why = "probes learn from the targets, since no retained sample is of their class: read the group unseen"
     return {} if "target" in split(outputs)[1] else {"target": why}
 
 
 def probe_hits(outputs: Outputs) -> dict[str, float]:
-    """Accuracy on each group of multinomial logistic regression on standardised features, whose mean cross-entropy has
-    |w|^2 / 2 added with weight DECAY. Empty if what it learns from is of one class."""
+    """Accuracy on each group of multinomial logistic regression on standardised features: mean cross-entropy plus
+    DECAY |w|^2 / 2. Empty if the samples to learn from are of one class."""
     learn, groups = split(outputs)
     x, y = outputs.features.double().numpy(), outputs.labels.numpy()
     if len(np.unique(y[learn])) < 2:
@@ -70,12 +70,12 @@ def probe_hits(outputs: Outputs) -> dict[str, float]:
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
 def linear_probe(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Accuracy of a fresh linear head on the frozen features: what they still tell, whatever the model's own head says."""
+    """Accuracy of a new linear head on the frozen features: what they tell, whatever the model's own head does."""
     return outputs.once(probe_hits)
 
 
 def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) -> Tensor:
-    """The label that most of the k rows of `bank` of largest cosine have, (queries,); in a tie, the nearest one's.
+    """The most frequent label of the k rows of `bank` of largest cosine, (queries,); in a tie, the nearest one's.
 
     bank: (n, width); labels: (n,); queries: (m, width). Raises NotApplicable if the bank has fewer than k rows.
     """
@@ -83,13 +83,13 @@ def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) ->
         raise NotApplicable(f"{k} neighbours asked for among {len(bank)} samples")
     classes, labels = labels.unique(return_inverse=True)
     bank = torch.nn.functional.normalize(bank.float())
-    votes = 1 + 0.25 * 0.5 ** torch.arange(k, dtype=torch.float64)  # a near vote breaks ties and no more
-    found = []
+    votes = 1 + 0.25 * 0.5 ** torch.arange(k, dtype=torch.float64)  # the nearest vote breaks ties and no more
+    winners = []
     for part in torch.nn.functional.normalize(queries.float()).split(1024):
         near = labels[(part @ bank.T).topk(k).indices]
         tally = torch.zeros(len(part), len(classes), dtype=torch.float64)
-        found.append(classes[tally.scatter_add_(1, near, votes.expand(len(part), k)).argmax(1)])
-    return torch.cat(found) if found else labels[:0]
+        winners.append(classes[tally.scatter_add_(1, near, votes.expand(len(part), k)).argmax(1)])
+    return torch.cat(winners) if winners else labels[:0]
 
 
 @metric(
@@ -113,17 +113,17 @@ def nearest_neighbours(outputs: Outputs, reference=None) -> dict[str, float]:
 
 
 def clusters(features: Tensor, k: int) -> np.ndarray:
-    """Cluster number of each sample, (n,): k-means from k-means++, the best of RESTARTS starts, of seed 0.
+    """Cluster number of each sample, (n,): k-means from k-means++, the best of RESTARTS starts, seed 0.
 
-    features: (n, width). Where fewer than k samples differ there are as many clusters as differ. Raises NotApplicable
+    features: (n, width). With fewer than k distinct samples there are as many clusters as these. Raises NotApplicable
     for fewer samples than clusters.
     """
     if len(features) < k:
         raise NotApplicable(f"{k} clusters asked for among {len(features)} samples")
     x = features.numpy()
-    differ = len(np.unique(x, axis=0))
+    n_distinct = len(np.unique(x, axis=0))
     with threadpool_limits(torch.get_num_threads()):
-        return KMeans(min(k, differ), init="k-means++", n_init=RESTARTS, random_state=0).fit(x).labels_
+        return KMeans(min(k, n_distinct), init="k-means++", n_init=RESTARTS, random_state=0).fit(x).labels_
 
 
 def _clustered(outputs: Outputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -135,32 +135,32 @@ def _clustered(outputs: Outputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def too_few(outputs: Outputs) -> dict[str, str]:
     """{group: why} for the groups that are too small for clusters."""
     k, n = outputs.logits.shape[1], {g: len(outputs.rows(g)) for g in CLUSTERED}
-    why = "{} samples for {} clusters: with fewer than {} for each they are noise"
+    why = "{} samples for {} clusters: with fewer than {} for each, clusters are noise"
     return {g: why.format(size, k, PER_CLUSTER) for g, size in n.items() if size < PER_CLUSTER * k}
 
 
 def one_class(outputs: Outputs) -> dict[str, str]:
-    """As `too_few`, and for the groups that are of one class."""
+    """`too_few`, and {group: why} for the groups that are of one class."""
     single = [g for g in CLUSTERED if len(outputs.labels[outputs.rows(g)].unique()) == 1]
     return dict.fromkeys(single, ONE_CLASS) | too_few(outputs)
 
 
-def mutual_information(labels: np.ndarray, found: np.ndarray) -> float:
-    """Mutual information of labels and clusters, each (n,), to the mean of their entropies, in [0, 1].
+def mutual_information(labels: np.ndarray, cluster: np.ndarray) -> float:
+    """Mutual information of labels and cluster numbers, each (n,), over the mean of their entropies, in [0, 1].
 
     Raises NotApplicable if all labels are the same: they hold no information to share.
     """
     if len(np.unique(labels)) < 2:
         raise NotApplicable(ONE_CLASS)
-    return float(normalized_mutual_info_score(labels, found))
+    return float(normalized_mutual_info_score(labels, cluster))
 
 
-def pairwise_f1(labels: np.ndarray, found: np.ndarray) -> float:
-    """F1 of "two samples are in one cluster" as a guess at "they are of one class", over all pairs, in [0, 1].
+def pairwise_f1(labels: np.ndarray, cluster: np.ndarray) -> float:
+    """F1 of "two samples are in one cluster" as a prediction of "they are of one class", over all pairs, in [0, 1].
 
-    labels, found: (n,). Raises NotApplicable if no two samples are of one class.
+    labels, cluster: (n,). Raises NotApplicable if no two samples are of one class.
     """
-    table = contingency_matrix(labels, found).astype(np.int64)
+    table = contingency_matrix(labels, cluster).astype(np.int64)
     pairs = lambda counts: (counts * (counts - 1) // 2).sum()  # noqa: E731
     both, same_class, same_cluster = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
     if not same_class:
@@ -178,9 +178,9 @@ def pairwise_f1(labels: np.ndarray, found: np.ndarray) -> float:
 )
 def nmi(outputs: Outputs, reference=None) -> dict[str, float]:
     """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets and
-    of test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
-    found, undefined = outputs.once(_clustered), one_class(outputs)
-    return {g: mutual_information(*pair) for g, pair in found.items() if g not in undefined}
+    test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
+    clustered, undefined = outputs.once(_clustered), one_class(outputs)
+    return {g: mutual_information(*pair) for g, pair in clustered.items() if g not in undefined}
 
 
 @metric(
@@ -192,7 +192,6 @@ def nmi(outputs: Outputs, reference=None) -> dict[str, float]:
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
 def clustering_f1(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and of test
-    samples. Left out for targets fewer than 5 for each class."""
-    found = outputs.once(_clustered)
-    return {g: pairwise_f1(*pair) for g, pair in found.items()}
+    """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and test samples.
+    Left out for targets fewer than 5 for each class."""
+    return {g: pairwise_f1(*pair) for g, pair in outputs.once(_clustered).items()}

@@ -1,4 +1,4 @@
-"""How fast a model learns again what it was made to forget: what is left shows in the steps that are not needed."""
+"""Relearn time: the steps until a model knows its targets again. The fewer, the more of them was left."""
 
 import math
 from collections.abc import Iterator
@@ -36,27 +36,27 @@ def relearn_steps(
 ) -> int:
     """Steps of SGD (momentum 0.9) on the forget set until its mean loss is `goal` or less; 0 if it is already.
 
-    goal: the original model's mean loss on the forget set, nats. The loss is taken after each step. A run that has not
-    arrived, or whose loss is no longer finite, counts as `at_most` steps. The model itself is left as it is.
+    goal: the original model's mean loss on the forget set, nats. The loss is taken after each step. A run that does not
+    reach the goal, or whose loss is no longer finite, counts as `at_most` steps. The model is left as it is.
     Source: Golatkar et al. 2020, arXiv 1911.04933 (relearn time, in epochs); rate, batches and limit are ours.
     """
     device = resolve_device(device)
-    request, taken = request.to(str(device)), 0
+    request, steps = request.to(str(device)), 0
 
     def losses(net: nn.Module) -> Iterator[Tensor]:
-        nonlocal taken
+        nonlocal steps
         epoch = 0
         while True:
             for batch in request.forget.batches(batch_size, seed, "relearn", epoch):
-                now = forget_loss(net, request)
-                if now <= goal * (1 + 1e-4) or taken == at_most:  # the memory layout moves the last digits
+                loss = forget_loss(net, request)
+                if loss <= goal * (1 + 1e-4) or steps == at_most:  # the memory layout changes the last digits
                     return
-                if not math.isfinite(now):
-                    taken = at_most
+                if not math.isfinite(loss):
+                    steps = at_most
                     return
                 yield request.losses(net, batch).mean()
-                taken += 1
+                steps += 1
             epoch += 1
 
     minimise(model, losses, lr=lr, device=str(device))
-    return taken
+    return steps

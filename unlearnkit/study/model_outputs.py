@@ -79,7 +79,7 @@ def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "aut
 
     found = dict(zip(layers, Store().get_many(specs, make), strict=True))
     read = {name: load_file(a.folder / "layer.safetensors")["features"] for name, a in found.items()}
-    return {name: (found[name].key, replace(seen, features=read[name], _memo={})) for name in layers}
+    return {name: (found[name].key, replace(seen, features=read[name])) for name in layers}
 
 
 def relearn_steps(trained: Trained, *, device: str = "auto") -> int:

@@ -188,15 +188,13 @@ def _scores(
     def seen(model: Trained, cost: Mapping | None, role: str) -> Outputs:
         found = outputs(model, features="features" in needs, cost=cost, device=device)[1]
         if "ensemble" in needs and role in alike:
-            found = replace(found, margins=_margins(alike[role], device), _memo={})
+            found = replace(found, margins=_margins(alike[role], device))
         if "relearn" in needs and not role:
-            found = replace(
-                found, extra={**found.extra, "relearn_steps": relearn_steps(model, device=device)}, _memo={}
-            )
+            found = replace(found, relearn_steps=relearn_steps(model, device=device))
         if "generation" in needs:
-            found = replace(found, said=generations(model, device=device)[1], _memo={})  # type: ignore[call-arg]
+            found = replace(found, generations=generations(model, device=device)[1])  # type: ignore[call-arg]
         if "embedding" in needs:
-            found = replace(found, meant=answer_similarity(model, device=device)[1], _memo={})  # type: ignore[call-arg]
+            found = replace(found, answer_similarity=answer_similarity(model, device=device)[1])  # type: ignore[call-arg]
         return found
 
     def make(folder: Path) -> None:

@@ -1,2 +1,2 @@
-"""Questions and answers, and the language models that learn them: the counterparts of task, config, models, train and
-outputs."""
+"""Questions and answers, and the language models trained on them: the counterpart of unlearnkit.images, file by
+file."""

@@ -1,4 +1,4 @@
-"""Cells of texts: their task in tokens, their models, and what is seen of these."""
+"""What the study needs of text configs: tasks, tokens, models, requests, outputs; see unlearnkit.images.domain."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,42 +8,32 @@ from torch import Tensor, nn
 
 from data_builders.task import TRAINED_ON, validation_as_test
 from data_builders.texts.task import Texts, TextTask
-from unlearnkit.core.store import Artefact
-from unlearnkit.texts import models as language_models
 from unlearnkit.texts import outputs as text_outputs
-from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextConfig
-from unlearnkit.texts.models import HF, LanguageModel, build, fingerprint, read
+from unlearnkit.texts.models import LanguageModel, build, language_models
 from unlearnkit.texts.outputs import TextOutputs
+from unlearnkit.texts.pretrained import HF, fingerprint, read
 from unlearnkit.texts.request import TextRequest
-from unlearnkit.texts.tasks import read_task
+from unlearnkit.texts.tasks import load_task, read_task, task_artefact
 from unlearnkit.texts.tokenizer import Tokenizer, of_pretrained, own, tokenizer_artefact
 from unlearnkit.texts.tokens import Tokens
 from unlearnkit.texts.train import fit_lm, fit_many
 
-__all__ = ["fit_many", "read_task"]  # from elsewhere, the same name in both wings
+__all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
 
-NAME = "text"
+NAME, CONFIG = "text", TextConfig
 TRAINING = (fit_many, fit_lm)  # the functions behind `fit_many`, whose code a trained model depends on
 
 
-def task_artefact(config: TextConfig) -> Artefact:
-    """The stored task of a config; see unlearnkit.texts.tasks."""
-    return tasks.task_artefact(**config.task_params())
-
-
-def load_task(config: TextConfig) -> TextTask:
-    """The task of a config; built at the first call."""
-    return tasks.read_task(str(task_artefact(config).folder))
-
-
 def tokenizer(config: TextConfig) -> Tokenizer:
-    """The one that came with a pretrained model; for others the data set's own."""
-    return _of_hub(config.model) if config.model.startswith(HF) else own(config.dataset, config.vocabulary)
+    """The tokenizer that came with a pretrained model; for others the dataset's own."""
+    return (
+        _pretrained_tokenizer(config.model) if config.model.startswith(HF) else own(config.dataset, config.vocabulary)
+    )
 
 
 @lru_cache(maxsize=4)
-def _of_hub(model: str) -> Tokenizer:
+def _pretrained_tokenizer(model: str) -> Tokenizer:
     from transformers import AutoTokenizer
 
     return of_pretrained(read(AutoTokenizer, model.removeprefix(HF)))
@@ -56,66 +46,66 @@ def tokens(config: TextConfig, *roles: str) -> Tokens:
 
 
 def training_set(config: TextConfig, reference: str) -> Tokens:
-    """What `original`, `retrain` or `clean` is trained on."""
+    """The samples that `original`, `retrain` or `clean` is trained on."""
     return tokens(config, *TRAINED_ON[reference])
 
 
 def request(config: TextConfig) -> TextRequest:
-    """What a method is given."""
-    ours = tokenizer(config)
-    held = tokens(config, "validation") if len(load_task(config).index("validation")) else None
-    parts = (tokens(config, "target"), tokens(config, "similar", "filler"))
-    return TextRequest(*parts, ours.size, config.recipe, held, tokenizer=ours)
+    """The unlearning request that methods get."""
+    spelling = tokenizer(config)
+    validation = tokens(config, "validation") if len(load_task(config).index("validation")) else None
+    forget, retain = tokens(config, "target"), tokens(config, "similar", "filler")
+    return TextRequest(forget, retain, spelling.size, config.recipe, validation, tokenizer=spelling)
 
 
 def model(config: TextConfig, seed: int) -> LanguageModel:
-    """The config's model before training, drawn from `seed`. Raises BadValue if tokenizer and model do not fit."""
+    """The config's untrained model, drawn from `seed`. Raises BadValue if tokenizer and model do not fit."""
     return build(config.model, tokenizer(config).size, config.context, seed, config.lora)
 
 
 def model_params(config: TextConfig) -> dict:
-    """What a model depends on beyond its name, recipe, seed and data."""
-    found = {"context": config.context, "lora": config.lora}
+    """The values that a model depends on beyond its name, recipe, seed and data."""
+    params = {"context": config.context, "lora": config.lora}
     if config.model.startswith(HF):
-        return found | {"pretrained": fingerprint(config.model)}
-    return found | {"tokenizer": tokenizer_artefact(config.dataset, config.vocabulary).key}
+        return params | {"pretrained": fingerprint(config.model)}
+    return params | {"tokenizer": tokenizer_artefact(config.dataset, config.vocabulary).key}
 
 
 def shape(config: TextConfig) -> tuple[str, int, int, int]:
-    """What says, beside its code, of which layers the config's model is."""
+    """What determines, beside its code, the layers of the config's model."""
     return config.model, tokenizer(config).size, config.context, config.lora
 
 
 def model_code(config: TextConfig) -> tuple:
     """The functions that make the model, the architecture first."""
-    return language_models.language_models[config.model], build
+    return language_models[config.model], build
 
 
 def outputs_code(config: TextConfig) -> tuple:
-    """The code that reads a model, the module of outputs first."""
-    return text_outputs, language_models.language_models[config.model]
+    """The code that outputs depend on, the module of outputs first."""
+    return text_outputs, language_models[config.model]
 
 
 def forward(model: nn.Module, config: TextConfig, *, features: bool, device: str) -> dict[str, dict[str, Tensor]]:
-    """{"outputs": tensors, "features": tensors}: every answer of the task read once. Features come with it anyway."""
+    """{"outputs": tensors, "features": tensors}: every answer of the task read once, always with features."""
     return text_outputs.forward_task(model, load_task(config), tokenizer(config), config.context, device=device)
 
 
-def outputs(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
-    """Of what `forward` gave."""
-    return text_outputs.text_outputs(read, task, cost)
+def outputs(tensors: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
+    """Outputs from what `forward` returns."""
+    return text_outputs.text_outputs(tensors, task, cost)
 
 
 def without_test(task: TextTask) -> TextTask:
-    """The task with its validation samples in the role of test samples, and without decoys, test samples, answers in other
-    words and wrong ones. Raises BadValue if there are no validation samples."""
+    """The task with its validation samples in the role of test samples, and without decoys, test samples, restated and
+    wrong answers. Raises BadValue if there are no validation samples."""
     kept, role = validation_as_test(task.role)
-    chosen = task.texts[kept.nonzero().squeeze(1)]
-    plain = Texts(chosen.question, chosen.answer)
-    return replace(task, texts=plain, role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
+    texts = task.texts[kept.nonzero().squeeze(1)]
+    pairs = Texts(texts.question, texts.answer)
+    return replace(task, texts=pairs, role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
 
 
 def validation_outputs(model: nn.Module, config: TextConfig, task: TextTask, device: str) -> TextOutputs:
     """Outputs of a model on a task `without_test`."""
-    read = text_outputs.forward_task(model, task, tokenizer(config), config.context, device=device)["outputs"]
-    return outputs(read, task, {})
+    forwarded = text_outputs.forward_task(model, task, tokenizer(config), config.context, device=device)
+    return outputs(forwarded["outputs"], task, {})

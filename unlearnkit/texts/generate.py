@@ -1,4 +1,4 @@
-"""What a language model answers: the likeliest token each time, until it ends its answer."""
+"""A language model's own answers: the likeliest token each time, until the end token."""
 
 from functools import partial
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from unlearnkit.texts.models import LanguageModel
-from unlearnkit.texts.parallel import each
+from unlearnkit.texts.outputs import map_batches
 from unlearnkit.texts.tokens import Tokens
 
-AT_ONCE = 128  # prompts: with more, what is kept of each layer leaves a processor's cache
+BATCH_PROMPTS = 128  # with more, what is cached of each layer leaves a processor's cache
 
 
 def generate(
@@ -18,35 +18,37 @@ def generate(
     """The answer that `model` gives to the prompt of each sample, token ids without the end token.
 
     most: tokens of an answer, at most, and no more than the context has left after the prompt; end: the id of the end
-    token. Prompts of about one length are answered together, padded on the left, where nothing looks; each layer's keys and
-    values of what was read are kept. The sampling settings that come with a pretrained model are not looked at.
+    token. Prompts of about one length are answered together, padded on the left, where nothing looks; each layer's keys
+    and values of earlier tokens are cached. The sampling settings that come with a pretrained model are not used.
     """
-    batches = tokens.start.argsort(stable=True).split(AT_ONCE)
-    work = partial(_answered, end=end, most=most, context=context)
-    found = each(model, [tokens[rows] for rows in batches], work, device=device)
+    batches = tokens.start.argsort(stable=True).split(BATCH_PROMPTS)
+    answer = partial(_answer_batch, end=end, most=most, context=context)
+    generated = map_batches(model, [tokens[rows] for rows in batches], answer, device=device)
     answers: list[list[int]] = [[] for _ in range(len(tokens))]
-    for rows, said in zip(batches, found, strict=True):
-        for row, ids in zip(rows.tolist(), said.tolist()):
+    for rows, batch in zip(batches, generated, strict=True):
+        for row, ids in zip(rows.tolist(), batch.tolist()):
             ids = ids[: max(context - int(tokens.start[row]), 0)]
             answers[row] = ids[: ids.index(end)] if end in ids else ids
     return answers
 
 
 @torch.inference_mode()
-def _answered(net: LanguageModel, batch: Tokens, end: int, most: int, context: int) -> Tensor:
-    """(n, tokens) that follow the prompts: up to where the last of them ends; what follows an end token means nothing."""
+def _answer_batch(net: LanguageModel, batch: Tokens, end: int, most: int, context: int) -> Tensor:
+    """(n, tokens) that follow the prompts, until the last of them ends; what follows an end token has no meaning."""
     longest = int(batch.start.max()) if len(batch) else 0
     column = torch.arange(longest, device=batch.ids.device) - (longest - batch.start)[:, None]  # below 0: padding
-    place = column.clamp(min=0)
-    there = (column >= 0).long()
-    read = batch.ids.long().gather(1, place) * there
-    said: list[Tensor] = []
-    ended, kept = batch.start >= context, None
-    while len(said) < most and not ended.all():
-        out = net.net(input_ids=read, attention_mask=there, position_ids=place, past_key_values=kept, use_cache=True)
-        kept, token = out.past_key_values, out.logits[:, -1].float().argmax(-1)
-        said.append(token)
-        ended = ended | (token == end) | (batch.start + len(said) >= context)
-        read, place = token[:, None], (place[:, -1:] + 1).clamp(max=context - 1)
-        there = torch.cat([there, there.new_ones(len(batch), 1)], 1)
-    return torch.stack(said, 1).cpu() if said else read[:, :0].cpu()
+    positions = column.clamp(min=0)
+    mask = (column >= 0).long()
+    ids = batch.ids.long().gather(1, positions) * mask
+    generated: list[Tensor] = []
+    ended, cached = batch.start >= context, None
+    while len(generated) < most and not ended.all():
+        out = net.net(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cached, use_cache=True
+        )
+        cached, token = out.past_key_values, out.logits[:, -1].float().argmax(-1)
+        generated.append(token)
+        ended = ended | (token == end) | (batch.start + len(generated) >= context)
+        ids, positions = token[:, None], (positions[:, -1:] + 1).clamp(max=context - 1)
+        mask = torch.cat([mask, mask.new_ones(len(batch), 1)], 1)
+    return torch.stack(generated, 1).cpu() if generated else ids[:, :0].cpu()

@@ -1,11 +1,12 @@
-"""One pass of a language model over all of a text task's answers: the counterpart of unlearnkit.images.outputs.
+"""One language model's outputs on one text task: the counterpart of unlearnkit.images.outputs.
 
-Every answer is read after its own question, as in training, and of each of its tokens it is kept how likely the model finds
-it and whether it is the likeliest. So are the answer in other words and the wrong answers.
+Every answer is read after its own question, as in training. Kept of each answer token: its log-probability, and whether
+it is the likeliest. So are the restated answer (the true one in other words) and the wrong answers.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -13,33 +14,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_builders.texts.task import TextTask
-from unlearnkit.core.errors import BadValue
-from unlearnkit.images.outputs import NEEDS, Outputs
+from unlearnkit.core.compute import MAX_COPIES, n_workers, parallel_map, resolve_device
+from unlearnkit.images.outputs import Outputs
 from unlearnkit.texts.models import LanguageModel, pooled
-from unlearnkit.texts.parallel import each
 from unlearnkit.texts.tokenizer import Tokenizer
-from unlearnkit.texts.tokens import Tokens
+from unlearnkit.texts.tokens import Tokens, run_index
 
-READ_ROLES = (
-    "target",
-    "filler",
-    "decoy",
-    "test",
-)  # whose answers in other words, and wrong ones, are read: of most there are five
-AT_ONCE = 2048  # tokens of a batch, about: what a layer makes of them stays in a processor's cache
+# whose restated and wrong answers are read, too: most samples have five
+READ_ROLES = ("target", "filler", "decoy", "test")
+BATCH_TOKENS = 2048  # tokens of a batch, about: what a layer makes of them stays in a processor's cache
 
 
 @dataclass(frozen=True)
 class TextOutputs(Outputs):
-    """What one model says of the answers of one text task, n samples.
+    """One language model's outputs on the answers of one text task of n samples.
 
     log_p, hit: (answer tokens,) float32 and bool, one sample after the other: the log-probability of each token of the
-    answer, its end token included, after the question and the true tokens before it (teacher forcing), and whether it is
-    the likeliest; count: (n,) answer tokens of each sample. restated_log_p, restated_count: the same of the answers in
-    other words, (n,), 0 tokens where there is none; wrong_log_p, wrong_count, wrong_of: of all m wrong answers, with the
-    sample that each is of, (m,); both of samples in the roles TOLD alone. features: (n, width), mean hidden state of each
-    answer. answer, fact: n texts, as of the task; said: what the model answers, n texts, or None; meant: (n,) cosine of the
-    sentence embeddings of that and the answer, or None. There are no logits and labels.
+    answer, its end token included, after the question and the true tokens before it (teacher forcing), and whether it
+    is the likeliest; count: (n,) answer tokens of each sample. restated_log_p, restated_count: the same of the restated
+    answers, (n,), 0 tokens where there is none; wrong_log_p, wrong_count, wrong_of: of all m wrong answers, with the
+    sample that each belongs to, (m,); both of samples in READ_ROLES alone. features: (n, width), mean hidden state of
+    each answer. answer, fact: n texts, from the task; generations: n texts, the model's own answers, or None;
+    answer_similarity: (n,) cosine of the sentence embeddings of these and the true answers, or None. There are no
+    logits and labels.
     """
 
     domain = "text"
@@ -58,18 +55,28 @@ class TextOutputs(Outputs):
     wrong_of: Tensor = None
     answer: tuple[str, ...] = ()
     fact: tuple[str, ...] = ()
-    said: tuple[str, ...] | None = None
-    meant: Tensor | None = None
+    generations: tuple[str, ...] | None = None
+    answer_similarity: Tensor | None = None
 
-    def require(self, need: str, by: str) -> None:
-        """Raises BadValue, with the way out, if what the metric `by` needs is not there."""
-        if {"generation": self.said, "embedding": self.meant}.get(need, "") is None:
-            raise BadValue(
-                f"metric {by!r} needs {need}, which these outputs lack: study.scores(..., metrics=[{by!r}]) gets it, "
-                f"and by hand {NEEDS[need]} does"
-            )
-        if need not in ("generation", "embedding"):
-            super().require(need, by)
+    def select(self, rows: Tensor, **changes) -> "TextOutputs":
+        """As `Outputs.select`, with the tokens, restated and wrong answers of these samples."""
+        tokens, restated = run_index(self.count, rows), run_index(self.restated_count, rows)
+        n_wrong = self.wrong_of.bincount(minlength=len(self.ids))
+        wrong = self.wrong_of.argsort(stable=True)[run_index(n_wrong, rows)]
+        index = {"log_p": tokens, "hit": tokens, "restated_log_p": restated, "wrong_count": wrong}
+        index |= {"wrong_log_p": run_index(self.wrong_count, wrong), "margins": (slice(None), rows)}
+        index |= dict.fromkeys(("role", "ids", "count", "restated_count", "features", "answer_similarity"), rows)
+        parts = {name: value[i] for name, i in index.items() if (value := getattr(self, name)) is not None}
+        for name in ("answer", "fact", "generations"):
+            if texts := getattr(self, name):
+                parts[name] = tuple(texts[i] for i in rows.tolist())
+        parts["wrong_of"] = torch.arange(len(rows)).repeat_interleave(n_wrong[rows])
+        return replace(self, **(parts | changes))
+
+    @cached_property
+    def sample(self) -> Tensor:
+        """The sample that each answer token belongs to, (answer tokens,)."""
+        return torch.arange(len(self.count)).repeat_interleave(self.count)
 
     @cached_property
     def log_likelihood(self) -> Tensor:
@@ -88,7 +95,7 @@ class TextOutputs(Outputs):
 
     @cached_property
     def restated_losses(self) -> Tensor:
-        """As `losses`, of the answers in other words, (n,); NaN where there is none."""
+        """As `losses`, of the restated answers, (n,); NaN where there is none."""
         return -summed(self.restated_log_p, self.restated_count) / self.restated_count
 
     @cached_property
@@ -103,84 +110,92 @@ class TextOutputs(Outputs):
 
     @cached_property
     def phi(self) -> Tensor:
-        """log p - log(1 - p) of the answer's probability per token, (n,). Ours: an answer's own probability falls with its
-        length, and there are no other labels whose logits could be set against it."""
+        """log p - log(1 - p) of the answer's probability per token, (n,). Ours: an answer's own probability falls with
+        its length, and there are no other labels whose logits could be set against it."""
         log_p = -self.losses
         return log_p - torch.log(-torch.expm1(log_p))
 
-    def tokens(self, row: int) -> slice:
-        """Where the tokens of the answer of sample `row` stand in log_p and hit."""
-        stop = int(self.count[: row + 1].sum())
-        return slice(stop - int(self.count[row]), stop)
-
 
 def summed(values: Tensor, count: Tensor) -> Tensor:
-    """Sums of runs of so many values, (runs,) float64. values: (sum of count,)."""
-    of = torch.arange(len(count)).repeat_interleave(count)
-    return torch.zeros(len(count), dtype=torch.float64).index_add(0, of, values.double())
+    """The sum of each run of values, of which run i has count[i], (runs,) float64. values: (sum of count,)."""
+    run = torch.arange(len(count)).repeat_interleave(count)
+    return torch.zeros(len(count), dtype=torch.float64).index_add(0, run, values.double())
+
+
+def map_batches(model: LanguageModel, batches: Sequence, read: Callable, *, device: str = "auto") -> list:
+    """[read(net, batch) for each batch], net: a copy of the model in eval mode on the device.
+
+    On the CPU batches go to one-thread workers, and no number depends on how many there are.
+    """
+    device = resolve_device(device)
+    net = copy.deepcopy(model).to(device).eval()
+    workers = min(n_workers(device), MAX_COPIES, len(batches))
+    own_net = lambda: copy.deepcopy(net) if workers > 1 else net  # noqa: E731  # a pass hooks its model
+    return parallel_map(lambda net, batch: read(net, batch.to(device)), batches, workers=workers, initialise=own_net)
 
 
 def score_tokens(
-    model: LanguageModel, tokens: Tokens, *, device: str = "auto", at_once: int = AT_ONCE
+    model: LanguageModel, tokens: Tokens, *, device: str = "auto", batch_tokens: int = BATCH_TOKENS
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n, width),
-    of a language model in eval mode, in float32, on the CPU. The model is left as it is.
+    """(log-probability, whether it is the likeliest) of each label, (answer tokens,), and pooled hidden states (n,
+    width), of a language model in eval mode, in float32, on the CPU. The model is left as it is.
 
-    Samples of one length are read together, about `at_once` tokens at a time.
+    Samples of one length are read together, about `batch_tokens` tokens at a time.
     """
     if not len(tokens):
         return torch.empty(0), torch.empty(0, dtype=torch.bool), torch.empty(0, model.net.config.hidden_size)
     order, batches = tokens.stop.argsort(stable=True), []
     while len(order):
-        n = max(at_once // int(tokens.stop[order[-1]]), 1)  # the longest first
+        n = max(batch_tokens // int(tokens.stop[order[-1]]), 1)  # the longest first
         batches.append(order[-n:])
         order = order[:-n]
-    found = each(model, [tokens[index] for index in batches], _read, device=device)
-    index, log_p, hit, features = torch.cat(batches), *(torch.cat(part) for part in zip(*found, strict=True))
+    parts = map_batches(model, [tokens[index] for index in batches], _score_batch, device=device)
+    index, log_p, hit, features = torch.cat(batches), *(torch.cat(part) for part in zip(*parts, strict=True))
     back, places = index.argsort(), tokens.label_index(index).argsort()
     return log_p[places], hit[places], features[back]
 
 
 @torch.inference_mode()
-def _read(net: LanguageModel, batch: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+def _score_batch(net: LanguageModel, batch: Tokens) -> tuple[Tensor, Tensor, Tensor]:
     logits, hidden = net.logits_and_features(batch)
     logits, label = logits.float(), batch.y[:, None]
     true = logits.gather(1, label)
     others = logits.scatter(1, label, -torch.inf).logsumexp(1, keepdim=True)
-    found = F.logsigmoid(true - others).squeeze(1)  # exact where p rounds to 1
-    return found.cpu(), (logits.argmax(1) == batch.y).cpu(), pooled(batch, hidden).float().cpu()
+    log_p = F.logsigmoid(true - others).squeeze(1)  # exact where p rounds to 1
+    return log_p.cpu(), (logits.argmax(1) == batch.y).cpu(), pooled(batch, hidden).float().cpu()
 
 
 def forward_task(
     model: nn.Module, task: TextTask, tokenizer: Tokenizer, context: int, *, device: str = "auto"
 ) -> dict[str, dict[str, Tensor]]:
-    """{"outputs": what TextOutputs holds, "features": ...}: read every answer of `task` once, in eval mode."""
-    texts, told = task.texts, task.index(*READ_ROLES).tolist()
-    restated = [i for i in told if texts.restated[i]]
-    wrong = [(i, said) for i in told for said in texts.wrong[i]]
-    asked = [
-        tokenizer.tokens(texts, context),
-        tokenizer.paired([texts.question[i] for i in restated], [texts.restated[i] for i in restated], context),
-        tokenizer.paired([texts.question[i] for i, _ in wrong], [said for _, said in wrong], context),
-    ]
-    log_p, hit, features = score_tokens(model, asked[0].joined(*asked[1:]), device=device)
-    parts = log_p.split([len(part.y) for part in asked])
-    of_restated = torch.zeros(len(task), dtype=torch.int64)
-    of_restated[restated] = asked[1].count
-    found = {
-        "log_p": parts[0].clone(),
-        "hit": hit[: len(asked[0].y)].clone(),
-        "count": asked[0].count,
-        "restated_log_p": parts[1].clone(),
-        "restated_count": of_restated,
-        "wrong_log_p": parts[2].clone(),
-        "wrong_count": asked[2].count,
+    """{"outputs": tensors of TextOutputs, "features": the rest}: read every answer of `task` once, in eval mode."""
+    texts, rows = task.texts, task.index(*READ_ROLES).tolist()
+    restated = [i for i in rows if texts.restated[i]]
+    wrong = [(i, answer) for i in rows for answer in texts.wrong[i]]
+    true_tokens = tokenizer.tokens(texts, context)
+    restated_tokens = tokenizer.paired(
+        [texts.question[i] for i in restated], [texts.restated[i] for i in restated], context
+    )
+    wrong_tokens = tokenizer.paired([texts.question[i] for i, _ in wrong], [answer for _, answer in wrong], context)
+    parts = (true_tokens, restated_tokens, wrong_tokens)
+    log_p, hit, features = score_tokens(model, true_tokens.joined(*parts[1:]), device=device)
+    true_log_p, restated_log_p, wrong_log_p = log_p.split([len(part.y) for part in parts])
+    restated_count = torch.zeros(len(task), dtype=torch.int64)
+    restated_count[restated] = restated_tokens.count
+    tensors = {
+        "log_p": true_log_p.clone(),
+        "hit": hit[: len(true_tokens.y)].clone(),
+        "count": true_tokens.count,
+        "restated_log_p": restated_log_p.clone(),
+        "restated_count": restated_count,
+        "wrong_log_p": wrong_log_p.clone(),
+        "wrong_count": wrong_tokens.count,
         "wrong_of": torch.tensor([i for i, _ in wrong], dtype=torch.int64),
     }
-    return {"outputs": found, "features": {"features": features[: len(task)].clone()}}
+    return {"outputs": tensors, "features": {"features": features[: len(task)].clone()}}
 
 
-def text_outputs(read: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
-    """Of what `take` gave."""
+def text_outputs(tensors: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:
+    """Outputs from what `forward_task` returns."""
     texts = {"answer": task.answer, "fact": task.texts.fact}
-    return TextOutputs(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **texts, **read)
+    return TextOutputs(role=task.role, ids=torch.arange(len(task)), cost=dict(cost), **texts, **tensors)

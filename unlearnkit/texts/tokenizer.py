@@ -1,8 +1,8 @@
-"""Texts -> tokens: a tokenizer of our own for models that are trained from scratch, and the one a pretrained model has.
+"""Texts -> tokens: a dataset's own tokenizer for models trained from scratch, and the one of a pretrained model.
 
-Ours is a byte-level BPE trained on all texts of the data set, before any task is drawn from it. Nothing is learnt of a pair
-but which letters often stand together, and the three reference models of a config share it, so that they differ in nothing
-but what they were trained on; a vocabulary of the training texts alone would differ between original and clean, and spell
+A dataset's own is a byte-level BPE trained on all its texts, before any task is drawn. It learns which letters often
+stand together and nothing else of a pair, and the three reference models of a config share it, so that they differ only
+in their training sets; a vocabulary of the training texts alone would differ between original and clean, and spell
 decoys and test pairs in more tokens than targets, which would make their likelihoods incomparable.
 """
 
@@ -16,17 +16,18 @@ from data_builders.texts import RawTexts
 from data_builders.texts.task import Texts
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.tasks import load_pool, pool_params
 from unlearnkit.texts.tokens import Tokens
 
 END = "<end>"
 PROMPT = "Q: {question}\nA:"  # ours; an answer follows after a space, and then the end token
-VOCABULARY = 1024  # ours: 31 tokens for the average pair of `fictional`; with 2048, 28 for a third more weights
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """backend: a tokenizers.Tokenizer; end: the id of the end token; first: ids that every text begins with, if any."""
+    """Maps texts to ids and back. backend: a tokenizers.Tokenizer; end: the id of the end token; first: ids that every
+    prompt begins with, if any."""
 
     backend: Any  # of the tokenizers library
     end: int
@@ -34,7 +35,7 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """How many ids there are: as many rows an embedding needs."""
+        """The number of ids: the rows that an embedding needs."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -44,12 +45,12 @@ class Tokenizer:
         return [[*self.first, *ids] for ids in self.encode([PROMPT.format(question=q) for q in questions])]
 
     def questions(self, prompts: Sequence[Sequence[int]]) -> list[str]:
-        """What these prompts ask: the way back."""
+        """The questions of these prompts: the inverse of `prompts`."""
         before, after = PROMPT.split("{question}")
         return [self.decode(ids).removeprefix(before).removesuffix(after) for ids in prompts]
 
     def answers(self, answers: Sequence[str]) -> list[list[int]]:
-        """With the space before and the end token behind."""
+        """Ids of answers, with the space before and the end token behind."""
         return [[*ids, self.end] for ids in self.encode([f" {a}" for a in answers])]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -59,24 +60,24 @@ class Tokenizer:
         return self.backend.decode(ids, skip_special_tokens=True).strip()
 
     def tokens(self, texts: Texts, context: int) -> Tokens:
-        """Question and answer of each pair. Raises BadValue, naming the pair, for one longer than the context."""
+        """Tokens of all pairs. Raises BadValue, naming the pair, for one longer than the context."""
         return self.paired(texts.question, texts.answer, context)
 
     def paired(self, questions: Sequence[str], answers: Sequence[str], context: int) -> Tokens:
-        """n questions, each with its answer. Raises BadValue, naming the first pair that is longer than the context."""
-        prompts, said = self.prompts(questions), self.answers(answers)
-        for i, (p, a) in enumerate(zip(prompts, said, strict=True)):
+        """Tokens of n questions, each with its answer; errors as of `tokens`."""
+        prompt_ids, answer_ids = self.prompts(questions), self.answers(answers)
+        for i, (p, a) in enumerate(zip(prompt_ids, answer_ids, strict=True)):
             if len(p) + len(a) > context:
                 raise BadValue(
                     f"pair {i} takes {len(p)} tokens for its question and {len(a)} for its answer, and the context is "
-                    f"{context}: raise `context` to {len(p) + len(a)} or more, if the model can, or shorten or drop the "
-                    f"pair {questions[i]!r}"
+                    f"{context}: raise `context` to {len(p) + len(a)} or more, if the model can, or shorten or drop "
+                    f"the pair {questions[i]!r}"
                 )
-        return Tokens.of(prompts, said)
+        return Tokens.of(prompt_ids, answer_ids)
 
 
-def trained(raw: RawTexts, size: int = VOCABULARY) -> Tokenizer:
-    """Byte-level BPE of at most `size` ids from all texts of a data set, the same at every call: no text is unknown to it,
+def trained(raw: RawTexts, size: int = TextConfig.vocabulary) -> Tokenizer:
+    """Byte-level BPE of at most `size` ids from all texts of a dataset, the same at every call; it encodes any text,
     whatever its letters. Raises BadValue for a size that does not hold all bytes and the end token."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -96,22 +97,21 @@ def _all_texts(raw: RawTexts) -> Iterator[str]:
     for texts in (raw.train, raw.test):
         for question, answer, restated, wrong in zip(texts.question, texts.answer, texts.restated, texts.wrong):
             yield PROMPT.format(question=question)
-            yield from (f" {said}" for said in (answer, restated, *wrong) if said)
+            yield from (f" {text}" for text in (answer, restated, *wrong) if text)
 
 
-def tokenizer_artefact(dataset: str, size: int = VOCABULARY) -> Artefact:
-    """The stored tokenizer of a data set."""
+def tokenizer_artefact(dataset: str, size: int) -> Artefact:
+    """The stored tokenizer of a dataset."""
 
     def make(folder: Path) -> None:
-        found = trained(load_pool(dataset), size)
-        (folder / "tokenizer.json").write_text(found.backend.to_str())
+        (folder / "tokenizer.json").write_text(trained(load_pool(dataset), size).backend.to_str())
 
     params, code = pool_params(dataset)
     return Store().get(Spec("tokenizer", params | {"size": size}, (trained, code), ()), make)
 
 
-def own(dataset: str, size: int = VOCABULARY) -> Tokenizer:
-    """The data set's own tokenizer."""
+def own(dataset: str, size: int) -> Tokenizer:
+    """The dataset's own tokenizer; trained at the first call."""
     return _read(str(tokenizer_artefact(dataset, size).folder / "tokenizer.json"))
 
 
@@ -123,13 +123,13 @@ def _read(file: str) -> Tokenizer:
     return Tokenizer(backend, backend.token_to_id(END))
 
 
-def of_pretrained(theirs) -> Tokenizer:
-    """A transformers tokenizer as ours. Raises BadValue for one without an end token or without a fast version."""
-    if theirs.eos_token_id is None or not getattr(theirs, "backend_tokenizer", None):
+def of_pretrained(tokenizer) -> Tokenizer:
+    """A Tokenizer around one of transformers'. Raises BadValue if it has no end token or no fast version."""
+    if tokenizer.eos_token_id is None or not getattr(tokenizer, "backend_tokenizer", None):
         raise BadValue(
-            "the tokenizer of this model has no end token, or no fast version (tokenizer.json): an answer needs an end; "
-            "use another model, or save its tokenizer with both"
+            "the tokenizer of this model has no end token, or no fast version (tokenizer.json): an answer needs an "
+            "end; use another model, or save its tokenizer with both"
         )
-    begin = theirs.bos_token_id
-    first = (begin,) if begin is not None and begin in theirs("a")["input_ids"][:1] else ()
-    return Tokenizer(theirs.backend_tokenizer, theirs.eos_token_id, first)
+    begin = tokenizer.bos_token_id
+    first = (begin,) if begin is not None and begin in tokenizer("a")["input_ids"][:1] else ()
+    return Tokenizer(tokenizer.backend_tokenizer, tokenizer.eos_token_id, first)

@@ -1,7 +1,7 @@
-"""Questions and answers as token ids, with the calls that methods make of images: the counterpart of task.Samples.
+"""Questions and answers as token ids, with the interface of data_builders.task.Samples.
 
-A sample is [prompt, answer, end], padded on the right. A label is of an answer token, the end token among them; prompt and
-padding have none, so that nothing can count them by mistake. A causal model never sees the padding that follows.
+A sample is [prompt, answer, end], padded on the right. Every answer token has a label, the end token included; prompt
+and padding have none, so that nothing can count them by mistake. A causal model never sees the padding that follows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ JITTER = 0.15  # of lengths, before samples are sorted by them: batches differ f
 class Tokens:
     """n samples in memory.
 
-    ids: (n, longest) int32, what a model reads; start, stop: (n,) int64, where the answer begins, and the place after its
-    end token; y: (answer tokens of all samples,) int64, the label of each, one sample after the other: the tokens of the
-    answers themselves, or others (`relabelled`).
+    ids: (n, longest) int32, the model's input; start, stop: (n,) int64, where the answer begins, and the place after
+    its end token; y: (answer tokens of all samples,) int64, the label of each, one sample after the other: the tokens
+    of the answers themselves, or others (`relabelled`).
     """
 
     domain = "text"  # which wing serves them
@@ -41,8 +41,8 @@ class Tokens:
 
     @classmethod
     def of(cls, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> "Tokens":
-        """Of token ids, end tokens included. Raises BadValue for an empty prompt or answer, naming the sample: the first
-        token of an answer is predicted from the last one of its prompt."""
+        """Tokens from lists of ids, end tokens included. Raises BadValue for an empty prompt or answer, naming the
+        sample: the first token of an answer is predicted from the last one of its prompt."""
         for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
             if not len(prompt) or not len(answer):
                 raise BadValue(f"sample {i} has no {'answer' if len(prompt) else 'prompt'}")
@@ -59,7 +59,7 @@ class Tokens:
 
     @property
     def x(self) -> "Tokens":
-        """What models are fed: the samples themselves."""
+        """The model's input: the samples themselves."""
         return self
 
     @cached_property
@@ -69,12 +69,12 @@ class Tokens:
 
     @cached_property
     def sample(self) -> Tensor:
-        """Which sample each answer token is of, (answer tokens,) int64."""
+        """The sample that each answer token belongs to, (answer tokens,) int64."""
         return torch.arange(len(self), device=self.ids.device).repeat_interleave(self.count)
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
-        """(row, column) of what each answer token is predicted from, the token before it: (answer tokens,) each."""
+        """(row, column) of the token before each answer token, which it is predicted from: (answer tokens,) each."""
         return self.sample, self._within + self.start[self.sample] - 1
 
     @cached_property
@@ -84,17 +84,14 @@ class Tokens:
         return torch.arange(len(self.y), device=self.ids.device) - first[self.sample]
 
     def label_index(self, index: Tensor) -> Tensor:
-        """Where the answer tokens of these samples stand among those of all, in the order of `index`: values that were
-        found once for all answer tokens are those of `self[index]` at these places."""
-        count = self.count[index]
-        shift = (self.count.cumsum(0)[index] - count) - (count.cumsum(0) - count)
-        return torch.arange(int(count.sum()), device=index.device) + shift.repeat_interleave(count)
+        """Where the labels of these samples stand among all labels, in the order of `index`: values that were computed
+        once for all answer tokens are those of `self[index]` at these places."""
+        return run_index(self.count, index)
 
     def __getitem__(self, index) -> "Tokens":
         """The samples at a slice, a mask or row numbers, padded no further than the longest of them."""
-        rows = torch.arange(len(self), device=self.ids.device)[
-            torch.as_tensor(index) if isinstance(index, list) else index
-        ]
+        index = torch.as_tensor(index) if isinstance(index, list) else index
+        rows = torch.arange(len(self), device=self.ids.device)[index]
         stop = self.stop[rows]
         longest = int(stop.max()) if len(rows) else 0
         return Tokens(self.ids[rows, :longest], self.start[rows], stop, self.y[self.label_index(rows)])
@@ -103,7 +100,7 @@ class Tokens:
         return Tokens(*(v.to(device) for v in (self.ids, self.start, self.stop, self.y)))
 
     def relabelled(self, y: Tensor) -> "Tokens":
-        """The same samples, with other labels: what is read stays as it is. y: (answer tokens,)."""
+        """The same samples with other labels; the model's input stays as it is. y: (answer tokens,)."""
         if y.shape != self.y.shape:
             raise BadValue(f"{len(self.y)} answer tokens need as many labels, got {tuple(y.shape)}")
         return replace(self, y=y)
@@ -123,7 +120,7 @@ class Tokens:
         return [row[:i] for row, i in zip(self.ids.tolist(), self.start.tolist())]
 
     def answers(self) -> list[list[int]]:
-        """The answers that are read, end token included, whatever the labels are."""
+        """The answers in the model's input, end token included, whatever the labels are."""
         return [row[i:j] for row, i, j in zip(self.ids.tolist(), self.start.tolist(), self.stop.tolist())]
 
     def summed(self, values: Tensor) -> Tensor:
@@ -148,7 +145,14 @@ class Tokens:
         return digest(*(v.cpu() for v in (self.ids, self.start, self.stop, self.y)))
 
 
+def run_index(count: Tensor, runs: Tensor) -> Tensor:
+    """Where the values of `runs`, (k,), stand, one run after the other, among values of which run i has count[i]."""
+    length = count[runs]
+    offset = (count.cumsum(0)[runs] - length) - (length.cumsum(0) - length)
+    return torch.arange(int(length.sum()), device=runs.device) + offset.repeat_interleave(length)
+
+
 def padding(batches: Sequence[Tokens]) -> float:
-    """The share of what is computed that is padding."""
+    """The share of all tokens in these batches that is padding."""
     computed = sum(b.ids.numel() for b in batches)
     return 1 - sum(int(b.stop.sum()) for b in batches) / computed

@@ -1,20 +1,19 @@
-"""Train language models on the answers of question-answer pairs: one plainly, or several side by side."""
+"""Train language models on the answers of question-answer pairs, one or many."""
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, cos, pi
 from typing import Literal, get_type_hints
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from unlearnkit.core.compute import autocast, resolve_device
+from unlearnkit.core.compute import autocast, n_workers, parallel_map, resolve_device
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.optimise import at_rest, check_finite
+from unlearnkit.core.optimise import at_rest, check_not_empty, train_epochs
 from unlearnkit.core.registry import check_type
 from unlearnkit.texts.tokens import Tokens
 
@@ -23,7 +22,7 @@ from unlearnkit.texts.tokens import Tokens
 class TextRecipe:
     """How a reference model is trained: AdamW, the rate rising over the first steps and then falling as a cosine to 0.
 
-    The defaults make tiny_llama say all of its training answers by heart: what was not memorised cannot be forgotten.
+    The defaults make tiny_llama memorise all of its training answers: what was not memorised cannot be forgotten.
     """
 
     epochs: int = 20
@@ -32,7 +31,7 @@ class TextRecipe:
     weight_decay: float = 0.0
     warmup: float = 0.1  # share of the steps over which the rate rises to lr
     clip: float = 1.0  # norm that a step's gradient is cut to
-    precision: Literal["fp32", "bf16"] = "bf16"  # autocast, half as fast again on recent CPUs; fp32 elsewhere
+    precision: Literal["fp32", "bf16"] = "bf16"  # bf16: autocast, 1.5 times as fast on recent CPUs; take fp32 elsewhere
 
     def __post_init__(self):
         for name, hint in get_type_hints(TextRecipe).items():
@@ -45,47 +44,42 @@ class TextRecipe:
         return asdict(self)
 
     def steps(self, n_samples: int) -> int:
+        """Optimiser steps on a training set of n samples."""
         return self.epochs * ceil(n_samples / self.batch_size)
 
     def share(self, step: int, steps: int) -> float:
-        """Of lr, at a step of so many, the first being 0."""
+        """The share of lr at a step, counted from 0, of so many."""
         rise = max(round(self.warmup * steps), 1)
         return (step + 1) / rise if step < rise else 0.5 * (1 + cos(pi * (step - rise) / max(steps - rise, 1)))
 
     def fit(self, model: nn.Module, samples: Tokens, *, seed: int, device: str = "auto") -> nn.Module:
-        """`fit_lm` by this recipe: what methods call, which may be given images and a Recipe as well."""
+        """`fit_lm` by this recipe. Methods call it, since their recipe may be a Recipe of images."""
         return fit_lm(model, samples, self, seed=seed, device=device)
 
 
 def fit_lm(model: nn.Module, tokens: Tokens, recipe: TextRecipe, *, seed: int, device: str = "auto") -> nn.Module:
-    """Train a copy of `model` to say the answers: the mean negative log-likelihood of a batch's answer tokens. Returns it
-    on the CPU, in eval mode.
+    """Train a copy of `model` on the answers: the loss is the mean negative log-likelihood of a batch's answer tokens.
+    Returns it on the CPU, in eval mode.
 
     Raises BadValue without samples, NonFiniteLoss (with epoch and step) when the loss stops being finite.
     """
-    if not len(tokens):
-        raise BadValue("there is nothing to train on: the training set is empty")
+    check_not_empty(tokens)
     device = resolve_device(device)
-    model = copy.deepcopy(model).to(device).train()
+    net = copy.deepcopy(model).to(device).train()
     tokens = tokens.to(device)
-    moving = [p for p in model.parameters() if p.requires_grad]
+    moving = [p for p in net.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(moving, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.steps(len(tokens))
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: recipe.share(step, steps))
-    for epoch in range(recipe.epochs):
-        losses = []
+
+    def losses(epoch: int) -> Iterator[Tensor]:
         for batch in tokens.batches(recipe.batch_size, seed, epoch):
             with autocast(device, recipe.precision):
-                logits = model(batch)
-            loss = F.cross_entropy(logits.float(), batch.y)
-            adam.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(moving, recipe.clip)
-            adam.step()
-            schedule.step()
-            losses.append(loss.detach())
-        check_finite(torch.stack(losses), f"epoch {epoch + 1} of {recipe.epochs}")
-    return at_rest(model)
+                logits = net(batch)
+            yield F.cross_entropy(logits.float(), batch.y)
+
+    train_epochs(losses, recipe.epochs, adam, schedule, clip=recipe.clip)
+    return at_rest(net)
 
 
 def fit_many(
@@ -97,14 +91,12 @@ def fit_many(
     device: str = "auto",
     done: Callable[[int, nn.Module], None] | None = None,
 ) -> list[nn.Module]:
-    """`fit_lm` of models[i] on samples[i] from seeds[i]; as unlearnkit.images.train_many.fit_many.
+    """`fit_lm` of models[i] on samples[i] from seeds[i], as unlearnkit.images.train_many.fit_many.
 
-    On the CPU each model has one thread and as many are trained at a time as there are threads: no model waits for
-    another, and its numbers do not depend on how many there are. `done(i, model)` is called as each is finished.
+    On the CPU each model has one thread and as many train at a time as there are threads; a model's numbers do not
+    depend on the others. `done(i, model)` is called as soon as each is finished, to save it.
     """
-    device = resolve_device(device)
-    lock, before = threading.Lock(), torch.get_num_threads()
-    workers = 1 if device.type == "cuda" else before  # type: ignore[attr-defined]
+    device, lock = resolve_device(device), threading.Lock()
 
     def run(i: int) -> nn.Module:
         model = fit_lm(models[i], samples[i], recipe, seed=seeds[i], device=str(device))
@@ -113,9 +105,4 @@ def fit_many(
                 done(i, model)
         return model
 
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            return [future.result() for future in [pool.submit(run, i) for i in range(len(models))]]
-        finally:  # after an error, do not start what is still waiting
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)
+    return parallel_map(run, range(len(models)), workers=n_workers(device))

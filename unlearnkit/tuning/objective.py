@@ -1,4 +1,4 @@
-"""What tuning minimises: the average gap to retrain, with validation samples wherever reports have test samples.
+"""The objective of tuning: the average gap to retrain, with validation samples wherever reports have test samples.
 
 Accuracy of texts is the share of an answer's tokens that are the likeliest.
 """
@@ -21,7 +21,7 @@ def code(config) -> tuple[Callable, ...]:
 
 
 def validation_outputs(config, device: str = "auto") -> Callable[[nn.Module], Outputs]:
-    """A function that reads a model on the config's task without its test samples.
+    """A function that gives a model's outputs on the config's task without its test samples.
 
     It raises NonFiniteLoss for outputs that are not finite: a method's last step may diverge without a loss to show it.
     """

@@ -1,0 +1,78 @@
+"""Causal language models of transformers' by their name on the hub or their folder: "hf:NAME_OR_PATH".
+
+Weights are read from safetensors files only, and no code that comes with a model is run.
+"""
+
+from functools import cache, partial, update_wrapper
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.registry import Entry
+
+HF = "hf:"
+INFO = {"source": "transformers; the model's card names its paper"}
+
+
+@cache
+def entry(name: str) -> Entry:
+    """The entry of "hf:NAME_OR_PATH", as if it were registered."""
+    make = update_wrapper(partial(pretrained, name=name.removeprefix(HF)), pretrained)
+    return Entry("language model", name, make, INFO)
+
+
+def pretrained(vocabulary: int, context: int, name: str) -> nn.Module:
+    """Any causal language model of transformers', its own weights in float32, by its name on the hub or its folder."""
+    from transformers import AutoModelForCausalLM
+
+    return read(AutoModelForCausalLM, name, use_safetensors=True, dtype=torch.float32)
+
+
+def read(kind, name: str, **options):
+    """kind.from_pretrained(name), from this machine, else from the hub. Raises BadValue if it cannot be read."""
+    if not name:
+        raise BadValue(f"'{HF}' is followed by a name on the hub or by a folder, say {HF}HuggingFaceTB/SmolLM2-135M")
+    try:
+        try:
+            return kind.from_pretrained(name, local_files_only=True, trust_remote_code=False, **options)
+        except OSError:
+            if Path(name).exists():
+                raise
+            return kind.from_pretrained(name, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        if Path(name).exists():
+            advice = (
+                "it must be a folder that `save_pretrained` wrote, of a causal language model, with .safetensors files"
+            )
+        else:
+            advice = (
+                f"it is neither a folder here nor downloaded, and the hub does not give it: check the name; without a "
+                f"network, download it elsewhere (`hf download {name}`) and name its folder"
+            )
+        raise BadValue(f"{HF}{name} cannot be read: {advice} ({' '.join(str(error).split())[:200]})") from error
+
+
+def fingerprint(name: str) -> dict[str, str]:
+    """What a pretrained model's weights depend on beyond its name: hashes of the files of a folder, or the hub's
+    revision; {} for a model that is trained from scratch."""
+    if not name.startswith(HF):
+        return {}
+    name = name.removeprefix(HF)
+    if (folder := Path(name)).is_dir():
+        files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json"))
+        return {f.name: _hash(f, f.stat().st_mtime_ns, f.stat().st_size) for f in files}
+    from transformers import AutoConfig
+
+    return {"revision": str(getattr(read(AutoConfig, name), "_commit_hash", ""))}
+
+
+@cache
+def _hash(file: Path, changed: int, size: int) -> str:
+    content = sha256()
+    with file.open("rb") as stream:
+        while part := stream.read(2**24):
+            content.update(part)
+    return content.hexdigest()[:20]
