@@ -27,7 +27,7 @@ def test_a_record_comes_back_as_it_was_and_names_its_runs(tmp_path):
 def test_equal_records_are_one_file_and_no_record_is_left_behind(tmp_path, monkeypatch):
     home = published.project(tmp_path, monkeypatch)
     assert len(list((home / "results" / "scores").iterdir())) == 1  # T2 and F3 were made from the same
-    published.publish(published.scores(["random"], [0]), "results")
+    published.publish(published.scores(["random"], [0]), published.into("results"))
     assert len(list((home / "results" / "scores").iterdir())) == 1
     assert {state for _, state, _ in results.verify()} == {"ok"}
 

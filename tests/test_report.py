@@ -198,7 +198,7 @@ def test_a_profile_that_published_nothing_is_said(home, capsys):
 
 
 def test_results_of_another_profile_stand_beside(home):
-    published.publish(published.scores(["random"], [5], shift=1.0), "results/real")
+    published.publish(published.scores(["random"], [5], shift=1.0), published.into("results/real"))
     page = report.build()
     assert (page.parent / "results" / "real" / "T2" / "1.html").is_file() and (
         page.parent / "data/real/T2.csv"
@@ -245,7 +245,9 @@ def test_the_board_holds_what_the_tables_hold(home):
 def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
     texts = published.scores(["random"], [5]).assign(dataset="fictional", perturbation="paraphrase of both")
     texts = texts[texts.metric != "RTE"].assign(run=lambda t: "f" + t.run.str[1:])  # texts have other metrics
-    published.publish(pd.concat([published.scores(["random"], [5]), texts], ignore_index=True), "results")
+    published.publish(
+        pd.concat([published.scores(["random"], [5]), texts], ignore_index=True), published.into("results")
+    )
     found = leaderboard.board(sources.gather())
     assert {"dataset", "perturbation"} <= set(found.varying)
     of_text = (found.rows.dataset == "fictional").to_numpy()
@@ -257,20 +259,21 @@ def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
 
 
 def test_published_figures_beside_ours_are_a_page_of_the_report(home):
-    from unlearnkit.analysis import literature as figures
+    from unlearnkit.analysis import literature
 
     scores = published.scores(["tenth"], [0]).assign(protocol="tenth")
-    results.publish("T10-published", figures.published_beside_ours(scores), to="results/paper-cut", notebook="00_small", parameters={},
-                    runs=figures.comparable(scores), roots=[figures.published_beside_ours])  # fmt: skip
-    page = (report.build().parent / "results" / "paper-cut" / "T10-published.html").read_text()
+    table, runs = literature.published_beside_ours(scores), literature.comparable(scores)
+    roots, into = [literature.published_beside_ours], published.into("results/paper")
+    results.publish("T10-published", table, parameters=into, runs=runs, roots=roots)
+    page = (report.build().parent / "results" / "paper" / "T10-published.html").read_text()
     assert "not run" in page and "99.88" in page and "two sources" in page
 
 
 def test_a_seed_on_which_a_method_diverged_is_not_counted_as_measured(home):
     scores = published.scores(["canary"], [5])
     gone = (scores.method == "scrub") & (scores.seed == 2)
-    of = scores[gone].iloc[:1].assign(metric="diverged", reference="", group="all", value=1.0)
-    published.publish(pd.concat([scores[~gone], of], ignore_index=True), "results")
+    diverged = scores[gone].iloc[:1].assign(metric="diverged", reference="", group="all", value=1.0)
+    published.publish(pd.concat([scores[~gone], diverged], ignore_index=True), published.into("results"))
     rows = leaderboard.board(sources.gather()).rows.set_index("method")
     assert rows.loc["scrub", ["n", "diverged"]].tolist() == [2, 1] and rows.loc[
         "clean", ["n", "diverged"]

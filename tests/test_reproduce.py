@@ -33,7 +33,7 @@ def test_one_run_is_made_again_and_is_equal(home, capsys):
 
 
 def test_what_was_published_otherwise_differs(home, capsys):
-    published.publish(published.scores(["random", "canary"], [0, 5], shift=0.01), "results")
+    published.publish(published.scores(["random", "canary"], [0, 5], shift=0.01), published.into("results"))
     status, said = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5")
     assert status == 1 and "differs" in said
     (line,) = [x for x in said.splitlines() if x.split()[:1] == ["phi"] and "target" not in x and "test" not in x]
@@ -100,7 +100,7 @@ def test_states():
 
 def test_a_notebook_that_fails_is_the_message(home):
     file = home / "notebooks" / "00_small.ipynb"
-    file.write_text(file.read_text().replace("check_parameters(globals())", "raise ValueError('no more')"))
+    file.write_text(file.read_text().replace("parameters = check_parameters(", "raise ValueError('no more')  # ("))
     wanted = reproduce.find("T2", {"method": "scrub", "targets": "canary", "copies": "5"}, home / "results")
     with pytest.raises(UnlearnkitError, match=r"(?s)00_small.ipynb published no T2 with .*no more"):
         reproduce.again(wanted)

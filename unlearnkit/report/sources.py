@@ -11,6 +11,7 @@ import pandas as pd
 from unlearnkit import results
 from unlearnkit.core import paths
 from unlearnkit.results import records
+from unlearnkit.runner import grid
 
 TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score table
 
@@ -80,12 +81,11 @@ class Result:
 
 def gather(profile: str = "") -> list[Result]:
     """All results, those that are expected and missing included, tables before figures."""
-    found = []
+    listed = []
     for name, folder in results.folders(profile).items():
-        expected = results.publishing.EXPECTED if not name else ()
-        for key, (entry, state, detail) in results.states(folder, expected).items():
-            found.append(Result(key, name, folder, entry or {}, state, detail))
-    return sorted(found, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))
+        for key, (entry, state, detail) in results.states(folder, () if name else grid.makes("small")).items():
+            listed.append(Result(key, name, folder, entry or {}, state, detail))
+    return sorted(listed, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))
 
 
 def _natural(name: str) -> tuple:

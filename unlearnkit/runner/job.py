@@ -40,6 +40,11 @@ def finished(stem: str, key: str) -> bool:
     return all(_digest(paths.root() / file) == digest for file, digest in manifest["outputs"].items())
 
 
+def wall_times(stem: str) -> list[float]:
+    """Seconds that each finished job of a notebook took, with whatever parameters."""
+    return [json.loads(file.read_text())["seconds"] for file in (paths.runs() / stem).glob("*/manifest.json")]
+
+
 def run(
     stem: str,
     path: str,
@@ -109,8 +114,6 @@ def execute(path: Path, out: Path, parameters: dict) -> str:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = (
         "1"  # this environment's kernel, not one of the same name in the home folder
     )
-    # Dask has its workers hand freed memory back at once; a kernel would fetch it anew at every step, 1.7 times as slow
-    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     sockets = tempfile.mkdtemp(prefix="kernel-")  # of its own and short: two kernels at one socket talk to each other
     try:
         papermill.execute_notebook(
