@@ -6,7 +6,7 @@ import published
 from unlearnkit.cli import main
 from unlearnkit.core import paths
 from unlearnkit.core.errors import UnlearnkitError
-from unlearnkit.results import records
+from unlearnkit.results import records, selection
 from unlearnkit.runner import reproduce
 
 
@@ -62,7 +62,7 @@ def test_a_selection_that_is_none_says_what_there_is(home, arguments, message, c
 def test_a_run_is_found_by_its_key(home):
     runs = records.runs(published.scores(["canary"], [5], ["scrub"]))
     one = runs[(runs.method == "scrub") & (runs.seed == 1)].iloc[0]
-    wanted = reproduce.find_run(one.run, home / "results")
+    wanted = selection.find_run(one.run, home / "results")
     assert wanted.runs.run.tolist() == [one.run]
     assert {k: wanted.where[k] for k in ("targets", "copies", "method", "seed")} == {
         "targets": "canary", "copies": 5, "method": "scrub", "seed": 1,
@@ -72,9 +72,9 @@ def test_a_run_is_found_by_its_key(home):
 def test_the_commands_that_a_report_shows_select_each_row_alone(home):
     folder = home / "results"
     table = records.table(folder / "tables" / "T2.csv")
-    for i, line in enumerate(reproduce.commands("T2", "", table)):
+    for i, line in enumerate(selection.commands("T2", "", table)):
         _, _, name, _, *where = line.split()
-        found = reproduce.find(name, dict(part.split("=") for part in where), folder)
+        found = selection.find(name, dict(part.split("=") for part in where), folder)
         assert found.row.equals(table.iloc[i]) and len(found.runs) == 3
 
 
@@ -101,6 +101,6 @@ def test_states():
 def test_a_notebook_that_fails_is_the_message(home):
     file = home / "notebooks" / "00_small.ipynb"
     file.write_text(file.read_text().replace("parameters = check_parameters(", "raise ValueError('no more')  # ("))
-    wanted = reproduce.find("T2", {"method": "scrub", "targets": "canary", "copies": "5"}, home / "results")
+    wanted = selection.find("T2", {"method": "scrub", "targets": "canary", "copies": "5"}, home / "results")
     with pytest.raises(UnlearnkitError, match=r"(?s)00_small.ipynb published no T2 with .*no more"):
         reproduce.again(wanted)

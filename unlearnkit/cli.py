@@ -209,6 +209,7 @@ def _report(given) -> int:
 
 def _reproduce(given) -> int:
     from unlearnkit import results
+    from unlearnkit.results import selection
     from unlearnkit.runner import reproduce
 
     (folder,) = results.folders(given.profile).values()
@@ -218,8 +219,8 @@ def _reproduce(given) -> int:
             raise BadValue(f"--where takes NAME=VALUE, got {name + sign + value!r}")
     where = {name: value for name, _, value in parts}
     is_key = not where and len(given.what) >= 6 and set(given.what) <= set("0123456789abcdef")
-    wanted = reproduce.find_run(given.what, folder) if is_key else reproduce.find(given.what, where, folder)
-    comparison, what = reproduce.again(wanted)
+    runs = selection.find_run(given.what, folder) if is_key else selection.find(given.what, where, folder)
+    comparison, what = reproduce.again(runs)
     print(f"{what}\n\n{reproduce.shown(comparison)}")
     return int((comparison.state == "differs").any())
 

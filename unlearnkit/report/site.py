@@ -16,8 +16,8 @@ from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
 from unlearnkit.report import cards, claims, leaderboard, notebooks, runs, show, sources, text
 from unlearnkit.report.sources import Result
+from unlearnkit.results.selection import commands
 from unlearnkit.runner import notebook
-from unlearnkit.runner.reproduce import commands
 from unlearnkit.study import BASELINES, INITIAL
 
 REFERENCES = (*BASELINES, "retrain", INITIAL)  # rows of a board to judge the others by

@@ -1,7 +1,7 @@
 """Run a profile's jobs on Dask: an embedded cluster of one-thread worker processes, or any running scheduler.
 
-Where torch sees GPUs there is a worker for each, which sees no other; else a worker for each core. Workers end when their
-scheduler or driver does, and kernels when their worker does: a killed run leaves nothing at work.
+Where torch sees GPUs there is a worker for each, which sees no other; else there is a worker for each core. Workers end
+with their scheduler or driver, and kernels with their worker: a killed run leaves no process behind.
 """
 
 import contextlib
