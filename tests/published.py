@@ -18,6 +18,7 @@ CONFIG = {
     "similarity_level": "",
     "architecture": "mlp",
 }
+INFLUENCE = ("residual_influence", "residual_influence_low", "residual_influence_high")
 LEVELS = {"original": 4.0, "retrain": 3.0, "scrub": 2.0, "clean": 0.0}
 README = """# A study
 
@@ -49,7 +50,7 @@ $$\\rho(M) = \\frac{a}{b}$$
 where *a* is b.
 """
 CLAIM = (
-    "| It stays | P1, abstract | rho <!--n: T2 rho method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> | 3 | "
+    "| It stays | P1, abstract | rho <!--n: T2 residual_influence method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> | 3 | "
     "supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
 )
 GRID = "profiles: {small: {publish: results}}\njobs: [{notebook: 00_small, with: [publish], makes: [T1, T2, F3]}]\n"
@@ -91,12 +92,10 @@ def hash_of(*parts) -> int:
 def publish(table: pd.DataFrame, parameters: Parameters) -> str:
     """T2 and F3 of a score table, and T1 without a record of its own."""
     t2 = summarise(table, {"gap_clean": ("avg-gap", "all", "clean"), "phi": ("phi", "target", "")})
-    t2 = t2.join(residual_influence(table).drop(columns="n")).reset_index()
+    t2 = t2.join(residual_influence(table)[list(INFLUENCE)]).reset_index()
     origin = {"parameters": parameters, "roots": [results.publish]}
     results.publish("T2", t2, runs=table, **origin)
-    results.publish(
-        "F3", t2[["method", "copies", "rho", "rho_low", "rho_high"]], Figure(figsize=(2, 1)), runs=table, **origin
-    )
+    results.publish("F3", t2[["method", "copies", *INFLUENCE]], Figure(figsize=(2, 1)), runs=table, **origin)
     t1 = pd.DataFrame({"dataset": ["digits"], "ssim": [0.5], "run": ["aaaa bbbb"]})
     results.publish("T1", t1, runs=t1.run, **origin)
     return "published"

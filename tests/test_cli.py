@@ -40,9 +40,9 @@ def test_options_are_listed_with_type_default_source_and_range(capsys):
 )
 def test_wrong_input_is_one_clear_line(arguments, message, capsys):
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert message in said.err and said.err.startswith("unlearnkit: ") and "Traceback" not in said.err
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.err.startswith("unlearnkit: ") and "Traceback" not in printed.err
+    assert printed.out == "" and printed.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

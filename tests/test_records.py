@@ -36,10 +36,10 @@ def test_each_row_finds_its_own_runs_and_all_runs_are_found_once(tmp_path):
     scores = published.scores(["random", "canary"], [0, 5])
     runs = records.runs(scores)
     table = runs.groupby(["targets", "copies", "method", "strength"], as_index=False).size()
-    found = records.behind(table, runs)
-    assert [len(keys) for keys in found] == [3] * len(table)
-    assert sorted(key for keys in found for key in keys) == sorted(runs.run)
-    for (_, row), keys in zip(table.iterrows(), found):
+    behind = records.behind(table, runs)
+    assert [len(keys) for keys in behind] == [3] * len(table)
+    assert sorted(key for keys in behind for key in keys) == sorted(runs.run)
+    for (_, row), keys in zip(table.iterrows(), behind):
         assert runs[runs.run.isin(keys)].method.unique().tolist() == [row.method]
     assert records.behind(pd.DataFrame({"run": ["a b", "c"]}), runs) == [["a", "b"], ["c"]]
 

@@ -26,8 +26,8 @@ def check_parameters(namespace: MutableMapping, name: str = "") -> Parameters:
     not have, and runs the defaults under a wrong label. This raises UnknownName for such a name, with the nearest one, and
     BadValue for a value that does not fit its annotation. One value where a list is asked for becomes a list of one.
 
-    name: the notebook whose parameters cell declares them; "", or where it is not found, all annotated names of the kernel.
-    A name that is not declared is an error in a fresh kernel only: once checked, a notebook may be run again in the same one.
+    name: the notebook whose parameters cell declares them; if it is "" or not found, the names annotated in the kernel do. A
+    name that is not declared is an error in a fresh kernel only: once checked, a notebook may run again in the same one.
     """
     try:
         declared = {n: _type(hint) for n, (hint, _) in parameters(find(name)).items()}
