@@ -50,15 +50,16 @@ $$\\rho(M) = \\frac{a}{b}$$
 where *a* is b.
 """
 CLAIM = (
-    "| It stays | P1, abstract | rho <!--n: T2 residual_influence method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> | 3 | "
-    "supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
+    "| It stays | P1, abstract | rho <!--n: T2 residual_influence method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> "
+    "| 3 | supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
 )
 GRID = "profiles: {small: {publish: results}}\njobs: [{notebook: 00_small, with: [publish], makes: [T1, T2, F3]}]\n"
 SOURCES = [
     ("markdown", "# Does a small notebook run?\n\nWith $z_y - \\log b$ and [the table](../results/tables/T2.csv)."),
     ("parameters", 'targets: list[str] = ["random", "canary"]  # kinds\ncopies: list[int] = [0, 5]  # doses\n'
      'methods: list[str] = []  # all if empty\nseeds: int = 3  # how many\npublish: str = ""  # where to'),
-    ("code", "from unlearnkit.runner.notebook import check_parameters\n\nparameters = check_parameters(globals(), '00_small')"),
+    ("code", "from unlearnkit.runner.notebook import check_parameters\n\n"
+     "parameters = check_parameters(globals(), '00_small')"),
     ("code", "import sys\n\nsys.path.insert(0, TESTS)\nimport published\n\n"
      "scores = published.scores(targets, copies, methods, range(seeds))\npublished.publish(scores, parameters)"),
 ]  # fmt: skip

@@ -79,15 +79,16 @@ def test_the_commands_that_a_report_shows_select_each_row_alone(home):
 
 
 def test_parameters_are_narrowed_to_a_run(tmp_path):
-    source = 'copies: list[int] = [0]\nplot_copies: int = 1\nextra_conditions: list[dict] = [{}]\nseeds: list[int] = [0]\nmodel: str = "a"\n'
-    source += "methods: list[str] = []\n"
+    source = "copies: list[int] = [0]\nplot_copies: int = 1\nextra_conditions: list[dict] = [{}]\n"
+    source += 'seeds: list[int] = [0]\nmodel: str = "a"\nmethods: list[str] = []\n'
     book = {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]}
     (path := tmp_path / "n.ipynb").write_text(json.dumps(book))
-    also = [{"copies": 25, "strength": [0.1, 0.5]}, {"copies": 5}, {"strength": [0.9]}]
-    given = {"copies": [0, 5, 25], "extra_conditions": also, "publish": "results", "gone": 1}
+    extra = [{"copies": 25, "strength": [0.1, 0.5]}, {"copies": 5}, {"strength": [0.9]}]
+    given = {"copies": [0, 5, 25], "extra_conditions": extra, "publish": "results", "gone": 1}
     where = {"copies": 25, "strength": 0.5, "perturbation": "blur", "model": "another kind of model", "method": "clean"}
     assert reproduce.narrowed(path, given, where, [3]) == {
-        "copies": [25], "plot_copies": 25, "extra_conditions": [{"copies": 25, "strength": [0.5]}], "seeds": [3], "methods": ["retrain"],
+        "copies": [25], "plot_copies": 25, "extra_conditions": [{"copies": 25, "strength": [0.5]}],
+        "seeds": [3], "methods": ["retrain"],
     }  # fmt: skip
 
 
