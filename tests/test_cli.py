@@ -33,6 +33,7 @@ def test_options_are_listed_with_type_default_source_and_range(capsys):
         (["study", "--profile", "smoke", "--only", "T22"], "Did you mean 'T2'"),
         (["list", "method"], "Did you mean 'methods'"),
         (["stduy"], "Did you mean 'study'"),
+        (["cut"], "`cut` of version 0.1 is now `study --minutes`"),
         (["study", "--only", "30_unlern"], "Did you mean '30_unlearn'"),
         (["export", "x", "-p", "copis", "3"], "Did you mean 'copies'"),
         (["export", "x", "-p", "copies", "[1, 2]"], "these values make 2"),

@@ -10,8 +10,9 @@ from pathlib import Path
 from unlearnkit import listing
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 
-# what the commands need and the library does not: the extra `notebooks`
-NOTEBOOKS = ("dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat", "optuna", "papermill")
+# packages of the extra `notebooks`, which commands need and the library does not
+NOTEBOOKS = {"dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
+NOTEBOOKS |= {"optuna", "papermill", "yaml"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,14 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, commands = _parser()
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
-            raise unknown("command", arguments[0], commands)
+            hint = "`cut` of version 0.1 is now `study --minutes`." if arguments[0] == "cut" else ""
+            raise unknown("command", arguments[0], commands, hint)
         given = parser.parse_args(arguments)
         return given.run(given)
     except UnlearnkitError as error:
         print(f"unlearnkit: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in (*NOTEBOOKS, "yaml"):
+        if error.name and error.name.split(".")[0] in NOTEBOOKS:
             print(f"unlearnkit: this command needs {error.name}: pip install 'unlearnkit[notebooks]'", file=sys.stderr)
             return 2
         raise
