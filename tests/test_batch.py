@@ -129,49 +129,54 @@ def parent(pid) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-TWO_AND_ONE = (
-    "profiles: {smoke: {n: [1, 2]}}\n"
-    "jobs:\n- {notebook: 1_first, each: [n]}\n- {notebook: 2_second, set: {n: 9}}\n"
-    "- {notebook: 3_waits, after: [1_first]}\n"
-)
-
-
-def test_no_job_is_begun_that_would_outlast_its_minutes(home, capfd):
-    """By earlier jobs of the notebook; one that never ran is begun, and what is left over runs later."""
+@pytest.fixture
+def quick(home, monkeypatch):
+    """Four jobs of three notebooks, whose kernels are not started: `quick(seconds)` says how long each is to have taken."""
     for name in ("1_first", "2_second", "3_waits"):
         write(home, name, WORK)
-    grids(home, TWO_AND_ONE)
+    grids(
+        home,
+        "profiles: {smoke: {n: [1, 2]}}\n"
+        "jobs:\n- {notebook: 1_first, each: [n]}\n- {notebook: 2_second, set: {n: 9}}\n"
+        "- {notebook: 3_waits, after: [1_first]}\n",
+    )
+
+    def take(seconds):
+        def run(stem, path, parameters, key, *settings):
+            with open(home / "trace", "a") as file:
+                file.write(f"start {stem}\n")
+            return job.Outcome(key, "ran", seconds)
+
+        monkeypatch.setattr(job, "run", run)
+
+    return take
+
+
+def test_no_job_is_begun_that_would_outlast_its_minutes(home, quick, capfd):
+    """By earlier jobs of the notebook; one that never ran is begun."""
+    quick(seconds=1.0)
     earlier = job.folder("1_first", "earlier") / "manifest.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_text(json.dumps({"seconds": 3600, "outputs": {}}))
     assert main(["study", "--profile", "smoke", "--workers", "1", "--minutes", "10"]) == 0
-    assert [t[1] for t in trace(home)] == ["9"]
+    assert [t[1] for t in trace(home)] == ["2_second"]
     printed = capfd.readouterr().out
     assert "4 jobs: ran 1, cached 0, failed 0" in printed
     assert "3 jobs are left (2 of 1_first, 1 of 3_waits): the same command goes on with them" in printed
-    assert [o.state for o in batch.run(grid.load("smoke"), workers=1, minutes=200)] == ["ran", "ran", "cached", "ran"]
+    assert [o.state for o in batch.run(grid.load("smoke"), workers=1, minutes=200)] == ["ran"] * 4
     assert "left" not in capfd.readouterr().out.splitlines()[-1]
 
 
-def test_jobs_of_this_run_say_how_long_the_next_takes(home, monkeypatch):
+def test_jobs_of_this_run_say_how_long_the_next_takes(home, quick):
     """The first of a notebook is begun, since nothing is known of it; it takes too long for a second."""
-    real = job.run
-
-    def slow(*arguments, **options):
-        return dataclasses.replace(real(*arguments, **options), seconds=3600.0)
-
-    for name in ("1_first", "2_second", "3_waits"):
-        write(home, name, WORK)
-    grids(home, TWO_AND_ONE)
-    monkeypatch.setattr(job, "run", slow)
+    quick(seconds=3600.0)
     outcomes = batch.run(grid.load("smoke"), workers=1, minutes=10)
     assert [o.state for o in outcomes] == ["ran", "left", "ran", "left"]
 
 
-def test_minutes_that_have_passed_begin_nothing(home, monkeypatch):
-    write(home, "1_first", WORK)
-    grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
-    assert [o.state for o in batch.run(grid.load("smoke"), workers=1, minutes=1e-6)] == ["left"]
+def test_minutes_that_have_passed_begin_nothing(home, quick):
+    quick(seconds=1.0)
+    assert [o.state for o in batch.run(grid.load("smoke"), workers=1, minutes=1e-6)] == ["left"] * 4
     assert trace(home) == []
 
 
