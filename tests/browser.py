@@ -1,4 +1,4 @@
-"""A real browser for the tests: Chromium without a window, spoken to over its own debugging protocol, by a pipe."""
+"""A real browser for the tests: headless Chromium, driven by its debugging protocol over a pipe."""
 
 import base64
 import contextlib
@@ -17,18 +17,18 @@ KEYS = {
 }
 
 
-def found() -> str | None:
-    """The program, if there is one."""
+def program() -> str | None:
+    """The path of a Chromium, None if there is none."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
 class Page:
-    """One tab. `requested` are the addresses that pages asked for, `said` what their scripts complained of."""
+    """One tab. `requested`: the addresses that pages asked for; `complaints`: errors of their scripts."""
 
     def __init__(self, read, write):
         self.read, self.write, self.count, self.rest = read, write, 0, b""
         self.requested: list[str] = []
-        self.said: list[str] = []
+        self.complaints: list[str] = []
         self.loaded = False
         self.session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -53,7 +53,7 @@ class Page:
         while b"\0" not in self.rest:
             part = os.read(self.read, 1 << 20)
             if not part:
-                raise RuntimeError("the browser has gone")
+                raise RuntimeError("the browser has ended")
             self.rest += part
         line, _, self.rest = self.rest.partition(b"\0")
         message = json.loads(line)
@@ -61,9 +61,9 @@ class Page:
         if method == "Network.requestWillBeSent":
             self.requested.append(params["request"]["url"])
         elif method == "Runtime.exceptionThrown":
-            self.said.append(str(params["exceptionDetails"].get("exception", {}).get("description")))
+            self.complaints.append(str(params["exceptionDetails"].get("exception", {}).get("description")))
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.said.append(params["entry"]["text"])
+            self.complaints.append(params["entry"]["text"])
         elif method == "Page.loadEventFired":
             self.loaded = True
         return message
@@ -74,8 +74,8 @@ class Page:
         while not self.loaded:
             self._next()
 
-    def script(self, on: bool) -> None:
-        self.call("Emulation.setScriptExecutionDisabled", value=not on)
+    def script(self, enabled: bool) -> None:
+        self.call("Emulation.setScriptExecutionDisabled", value=not enabled)
 
     def size(self, width: int, height: int = 800, dark: bool = False) -> None:
         self.call(
@@ -102,12 +102,19 @@ class Page:
 @contextlib.contextmanager
 def browser():
     """Yields a Page; the browser ends with the block."""
-    theirs, ours = os.pipe(), os.pipe()  # what it reads, what it writes
-    command = [found(), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
+    commands, answers = os.pipe(), os.pipe()  # (end to read, end to write) of each
+    command = [
+        program(),
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--remote-debugging-pipe",
+    ]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
 
         def hand_over() -> None:  # the protocol's pipes are file descriptors 3 and 4
-            read, write = os.dup(theirs[0]), os.dup(ours[1])
+            read, write = os.dup(commands[0]), os.dup(answers[1])
             high = [os.dup2(read, 103), os.dup2(write, 104)]
             os.dup2(high[0], 3)
             os.dup2(high[1], 4)
@@ -116,12 +123,12 @@ def browser():
         process = subprocess.Popen(
             [*command, f"--user-data-dir={profile}"], preexec_fn=hand_over, close_fds=False, **quiet
         )
-        os.close(theirs[0])
-        os.close(ours[1])
+        os.close(commands[0])
+        os.close(answers[1])
         try:
-            yield Page(ours[0], theirs[1])
+            yield Page(answers[0], commands[1])
         finally:
             process.terminate()
             process.wait(20)
-            os.close(ours[0])
-            os.close(theirs[1])
+            os.close(answers[0])
+            os.close(commands[1])

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearnkit import results
+from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.statistics import residual_influence, summarise
-from unlearnkit.results import publishing
 
-CELL = {
+CONFIG = {
     "dataset": "digits",
     "train_size": 64,
     "perturbation": "block_mask",
@@ -18,6 +18,7 @@ CELL = {
     "similarity_level": "",
     "architecture": "mlp",
 }
+INFLUENCE = ("residual_influence", "residual_influence_low", "residual_influence_high")
 LEVELS = {"original": 4.0, "retrain": 3.0, "scrub": 2.0, "clean": 0.0}
 README = """# A study
 
@@ -49,16 +50,18 @@ $$\\rho(M) = \\frac{a}{b}$$
 where *a* is b.
 """
 CLAIM = (
-    "| It stays | P1, abstract | rho <!--n: T2 rho method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> | 3 | "
-    "supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
+    "| It stays | P1, abstract | rho <!--n: T2 residual_influence method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> "
+    "| 3 | supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
 )
+GRID = "profiles: {small: {publish: results}}\njobs: [{notebook: 00_small, with: [publish], makes: [T1, T2, F3]}]\n"
 SOURCES = [
     ("markdown", "# Does a small notebook run?\n\nWith $z_y - \\log b$ and [the table](../results/tables/T2.csv)."),
     ("parameters", 'targets: list[str] = ["random", "canary"]  # kinds\ncopies: list[int] = [0, 5]  # doses\n'
      'methods: list[str] = []  # all if empty\nseeds: int = 3  # how many\npublish: str = ""  # where to'),
-    ("code", "from unlearnkit.runner.notebook import check_parameters\n\ncheck_parameters(globals())"),
+    ("code", "from unlearnkit.runner.notebook import check_parameters\n\n"
+     "parameters = check_parameters(globals(), '00_small')"),
     ("code", "import sys\n\nsys.path.insert(0, TESTS)\nimport published\n\n"
-     "scores = published.scores(targets, copies, methods, range(seeds))\npublished.publish(scores, publish)"),
+     "scores = published.scores(targets, copies, methods, range(seeds))\npublished.publish(scores, parameters)"),
 ]  # fmt: skip
 
 
@@ -69,17 +72,17 @@ def scores(targets, copies, methods=(), seeds=range(3), shift: float = 0.0) -> p
         for m in copies:
             for method in {"original", "clean", *(methods or LEVELS)}:
                 for seed in seeds:
-                    of = CELL | {"targets": target, "copies": m, "seed": seed, "method": method}
-                    key = f"{hash_of(target, m, method, seed):020x}"
+                    run = CONFIG | {"targets": target, "copies": m, "seed": seed, "method": method}
+                    run |= {"run": f"{hash_of(target, m, method, seed):020x}"}
                     value = LEVELS[method] + 0.1 * seed * (seed - 1) + 0.01 * m * (method != "clean") + shift
-                    told = [
+                    measured = [
                         ("phi", "", "target", value),
                         ("phi", "", "test", value / 3),
                         ("RTE", "retrain", "all", 0.5),
                     ]
-                    told += [("avg-gap", ref, "all", abs(value - LEVELS[ref]) / 9) for ref in ("retrain", "clean")]
+                    measured += [("avg-gap", ref, "all", abs(value - LEVELS[ref]) / 9) for ref in ("retrain", "clean")]
                     names = ("metric", "reference", "group", "value")
-                    rows += [of | dict(zip(names, one)) | {"run": key} for one in told]
+                    rows += [run | dict(zip(names, score)) for score in measured]
     return pd.DataFrame(rows)
 
 
@@ -87,26 +90,28 @@ def hash_of(*parts) -> int:
     return int.from_bytes(repr(parts).encode()[-8:], "big") * 7919 + sum(map(ord, repr(parts)))
 
 
-def publish(table: pd.DataFrame, to: str, name: str = "") -> str:
+def publish(table: pd.DataFrame, parameters: Parameters) -> str:
     """T2 and F3 of a score table, and T1 without a record of its own."""
     t2 = summarise(table, {"gap_clean": ("avg-gap", "all", "clean"), "phi": ("phi", "target", "")})
-    t2 = t2.join(residual_influence(table).drop(columns="n")).reset_index()
-    origin = {"to": to, "notebook": "00_small", "parameters": {"targets": ["random", "canary"], "copies": [0, 5]}}
-    origin |= {"roots": [results.publish]}
+    t2 = t2.join(residual_influence(table)[list(INFLUENCE)]).reset_index()
+    origin = {"parameters": parameters, "roots": [results.publish]}
     results.publish("T2", t2, runs=table, **origin)
-    results.publish(
-        "F3", t2[["method", "copies", "rho", "rho_low", "rho_high"]], Figure(figsize=(2, 1)), runs=table, **origin
-    )
+    results.publish("F3", t2[["method", "copies", *INFLUENCE]], Figure(figsize=(2, 1)), runs=table, **origin)
     t1 = pd.DataFrame({"dataset": ["digits"], "ssim": [0.5], "run": ["aaaa bbbb"]})
     results.publish("T1", t1, runs=t1.run, **origin)
     return "published"
 
 
+def into(folder: str) -> Parameters:
+    """The parameters with which the small notebook publishes to a results folder."""
+    return Parameters({"targets": ["random", "canary"], "copies": [0, 5], "publish": folder}, "00_small")
+
+
 def project(folder: Path, monkeypatch) -> Path:
     """Write the project, publish its results, and make it the one that is worked on."""
     monkeypatch.setenv("UNLEARNKIT_HOME", str(folder))
-    monkeypatch.setattr(publishing, "EXPECTED", ("T1", "T2", "F3"))
     (folder / "notebooks" / "grids").mkdir(parents=True)
+    (folder / "notebooks" / "grids" / "small.yaml").write_text(GRID)
     (folder / "README.md").write_text(README.replace("CLAIM", CLAIM))
     cells = []
     for i, (kind, source) in enumerate(SOURCES):
@@ -119,5 +124,5 @@ def project(folder: Path, monkeypatch) -> Path:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (folder / "notebooks" / "00_small.ipynb").write_text(json.dumps(content))
-    publish(scores(["random", "canary"], [0, 5]), "results")
+    publish(scores(["random", "canary"], [0, 5]), into("results"))
     return folder

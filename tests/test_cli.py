@@ -31,46 +31,61 @@ def test_options_are_listed_with_type_default_source_and_range(capsys):
     [
         (["study", "--profile", "smal"], "Did you mean 'small'"),
         (["study", "--profile", "smoke", "--only", "T22"], "Did you mean 'T2'"),
+        (["list", "method"], "Did you mean 'methods'"),
+        (["stduy"], "Did you mean 'study'"),
+        (["cut"], "`cut` of version 0.1 is now `study --minutes`"),
+        (["study", "--only", "30_unlern"], "Did you mean '30_unlearn'"),
         (["export", "x", "-p", "copis", "3"], "Did you mean 'copies'"),
         (["export", "x", "-p", "copies", "[1, 2]"], "these values make 2"),
     ],
 )
 def test_wrong_input_is_one_clear_line(arguments, message, capsys):
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert message in said.err and said.err.startswith("unlearnkit: ") and "Traceback" not in said.err
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.err.startswith("unlearnkit: ") and "Traceback" not in printed.err
+    assert printed.out == "" and printed.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["study", "--workers", "0"], ["study", "--profil", "smoke"], ["list", "method"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["study", "--workers", "0"],
+        ["study", "--minutes", "-1"],
+        ["study", "--minutes", "x"],
+        ["study", "--profil", "smoke"],
+        ["list"],
+        [],
+    ],
+)
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize("command", ["", "study", "tune", "list", "export", "verify", "report", "reproduce", "readme"])
+def test_help_begins_with_a_sentence_and_fits_a_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    about = lines[lines.index("") + 1]
+    assert about[0].isupper() and ". " in f"{about} " and max(map(len, lines)) <= 80
+
+
 def test_verify_reports_and_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
-    (tmp_path / "results").mkdir()
+    (tmp_path / "notebooks" / "grids").mkdir(parents=True)
+    (tmp_path / "notebooks" / "grids" / "g.yaml").write_text(
+        "profiles: {small: {}}\njobs: [{notebook: x, makes: [T1]}]"
+    )
     assert main(["verify"]) == 1
     assert "T1                   missing" in capsys.readouterr().out
 
 
 def test_a_task_is_exported_by_its_parameters(tmp_path, capsys):
-    given = [
-        "-p",
-        "copies",
-        "2",
-        "-p",
-        "perturbation",
-        "noise",
-        "-p",
-        "similarity_level",
-        "ssim~0.7",
-        "-p",
-        "n_targets",
-        "3",
-    ]
+    values = {"copies": "2", "perturbation": "noise", "similarity_level": "ssim~0.7", "n_targets": "3"}
+    given = [word for name, value in values.items() for word in ("-p", name, value)]
     assert main(["export", str(tmp_path / "task"), *given]) == 0
     assert capsys.readouterr().out == "task: README.md, pairs.parquet, samples.parquet, task.json\n"
     task = load_export(tmp_path / "task")

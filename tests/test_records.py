@@ -27,7 +27,7 @@ def test_a_record_comes_back_as_it_was_and_names_its_runs(tmp_path):
 def test_equal_records_are_one_file_and_no_record_is_left_behind(tmp_path, monkeypatch):
     home = published.project(tmp_path, monkeypatch)
     assert len(list((home / "results" / "scores").iterdir())) == 1  # T2 and F3 were made from the same
-    published.publish(published.scores(["random"], [0]), "results")
+    published.publish(published.scores(["random"], [0]), published.into("results"))
     assert len(list((home / "results" / "scores").iterdir())) == 1
     assert {state for _, state, _ in results.verify()} == {"ok"}
 
@@ -36,10 +36,10 @@ def test_each_row_finds_its_own_runs_and_all_runs_are_found_once(tmp_path):
     scores = published.scores(["random", "canary"], [0, 5])
     runs = records.runs(scores)
     table = runs.groupby(["targets", "copies", "method", "strength"], as_index=False).size()
-    found = records.behind(table, runs)
-    assert [len(keys) for keys in found] == [3] * len(table)
-    assert sorted(key for keys in found for key in keys) == sorted(runs.run)
-    for (_, row), keys in zip(table.iterrows(), found):
+    behind = records.behind(table, runs)
+    assert [len(keys) for keys in behind] == [3] * len(table)
+    assert sorted(key for keys in behind for key in keys) == sorted(runs.run)
+    for (_, row), keys in zip(table.iterrows(), behind):
         assert runs[runs.run.isin(keys)].method.unique().tolist() == [row.method]
     assert records.behind(pd.DataFrame({"run": ["a b", "c"]}), runs) == [["a", "b"], ["c"]]
 

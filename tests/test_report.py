@@ -38,16 +38,18 @@ def home(tmp_path, monkeypatch):
 class _Addresses(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.found: list[str] = []
+        self.addresses: list[str] = []
 
     def handle_starttag(self, tag, attributes):
-        self.found += [v for k, v in attributes if k in ("href", "src", "srcset", "action", "poster", "data", "style")]
+        self.addresses += [
+            v for k, v in attributes if k in ("href", "src", "srcset", "action", "poster", "data", "style")
+        ]
 
 
 def addresses(page: Path) -> list[str]:
     parser = _Addresses()
     parser.feed(page.read_text())
-    return parser.found
+    return parser.addresses
 
 
 def test_every_link_stays_in_the_site_and_leads_somewhere(site):
@@ -66,18 +68,20 @@ def test_every_link_stays_in_the_site_and_leads_somewhere(site):
 
 def test_style_and_script_ask_for_nothing(site):
     for file in (site / "static").iterdir():
-        said = file.read_text()
-        assert "url(" not in said and "@import" not in said and "http" not in said, file.name
-        assert not re.search(r"\bfetch\(|XMLHttpRequest|import\(|\.src\s*=", said), file.name
+        content = file.read_text()
+        assert "url(" not in content and "@import" not in content and "http" not in content, file.name
+        assert not re.search(r"\bfetch\(|XMLHttpRequest|import\(|\.src\s*=", content), file.name
 
 
 def test_every_page_is_fit_for_all_readers(site):
     for page in site.rglob("*.html"):
-        said = page.read_text()
-        assert '<html lang="en">' in said and 'name="viewport"' in said and 'class="skip" href="#main"' in said
-        assert len(re.findall(r"<h1[ >]", said)) == 1, page.name
-        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img [^>]*>", said) if "base64" not in tag)
-        assert said.count('class="box') == said.count('role="region"'), page.name  # what scrolls can be reached by Tab
+        content = page.read_text()
+        assert '<html lang="en">' in content and 'name="viewport"' in content and 'class="skip" href="#main"' in content
+        assert len(re.findall(r"<h1[ >]", content)) == 1, page.name
+        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img [^>]*>", content) if "base64" not in tag)
+        assert content.count('class="box') == content.count('role="region"'), (
+            page.name
+        )  # what scrolls can be reached by Tab
 
 
 def test_the_first_page_says_what_the_readme_says(site):
@@ -93,16 +97,16 @@ def test_a_row_leads_to_its_runs_and_to_the_command_that_repeats_it(site):
     table = pd.read_csv(site / "data" / "small" / "T2.csv")
     i = table[(table.method == "scrub") & (table.targets == "canary") & (table.copies == 5)].index[0]
     assert f'href="T2/{i + 1}.html"' in (site / "results" / "small" / "T2.html").read_text()
-    said = (site / "results" / "small" / "T2" / f"{i + 1}.html").read_text()
+    content = (site / "results" / "small" / "T2" / f"{i + 1}.html").read_text()
     runs = published.scores(["canary"], [5], ["scrub"])
-    mine = runs[runs.method == "scrub"]
-    assert all(key in said for key in mine.run.unique()) and not any(
-        k in said for k in runs[runs.method == "clean"].run
+    scrub = runs[runs.method == "scrub"]
+    assert all(key in content for key in scrub.run.unique()) and not any(
+        k in content for k in runs[runs.method == "clean"].run
     )
-    assert "unlearnkit reproduce T2 --where method=scrub targets=canary copies=5</code>" in said
-    assert "The cache that held these runs is not here" in said and "as stored with its defaults" in said
-    (line,) = re.findall(r"<tr><td>phi</td><td></td><td>target</td>(.*?)</tr>", said)
-    assert re.findall(r">([\d.]+)<", line) == [f"{v:.2f}" for v in mine[mine.group == "target"].value]
+    assert "unlearnkit reproduce T2 --where method=scrub targets=canary copies=5</code>" in content
+    assert "The cache that held these runs is not here" in content and "as stored with its defaults" in content
+    (line,) = re.findall(r"<tr><td>phi</td><td></td><td>target</td>(.*?)</tr>", content)
+    assert re.findall(r">([\d.]+)<", line) == [f"{v:.2f}" for v in scrub[scrub.group == "target"].value]
 
 
 def test_the_cache_tells_more_while_it_is_there(home, tmp_path):
@@ -119,9 +123,13 @@ def test_the_cache_tells_more_while_it_is_there(home, tmp_path):
         (folder / "manifest.json").write_text(json.dumps(content))
     page = report.build()
     rows = [p.read_text() for p in (page.parent / "results" / "small" / "T2").iterdir()]
-    (said,) = [row for row in rows if f"<code>{key}</code> scores" in row]
-    assert "<dt>name</dt><dd>scrub</dd>" in said and "from model" in said and "<dt>lr</dt><dd>0.07</dd>" in said
-    assert "code abc, Python 3.11, torch 2; x86, 1 thread" in said and "cache that held" not in said
+    (page_text,) = [row for row in rows if f"<code>{key}</code> scores" in row]
+    assert (
+        "<dt>name</dt><dd>scrub</dd>" in page_text
+        and "from model" in page_text
+        and "<dt>lr</dt><dd>0.07</dd>" in page_text
+    )
+    assert "code abc, Python 3.11, torch 2; x86, 1 thread" in page_text and "cache that held" not in page_text
 
 
 def test_an_executed_notebook_is_found_by_what_it_wrote(home, monkeypatch):
@@ -168,8 +176,8 @@ def manifest(home: Path, change) -> None:
 def test_what_cannot_be_trusted_is_refused_by_name_or_marked(home, change, line, capsys):
     manifest(home, change)
     assert main(["report"]) == 1
-    said = capsys.readouterr().err
-    assert line in said and "--allow-stale" in said and not (home / "results" / "report").exists()
+    printed = capsys.readouterr().err
+    assert line in printed and "--allow-stale" in printed and not (home / "results" / "report").exists()
     assert main(["report", "--allow-stale"]) == 0
     first = (home / "results" / "report" / "index.html").read_text()
     assert "Some results are stale" in first and line.split(": ")[1] in first
@@ -198,14 +206,14 @@ def test_a_profile_that_published_nothing_is_said(home, capsys):
 
 
 def test_results_of_another_profile_stand_beside(home):
-    published.publish(published.scores(["random"], [5], shift=1.0), "results/real")
+    published.publish(published.scores(["random"], [5], shift=1.0), published.into("results/real"))
     page = report.build()
     assert (page.parent / "results" / "real" / "T2" / "1.html").is_file() and (
         page.parent / "data/real/T2.csv"
     ).is_file()
     assert "--profile real" in (page.parent / "results" / "real" / "T2" / "1.html").read_text()
-    found = leaderboard.board(sources.gather())
-    assert found.rows.profile.unique().tolist() == ["small", "real"] and "profile" in found.varying
+    board = leaderboard.board(sources.gather())
+    assert board.rows.profile.unique().tolist() == ["small", "real"] and "profile" in board.varying
     alone = report.build(page.parent, "real")
     assert not (alone.parent / "results" / "small").exists()
 
@@ -229,51 +237,58 @@ def test_a_readme_without_its_claims_is_an_error(home, before, after, message):
 
 
 def test_the_board_holds_what_the_tables_hold(home):
-    found = leaderboard.board(sources.gather())
+    board = leaderboard.board(sources.gather())
     table = pd.read_csv(home / "results" / "tables" / "T2.csv")
-    for metric, reference, column in (("avg-gap", "clean", "gap_clean"), ("phi", "", "phi"), ("rho", "clean", "rho")):
-        for i, row in found.rows.iterrows():
+    for metric, reference, column in (
+        ("avg-gap", "clean", "gap_clean"),
+        ("phi", "", "phi"),
+        ("residual_influence", "clean", "residual_influence"),
+    ):
+        for i, row in board.rows.iterrows():
             (wanted,) = [r for _, r in table.iterrows() if all(r[c] == row[c] for c in ("targets", "copies", "method"))]
-            told = found.values[metric, reference][i]
+            interval = board.values[metric, reference][i]
             expected = [wanted[column], wanted[f"{column}_low"], wanted[f"{column}_high"]]
-            assert told == pytest.approx(expected, rel=1e-4, abs=1e-5, nan_ok=True)
-            assert row["n"] == 3 and len(row["runs"]) == 3
-    assert found.groups["phi"] == "target" and found.groups["RTE"] == "all"
-    assert found.varying == ["targets", "copies"]
+            assert interval == pytest.approx(expected, rel=1e-4, abs=1e-5, nan_ok=True)
+            assert row["n_seeds"] == 3 and len(row["runs"]) == 3
+    assert board.groups["phi"] == "target" and board.groups["RTE"] == "all"
+    assert board.varying == ["targets", "copies"]
 
 
 def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
     texts = published.scores(["random"], [5]).assign(dataset="fictional", perturbation="paraphrase of both")
     texts = texts[texts.metric != "RTE"].assign(run=lambda t: "f" + t.run.str[1:])  # texts have other metrics
-    published.publish(pd.concat([published.scores(["random"], [5]), texts], ignore_index=True), "results")
-    found = leaderboard.board(sources.gather())
-    assert {"dataset", "perturbation"} <= set(found.varying)
-    of_text = (found.rows.dataset == "fictional").to_numpy()
-    assert set(found.rows.method[of_text]) == set(published.LEVELS)
-    assert pd.isna(found.values["RTE", "retrain"][of_text]).all()
-    assert not pd.isna(found.values["rho", "clean"][of_text]).any()
+    published.publish(
+        pd.concat([published.scores(["random"], [5]), texts], ignore_index=True), published.into("results")
+    )
+    board = leaderboard.board(sources.gather())
+    assert {"dataset", "perturbation"} <= set(board.varying)
+    is_text = (board.rows.dataset == "fictional").to_numpy()
+    assert set(board.rows.method[is_text]) == set(published.LEVELS)
+    assert pd.isna(board.values["RTE", "retrain"][is_text]).all()
+    assert not pd.isna(board.values["residual_influence", "clean"][is_text]).any()
     page = (report.build().parent / "leaderboard.html").read_text()
     assert "fictional" in page and "paraphrase of both" in page
 
 
 def test_published_figures_beside_ours_are_a_page_of_the_report(home):
-    from unlearnkit.analysis import literature as figures
+    from unlearnkit.analysis import literature
 
     scores = published.scores(["tenth"], [0]).assign(protocol="tenth")
-    results.publish("T10-published", figures.published_beside_ours(scores), to="results/paper-cut", notebook="00_small", parameters={},
-                    runs=figures.comparable(scores), roots=[figures.published_beside_ours])  # fmt: skip
-    page = (report.build().parent / "results" / "paper-cut" / "T10-published.html").read_text()
+    table, runs = literature.published_beside_ours(scores), literature.comparable(scores)
+    roots, into = [literature.published_beside_ours], published.into("results/paper")
+    results.publish("T10-published", table, parameters=into, runs=runs, roots=roots)
+    page = (report.build().parent / "results" / "paper" / "T10-published.html").read_text()
     assert "not run" in page and "99.88" in page and "two sources" in page
 
 
 def test_a_seed_on_which_a_method_diverged_is_not_counted_as_measured(home):
     scores = published.scores(["canary"], [5])
     gone = (scores.method == "scrub") & (scores.seed == 2)
-    of = scores[gone].iloc[:1].assign(metric="diverged", reference="", group="all", value=1.0)
-    published.publish(pd.concat([scores[~gone], of], ignore_index=True), "results")
+    diverged = scores[gone].iloc[:1].assign(metric="diverged", reference="", group="all", value=1.0)
+    published.publish(pd.concat([scores[~gone], diverged], ignore_index=True), published.into("results"))
     rows = leaderboard.board(sources.gather()).rows.set_index("method")
-    assert rows.loc["scrub", ["n", "diverged"]].tolist() == [2, 1] and rows.loc[
-        "clean", ["n", "diverged"]
+    assert rows.loc["scrub", ["n_seeds", "n_diverged"]].tolist() == [2, 1] and rows.loc[
+        "clean", ["n_seeds", "n_diverged"]
     ].tolist() == [3, 0]
 
 
@@ -281,10 +296,10 @@ def test_every_registered_thing_has_a_card(site):
     for kind, registry in cards.registries().items():
         for name in registry:
             assert (site / kind.replace(" ", "-") / f"{name}.html").is_file()
-    said = (site / "method" / "scrub.html").read_text()
-    assert methods["scrub"].info["source"] in said and "0.0005 to 0.05, logarithmic" in said
-    assert all(contract.__name__.replace("_", " ") in said for contract in CONTRACTS)
-    assert "0.50 (0.50 to 0.50)" in said  # its cost, from the scores
+    content = (site / "method" / "scrub.html").read_text()
+    assert methods["scrub"].info["source"] in content and "0.0005 to 0.05, logarithmic" in content
+    assert all(contract.__name__.replace("_", " ") in content for contract in CONTRACTS)
+    assert "0.50 (0.50 to 0.50)" in content  # its cost, from the scores
     assert metrics["KLoM"].info["unit"] in (site / "metric" / "KLoM.html").read_text()
     assert "aaaa" not in (site / "dataset" / "digits.html").read_text()
     assert "T1</a>" in (site / "dataset" / "digits.html").read_text()

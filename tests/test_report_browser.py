@@ -7,7 +7,7 @@ import published
 from unlearnkit import report
 from unlearnkit.report import show
 
-if not browser.found():
+if not browser.program():
     pytest.skip("no Chromium is installed (Debian: apt-get install chromium)", allow_module_level=True)
 
 ROWS = "[...document.querySelectorAll('#board tbody tr')].filter((row) => !row.hidden)"
@@ -37,17 +37,17 @@ def page(tab):
     tab.size(1280)
     tab.script(True)
     tab.requested.clear()
-    tab.said.clear()
+    tab.complaints.clear()
     yield tab
-    assert not tab.said, "a script complained"
+    assert not tab.complaints, "a script complained"
 
 
 def some(site):
     names = ["index.html", "leaderboard.html", "results.html", "notebooks.html", "methods.html", "metrics.html"]
-    found = [site / name for name in names]
+    pages = [site / name for name in names]
     for folder in ("results/small", "results/small/T2", "notebooks", "method", "metric", "dataset"):
-        found += sorted((site / folder).glob("*.html"))[:3]
-    return found
+        pages += sorted((site / folder).glob("*.html"))[:3]
+    return pages
 
 
 def test_no_other_host_is_asked(site, page):
@@ -80,7 +80,7 @@ def test_the_board_sorts_by_the_keyboard_alone(site, page):
     page.press("Enter")
     for _ in range(40):
         page.press("Tab")
-        if page.value("document.activeElement.closest('th')?.textContent") == "rho":
+        if page.value("document.activeElement.closest('th')?.textContent") == "residual_influence":
             break
     assert page.value("document.activeElement.tagName") == "BUTTON"
     assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"  # the focus is seen
@@ -104,7 +104,7 @@ def test_the_board_filters_by_data_targets_reference_and_metric(site, page):
     assert page.value(METHODS)[:4] == ["clean"] * 4 and page.value(METHODS)[-1] == "original"
     page.value(CHOOSE.format("reference", "retrain"))
     assert page.value(METHODS)[:4] == ["retrain"] * 4 and page.value(METHODS)[-1] == "clean"
-    assert "against retrain" in page.value("document.querySelector('[data-said]').textContent")
+    assert "against retrain" in page.value("document.querySelector('[data-about]').textContent")
     page.value(f"((s) => {{ s.value = 'SCR'; s.dispatchEvent(new Event('input')); }})({LABELLED.format('method')})")
     assert set(page.value(METHODS)) == {"scrub"}
 
@@ -114,7 +114,7 @@ def test_a_choice_is_made_by_the_keyboard(site, page):
     page.value("document.forms[0].metric.focus()")
     before = page.value(VALUES)
     page.press("ArrowDown", 2)
-    assert page.value("document.forms[0].metric.value") != "rho" and page.value(VALUES) != before
+    assert page.value("document.forms[0].metric.value") != "residual_influence" and page.value(VALUES) != before
 
 
 def test_every_field_has_its_label(site, page):

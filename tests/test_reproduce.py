@@ -6,7 +6,7 @@ import published
 from unlearnkit.cli import main
 from unlearnkit.core import paths
 from unlearnkit.core.errors import UnlearnkitError
-from unlearnkit.results import records
+from unlearnkit.results import records, selection
 from unlearnkit.runner import reproduce
 
 
@@ -17,26 +17,26 @@ def home(tmp_path, monkeypatch):
 
 def run(capsys, *arguments):
     status = main(["reproduce", *arguments])
-    said = capsys.readouterr()
-    return status, said.out + said.err
+    printed = capsys.readouterr()
+    return status, printed.out + printed.err
 
 
 def test_one_run_is_made_again_and_is_equal(home, capsys):
     cache = paths.cache()
-    status, said = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5", "seed=2")
-    assert status == 0, said
-    assert "{'copies': [5], 'targets': ['canary'], 'methods': ['scrub'], 'seeds': 3}" in said
-    assert "same key" in said and "4 equal, 1 clock" in said and "differs" not in said.replace("close:", "")
+    status, printed = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5", "seed=2")
+    assert status == 0, printed
+    assert "{'copies': [5], 'targets': ['canary'], 'methods': ['scrub'], 'seeds': 3}" in printed
+    assert "same key" in printed and "4 equal, 1 clock" in printed and "differs" not in printed.replace("close:", "")
     assert not cache.exists() and sorted(p.name for p in (home / "results").iterdir() if p.name[0] != ".") == [
         "figures", "manifest.json", "scores", "tables",
     ]  # fmt: skip
 
 
 def test_what_was_published_otherwise_differs(home, capsys):
-    published.publish(published.scores(["random", "canary"], [0, 5], shift=0.01), "results")
-    status, said = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5")
-    assert status == 1 and "differs" in said
-    (line,) = [x for x in said.splitlines() if x.split()[:1] == ["phi"] and "target" not in x and "test" not in x]
+    published.publish(published.scores(["random", "canary"], [0, 5], shift=0.01), published.into("results"))
+    status, printed = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5")
+    assert status == 1 and "differs" in printed
+    (line,) = [x for x in printed.splitlines() if x.split()[:1] == ["phi"] and "target" not in x and "test" not in x]
     assert line.split()[-1] == "differs" and line.split()[1:3] == ["2.12667", "2.11667"]  # the row, not a run
 
 
@@ -55,16 +55,16 @@ def test_what_was_published_otherwise_differs(home, capsys):
     ],
 )
 def test_a_selection_that_is_none_says_what_there_is(home, arguments, message, capsys):
-    status, said = run(capsys, *arguments)
-    assert status == 2 and message in said and "Traceback" not in said
+    status, printed = run(capsys, *arguments)
+    assert status == 2 and message in printed and "Traceback" not in printed
 
 
 def test_a_run_is_found_by_its_key(home):
     runs = records.runs(published.scores(["canary"], [5], ["scrub"]))
     one = runs[(runs.method == "scrub") & (runs.seed == 1)].iloc[0]
-    wanted = reproduce.find_run(one.run, home / "results")
-    assert wanted.runs.run.tolist() == [one.run]
-    assert {k: wanted.where[k] for k in ("targets", "copies", "method", "seed")} == {
+    selected = selection.find_run(one.run, home / "results")
+    assert selected.runs.run.tolist() == [one.run]
+    assert {k: selected.where[k] for k in ("targets", "copies", "method", "seed")} == {
         "targets": "canary", "copies": 5, "method": "scrub", "seed": 1,
     }  # fmt: skip
 
@@ -72,22 +72,23 @@ def test_a_run_is_found_by_its_key(home):
 def test_the_commands_that_a_report_shows_select_each_row_alone(home):
     folder = home / "results"
     table = records.table(folder / "tables" / "T2.csv")
-    for i, line in enumerate(reproduce.commands("T2", "", table)):
+    for i, line in enumerate(selection.commands("T2", "", table)):
         _, _, name, _, *where = line.split()
-        found = reproduce.find(name, dict(part.split("=") for part in where), folder)
-        assert found.row.equals(table.iloc[i]) and len(found.runs) == 3
+        selected = selection.find(name, dict(part.split("=") for part in where), folder)
+        assert selected.row.equals(table.iloc[i]) and len(selected.runs) == 3
 
 
 def test_parameters_are_narrowed_to_a_run(tmp_path):
-    config = 'copies: list[int] = [0]\nplot_copies: int = 1\nextra_conditions: list[dict] = [{}]\nseeds: list[int] = [0]\nmodel: str = "a"\n'
-    config += "methods: list[str] = []\n"
-    book = {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": config}]}
+    source = "copies: list[int] = [0]\nplot_copies: int = 1\nextra_conditions: list[dict] = [{}]\n"
+    source += 'seeds: list[int] = [0]\nmodel: str = "a"\nmethods: list[str] = []\n'
+    book = {"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]}
     (path := tmp_path / "n.ipynb").write_text(json.dumps(book))
-    also = [{"copies": 25, "strength": [0.1, 0.5]}, {"copies": 5}, {"strength": [0.9]}]
-    given = {"copies": [0, 5, 25], "extra_conditions": also, "publish": "results", "gone": 1}
+    extra = [{"copies": 25, "strength": [0.1, 0.5]}, {"copies": 5}, {"strength": [0.9]}]
+    given = {"copies": [0, 5, 25], "extra_conditions": extra, "publish": "results", "gone": 1}
     where = {"copies": 25, "strength": 0.5, "perturbation": "blur", "model": "another kind of model", "method": "clean"}
     assert reproduce.narrowed(path, given, where, [3]) == {
-        "copies": [25], "plot_copies": 25, "extra_conditions": [{"copies": 25, "strength": [0.5]}], "seeds": [3], "methods": ["retrain"],
+        "copies": [25], "plot_copies": 25, "extra_conditions": [{"copies": 25, "strength": [0.5]}],
+        "seeds": [3], "methods": ["retrain"],
     }  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def test_states():
 
 def test_a_notebook_that_fails_is_the_message(home):
     file = home / "notebooks" / "00_small.ipynb"
-    file.write_text(file.read_text().replace("check_parameters(globals())", "raise ValueError('no more')"))
-    wanted = reproduce.find("T2", {"method": "scrub", "targets": "canary", "copies": "5"}, home / "results")
+    file.write_text(file.read_text().replace("parameters = check_parameters(", "raise ValueError('no more')  # ("))
+    selected = selection.find("T2", {"method": "scrub", "targets": "canary", "copies": "5"}, home / "results")
     with pytest.raises(UnlearnkitError, match=r"(?s)00_small.ipynb published no T2 with .*no more"):
-        reproduce.again(wanted)
+        reproduce.again(selected)

@@ -14,6 +14,7 @@ from unlearnkit.analysis import tables
 from unlearnkit.cli import main
 from unlearnkit.core import code_digest, paths
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, UnknownName
+from unlearnkit.core.parameters import Parameters
 from unlearnkit.images import domain as images
 from unlearnkit.images import tasks
 from unlearnkit.images.config import Config
@@ -401,8 +402,8 @@ def test_a_result_of_other_tuned_values_is_stale(tmp_path, monkeypatch):
     write()
     for name, also in (("T2", []), ("F3", [{"dataset": "digits"}])):
         parameters = {"tuned": True, "dataset": ["mnist"] if also else ["digits"], "extra_conditions": also}
-        origin = {"notebook": "x", "parameters": parameters, "runs": [], "roots": []}
-        results.publish(name, pd.DataFrame({"v": [1]}), to="results", **origin)
+        origin = {"parameters": Parameters(parameters | {"publish": "results"}), "runs": [], "roots": []}
+        results.publish(name, pd.DataFrame({"v": [1]}), **origin)
     for change, state in (({"trials": [{}, {}]}, "ok"), ({"values": {"lr": 0.03}}, "stale"), ({"format": 9}, "stale")):
         write(**change)
         found = {name: state for name, state, _ in results.verify()}

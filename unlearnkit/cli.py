@@ -8,122 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearnkit import listing
-from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
+
+# packages of the extra `notebooks`, which commands need and the library does not
+NOTEBOOKS = {"dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
+NOTEBOOKS |= {"optuna", "papermill", "yaml"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0; 1 when a job or a check failed; 2 when the input was wrong."""
-    parser = argparse.ArgumentParser(prog="unlearnkit", description=__doc__.split("\n")[0], allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    exact = {"allow_abbrev": False}  # --profil would pass for --profile
-
-    study = commands.add_parser(
-        "study", help="run all notebooks of a profile, or what is not finished of them", **exact
-    )
-    study.add_argument("--profile", default="small", help="smoke (seconds each), small (default; minutes)")
-    study.add_argument("--only", nargs="+", default=[], metavar="ID", help="tables, figures or notebooks, say T2 F3")
-    study.add_argument(
-        "--workers", type=_positive, help="processes, one thread each (default: one per GPU, or per core)"
-    )
-    study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, say tcp://host:8786")
-    study.set_defaults(run=_study)
-
-    cut = commands.add_parser(
-        "cut", help="of the profile paper what a GPU does in 25 minutes, without notebooks or Dask", **exact
-    )
-    cut.add_argument("--minutes", type=float, default=25.0, help="no part is begun that would end later (default: 25)")
-    cut.add_argument("--device", default="auto", help="auto (default), cuda, cuda:1, cpu")
-    cut.add_argument("--workers", type=_positive, default=0, help="processes that score (default: one per core)")
-    cut.add_argument("--to", default="", metavar="FOLDER", help="results folder (default: results/paper-cut)")
-    cut.add_argument("--toy", action="store_true", help="digits, in seconds on a CPU: does everything run?")
-    cut.set_defaults(run=_cut)
-
-    tune = commands.add_parser(
-        "tune",
-        help="search the options of methods, by the gap to retrain on forget sets that no table reports",
-        **exact,
-    )
-    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all` that unlearn such a model")
-    tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own (default: digits)")
-    tune.add_argument(
-        "--model", default="small_cnn", help="architecture (default: small_cnn); a language model tunes on texts"
-    )
-    tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
-    tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
-    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per GPU, or per core)")
-    tune.add_argument(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="of the config: train_size 1000, test_size, recipe; of images pool, of texts context, vocabulary, lora",
-    )
-    tune.set_defaults(run=_tune)
-
-    lists = commands.add_parser("list", help=f"what there is: {', '.join(listing.LISTS)}, tuned", **exact)
-    lists.add_argument("what", choices=[*listing.LISTS, "tuned"])
-    lists.add_argument("--json", action="store_true", help="for programs")
-    lists.set_defaults(run=_list)
-
-    export = commands.add_parser(
-        "export", help="write a similar-sample task as Parquet files with a dataset card, for use without this package"
-    )
-    export.add_argument("folder", help="where to; new or empty")
-    export.add_argument(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="as of unlearnkit.images.config.Config: copies 25",
-    )
-    export.add_argument(
-        "--features", default="", metavar="BY", help="also measure pairs by `original` or a torchvision model"
-    )
-    export.set_defaults(run=_export)
-
-    verify = commands.add_parser("verify", help="are the committed results whole, unmodified and fresh?", **exact)
-    verify.add_argument("--strict", action="store_true", help="stale results fail, too")
-    verify.set_defaults(run=_verify)
-
-    report = commands.add_parser("report", help="the study as a static site, from what is published", **exact)
-    report.add_argument("--profile", default="", help="of this one alone: small, real (default: all that published)")
-    report.add_argument("--out", type=Path, metavar="FOLDER", help="where to; default: results/report")
-    report.add_argument("--allow-stale", action="store_true", help="mark what is stale, damaged, missing or mixed")
-    report.set_defaults(run=_report)
-
-    again = commands.add_parser(
-        "reproduce", help="make one run of a table anew in an empty cache, and compare", **exact
-    )
-    again.add_argument("what", metavar="TABLE|RUN", help="a table or figure, say T2, with --where; or the key of a run")
-    again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="a row: copies=25; one run: seed=0")
-    again.add_argument("--profile", default="small", help="whose results: small (default), real")
-    again.set_defaults(run=_reproduce)
-
-    readme = commands.add_parser("readme", help="the README's numbers against the results, or from them", **exact)
-    readme.add_argument("--write", action="store_true", help="fill them in; without it they are only checked")
-    readme.set_defaults(run=_readme)
-
-    given = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser, commands = _parser()
     try:
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+            hint = "`cut` of version 0.1 is now `study --minutes`." if arguments[0] == "cut" else ""
+            raise unknown("command", arguments[0], commands, hint)
+        given = parser.parse_args(arguments)
         return given.run(given)
     except UnlearnkitError as error:
         print(f"unlearnkit: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in (
-            "papermill",
-            "distributed",
-            "yaml",
-            "nbformat",
-            "dask",
-            "optuna",
-            "nbconvert",
-            "jinja2",
-            "latex2mathml",
-            "mistune",
-        ):
+        if error.name and error.name.split(".")[0] in NOTEBOOKS:
             print(f"unlearnkit: this command needs {error.name}: pip install 'unlearnkit[notebooks]'", file=sys.stderr)
             return 2
         raise
@@ -132,28 +38,111 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
+    """The parser, and the names of all commands."""
+    about = "Run the study of machine unlearning, or a part of it. Each command has its own --help."
+    parser = argparse.ArgumentParser(prog="unlearnkit", description=about, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, sentence: str, more: str = "") -> argparse.ArgumentParser:
+        # abbreviations are errors: --profil should not pass for --profile
+        added = commands.add_parser(name, help=sentence, description=f"{sentence} {more}", allow_abbrev=False)
+        added.set_defaults(run=run)
+        return added
+
+    study = command(
+        "study", _study, "Run the notebooks of a profile that are not finished yet.",
+        "Ctrl-C stops it, and the same command goes on. A killed job is run again, a finished one never.",
+    )  # fmt: skip
+    study.add_argument("--profile", default="small", help="smoke, small (default), real or paper; see notebooks/grids")
+    study.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="tables, figures or notebooks, and what these wait for: T2 F3",
+    )
+    study.add_argument("--minutes", type=_minutes, help="begin no job that would end later than this")
+    study.add_argument("--workers", type=_positive, help="processes of one thread (default: one per GPU, or per core)")
+    study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler: tcp://host:8786")
+
+    tune = command(
+        "tune", _tune, "Search a method's options for the smallest gap to retraining.",
+        "The search uses forget sets that no table reports. What it finds is kept in results/tuned.",
+    )  # fmt: skip
+    tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all` that can unlearn such a model")
+    tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own (default: digits)")
+    tune.add_argument("--model", default="small_cnn", help="architecture (default: small_cnn), or a language model")
+    tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
+    tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
+    tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per GPU, or per core)")
+    names = "train_size, test_size, recipe; of images max_pool_images; of texts context, vocabulary, lora"
+    _take_parameters(tune, f"a parameter of the config: {names}")
+
+    lists = command("list", _list, "List what there is: methods, metrics, datasets, notebooks and so on.")
+    lists.add_argument("what", metavar="WHAT", help=", ".join((*listing.LISTS, "tuned")))
+    lists.add_argument("--json", action="store_true", help="for programs, with all that is known of each")
+
+    export = command(
+        "export", _export, "Write a task as Parquet files with a dataset card.", "They are read without this package."
+    )
+    export.add_argument("folder", help="where to; new or empty")
+    _take_parameters(export, "a parameter of unlearnkit.images.config.Config: copies 25")
+    export.add_argument(
+        "--features", default="", metavar="BY", help="measure pairs also by `original` or a torchvision classifier"
+    )
+
+    verify = command("verify", _verify, "Check that the committed results are whole and up to date.")
+    verify.add_argument("--strict", action="store_true", help="fail on stale results, too")
+
+    report = command("report", _report, "Write the study as a static site, from what is published.")
+    report.add_argument("--profile", default="", help="small or real alone (default: all that published)")
+    report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: results/report)")
+    report.add_argument(
+        "--allow-stale",
+        action="store_true",
+        help="mark results that are stale, damaged, missing or mixed, do not refuse",
+    )
+
+    again = command(
+        "reproduce", _reproduce, "Make a row or a run of a table again, and compare the numbers.",
+        "It runs the notebook of that table in an empty cache, with no more than the row needs.",
+    )  # fmt: skip
+    again.add_argument("what", metavar="TABLE|RUN", help="a table or figure, T2, with --where; or the key of a run")
+    again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="a row: copies=25; one run: seed=0")
+    again.add_argument("--profile", default="small", help="whose results: small (default) or real")
+
+    readme = command("readme", _readme, "Check the numbers in the README against the results.")
+    readme.add_argument("--write", action="store_true", help="fill them in")
+    return parser, list(commands.choices)
+
+
+def _take_parameters(parser: argparse.ArgumentParser, about: str) -> None:
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=about)
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return minutes
+
+
 def _study(given) -> int:
     from unlearnkit.runner import batch, grid
 
-    outcomes = batch.run(grid.load(given.profile, given.only), workers=given.workers, scheduler=given.scheduler)
+    settings = {name: getattr(given, name) for name in ("workers", "scheduler", "minutes")}
+    outcomes = batch.run(grid.load(given.profile, given.only), **settings)
     return int(any(outcome.state == "failed" for outcome in outcomes))
-
-
-def _cut(given) -> int:
-    from unlearnkit.runner import time_boxed as cut
-
-    how = {name: getattr(given, name) for name in ("minutes", "device", "workers", "to")}
-    plan = cut.TOY if given.toy else cut.PLAN
-    scores = cut.run(plan, **how)
-    if scores is not None:
-        print(f"published to {given.to or plan.publish}/: seeds {', '.join(map(str, sorted(scores.seed.unique())))}")
-    return int(scores is None)
 
 
 def _tune(given) -> int:
@@ -198,12 +187,13 @@ def _value(text: str) -> object:
 def _verify(given) -> int:
     from unlearnkit import results
     from unlearnkit.methods import tuned_options as tuned
+    from unlearnkit.runner import grid
 
-    found = results.verify() + tuned.states()
-    for name, state, detail in found:
+    rows = results.verify(expected=grid.makes("small")) + tuned.states()
+    for name, state, detail in rows:
         print(f"{name:<20} {state:<8} {detail}")
     bad = {"damaged", "missing"} | ({"stale"} if given.strict else set())
-    return int(any(state in bad for _, state, _ in found))
+    return int(any(state in bad for _, state, _ in rows))
 
 
 def _report(given) -> int:
@@ -221,6 +211,7 @@ def _report(given) -> int:
 
 def _reproduce(given) -> int:
     from unlearnkit import results
+    from unlearnkit.results import selection
     from unlearnkit.runner import reproduce
 
     (folder,) = results.folders(given.profile).values()
@@ -230,10 +221,10 @@ def _reproduce(given) -> int:
             raise BadValue(f"--where takes NAME=VALUE, got {name + sign + value!r}")
     where = {name: value for name, _, value in parts}
     is_key = not where and len(given.what) >= 6 and set(given.what) <= set("0123456789abcdef")
-    wanted = reproduce.find_run(given.what, folder) if is_key else reproduce.find(given.what, where, folder)
-    found, what = reproduce.again(wanted)
-    print(f"{what}\n\n{reproduce.shown(found)}")
-    return int((found.state == "differs").any())
+    runs = selection.find_run(given.what, folder) if is_key else selection.find(given.what, where, folder)
+    comparison, what = reproduce.again(runs)
+    print(f"{what}\n\n{reproduce.shown(comparison)}")
+    return int((comparison.state == "differs").any())
 
 
 def _readme(given) -> int:

@@ -1,12 +1,19 @@
-"""What there is, as `unlearnkit list` prints it: all that is registered, the notebooks, the tuned options."""
+"""The lists that `unlearnkit list` prints: what is registered, the notebooks, the tuned options."""
 
 import json
+
+from unlearnkit.core.errors import unknown
 
 LISTS = ("methods", "metrics", "rankers", "datasets", "perturbations", "models", "notebooks")
 
 
 def show(what: str, as_json: bool) -> None:
-    """Print what there is of one of LISTS, or what is "tuned": a line each, or JSON with all that is known of it."""
+    """Print what there is of one of LISTS, or what is "tuned": a line each, or JSON with all that is known of it.
+
+    Raises UnknownName for another word.
+    """
+    if what not in (*LISTS, "tuned"):
+        raise unknown("list", what, (*LISTS, "tuned"))
     if what == "tuned":
         _show_tuned(as_json)
         return
@@ -20,7 +27,7 @@ def show(what: str, as_json: bool) -> None:
 
 
 def _serves(row: dict) -> str:
-    """What it is for, images or texts or both, where that is said of it: a column of its own."""
+    """A column for "image", "text" or both, where an entry declares what it is for."""
     return f"{', '.join(row['domains']):<{len('image, text')}}  " if "domains" in row else ""
 
 
@@ -31,7 +38,7 @@ def _show_tuned(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     elif not rows:
-        print("nothing is tuned yet, all methods run with their published defaults; see `unlearnkit tune --help`")
+        print("nothing is tuned yet: all methods run with their published defaults; see `unlearnkit tune --help`")
     for row in rows if not as_json else ():
         chosen = ", ".join(f"{k}={v} (default {row['defaults'][k]})" for k, v in row["values"].items())
         gaps = f"gap {row['gap_tuned']:.4f} (default {row['gap_default']:.4f}, n={row['n']})"
@@ -61,8 +68,8 @@ def _models() -> list[dict]:
     from unlearnkit.images.models import models
     from unlearnkit.texts.models import language_models
 
-    found = {"image": models, "text": language_models}
-    return [row | {"domains": [domain]} for domain, registry in found.items() for row in _described(registry)]
+    by_domain = {"image": models, "text": language_models}
+    return [row | {"domains": [domain]} for domain, registry in by_domain.items() for row in _described(registry)]
 
 
 def _described(registry) -> list[dict]:
@@ -74,7 +81,7 @@ def _described(registry) -> list[dict]:
 
 
 def _option(row: dict) -> dict:
-    """An option without what is not said of it."""
+    """An option without its empty fields."""
     search = row.pop("search")
     return {k: v for k, v in row.items() if v != "" or k == "default"} | ({"search": vars(search)} if search else {})
 

@@ -41,7 +41,7 @@ def published_beside_ours(scores: pd.DataFrame) -> pd.DataFrame:
     """Every published figure with ours, in their unit: the mean over n seeds with its 95% interval; "not run" where these
     scores have none of the same data set (the whole of it), architecture, protocol and method.
 
-    scores: the tidy table with a column `protocol`, as notebook 41 and unlearnkit.runner.time_boxed make it.
+    scores: the tidy table with a column `protocol`, as notebook 41 makes it.
     """
     ours = comparable(scores).groupby([*_WHERE, *_WHAT]).value
     known = {key: mean_interval(values) for key, values in ours}

@@ -1,4 +1,4 @@
-"""The study as a static site: `unlearnkit report`. No page asks any other host for anything.
+"""The study as a static site: `unlearnkit report`. No page loads anything from another host.
 
 Everything on it is found: results by their manifests, notebooks and their runs by their folders, methods, metrics and data
 sets by their registries, claims in the README.
@@ -12,13 +12,13 @@ from unlearnkit.report.site import Site
 
 
 def check(profile: str = "") -> list[str]:
-    """What speaks against a report of the results as they are, a line each: see unlearnkit.report.sources.problems."""
+    """Why the results should not be reported as they are, a line each: see unlearnkit.report.sources.problems."""
     return sources.problems(sources.gather(profile))
 
 
 def build(out: Path | None = None, profile: str = "") -> Path:
-    """Write the site; returns its first page. What is stale, damaged or missing is marked on every page that shows it.
+    """Write the site; returns its first page. Every page marks the results on it that are stale, damaged or missing.
 
-    out: a folder, results/report if not given, whose pages are replaced.
+    out: the folder, results/report if not given; its pages are replaced.
     """
     return Site(out or paths.root() / "results" / "report", sources.gather(profile)).write()

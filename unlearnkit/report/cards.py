@@ -1,4 +1,4 @@
-"""Cards of all that is registered: methods, wrappers, metrics, data sets, and whatever registry is added."""
+"""Cards of all registered things: methods, wrappers, metrics, data sets, and those of any registry that is added."""
 
 import ast
 import importlib
@@ -17,7 +17,7 @@ from unlearnkit.methods import tuned_options as tuned
 
 @dataclass
 class Card:
-    """What is said of one registered thing. tests: (test, file) pairs that name it; tuned: rows of tuned options."""
+    """One registered thing. tests: (test, file) of those that name it; tuned: rows of tuned options."""
 
     kind: str
     name: str
@@ -31,15 +31,15 @@ class Card:
 
 
 def registries() -> dict[str, Registry]:
-    """{kind: registry} of all registries that a package of the project holds, the packages' own order."""
-    found: dict[str, Registry] = {}
+    """{kind: registry} of all registries in a package of the project, in the order of the packages."""
+    by_kind: dict[str, Registry] = {}
     for root in (unlearnkit, data_builders):
         below = (m.name for m in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if m.ispkg)
         for name in (*sorted(below), root.__name__):
             if name != __package__:
-                held = vars(importlib.import_module(name)).values()
-                found |= {r.kind: r for r in held if isinstance(r, Registry)}
-    return found
+                values = vars(importlib.import_module(name)).values()
+                by_kind |= {r.kind: r for r in values if isinstance(r, Registry)}
+    return by_kind
 
 
 def cards(kind: str, registry: Registry) -> list[Card]:
@@ -48,7 +48,7 @@ def cards(kind: str, registry: Registry) -> list[Card]:
     made = []
     for name, entry in sorted(registry.items()):
         tests = mentions.get(name, []) + mentions.get(entry.function.__module__, [])
-        facts = {k.replace("_", " "): _said(v) for k, v in entry.info.items() if not callable(v) and _said(v)}
+        facts = {k.replace("_", " "): _text(v) for k, v in entry.info.items() if not callable(v) and _text(v)}
         card = Card(
             kind, name, entry.summary, inspect.getdoc(entry.function) or "", facts, _options(entry), contracts, []
         )
@@ -58,7 +58,7 @@ def cards(kind: str, registry: Registry) -> list[Card]:
     return made
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -84,23 +84,26 @@ def _tuned(method: str) -> list[dict]:
 
 
 def _contracts(kind: str) -> list[tuple[str, str]]:
-    """(contract, the defect that it guards against): those of unlearnkit.methods.contracts* whose functions take such a thing."""
-    found = []
+    """(contract, the defect that it guards against) of those in a module `contracts` that take a thing of this kind."""
+    pairs = []
     for module in pkgutil.walk_packages(unlearnkit.__path__, "unlearnkit."):
         if module.name.endswith("s.contracts"):
             for contract in getattr(importlib.import_module(module.name), "CONTRACTS", ()):
                 if next(iter(inspect.signature(contract).parameters)) == kind:
-                    said = " ".join((inspect.getdoc(contract) or "").split())
-                    found.append((contract.__name__.replace("_", " "), said))
-    return found
+                    guards = " ".join((inspect.getdoc(contract) or "").split())
+                    pairs.append((contract.__name__.replace("_", " "), guards))
+    return pairs
 
 
 _known: dict[str, list[tuple[str, str]]] = {}
 
 
 def _mentions() -> dict[str, list[tuple[str, str]]]:
-    """{a name, or a module: (test, file) of the tests that are about it}: those whose code has the name as a string, or uses
-    what the file imports from the module. Empty where the tests are not there, as in an installed package."""
+    """{a name, or a module: (test, file) of the tests that are about it}.
+
+    A test is about a name that its code has as a string, and about a module from which its file imports what it uses. Empty
+    where there are no tests, as in an installed package.
+    """
     if not _known:
         for path in sorted((paths.root() / "tests").glob("test_*.py")):
             tree = ast.parse(path.read_text())

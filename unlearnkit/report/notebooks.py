@@ -9,9 +9,7 @@ from nbconvert import HTMLExporter
 
 from unlearnkit.report.text import notebook_markdown
 
-OWN = re.compile(
-    r"<style.*?</style>|<script.*?</script>", re.S
-)  # of data frames: the site has one style, and one script
+OWN = re.compile(r"<style.*?</style>|<script.*?</script>", re.S)  # of data frames: the site has its own
 
 
 class _Exporter(HTMLExporter):
@@ -21,7 +19,7 @@ class _Exporter(HTMLExporter):
 
 
 def body(path: Path) -> str:
-    """The cells and outputs of a notebook as HTML, without style and script of their own; tables scroll in their box."""
+    """The cells and outputs of a notebook as HTML, without their own styles and scripts; each table scrolls in a box."""
     exporter = _Exporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     page, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
     page = OWN.sub("", page).replace('<table border="1" class="dataframe">', '<table class="dataframe">')

@@ -1,6 +1,6 @@
-"""What is known of single runs, as HTML: how each was made, and what was measured in it.
+"""Single runs as HTML: how each was made, and what was measured in it.
 
-`known` and `run` keep what they found, a run being behind many rows; a new Site clears both.
+`known` and `run` are cached, since a run is behind many rows; a new Site clears both caches.
 """
 
 import json
@@ -17,12 +17,12 @@ from unlearnkit.report.sources import Result
 
 @cache
 def known(key: str) -> tuple[str, str, Mapping | None, Sequence[str]]:
-    """(kind, parameters as HTML, how it was made, keys of what it was computed from) as the cache knows them of a run."""
-    found = described(key)
-    if found is None:
+    """(kind, parameters as HTML, how it was made, keys of what it was computed from) of a run that is in the cache."""
+    entry = described(key)
+    if entry is None:
         return "", "", None, ()
-    params = "".join(f"<dt>{show.escape(k)}</dt><dd>{show.escape(v)}</dd>" for k, v in _flat(found["params"]))
-    return found["kind"], params, found["made"], found["parents"]
+    params = "".join(f"<dt>{show.escape(k)}</dt><dd>{show.escape(v)}</dd>" for k, v in _flat(entry["params"]))
+    return entry["kind"], params, entry["made"], entry["parents"]
 
 
 @cache
@@ -33,8 +33,8 @@ def run(key: str) -> Markup:
         return Markup(f'<p class="keys"><code>{key}</code></p>')
     parts = [f"<details><summary><code>{key}</code> {kind}</summary>", f'<dl class="facts">{params}</dl>']
     for parent in dict.fromkeys(parents):
-        kind, params, found, _ = known(parent)
-        if found:
+        kind, params, parent_made, _ = known(parent)
+        if parent_made:
             parts.append(
                 f'<p class="parent">from {kind} <code>{parent}</code></p><dl class="facts small">{params}</dl>'
             )
@@ -47,18 +47,18 @@ def run(key: str) -> Markup:
 
 
 def _flat(params: Mapping, before: str = "") -> list[tuple[str, str]]:
-    """Nested parameters as (name, value), what is empty left out."""
-    found = []
+    """Nested parameters as (name, value), without empty ones."""
+    pairs = []
     for name, value in sorted(params.items()):
         if isinstance(value, Mapping):
-            found += _flat(value, f"{before}{name}.")
+            pairs += _flat(value, f"{before}{name}.")
         elif value not in ("", [], None):
-            found.append((before + name, json.dumps(value) if isinstance(value, list) else str(value)))
-    return found
+            pairs.append((before + name, json.dumps(value) if isinstance(value, list) else str(value)))
+    return pairs
 
 
 def seeds(r: Result, keys: Sequence[str]) -> Markup:
-    """What was measured in each run behind a row, metric by metric, as HTML; "" if no tidy record was kept."""
+    """The scores of each seed behind a row, metric by metric, as an HTML table; "" if no tidy record was kept."""
     if r.by_run is None:
         return Markup("")
     seed_of = r.runs.set_index("run").seed

@@ -1,4 +1,4 @@
-"""Tables as HTML cells: a number with its interval, text, what to sort by."""
+"""Tables as cells of a page: a number with its interval as one text, and the value to sort by."""
 
 import html
 import math
@@ -11,12 +11,13 @@ from unlearnkit.metrics import metrics
 from unlearnkit.results.records import NUMBERS, names_a_run
 
 HIDDEN = ("run", "digests", "raw_digest")
-FEW = 40  # at most so many values for a column to be chosen by
+COUNTS = ("n_seeds", "n_diverged")  # whole numbers that name no row
+FEW = 40  # a column is offered as a choice if it has at most so many values
 
 
 @dataclass(frozen=True)
 class Column:
-    """name; numbers: right-aligned; choice: few values, so that a reader may choose by them; title: what it means."""
+    """name; numbers: right-aligned; choice: few values, by which a reader may filter; title: what it means."""
 
     name: str
     numbers: bool
@@ -34,7 +35,7 @@ def number(value: float) -> str:
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """ "0.93 [0.88, 0.98]"; "-" for what is masked or missing; a mean alone if it has no interval."""
+    """The text "0.93 [0.88, 0.98]"; a dash for a masked or missing mean, and the mean alone if it has no interval."""
     if pd.isna(mean):
         return "–"
     if pd.isna(low):
@@ -47,18 +48,17 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def columns(table: pd.DataFrame) -> tuple[list[Column], dict[str, str]]:
-    """(the columns to show, {name: value} of those that are the same in every row). Bounds go with what they bound."""
+    """(the columns to show, {name: value} of those that are the same in every row). An interval's bounds are no columns."""
     bounds = {f"{c}{end}" for c in table for end in ("_low", "_high") if f"{c}{end}" in table}
     chosen = [c for c in table if c not in bounds and c not in HIDDEN]
     constant = {c: text(table[c].iloc[0]) for c in chosen if len(table) > 1 and table[c].map(str).nunique() == 1}
-    shown = [c for c in chosen if c not in constant] or chosen
-    found = []
-    for name in shown:
+    made = []
+    for name in [c for c in chosen if c not in constant] or chosen:
         numbers = pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool
         choice = names_a_run(table[name]) and not name.startswith("n_") and 1 < table[name].nunique() <= FEW
-        choice = choice and f"{name}_low" not in table and name not in ("n", "diverged") and _short(table[name])
-        found.append(Column(name, numbers, choice, _meaning(name)))
-    return found, {k: v for k, v in constant.items() if k not in {c.name for c in found}}
+        choice = choice and f"{name}_low" not in table and name not in COUNTS and _short(table[name])
+        made.append(Column(name, numbers, choice, _meaning(name)))
+    return made, {k: v for k, v in constant.items() if k not in {c.name for c in made}}
 
 
 def _short(column: pd.Series) -> bool:
@@ -66,7 +66,7 @@ def _short(column: pd.Series) -> bool:
 
 
 def _meaning(name: str) -> str:
-    """The summary of the metric that a column is named after."""
+    """The summary of the metric that a column is named after, "" for other columns."""
     for guess in (
         name,
         name.replace("_", "-"),
@@ -79,7 +79,7 @@ def _meaning(name: str) -> str:
 
 
 def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[tuple[str, str]]]:
-    """Per row and column (text, what to sort by: "" for the text itself)."""
+    """Per row and column (text, number to sort by), the latter "" where the text itself sorts."""
     made = []
     for column in shown:
         name, low, high = column.name, f"{column.name}_low", f"{column.name}_high"
@@ -96,7 +96,7 @@ def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[tuple[str, 
 
 
 def text(value: object) -> str:
-    """Of a value that names something: no zeros at its end."""
+    """The text of a value that names something, without zeros at its end."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"
     return str(value)

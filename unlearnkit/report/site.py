@@ -1,4 +1,4 @@
-"""The pages of the report."""
+"""The pages of the report, and the links between them."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
 from unlearnkit.report import cards, claims, leaderboard, notebooks, runs, show, sources, text
 from unlearnkit.report.sources import Result
+from unlearnkit.results.selection import commands
 from unlearnkit.runner import notebook
-from unlearnkit.runner.reproduce import commands
 from unlearnkit.study import BASELINES, INITIAL
 
 REFERENCES = (*BASELINES, "retrain", INITIAL)  # rows of a board to judge the others by
@@ -27,10 +27,10 @@ CODE_STYLES = {"light": "friendly", "dark": "github-dark"}
 
 
 class Site:
-    """Pages are written as they are made; `links` knows where what stands."""
+    """A site below the folder `out`. pages: {a file of the project: the page that stands for it}, for links."""
 
-    def __init__(self, out: Path, found: Sequence[Result]):
-        self.out, self.results = out, list(found)
+    def __init__(self, out: Path, results: Sequence[Result]):
+        self.out, self.results = out, list(results)
         self.readme = paths.root() / "README.md"
         self.env = jinja2.Environment(
             loader=jinja2.PackageLoader("unlearnkit.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -39,26 +39,27 @@ class Site:
         self.registries = cards.registries()
         runs.known.cache_clear()  # of an earlier site, and perhaps another cache
         runs.run.cache_clear()
-        self.problems = sources.problems(found)
-        self.rows_of: dict[str, str] = {}  # run -> the page of the first row that was made from it
+        self.problems = sources.problems(results)
+        self.rows_of: dict[str, str] = {}  # {run: the page of the first row that was made from it}
+        self.costs: dict[str, list] = {}  # of methods, once the board is made
         self.pages = self._pages()
 
     # --- where things stand ---
 
     def _pages(self) -> dict[str, str]:
         """{a file of the project: the page, or the copy, that stands for it}."""
-        found = {f"notebooks/{p.name}": f"notebooks/{p.stem}.html" for p in notebook.notebooks()}
+        pages = {f"notebooks/{p.name}": f"notebooks/{p.stem}.html" for p in notebook.notebooks()}
         for r in self.results:
             for file in r.entry.get("files", ()):
                 copy = f"data/{r.profile or 'small'}/{PurePosixPath(file).name}"
-                found[f"{(r.folder / file).relative_to(paths.root())}"] = copy
-        return found | {"README.md": "index.html"}
+                pages[f"{(r.folder / file).relative_to(paths.root())}"] = copy
+        return pages | {"README.md": "index.html"}
 
     def page_of(self, r: Result) -> str:
         return f"results/{r.profile or 'small'}/{r.name}.html"
 
     def _links(self, page: str, base: str = ""):
-        """For unlearnkit.report.text.within: where links go in prose that stands in the folder `base` of the project."""
+        """For unlearnkit.report.text.within: the new address of each link in prose of the project's folder `base`."""
 
         def resolve(address: str) -> str | None:
             path, _, anchor = address.partition("#")
@@ -108,7 +109,7 @@ class Site:
         nav += [("notebooks.html", "Notebooks")]
         page = self.env.get_template(template).render(
             title=title, nav=nav, here=path, to=lambda target: self.relative(path, target), problems=self.problems,
-            version=code.version(), page_of=self.page_of, **values,
+            code=code.version(), page_of=self.page_of, **values,
         )  # fmt: skip
         (self.out / path).parent.mkdir(parents=True, exist_ok=True)
         (self.out / path).write_text(page)
@@ -170,57 +171,49 @@ class Site:
         return f"runs/{r.executed.parent.name}.html" if r.executed else f"notebooks/{r.entry['notebook']}.html"
 
     def _rows(self, r: Result, columns) -> list[str]:
-        """Write a page for each row that is known to come from some runs of the table; returns their addresses, "" for the
-        others."""
-        made, folder = [], self.page_of(r).removesuffix(".html")
+        """Write a page for each row whose runs are known; returns the addresses of all rows, "" for the others."""
+        pages, folder = [], self.page_of(r).removesuffix(".html")
         names = [c.name for c in columns if show.names_a_run(r.table[c.name]) and f"{c.name}_low" not in r.table]
-        names = [n for n in names if n not in ("n", "diverged")]
-        told, typed = show.cells(r.table, columns), commands(r.name, r.profile, r.table)
+        names = [n for n in names if n not in show.COUNTS]
+        texts, lines = show.cells(r.table, columns), commands(r.name, r.profile, r.table)
         for i, keys in enumerate(r.behind):
+            pages.append(f"{folder}/{i + 1}.html" if keys else "")
             if not keys:
-                made.append("")
                 continue
-            made.append(f"{folder}/{i + 1}.html")
             for key in keys:
-                self.rows_of.setdefault(key, made[-1])
-            cells = [(c.name, value) for c, (value, _) in zip(columns, told[i])]
-            title = ", ".join(f"{n} {said}" for n in names if (said := show.text(r.table[n].iloc[i])))
+                self.rows_of.setdefault(key, pages[i])
+            cells = [(c.name, value) for c, (value, _) in zip(columns, texts[i])]
+            title = ", ".join(f"{n} {word}" for n in names if (word := show.text(r.table[n].iloc[i])))
             self._page(
-                made[-1], "row.html", f"{r.label}: {title}", r=r, i=i, cells=cells, command=typed[i],
+                pages[i], "row.html", f"{r.label}: {title}", r=r, i=i, cells=cells, command=lines[i],
                 executed=self._executed(r), runs=[runs.run(key) for key in keys], seeds=runs.seeds(r, keys),
                 here_still=any(runs.known(key)[2] for key in keys),
             )  # fmt: skip
-        return made
+        return pages
 
     # --- the board ---
 
     def _board(self) -> None:
-        found = leaderboard.board(self.results)
-        if found is None:
+        board = leaderboard.board(self.results)
+        if board is None:
             self._page("leaderboard.html", "leaderboard.html", "Leaderboard", board=None)
             return
-        kinds = [
-            {"metric": m, "reference": ref, "group": found.groups[m], **leaderboard.about(m)} for m, ref in found.values
-        ]
-        first = next(iter(found.values))
-        values = {
-            f"{m}|{ref}": [[_rounded(v) for v in row] for row in table.tolist()]
-            for (m, ref), table in found.values.items()
-        }
-        data = json.dumps({"kinds": kinds, "values": values}, separators=(",", ":"), allow_nan=False)
+        kinds = board.kinds()
+        data = json.dumps({"kinds": kinds, "values": board.rounded()}, separators=(",", ":"), allow_nan=False)
         (self.out / "static" / "leaderboard.js").write_text(f"window.LEADERBOARD={data};\n")
+        first = next(iter(board.values.values()))
         rows = [
-            {"cells": [show.text(row[c]) for c in found.varying],
-             "method": row["method"], "known": row["method"] in REFERENCES, "n": row["n"], "lost": row["diverged"],
-             "value": show.interval(*told), "sort": "" if pd.isna(told[0]) else f"{told[0]:.6g}",
+            {"cells": [show.text(row[c]) for c in board.varying], "method": row["method"],
+             "known": row["method"] in REFERENCES, "n_seeds": row["n_seeds"], "n_diverged": row["n_diverged"],
+             "value": show.interval(*value), "sort": "" if pd.isna(value[0]) else f"{value[0]:.6g}",
              "page": next((self.rows_of[k] for k in sorted(row["runs"]) if k in self.rows_of), "")}
-            for (_, row), told in zip(found.rows.iterrows(), found.values[first].tolist())
+            for (_, row), value in zip(board.rows.iterrows(), first.tolist())
         ]  # fmt: skip
-        start = {c: show.text(found.rows[c].mode().iloc[0]) for c in found.varying}
+        start = {c: show.text(board.rows[c].mode().iloc[0]) for c in board.varying}
         cards_of = {m: f"{_slug('method')}/{m}.html" for m in self.registries["method"]}
         self._page("leaderboard.html", "leaderboard.html", "Leaderboard",
-                   board=found, rows=rows, kinds=kinds, first=kinds[0], start=start, cards_of=cards_of)  # fmt: skip
-        self.costs = _costs(found)
+                   board=board, rows=rows, kinds=kinds, first=kinds[0], start=start, cards_of=cards_of)  # fmt: skip
+        self.costs = board.costs()
 
     # --- notebooks ---
 
@@ -236,9 +229,9 @@ class Site:
             self._notebook(f"runs/{executed.parent.name}.html", executed, made, "as it was run for these results")
         self._page("notebooks.html", "notebooks.html", "Notebooks", listed=listed)
 
-    def _notebook(self, page: str, file: Path, made: Sequence[Result], how: str) -> None:
+    def _notebook(self, page: str, file: Path, made: Sequence[Result], version: str) -> None:
         content = text.within(notebooks.body(file), self._links(page, "notebooks"))
-        self._page(page, "notebook.html", notebook.title(file), content=content, made=made, how=how)
+        self._page(page, "notebook.html", notebook.title(file), content=content, made=made, version=version)
 
     # --- cards ---
 
@@ -248,13 +241,13 @@ class Site:
     def _cards(self, kind: str, made: Sequence[cards.Card]) -> None:
         for card in made:
             page = f"{_slug(kind)}/{card.name}.html"
-            self._page(page, "card.html", card.name, card=card, costs=getattr(self, "costs", {}).get(card.name, []),
+            self._page(page, "card.html", card.name, card=card, costs=self.costs.get(card.name, []),
                        sheets=self._sheets(card) if kind.endswith("dataset") else [])  # fmt: skip
         self._page(self.index_of(kind), "cards.html", f"{kind.capitalize()}s", made=made, slug=_slug(kind))
 
     def _sheets(self, card: cards.Card) -> list[dict]:
-        """The dataset cards, sample sheets and similarities that a data set has a part in."""
-        found = []
+        """The dataset cards, sample sheets and similarity distributions that show this data set."""
+        sheets = []
         for r in self.results:
             if r.name.split("-")[0] not in SHEETS or not r.file(".csv") or "dataset" not in r.table:
                 continue
@@ -264,8 +257,8 @@ class Site:
                 sheet = {"r": r, "png": self.pages[_below(r.file(".png"))] if r.file(".png") else ""}
                 if r.name.startswith("T1"):
                     sheet |= {"columns": columns, "constant": constant, "cells": show.cells(part, columns)}
-                found.append(sheet)
-        return found
+                sheets.append(sheet)
+        return sheets
 
 
 def _below(file: Path) -> str:
@@ -280,19 +273,3 @@ def _formulas(source: str) -> str:
     """Markdown with $$formulas$$ as HTML."""
     parts = source.split("$$")
     return "".join(text.block(p) if i % 2 else text.markdown(p) for i, p in enumerate(parts))
-
-
-def _rounded(value: float) -> float | None:
-    return None if pd.isna(value) else float(f"{value:.4g}")
-
-
-def _costs(found: leaderboard.Board) -> dict[str, list[tuple[str, str, str]]]:
-    """{method: (data set, metric, what it costs there: mean over conditions, least and most)}."""
-    costs: dict[str, list] = defaultdict(list)
-    for (metric, reference), table in found.values.items():
-        if leaderboard.about(metric)["unit"] in ("s", "optimiser steps") or metric == "RTE":
-            known = found.rows.assign(value=table[:, 0]).dropna(subset=["value"])
-            for (method, dataset), part in known.groupby(["method", "dataset"]).value:
-                spread = f"{show.number(part.mean())} ({show.number(part.min())} to {show.number(part.max())})"
-                costs[method].append((dataset, metric + (f" to {reference}" if reference else ""), spread))
-    return costs

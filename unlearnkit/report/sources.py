@@ -11,6 +11,7 @@ import pandas as pd
 from unlearnkit import results
 from unlearnkit.core import paths
 from unlearnkit.results import records
+from unlearnkit.runner import grid
 
 TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score table
 
@@ -19,7 +20,7 @@ TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score
 class Result:
     """One table or figure of one profile, as the manifest has it.
 
-    name: its id; profile: "" for that of results/ itself, else the folder below it, say real; state, detail: as of
+    name: its id; profile: "" for a result in results/ itself, else the folder below it, say real; state, detail: see
     unlearnkit.results.verify.
     """
 
@@ -49,19 +50,19 @@ class Result:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row per run that is known by more than its key: see unlearnkit.results.records.runs."""
+        """One row per run of the record (unlearnkit.results.records.runs), none without a record."""
         return pd.DataFrame({"run": []}) if self.record is None else records.runs(self.record)
 
     @cached_property
     def behind(self) -> list[list[str]]:
-        """For each row of its table the keys of the runs that it was made from, none where that is not recorded."""
+        """For each row of the table the keys of the runs that it was made from, none where that is not recorded."""
         if self.record is None and "run" not in self.table:
             return [[] for _ in range(len(self.table))]
         return records.behind(self.table, self.runs)
 
     @cached_property
     def by_run(self) -> pd.DataFrame | None:
-        """What was measured: one row per (metric, reference, group), one column per run; None without a tidy record."""
+        """The scores: one row per (metric, reference, group), one column per run; None without a tidy record."""
         if self.record is None or not TIDY.issubset(self.record):
             return None
         once = self.record.drop_duplicates(["metric", "reference", "group", "run"])
@@ -69,7 +70,7 @@ class Result:
 
     @cached_property
     def executed(self) -> Path | None:
-        """The notebook as it was run for this result, if the run is still there: its outputs are this result's files."""
+        """The notebook as it was run for this result: the run whose outputs are this result's files, None if it is gone."""
         wanted = {f"{(self.folder / name).relative_to(paths.root())}": d for name, d in self.entry["files"].items()}
         for manifest in sorted((paths.runs() / self.entry["notebook"]).glob("*/manifest.json")):
             outputs = json.loads(manifest.read_text())["outputs"]
@@ -79,13 +80,12 @@ class Result:
 
 
 def gather(profile: str = "") -> list[Result]:
-    """All results, those that are expected and missing included, tables before figures."""
-    found = []
+    """All results, tables before figures; those that the profile `small` should have and has not are among them."""
+    listed = []
     for name, folder in results.folders(profile).items():
-        expected = results.publishing.EXPECTED if not name else ()
-        for key, (entry, state, detail) in results.states(folder, expected).items():
-            found.append(Result(key, name, folder, entry or {}, state, detail))
-    return sorted(found, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))
+        for key, (entry, state, detail) in results.states(folder, () if name else grid.makes("small")).items():
+            listed.append(Result(key, name, folder, entry or {}, state, detail))
+    return sorted(listed, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))
 
 
 def _natural(name: str) -> tuple:
@@ -93,12 +93,15 @@ def _natural(name: str) -> tuple:
     return (int(head[1:]) if head[1:].isdigit() else 99, tail)
 
 
-def problems(found: Sequence[Result]) -> list[str]:
-    """A line for each result that is missing, damaged or stale, and for each profile whose results come from more than one
-    version of the code or of a library: numbers that stand beside each other should be comparable."""
-    lines = [f"{r.label}: {r.state}: {r.detail}" for r in found if r.state != "ok"]
-    for profile in dict.fromkeys(r.profile for r in found):
-        made = {r.label: r.entry["made"] for r in found if r.profile == profile and r.entry}
+def problems(results: Sequence[Result]) -> list[str]:
+    """Why these results should not be reported, a line each.
+
+    One for each result that is missing, damaged or stale, and one for each profile whose results come from several versions
+    of the code or of a library, since numbers beside each other should be comparable.
+    """
+    lines = [f"{r.label}: {r.state}: {r.detail}" for r in results if r.state != "ok"]
+    for profile in dict.fromkeys(r.profile for r in results):
+        made = {r.label: r.entry["made"] for r in results if r.profile == profile and r.entry}
         for what in ("code", "python", *sorted({lib for m in made.values() for lib in m["libraries"]})):
             versions: dict[str, list[str]] = {}
             for label, m in made.items():

@@ -1,4 +1,4 @@
-"""Prose to HTML without any other host: Markdown, formulas as MathML, links that stay within the site."""
+"""Prose as HTML that needs no other host: Markdown, formulas as MathML, links within the site."""
 
 import html
 import re
@@ -12,7 +12,7 @@ HEADING = re.compile(r"<(h[1-6])[^>]*>")
 
 
 class _Renderer(IPythonRenderer):
-    """Formulas become MathML, which browsers draw by themselves; headings lose the ids and signs of nbconvert."""
+    """Formulas become MathML, which browsers draw by themselves; headings lose nbconvert's ids and anchors."""
 
     def inline_math(self, body: str) -> str:
         return convert(body)
@@ -43,21 +43,24 @@ def inline(source: str) -> str:
 
 
 def within(page: str, resolve: Callable[[str], str | None]) -> str:
-    """HTML whose links all stay in the site: `resolve(address)` gives a link's new address, or None for one that leads
-    elsewhere, which becomes its text (with the address, where that is all a reader has)."""
+    """HTML whose links all stay in the site.
 
-    def link(found: re.Match) -> str:
-        address, said = html.unescape(found[1]), found[2]
+    `resolve(address)` gives the new address of a link, or None if it leads elsewhere. Such a link becomes its text, with the
+    address behind it if that is on the web.
+    """
+
+    def link(match: re.Match) -> str:
+        address, label = html.unescape(match[1]), match[2]
         if new := resolve(address):
-            return f'<a href="{html.escape(new)}">{said}</a>'
+            return f'<a href="{html.escape(new)}">{label}</a>'
         shown = re.sub(r"^https?://", "", address)
-        return f"{said} ({html.escape(shown)})" if address.startswith("http") and shown not in said else said
+        return f"{label} ({html.escape(shown)})" if address.startswith("http") and shown not in label else label
 
     return re.sub(r'<a\s[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', link, page, flags=re.S)
 
 
 def docstring(text: str) -> str:
-    """A docstring as HTML: paragraphs, with what stands in backquotes as code."""
+    """A docstring as HTML: paragraphs, with code for what stands in backquotes."""
     parts = [" ".join(part.split()) for part in (text or "").split("\n\n")]
     coded = [re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(p, quote=False)) for p in parts if p]
     return "".join(f"<p>{p}</p>" for p in coded)

@@ -1,18 +1,20 @@
 """The committed results: tables and figures, the data behind them, and where each came from."""
 
 from unlearnkit.results.publishing import (
-    EXPECTED,
     folders,
     publish,
+    published,
+    published_figure,
     states,
     verify,
     write_whole,
 )
 
 __all__ = [
-    "EXPECTED",
     "folders",
     "publish",
+    "published",
+    "published_figure",
     "states",
     "verify",
     "write_whole",

@@ -1,4 +1,4 @@
-"""The committed results: tables and figures with the data behind them, and one manifest that says where each came from."""
+"""Write and check the committed results: tables and figures, the data behind them, a manifest of where each came from."""
 
 import hashlib
 import json
@@ -12,65 +12,10 @@ from filelock import FileLock
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, StoreError
+from unlearnkit.core.errors import BadValue, StoreError, unknown
+from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.store import provenance
 from unlearnkit.results import records
-
-EXPECTED = (
-    "T1",
-    "T2",
-    "T2-attacks",
-    "T2-protocols",
-    "T2-reconstruction",
-    "T2-similarity",
-    "F1",
-    "F2",
-    "F3",
-    "F3-similarity",
-    "F3-size",
-    "F4",
-    "F6",
-    "T1-text",
-    "T1-text-sheet",
-    "F2-text",
-    "T3",
-    "F5",
-    "T4-text",
-    "T4-text-neighbours",
-    "F6-text",
-    "F8",
-    "F8-layers",
-    "T5-controls",
-    "T7",
-    "F15",
-    "T4",
-    "T4-neighbours",
-    "T1-kinds",
-    "F1-kinds",
-    "F2-kinds",
-    "T1-near-copies",
-    "T5",
-    "T5-spectra",
-    "T6",
-    "F7",
-    "F9",
-    "F9-steady",
-    "F10",
-    "F11",
-    "F12",
-    "F12-copies",
-    "T8-proxies",
-    "T8-difficulty",
-    "T8-copies",
-    "T8",
-    "T8-contrasts",
-    "T8-influence",
-    "F13",
-    "T9",
-    "T9-orders",
-    "F14",
-    "T10",
-)
 
 
 def publish(
@@ -78,22 +23,21 @@ def publish(
     data: pd.DataFrame,
     figure=None,
     *,
-    to: str,
-    notebook: str,
-    parameters: Mapping,
+    parameters: Parameters,
     runs: pd.DataFrame | Sequence[str],
     roots: Sequence[Callable],
 ) -> list[str]:
-    """Write a table (or a figure and its data) and its entry in the manifest; returns the files, relative to `to`.
+    """Write a table (or a figure and its data) and its entry in the manifest; returns the files, relative to the folder.
 
-    to: the results folder, relative to the project; "" publishes nothing. runs: what it was made from: the tidy score table,
-    or any other data frame with a column `run`, which is kept (unlearnkit.results.records); or, where the table names them row by
-    row or nothing else is known of them, the keys of the artefacts. roots: the functions that made it, whose code then
-    counts for freshness.
+    parameters: the notebook's, of unlearnkit.runner.notebook.check_parameters. `publish` among them is the results folder,
+    relative to the project ("" publishes nothing); the others are recorded. runs: what the result was made from: the tidy
+    score table or another data frame with a column `run`, which is kept (unlearnkit.results.records); or, where the table
+    names them row by row or nothing else is known of them, the keys of the artefacts. roots: the functions that made it,
+    whose code then counts for freshness.
     """
-    if not to:
+    if not parameters["publish"]:
         return []
-    folder = paths.root() / to
+    folder = paths.root() / parameters["publish"]
     kind = "tables" if name.startswith("T") else "figures"
     (folder / kind).mkdir(parents=True, exist_ok=True)
     files = [f"{kind}/{name}.csv"]
@@ -108,8 +52,7 @@ def publish(
     with FileLock(folder / ".manifest.lock"):
         if isinstance(runs, pd.DataFrame):
             files.append(records.write(runs, folder, write_whole))
-        entry = _entry(folder, files, data, runs, notebook, parameters, roots)
-        manifest = _manifest(folder) | {name: entry}
+        manifest = _manifest(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
         write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
         named = {file for other in manifest.values() for file in other["files"]}
         for file in (folder / "scores").glob("*.parquet"):
@@ -120,16 +63,17 @@ def publish(
     return files
 
 
-def _entry(folder: Path, files: Sequence[str], data: pd.DataFrame, runs, notebook: str, parameters, roots) -> dict:
+def _entry(folder: Path, files: Sequence[str], rows: int, runs, parameters: Parameters, roots) -> dict:
     keys = runs["run"].unique() if isinstance(runs, pd.DataFrame) else runs
+    recorded = {name: value for name, value in parameters.items() if name != "publish"}
     return {
-        "notebook": notebook,
-        "parameters": dict(parameters),
-        "files": {f: _sha256(folder / f) for f in files},
-        "rows": len(data),
+        "notebook": parameters.notebook,
+        "parameters": recorded,
+        "files": {file: _sha256(folder / file) for file in files},
+        "rows": rows,
         "runs": sorted({key for several in keys for key in several.split()}),
         "sources": code.digests(roots),
-        "tuned": _tuned(parameters),
+        "tuned": _tuned(recorded),
         "made": provenance(),
     }
 
@@ -151,7 +95,7 @@ def _json(manifest: Mapping) -> str:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Beside it, then in its place: a reader never sees half a file."""
+    """Write a file beside `path` and move it there: a reader never sees half a file."""
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
     try:
@@ -176,25 +120,26 @@ def _manifest(folder: Path) -> dict:
         ) from error
 
 
-def verify(folder: Path | None = None) -> list[tuple[str, str, str]]:
-    """(id, state, detail) of each expected and each listed result; the listed ones of another profile, say real, as real/T1.
+def verify(folder: Path | None = None, expected: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """(id, state, detail) of each expected and each listed result; those of another profile, say real, as real/T1.
 
-    state: "ok"; "stale" when code on its way changed since; "damaged" when a file is not what was written; "missing".
+    expected: ids that the folder itself should hold, see unlearnkit.runner.grid.makes. state: "ok"; "stale" when code on
+    its way changed since; "damaged" when a file is not what was written; "missing".
     """
-    folder = folder or paths.root() / "results"
-    found = []
-    for profile, place in _folders(folder).items():
-        prefix, expected = (f"{profile}/", ()) if profile else ("", EXPECTED)
-        found += [(prefix + name, state, detail) for name, (_, state, detail) in states(place, expected).items()]
-    return found
+    rows = []
+    for profile, place in _folders(folder or paths.root() / "results").items():
+        prefix = f"{profile}/" if profile else ""
+        checked = states(place, () if profile else expected)
+        rows += [(prefix + name, state, detail) for name, (_, state, detail) in checked.items()]
+    return rows
 
 
 def folders(profile: str = "") -> dict[str, Path]:
     """{profile: its results folder}: of all that have published, or of one. Raises BadValue if that one has not."""
-    found = _folders(paths.root() / "results")
+    by_profile = _folders(paths.root() / "results")
     if not profile:
-        return found
-    one = {"small": found[""], "smoke": paths.runs() / "smoke"} | found
+        return by_profile
+    one = {"small": by_profile[""], "smoke": paths.runs() / "smoke"} | by_profile
     if profile not in one or not (one[profile] / "manifest.json").is_file():
         raise BadValue(f"the profile {profile!r} has published nothing: run `unlearnkit study --profile {profile}`")
     return {"" if profile == "small" else profile: one[profile]}
@@ -202,6 +147,40 @@ def folders(profile: str = "") -> dict[str, Path]:
 
 def _folders(home: Path) -> dict[str, Path]:
     return {"": home} | {m.parent.name: m.parent for m in sorted(home.glob("*/manifest.json"))}
+
+
+def published(name: str, profile: str = "") -> pd.DataFrame:
+    """A published table, or the data behind a published figure: `published("T2")`, `published("T2", "real")`.
+
+    profile: that of the results folder itself, `small`, if empty. Raises UnknownName, BadValue or StoreError if it is not
+    there, so in the notebook that makes it call this after `publish`.
+    """
+    return records.table(_file(name, profile, ".csv"))
+
+
+def published_figure(name: str, profile: str = "", alt: str = ""):
+    """A published figure, to be the last value of a notebook's cell; alt: what it shows, for those who cannot see it.
+
+    Raises as `published` does.
+    """
+    from IPython.display import Image  # of the notebooks' packages
+
+    data = published(name, profile)
+    about = f"Figure {name}, drawn from {len(data)} rows with the columns {', '.join(map(str, data))}"
+    return Image(filename=str(_file(name, profile, ".png")), alt=alt or about)
+
+
+def _file(name: str, profile: str, ending: str) -> Path:
+    """The file of a published result with this ending."""
+    (folder,) = folders(profile or "small").values()
+    manifest = _manifest(folder)
+    files = {key: f for key, entry in manifest.items() for f in entry["files"] if f.endswith(ending)}
+    if name not in files:
+        what = "table" if ending == ".csv" else "figure"
+        raise unknown(f"published {what}", name, files, f"To make it: `unlearnkit study --only {name}`.")
+    if not (folder / files[name]).is_file():
+        raise StoreError(f"{files[name]} is not there: restore it from git or run `make study`")
+    return folder / files[name]
 
 
 def states(folder: Path, expected: Sequence[str] = ()) -> dict[str, tuple[dict | None, str, str]]:
@@ -227,7 +206,7 @@ def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
 
 
 def _tuned(parameters: Mapping) -> str:
-    """Which tuned values a result with these parameters takes; a file that cannot be read has a row of its own."""
+    """A digest of the tuned values that a result with these parameters takes; "unreadable" if a file of them is damaged."""
     if not parameters.get("tuned"):
         return ""
     from unlearnkit.methods import tuned_options as tuned

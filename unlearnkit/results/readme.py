@@ -72,8 +72,8 @@ def _fitting(rows: pd.DataFrame, conditions: list[str], name: str) -> pd.DataFra
             numbers = pd.to_numeric(column, errors="coerce")
             rows = rows[numbers < float(values[0]) if sign == "<" else numbers > float(values[0])]
         else:
-            wanted = {records.said("" if v == "none" else v) for v in values}
-            fits = column.map(records.said).isin(wanted)
+            wanted = {records.as_text("" if v == "none" else v) for v in values}
+            fits = column.map(records.as_text).isin(wanted)
             rows = rows[fits if sign == "=" else ~fits]
     return rows
 

@@ -1,6 +1,6 @@
-"""The runs behind a table, one by one: kept beside it, so that each number leads back to its seeds when the cache is gone.
+"""Records: the single runs behind a table, stored beside it, so that each number leads back to its seeds without the cache.
 
-A record is a data frame with a column `run`, as the tidy score table has it. Its columns that are the same in all rows of a
+A record is a data frame with a column `run`, as the tidy score table has it. The columns that are the same in all rows of a
 run name the run: dataset, copies, method, seed ...; the others are what was measured.
 """
 
@@ -20,8 +20,11 @@ NUMBERS = (*CONDITION_COLUMNS, "seed", "n_targets", "n_models")  # columns of nu
 
 
 def write(frame: pd.DataFrame, folder: Path, place: Callable[[Path, Callable], None]) -> str:
-    """Store a record below `folder`, under a name made of its content; returns that name. `place(path, write)` puts a file
-    in its place whole. Numbers are kept to 7 digits (float32). Rows stand run by run: its names then take no room."""
+    """Store a record below `folder`, under a name that is the hash of its content; returns that name.
+
+    place: `place(path, write)` writes a file whole or not at all. Numbers are kept to 7 digits (float32). Rows are sorted by
+    run: the columns that name it then take almost no room.
+    """
     order = [c for c in ("run", *MEASURED[:-1]) if c in frame]
     kept = frame.sort_values(order, kind="stable", ignore_index=True)
     numbers = [c for c in kept if not names_a_run(kept[c])]
@@ -36,18 +39,18 @@ def write(frame: pd.DataFrame, folder: Path, place: Callable[[Path, Callable], N
 
 
 def read(folder: Path, entry: Mapping) -> pd.DataFrame | None:
-    """The record of a result by its entry in the manifest, None if it has none (its table then names the runs itself)."""
+    """The record of a result by its entry in the manifest; None if it has none: its table then names the runs itself."""
     names = [name for name in entry["files"] if name.startswith("scores/")]
     return pd.read_parquet(folder / names[0]) if names and (folder / names[0]).is_file() else None
 
 
 def table(path: Path) -> pd.DataFrame:
     """A table as it was published: empty text stays "", an empty number is NaN."""
-    found = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    for name in found:
-        if found[name].isna().all() or not pd.api.types.is_numeric_dtype(found[name]):
-            found[name] = found[name].astype(object).where(found[name].notna(), "")
-    return found
+    rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    for name in rows:
+        if rows[name].isna().all() or not pd.api.types.is_numeric_dtype(rows[name]):
+            rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
+    return rows
 
 
 def runs(record: pd.DataFrame) -> pd.DataFrame:
@@ -58,22 +61,25 @@ def runs(record: pd.DataFrame) -> pd.DataFrame:
     return one[[c for c in names if c != "run"]].first().reset_index()
 
 
-def behind(table: pd.DataFrame, found: pd.DataFrame) -> list[list[str]]:
-    """For each row of a table the keys of the runs that it was made from: those that its own column `run` names, or else
-    those of `found` (see `runs`) that agree with it in every column that names a run in both; none if there is no such."""
+def behind(table: pd.DataFrame, runs: pd.DataFrame) -> list[list[str]]:
+    """For each row of a table the keys of the runs that it was made from.
+
+    They are those in its own column `run`, or else those of `runs` (see the function) that agree with the row in every
+    column that names a run in both. A row may have none.
+    """
     if "run" in table:
         return [str(keys).split() for keys in table.run]
-    shared = [c for c in found if c in table and c != "run" and names_a_run(found[c])]
+    shared = [c for c in runs if c in table and c != "run" and names_a_run(runs[c])]
     if not shared:
-        return [found.run.tolist() for _ in range(len(table))]
+        return [runs.run.tolist() for _ in range(len(table))]
     by_names: dict[tuple, list[str]] = {}
-    for key, names in zip(found.run, _names(found, shared)):
+    for key, names in zip(runs.run, _names(runs, shared)):
         by_names.setdefault(names, []).append(key)
     return [by_names.get(names, []) for names in _names(table, shared)]
 
 
 def _names(frame: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(frame[c].map(said) for c in columns)))
+    return list(zip(*(frame[c].map(as_text) for c in columns)))
 
 
 def names_a_run(column: pd.Series) -> bool:
@@ -82,11 +88,11 @@ def names_a_run(column: pd.Series) -> bool:
 
 
 def same(a: object, b: object) -> bool:
-    """Equal as text, or as numbers to the digits that a CSV keeps."""
-    return said(a) == said(b)
+    """Whether two values are equal as text, or as numbers to the digits that a CSV keeps."""
+    return as_text(a) == as_text(b)
 
 
-def said(value: object) -> str:
+def as_text(value: object) -> str:
     """A value as text: a number, or what reads as one, to the 6 digits that a CSV keeps; "" for none."""
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value)
@@ -104,7 +110,7 @@ def select(rows: pd.DataFrame, where: Mapping[str, str], what: str) -> pd.DataFr
             raise BadValue(f"{what} has no column {name!r}; it has: {', '.join(map(str, rows))}")
         kept = rows[rows[name].map(lambda value, wanted=wanted: same(value, wanted))]
         if kept.empty:
-            there = ", ".join(dict.fromkeys(map(said, rows[name])))
+            there = ", ".join(dict.fromkeys(map(as_text, rows[name])))
             raise BadValue(f"no row of {what} has {name}={wanted}; with the rest of the selection there is: {there}")
         rows = kept
     return rows

@@ -1,11 +1,12 @@
 """Run a profile's jobs on Dask: an embedded cluster of one-thread worker processes, or any running scheduler.
 
-Where torch sees GPUs there is a worker for each, which sees no other; else a worker for each core. Workers end when their
-scheduler or driver does, and kernels when their worker does: a killed run leaves nothing at work.
+Where torch sees GPUs there is a worker for each, which sees no other; else there is a worker for each core. Workers end
+with their scheduler or driver, and kernels with their worker: a killed run leaves no process behind.
 """
 
 import contextlib
 import logging
+import math
 import os
 import sys
 import time
@@ -21,47 +22,63 @@ from unlearnkit.runner import job
 from unlearnkit.runner.grid import Job
 
 
-def run(jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | None = None) -> list[job.Outcome]:
-    """Run what is not finished yet; prints a line per job and the time left, and every failure in full at the end.
+def run(
+    jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | None = None, minutes: float | None = None
+) -> list[job.Outcome]:
+    """Run the jobs that are not finished yet; prints a line per job and the time left, and every failure in full at the end.
 
-    One job's failure stops only those that wait for it. Raises UnlearnkitError when the scheduler cannot be reached.
+    One job's failure stops only those that wait for it. minutes: begin no job that would probably end later than this;
+    such jobs, and those that wait for them, have the outcome "left", and a second call goes on with them. Raises
+    UnlearnkitError when the scheduler cannot be reached.
     """
     outcomes = {j.key: job.Outcome(j.key, "cached", 0.0) for j in jobs if job.finished(j.notebook.stem, j.key)}
     board = _Board(jobs, outcomes)
     todo = [j for j in jobs if j.key not in outcomes]
     if todo:
-        own = [] if scheduler else job.gpus()  # on a running cluster whoever starts the workers decides
-        with _client(min(workers or len(own) or os.cpu_count() or 1, len(todo)), scheduler) as client:
-            _drive(client, todo, outcomes, board, own, fork=not (scheduler or own))
+        gpus = [] if scheduler else job.gpus()  # on a running cluster whoever starts the workers decides
+        with _client(min(workers or len(gpus) or os.cpu_count() or 1, len(todo)), scheduler) as client:
+            _drive(client, todo, outcomes, board, gpus, fork=not (scheduler or gpus), minutes=minutes)
     board.summary()
-    return [outcomes[j.key] for j in jobs]
+    return [outcomes.get(j.key, job.Outcome(j.key, "left", 0.0)) for j in jobs]
 
 
-def _drive(client, todo: list[Job], outcomes: dict, board: "_Board", own: Sequence[str], *, fork: bool) -> None:
+def _drive(
+    client, todo: list[Job], outcomes: dict, board: "_Board", gpus: Sequence[str], *, fork: bool, minutes: float | None
+) -> None:
     from distributed import as_completed
 
     settings = environment()
-    waiting, futures = list(todo), as_completed()
+    waiting, running, futures = list(todo), set(), as_completed()
+    place = {j.key: i for i, j in enumerate(todo)}
+    by_name = {f"{j.notebook.stem}-{j.key}": j for j in todo}
 
     def submit_ready() -> None:
+        at_once = math.inf if minutes is None else sum(client.nthreads().values())
         for j in [*waiting]:
-            failed = [k for k in j.after if k in outcomes and outcomes[k].state == "failed"]
-            if failed:
+            if any(k in outcomes and outcomes[k].state == "failed" for k in j.after):
                 waiting.remove(j)
                 outcomes[j.key] = job.Outcome(j.key, "failed", 0.0, "not run: a job that it waits for failed")
                 board.line(j, outcomes[j.key])
                 return submit_ready()
-            if all(k in outcomes for k in j.after):
+            if all(k in outcomes for k in j.after) and len(running) < at_once and ends_in_time(j):
                 waiting.remove(j)
-                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings, own, fork)
+                running.add(j.key)
+                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings, gpus, fork)
                 name = f"{j.notebook.stem}-{j.key}"
                 futures.add(client.submit(job.run, *arguments, key=name, pure=False, priority=-place[j.key]))
 
-    place = {j.key: i for i, j in enumerate(todo)}
-    by_key = {f"{j.notebook.stem}-{j.key}": j for j in todo}
+    def ends_in_time(j: Job) -> bool:
+        """By the mean wall time of this notebook's jobs, in this run or else in earlier ones; 0 where there are none."""
+        if minutes is None:
+            return True
+        done = [outcomes[i.key] for i in todo if i.key in outcomes and i.notebook == j.notebook]
+        seconds = [o.seconds for o in done if o.state == "ran"] or job.wall_times(j.notebook.stem) or [0.0]
+        return board.seconds() + sum(seconds) / len(seconds) < 60 * minutes
+
     submit_ready()
     for future in futures:
-        j = by_key[future.key]
+        j = by_name[future.key]
+        running.remove(j.key)
         error = future.exception()
         outcomes[j.key] = future.result() if error is None else job.Outcome(j.key, "failed", 0.0, _explain(error))
         board.line(j, outcomes[j.key])
@@ -70,10 +87,10 @@ def _drive(client, todo: list[Job], outcomes: dict, board: "_Board", own: Sequen
 
 def environment() -> dict[str, str]:
     """The project's settings for a worker, which may run in another folder."""
-    found = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_")}
-    found |= {"UNLEARNKIT_HOME": str(paths.root()), "UNLEARNKIT_CACHE": str(paths.cache())}
-    found |= {"UNLEARNKIT_DATA": str(paths.data()), "UNLEARNKIT_TUNED": str(paths.tuned())}
-    return found | {"UNLEARNKIT_PLUGINS": ",".join(plugin_names())}
+    settings = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_")}
+    settings |= {"UNLEARNKIT_HOME": str(paths.root()), "UNLEARNKIT_CACHE": str(paths.cache())}
+    settings |= {"UNLEARNKIT_DATA": str(paths.data()), "UNLEARNKIT_TUNED": str(paths.tuned())}
+    return settings | {"UNLEARNKIT_PLUGINS": ",".join(plugin_names())}
 
 
 def _explain(error: BaseException) -> str:
@@ -88,19 +105,25 @@ def _client(workers: int, scheduler: str | None):
 
     for name in ("distributed", "papermill", "traitlets"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=10)
-        except (OSError, ValueError) as error:
-            raise UnlearnkitError(
-                f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave --scheduler "
-                "out to run on this machine"
-            ) from error
-        with client:
+    if not scheduler:
+        with local_cluster(workers) as client:
             yield client
         return
-    with local_cluster(workers) as client:
+    try:
+        client = Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UnlearnkitError(
+            f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave --scheduler "
+            "out to run on this machine"
+        ) from error
+    with client:
+        client.run(_keep_freed_memory)
         yield client
+
+
+def _keep_freed_memory() -> None:
+    """On a worker that others started: its kernels do not inherit what `local_cluster` switches off for its own."""
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
 
 
 @contextlib.contextmanager
@@ -110,11 +133,14 @@ def local_cluster(workers: int):
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    # the profiler looks at each worker every 10 ms, and nobody reads it; a daemon may not fork kernels, and workers end with
-    # their driver without being one; a second cluster finds the usual port taken, and uses another
-    settings = {"distributed.worker.profile.enabled": False, "distributed.worker.daemon": False}
+    settings = {
+        "distributed.worker.profile.enabled": False,  # it samples each worker every 10 ms, and nobody reads it
+        "distributed.worker.daemon": False,  # a daemon may not fork kernels; workers end with their driver without being one
+        # Dask has its workers hand freed memory back at once; training would fetch it anew at every step, 1.7 times as slow
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    }
     with warnings.catch_warnings(), dask.config.set(settings):
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        warnings.filterwarnings("ignore", message="Port .* is already in use")  # a second cluster takes another port
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
         )
@@ -129,21 +155,28 @@ class _Board:
         self.jobs, self.outcomes, self.start = jobs, outcomes, time.monotonic()
         self.cached = len(outcomes)
 
-    def line(self, j: Job, outcome: job.Outcome) -> None:
-        count = Counter(o.state for o in self.outcomes.values())
-        done, total = len(self.outcomes), len(self.jobs)
-        left = (time.monotonic() - self.start) / max(done - self.cached, 1) * (total - done)
-        counts = f"ran {count['ran']}, cached {count['cached']}, failed {count['failed']}"
-        tail = f"about {duration(left)} left" if done < total else f"in {duration(time.monotonic() - self.start)}"
-        print(f"[{done}/{total}] {outcome.state} {j.label} ({outcome.seconds:.0f} s) | {counts}, {tail}", flush=True)
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
 
-    def summary(self) -> None:
-        count = Counter(o.state for o in self.outcomes.values())
-        failed = [(j, self.outcomes[j.key]) for j in self.jobs if self.outcomes[j.key].state == "failed"]
-        for j, outcome in failed:
-            print(f"\nFAILED {j.label}\n{outcome.error}", file=sys.stderr)
+    def line(self, j: Job, outcome: job.Outcome) -> None:
+        done, total = len(self.outcomes), len(self.jobs)
+        left = self.seconds() / max(done - self.cached, 1) * (total - done)
+        tail = f"about {duration(left)} left" if done < total else f"in {duration(self.seconds())}"
         print(
-            f"{len(self.jobs)} jobs: ran {count['ran']}, cached {count['cached']}, failed {count['failed']} "
-            f"in {duration(time.monotonic() - self.start)}",
+            f"[{done}/{total}] {outcome.state} {j.label} ({outcome.seconds:.0f} s) | {self._counts()}, {tail}",
             flush=True,
         )
+
+    def summary(self) -> None:
+        for j in self.jobs:
+            if j.key in self.outcomes and self.outcomes[j.key].state == "failed":
+                print(f"\nFAILED {j.label}\n{self.outcomes[j.key].error}", file=sys.stderr)
+        print(f"{len(self.jobs)} jobs: {self._counts()} in {duration(self.seconds())}", flush=True)
+        left = Counter(j.notebook.stem for j in self.jobs if j.key not in self.outcomes)
+        if left:
+            names = ", ".join(f"{n} of {stem}" for stem, n in left.items())
+            print(f"{left.total()} jobs are left ({names}): the same command goes on with them", flush=True)
+
+    def _counts(self) -> str:
+        count = Counter(outcome.state for outcome in self.outcomes.values())
+        return ", ".join(f"{state} {count[state]}" for state in ("ran", "cached", "failed"))

@@ -1,9 +1,9 @@
-"""Kernels that start at once: forked from a process that has imported what nearly every notebook imports.
+"""Kernels that start at once, since they are forked from a process that has imported what nearly every notebook imports.
 
-A kernel of its own spends 4 to 7 s on torch, torchvision and seaborn, a batch has some hundred of them, and many work for
-less than that. Python's fork server imports them once for each worker: other people's libraries alone, while the project's
-own code is read by each kernel, as it is then. For workers without a GPU, on Linux: neither CUDA nor a Mac's libraries may
-be shared by a fork.
+An ordinary kernel spends 4 to 7 s on torch, torchvision and seaborn; a batch has some hundred kernels, many of which work
+for less than that. Python's fork server imports third-party libraries once for each worker. The project's own code is
+imported by each kernel, so that a change of it counts. Linux without a GPU only: neither CUDA nor macOS's libraries survive
+a fork.
 """
 
 import multiprocessing
@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 PRELOADED = [
-    "transformers.models.llama.modeling_llama",  # of texts, first: tqdm, which it imports, takes ipykernel for a notebook
+    "transformers.models.llama.modeling_llama",  # first: its tqdm would take an imported ipykernel for a notebook
     "ipykernel.kernelapp",
     "torch",
     "torch._dynamo",  # which the first optimiser imports
@@ -32,19 +32,18 @@ NAME = "forked"
 
 
 def use() -> None:
-    """Have each kernel that this process starts from now on forked, if it may: daemons of multiprocessing's may not."""
+    """Fork each kernel that this process starts from now on, unless it is a daemon of multiprocessing, which may not."""
     if sys.platform != "linux" or multiprocessing.current_process().daemon:
         return
-    os.environ["MPLBACKEND"] = (
-        "module://matplotlib_inline.backend_inline"  # a kernel's; read when matplotlib is imported
-    )
+    # a kernel's backend, which matplotlib reads when it is imported
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     factory = KernelProvisionerFactory.instance()
     factory.provisioners[NAME] = EntryPoint(NAME, f"{__name__}:Forked", factory.GROUP_NAME)
     factory.default_provisioner_name = NAME
 
 
 class Forked(LocalProvisioner):
-    """Starts a kernel by forking; all else is as with any local one."""
+    """A local kernel that is started by forking."""
 
     async def launch_kernel(self, cmd, **kwargs):
         context = multiprocessing.get_context("forkserver")
@@ -56,7 +55,7 @@ class Forked(LocalProvisioner):
 
 
 class _Process:
-    """What a provisioner asks of a subprocess.Popen."""
+    """The part of subprocess.Popen that a provisioner uses."""
 
     stdin = stdout = stderr = None
 
@@ -77,7 +76,7 @@ class _Process:
 def _kernel(argv: list[str], environment: dict[str, str]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
-    os.setsid()  # an interrupt of the batch's terminal is not meant for it
+    os.setsid()  # so that Ctrl-C in the batch's terminal does not reach it
     os.environ.clear()
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))  # the fork server: a kernel ends with it
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
@@ -85,6 +84,6 @@ def _kernel(argv: list[str], environment: dict[str, str]) -> None:
 
 
 def _end_with(worker) -> None:
-    """And with the worker, for which the fork server itself does not: it waits for its kernels."""
+    """End this kernel when its worker does: the fork server does not, it waits for its kernels."""
     worker.join()
     os._exit(1)

@@ -1,17 +1,4 @@
-"""Grids: which notebooks to run with which parameters, per profile (`notebooks/grids/*.yaml`).
-
-```yaml
-profiles:            # values by name, per profile
-  smoke: {seeds: 2, copies: [0, 25], targets: [canary]}
-jobs:
-  - notebook: 30_unlearn
-    each: [method]   # one job per value of these
-    with: [seeds, copies, targets]   # passed whole
-    set: {method: [scrub, ssd]}      # its own values
-    after: [20_train_references]     # waits for all jobs of these that stand earlier, in this file or one before it
-    makes: [T1]      # tables and figures that it publishes
-```
-"""
+"""Grids: which notebooks to run with which parameters, per profile. notebooks/grids/README.md says what is in one."""
 
 import hashlib
 import json
@@ -28,7 +15,7 @@ from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import load_plugins
 from unlearnkit.runner import notebook
 
-PROFILES = ("smoke", "small", "real", "paper", "paper-cut")
+PROFILES = ("smoke", "small", "real", "paper")
 _ENTRY = {"notebook", "each", "with", "set", "after", "makes"}
 
 
@@ -52,37 +39,50 @@ def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
-    files = sorted((paths.root() / "notebooks" / "grids").glob("*.yaml"))
-    made: dict[str, list[Job]] = {}
-    jobs = [job for file in files for job in _jobs(file, profile, made)]
+    earlier: dict[str, list[Job]] = {}
+    jobs = [job for file, entries, values in _grids(profile) for job in _jobs(file, entries, values, earlier)]
     if not jobs:
         raise BadValue(f"no grid in notebooks/grids has a profile {profile!r}")
     return _select(jobs, only) if only else jobs
 
 
-def _jobs(file: Path, profile: str, made: dict[str, list[Job]]) -> list[Job]:
-    """made: {notebook: its jobs} of earlier files, to which this one's are added."""
-    try:
-        grid = yaml.safe_load(file.read_text())
-        entries, values = grid["jobs"], grid["profiles"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise BadValue(f"{file.name}: not a grid with `profiles` and `jobs`: {error}") from error
-    if profile not in values:
-        return []
+def makes(profile: str) -> list[str]:
+    """Ids of all tables and figures that a profile publishes."""
+    return sorted({name for _, entries, _ in _grids(profile) for entry in entries for name in entry.get("makes", ())})
+
+
+def _grids(profile: str) -> list[tuple[Path, list[dict], dict]]:
+    """(file, its jobs, the profile's values) of each grid that has this profile, in the order of the files' names."""
+    grids = []
+    for file in sorted((paths.root() / "notebooks" / "grids").glob("*.yaml")):
+        try:
+            grid = yaml.safe_load(file.read_text())
+            entries, profiles = grid["jobs"], grid["profiles"]
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            raise BadValue(f"{file.name}: not a grid with `profiles` and `jobs`: {error}") from error
+        if profile in profiles:
+            grids.append((file, entries, profiles[profile]))
+    return grids
+
+
+def _jobs(file: Path, entries: list[dict], values: dict, earlier: dict[str, list[Job]]) -> list[Job]:
+    """earlier: {notebook: its jobs} of the files before this one, to which this one's are added."""
     jobs: list[Job] = []
     for entry in entries:
         if extra := set(entry) - _ENTRY:
             raise unknown(f"entry of {file.name}", sorted(extra)[0], _ENTRY)
         try:
-            found = _expand(entry, values[profile], made)
+            expanded = _expand(entry, values, earlier)
         except (BadValue, KeyError) as error:
             raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
-        made.setdefault(entry["notebook"], []).extend(found)
-        jobs += [job for job in found if job.key not in {j.key for j in jobs}]  # an earlier entry may have one of them
+        earlier.setdefault(entry["notebook"], []).extend(expanded)
+        jobs += [
+            job for job in expanded if job.key not in {j.key for j in jobs}
+        ]  # an earlier entry may have one of them
     return jobs
 
 
-def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
+def _expand(entry: dict, values: dict, earlier: dict[str, list[Job]]) -> list[Job]:
     path = notebook.find(entry["notebook"])
     own = dict(entry.get("set", {}))
     known = values | own
@@ -90,12 +90,12 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
         if name not in known:
             raise unknown("value in this profile", name, known)
     for name in entry.get("after", ()):
-        if name not in made:
-            raise unknown("earlier notebook of these grids", name, made)
+        if name not in earlier:
+            raise unknown("earlier notebook of these grids", name, earlier)
     each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
     fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
-    after = frozenset(job.key for name in entry.get("after", ()) for job in made[name])
-    from unlearnkit.methods import tuned_options as tuned  # imports torch, which a wrong grid need not wait for
+    after = frozenset(job.key for name in entry.get("after", ()) for job in earlier[name])
+    from unlearnkit.methods import tuned_options as tuned  # imports torch: after the checks of the grid
 
     plugins = [code.digests([module]) for module in load_plugins()]
     jobs = []
@@ -112,7 +112,7 @@ def _expand(entry: dict, values: dict, made: dict[str, list[Job]]) -> list[Job]:
 
 
 def _short(parameters: dict) -> list[str]:
-    """name=value of those that fit on a line beside others."""
+    """name=value of the parameters that fit on a line beside others."""
     lists = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}
     plain = {k: v for k, v in lists.items() if 0 < len(v) <= 3 and not any(isinstance(x, list | dict) for x in v)}
     return [f"{name}={','.join(map(str, value))}" for name, value in plain.items()]

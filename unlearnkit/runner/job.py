@@ -1,4 +1,4 @@
-"""Run one notebook as a job: whole or not at all, with a manifest written last."""
+"""Run one notebook as a job: completed or not at all, with a manifest written last."""
 
 import contextlib
 import hashlib
@@ -40,6 +40,11 @@ def finished(stem: str, key: str) -> bool:
     return all(_digest(paths.root() / file) == digest for file, digest in manifest["outputs"].items())
 
 
+def wall_times(stem: str) -> list[float]:
+    """Seconds that each finished job of a notebook took, with whatever parameters."""
+    return [json.loads(file.read_text())["seconds"] for file in (paths.runs() / stem).glob("*/manifest.json")]
+
+
 def run(
     stem: str,
     path: str,
@@ -49,15 +54,17 @@ def run(
     gpus: Sequence[str] = (),
     fork: bool = False,
 ) -> Outcome:
-    """Execute the notebook with papermill in this process; another process at the same job is waited for. gpus: see
-    `choose_gpu`; fork: see unlearnkit.runner.forked_kernels."""
+    """Execute the notebook with papermill in this process, after any other process that is at the same job.
+
+    gpus: see `choose_gpu`; fork: see unlearnkit.runner.forked_kernels.
+    """
     start = time.monotonic()
     os.environ.update(environment or {})
     choose_gpu(gpus)
     if fork:
-        from unlearnkit.runner import forked_kernels as forked
+        from unlearnkit.runner import forked_kernels
 
-        forked.use()
+        forked_kernels.use()
     parent = paths.runs() / stem
     (paths.runs() / "locks").mkdir(parents=True, exist_ok=True)
     parent.mkdir(parents=True, exist_ok=True)
@@ -76,17 +83,19 @@ def run(
 
 
 def gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU that torch sees here: its number, or as whoever set the variable did."""
-    import torch  # a worker asks for none: its kernel does
+    """The name in CUDA_VISIBLE_DEVICES of each GPU that torch sees here: its number, if the variable is not set."""
+    import torch  # here alone: a worker does without, and its kernel imports it
 
-    found = torch.cuda.device_count()
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return (named or [str(i) for i in range(found)])[:found]
+    count = torch.cuda.device_count()
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (names or [str(i) for i in range(count)])[:count]
 
 
 def choose_gpu(gpus: Sequence[str]) -> None:
-    """Worker i of a local cluster sees the i-th of these GPUs alone, round and round, and so does the kernel that it starts;
-    to be called before anything asks CUDA for a device. Elsewhere it does nothing."""
+    """Let worker i of a local cluster, and the kernels that it starts, see GPU i modulo their number alone.
+
+    To be called before anything asks CUDA for a device. Does nothing outside a worker.
+    """
     from distributed import get_worker
 
     with contextlib.suppress(ValueError):  # not on a worker
@@ -96,9 +105,9 @@ def choose_gpu(gpus: Sequence[str]) -> None:
 
 
 def execute(path: Path, out: Path, parameters: dict) -> str:
-    """Run a notebook into the folder `out`; "" or what went wrong.
+    """Run a notebook into the folder `out`; returns "", or what went wrong.
 
-    papermill's own word is not enough: a killed kernel leaves cells that never ran.
+    papermill's return is not proof enough: after a killed kernel there are cells that never ran.
     """
     import nbformat
     import papermill
@@ -106,12 +115,10 @@ def execute(path: Path, out: Path, parameters: dict) -> str:
 
     log = out / "log.jsonl"
     os.environ["UNLEARNKIT_JOB_LOG"] = str(log)
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = (
-        "1"  # this environment's kernel, not one of the same name in the home folder
-    )
-    # Dask has its workers hand freed memory back at once; a kernel would fetch it anew at every step, 1.7 times as slow
-    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
-    sockets = tempfile.mkdtemp(prefix="kernel-")  # of its own and short: two kernels at one socket talk to each other
+    # this environment's kernel, not one of the same name in the home folder
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    # a folder of its own, since two kernels at one socket talk to each other, with a short name, as sockets need
+    sockets = tempfile.mkdtemp(prefix="kernel-")
     try:
         papermill.execute_notebook(
             str(path),
@@ -119,8 +126,10 @@ def execute(path: Path, out: Path, parameters: dict) -> str:
             parameters=parameters,
             kernel_name="python3",
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel calls the interrupt that ends it an error
-            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/s"}}),  # ports can be raced for
+            extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel logs the interrupt that ends it as an error
+            config=Config(
+                {"KernelManager": {"transport": "ipc", "ip": f"{sockets}/s"}}
+            ),  # two kernels may get one port
         )
     except papermill.PapermillExecutionError as error:
         return f"cell {error.exec_count}:\n{_indent(error.source)}\n{error.ename}: {error.evalue}"

@@ -1,4 +1,4 @@
-"""What the notebooks need of the package beyond the study itself: parameters that are checked, not just injected."""
+"""Notebooks: their parameters, which are checked and not just injected, their titles and their code."""
 
 import ast
 import json
@@ -9,32 +9,47 @@ from types import FunctionType, ModuleType
 from typing import get_args, get_origin
 
 from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, unknown
+from unlearnkit.core.errors import BadValue, UnknownName, unknown
+from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.registry import check_type
 
-# tqdm, which transformers brings along, asks each notebook for widgets; its bars are lines of text without them
+# tqdm, which transformers imports, warns in each notebook that widgets are missing; its progress bars work without them
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 _IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
 
 
-def check_parameters(namespace: MutableMapping) -> None:
-    """Call right after the parameters cell, before all imports: `check_parameters(globals())`.
+def check_parameters(namespace: MutableMapping, name: str = "") -> Parameters:
+    """The notebook's parameters, checked: `parameters = check_parameters(globals(), "50_dose_response")`.
 
-    papermill only warns of a parameter that a notebook does not have, and runs the defaults under a wrong label. This
-    raises UnknownName for it, with the nearest name, and BadValue for a value that does not fit its annotation. One
-    value where a list is asked for becomes a list of one.
+    Call it right after the parameters cell, before all imports. papermill only warns of a parameter that a notebook does
+    not have, and runs the defaults under a wrong label. This raises UnknownName for such a name, with the nearest one, and
+    BadValue for a value that does not fit its annotation. One value where a list is asked for becomes a list of one.
+
+    name: the notebook whose parameters cell declares them; if it is "" or not found, the names annotated in the kernel do. A
+    name that is not declared is an error in a fresh kernel only: once checked, a notebook may run again in the same one.
     """
-    declared = namespace.get("__annotations__") or namespace["__annotate__"](1)  # the latter from Python 3.14 on
-    ours = (ModuleType, FunctionType, type)
-    for name, value in [*namespace.items()]:
-        if name.startswith("_") or name in _IPYTHON or isinstance(value, ours):
-            continue
-        if name not in declared:
-            raise unknown("parameter", name, declared)
-        _check(f"parameter {name!r}", value, declared[name])
-        if _is_single(value, declared[name]):
-            namespace[name] = [value]
+    try:
+        declared = {n: _type(hint) for n, (hint, _) in parameters(find(name)).items()}
+    except UnknownName:  # a copy elsewhere
+        declared = dict(
+            namespace.get("__annotations__") or namespace["__annotate__"](1)
+        )  # the latter from Python 3.14 on
+    again = any(isinstance(value, Parameters) for value in namespace.values())
+    for key in () if again else _own_names(namespace):
+        if key not in declared:
+            raise unknown("parameter", key, declared)
+    for key in declared.keys() & namespace.keys():
+        _check(f"parameter {key!r}", namespace[key], declared[key])
+        if _is_single(namespace[key], declared[key]):
+            namespace[key] = [namespace[key]]
+    return Parameters({key: namespace[key] for key in declared if key in namespace}, name)
+
+
+def _own_names(namespace: Mapping) -> list[str]:
+    """Names that a person or papermill gave: no modules, functions or classes, nothing of IPython's."""
+    plain = {n for n, value in namespace.items() if not isinstance(value, ModuleType | FunctionType | type)}
+    return sorted(n for n in plain - _IPYTHON if not n.startswith("_"))
 
 
 def _check(what: str, value: object, hint: object) -> None:
@@ -46,17 +61,23 @@ def _is_single(value: object, hint: object) -> bool:
     return get_origin(hint) is list and not isinstance(value, list | tuple)
 
 
+def _type(annotation: str) -> object:
+    """The type that an annotation in a parameters cell names."""
+    types = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple)}
+    return eval(annotation, {"__builtins__": {}}, types)  # the annotation in a notebook of ours
+
+
 def notebooks() -> list[Path]:
     return sorted((paths.root() / "notebooks").glob("*.ipynb"))
 
 
 def find(name: str) -> Path:
     """The notebook of this name, with or without .ipynb. Raises UnknownName with the nearest one."""
-    found = {path.stem: path for path in notebooks()}
+    by_name = {path.stem: path for path in notebooks()}
     stem = name.removesuffix(".ipynb")
-    if stem not in found:
-        raise unknown("notebook", stem, found)
-    return found[stem]
+    if stem not in by_name:
+        raise unknown("notebook", stem, by_name)
+    return by_name[stem]
 
 
 def title(path: Path) -> str:
@@ -70,22 +91,17 @@ def title(path: Path) -> str:
 def parameters(path: Path) -> dict[str, tuple[str, object]]:
     """Name -> (annotation, default) of the parameters cell, read without running anything."""
     source = next((c for c in _cells(path, "code", tag="parameters")), "")
-    found = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.AnnAssign):
-            found[node.target.id] = (ast.unparse(node.annotation), ast.literal_eval(node.value))  # type: ignore[union-attr]
-    return found
+    annotated = [node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign)]
+    return {node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value)) for node in annotated}  # type: ignore
 
 
 def check_arguments(path: Path, given: Mapping[str, object]) -> None:
-    """Raises UnknownName or BadValue for arguments that the notebook's parameters cell does not admit."""
+    """Raises UnknownName or BadValue for an argument that the notebook's parameters cell does not admit."""
     declared = parameters(path)
-    types = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple)}
     for name, value in given.items():
         if name not in declared:
             raise unknown(f"parameter of {path.name}", name, declared)
-        hint = eval(declared[name][0], {"__builtins__": {}}, types)  # the annotation in a notebook of ours
-        _check(f"parameter {name!r} of {path.name}", value, hint)
+        _check(f"parameter {name!r} of {path.name}", value, _type(declared[name][0]))
 
 
 def sources(path: Path) -> list[str]:

@@ -42,9 +42,9 @@ function field(name, control) {
 }
 
 function select(values, chosen) {
-  const made = document.createElement("select");
-  for (const [said, key] of values) made.add(new Option(said, key, key === chosen, key === chosen));
-  return made;
+  const control = document.createElement("select");
+  for (const [label, key] of values) control.add(new Option(label, key, key === chosen, key === chosen));
+  return control;
 }
 
 function filterable(table, tools) {
@@ -110,9 +110,9 @@ function board(table, form, refilter) {
   for (const name of new Set(kinds.map((kind) => kind.metric))) metric.add(new Option(name, name));
   const show = () => {
     const kind = kinds.find((k) => k.metric === metric.value && k.reference === reference.value);
-    const found = values[`${kind.metric}|${kind.reference}`];
+    const numbers = values[`${kind.metric}|${kind.reference}`];
     rows.forEach((row, i) => {
-      const [mean, low, high] = found[i], cell = row.cells[head];
+      const [mean, low, high] = numbers[i], cell = row.cells[head];
       row.dataset.none = mean === null ? "1" : "";
       if (mean === null) { cell.textContent = "–"; delete cell.dataset.v; return; }
       cell.textContent = low === null ? number(mean) : interval(mean, low, high);
@@ -121,7 +121,7 @@ function board(table, form, refilter) {
     table.tHead.rows[0].cells[head].querySelector("button").textContent = kind.metric;
     const against = kind.reference ? `, against ${kind.reference}` : "";
     const best = { lower: "lower is better", higher: "higher is better", gap: "judge by its distance to the reference's" }[kind.direction] || "";
-    document.querySelector("[data-said]").textContent =
+    document.querySelector("[data-about]").textContent =
       `${kind.metric} (${kind.unit})${against}, on ${kind.group}: ${kind.summary} ${best ? best[0].toUpperCase() + best.slice(1) + "." : ""}`;
     refilter();
     sort(table, head, kind.direction === "higher");
