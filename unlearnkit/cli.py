@@ -101,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("--profile", default="small", help="whose results: small (default), real")
     again.set_defaults(run=_reproduce)
 
-    readme = commands.add_parser("readme", help="the README's numbers against the results, or from them", **exact)
-    readme.add_argument("--write", action="store_true", help="fill them in; without it they are only checked")
+    readme = commands.add_parser("readme", help="check the numbers in README, notebooks and other prose", **exact)
+    readme.add_argument("--write", action="store_true", help="fill them in from the results")
     readme.set_defaults(run=_readme)
 
     given = parser.parse_args(arguments)
@@ -237,20 +237,11 @@ def _reproduce(given) -> int:
 
 
 def _readme(given) -> int:
-    from unlearnkit import results
-    from unlearnkit.core import paths
     from unlearnkit.results import readme
 
-    file = paths.root() / "README.md"
-    text = file.read_text()
-    wrong = readme.stale(text)
-    for mark, now, then in wrong:
-        print(f"{mark}: {now} -> {then}")
-    if given.write and wrong:
-        results.write_whole(file, lambda path: path.write_text(readme.filled(text)))
-    marks = len(readme.MARKED.findall(text))
-    print(f"{marks} numbers, {len(wrong)} {'filled anew' if given.write else 'not as in the results'}")
-    return int(bool(wrong) and not given.write)
+    lines, marks = readme.report(given.write)
+    print(*lines, f"{marks} numbers, {len(lines)} {'filled anew' if given.write else 'not as in the results'}", sep="\n")
+    return int(bool(lines) and not given.write)
 
 
 if __name__ == "__main__":
