@@ -160,11 +160,11 @@ def _notebook(claim: Claim, folder: Path, root: Path) -> str:
 def findings(folder: Path, root: Path) -> str:
     """README's table: one line for each claim that has a short form."""
     found = load(root / "results")
-    lines = ["| claim | verdict | key number | notebook |", "|---|---|---|---|"]
+    lines = ["| claim | verdict | key number, notebook |", "|---|---|---|"]
     for c in found.claims:
         if c.short:
-            cells = (c.short, c.verdict, f"{c.measure}: {found.measured(c, 'key')}", _notebook(c, folder, root))
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            key = f"{c.measure}: {found.measured(c, 'key')}, {_notebook(c, folder, root)}"
+            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in (c.short, c.verdict, key)) + " |")
     return "\n".join(lines)
 
 

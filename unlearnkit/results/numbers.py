@@ -28,38 +28,41 @@ def number(query: str, home: Path | None = None) -> str:
         name, what, *conditions = shlex.split(query)
     except ValueError as error:
         raise BadValue("should name a table, a column and a row") from error
-    rows = _fitting(_table(name, home or paths.root() / "results"), conditions, name)
-    return _text(rows, *what.split(":"))
+    return _text(_fitting(_table(name, home or paths.root() / "results"), conditions, name), *what.split(":"))
 
 
-_read: dict[tuple[Path, int], pd.DataFrame] = {}
+_read: dict[tuple[Path, int], tuple[pd.DataFrame, dict[str, pd.Series]]] = {}
 
 
-def _table(name: str, home: Path) -> pd.DataFrame:
+def _table(name: str, home: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
+    """(a published table, its columns as text as far as they were asked for)."""
     *profile, key = name.split("/")
     file = home.joinpath(*profile, "tables" if key.startswith("T") else "figures", f"{key}.csv")
     if not file.is_file():
         raise BadValue(f"there is no {name} in results/")
     version = (file, file.stat().st_mtime_ns)
     if version not in _read:
-        _read[version] = records.table(file)
+        _read[version] = records.table(file), {}
     return _read[version]
 
 
-def _fitting(rows: pd.DataFrame, conditions: list[str], name: str) -> pd.DataFrame:
+def _fitting(table: tuple[pd.DataFrame, dict[str, pd.Series]], conditions: list[str], name: str) -> pd.DataFrame:
+    rows, texts = table
+    fits = pd.Series(True, index=rows.index)
     for condition in conditions:
         parts = CONDITION.fullmatch(condition)
         if not parts or parts[1] not in rows:
             raise BadValue(f"{condition!r} is no condition on a column of {name}: {', '.join(rows)}")
-        column, sign, values = rows[parts[1]], parts[2], parts[3].split(",")
+        column, sign, values = parts[1], parts[2], parts[3].split(",")
         if sign in "<>":
-            as_numbers = pd.to_numeric(column, errors="coerce")
-            rows = rows[as_numbers < float(values[0]) if sign == "<" else as_numbers > float(values[0])]
+            as_numbers = pd.to_numeric(rows[column], errors="coerce")
+            fits &= as_numbers < float(values[0]) if sign == "<" else as_numbers > float(values[0])
         else:
-            wanted = {records.said("" if v == "none" else v) for v in values}
-            fits = column.map(records.said).isin(wanted)
-            rows = rows[fits if sign == "=" else ~fits]
-    return rows
+            if column not in texts:
+                texts[column] = rows[column].map(records.said)
+            equal = texts[column].isin({records.said("" if v == "none" else v) for v in values})
+            fits &= equal if sign == "=" else ~equal
+    return rows[fits]
 
 
 def _text(rows: pd.DataFrame, column: str, *form: str) -> str:
