@@ -171,7 +171,7 @@ def test_numbers_are_checked_then_filled(home, capsys):
     bare = [readme.BLOCK.sub("", readme.MARKED.sub("", text)) for text in (before, after)]
     assert bare[0] == bare[1] and "0.75 [0.70" not in after  # the text around stays
     assert (
-        "| It stays, in short | supported \\| so far | phi: 3.12 [2.83, 3.40], n = 2, [00](notebooks/00_small.ipynb) |"
+        "| It stays, in short | supported \\| so far | phi: 3.12 [2.83, 3.40], n = 2 ([00](notebooks/00_small.ipynb)) |"
         in after
     )
     full = (home / "results" / "README.md").read_text()

@@ -240,7 +240,8 @@ def _readme(given) -> int:
     from unlearnkit.results import readme
 
     lines, marks = readme.report(given.write)
-    print(*lines, f"{marks} numbers, {len(lines)} {'filled anew' if given.write else 'not as in the results'}", sep="\n")
+    verdict = "filled anew" if given.write else "not as in the results"
+    print(*lines, f"{marks} numbers, {len(lines)} {verdict}", sep="\n")
     return int(bool(lines) and not given.write)
 
 

@@ -163,7 +163,7 @@ def findings(folder: Path, root: Path) -> str:
     lines = ["| claim | verdict | key number, notebook |", "|---|---|---|"]
     for c in found.claims:
         if c.short:
-            key = f"{c.measure}: {found.measured(c, 'key')}, {_notebook(c, folder, root)}"
+            key = f"{c.measure}: {found.measured(c, 'key')} ({_notebook(c, folder, root)})"
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in (c.short, c.verdict, key)) + " |")
     return "\n".join(lines)
 
