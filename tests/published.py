@@ -28,31 +28,47 @@ README = """# A study
 
 *F3.* Data: [F3.csv](results/figures/F3.csv), [uv](https://example.org/uv), [a file](unlearnkit/none.py).
 
-## What we find so far
+## In one minute
 
-| claim | whose | measured | n | verdict | where |
-|---|---|---|---|---|---|
-CLAIM
+It is <!--n:stays-->0.75 [0.70, 0.80]<!--/n-->.
 
-## Run it
+## Quick start
 
 ```sh
 make study
 ```
 
-| notebook | its question |
-|---|---|
-
-## The words, and the scale
+## The setting
 
 $$\\rho(M) = \\frac{a}{b}$$
 
 where *a* is b.
+
+## What we find
+
+<!--findings-->
+
+<!--/findings-->
 """
-CLAIM = (
-    "| It stays | P1, abstract | rho <!--n: T2 residual_influence method=retrain copies=5-->0.75 [0.70, 0.80]<!--/n--> "
-    "| 3 | supported \\| so far | [T2](results/tables/T2.csv), [00](notebooks/00_small.ipynb) |"
-)
+CLAIMS = """numbers:
+  left: T2 phi:max method=retrain copies=5
+claims:
+- id: stays
+  paper: P1
+  basis: abstract
+  claim: It stays
+  short: It stays, in short
+  verdict: supported | so far
+  measure: phi
+  number: left
+  n: T2 count method=retrain copies=5
+  contrast: "clean, {T2 phi:mean:max method=clean}"
+  notebook: 00_small
+  results: [T2, F3]
+  full: >-
+    phi of retrain is {left}, of scrub {T2 phi:list method=scrub
+    copies=5}
+"""
 GRID = "profiles: {small: {publish: results}}\njobs: [{notebook: 00_small, with: [publish], makes: [T1, T2, F3]}]\n"
 SOURCES = [
     ("markdown", "# Does a small notebook run?\n\nWith $z_y - \\log b$ and [the table](../results/tables/T2.csv)."),
@@ -112,7 +128,10 @@ def project(folder: Path, monkeypatch) -> Path:
     monkeypatch.setenv("UNLEARNKIT_HOME", str(folder))
     (folder / "notebooks" / "grids").mkdir(parents=True)
     (folder / "notebooks" / "grids" / "small.yaml").write_text(GRID)
-    (folder / "README.md").write_text(README.replace("CLAIM", CLAIM))
+    (folder / "README.md").write_text(README)
+    (folder / "results").mkdir()
+    (folder / "results" / "README.md").write_text("# Results\n\n<!--claims-->\n\n<!--/claims-->\n")
+    (folder / "results" / "claims.yaml").write_text(CLAIMS)
     cells = []
     for i, (kind, source) in enumerate(SOURCES):
         cell = {"cell_type": "markdown" if kind == "markdown" else "code", "id": f"c{i}", "metadata": {}}

@@ -1,20 +1,127 @@
+import ast
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import published
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue
-from unlearnkit.results import readme
+from unlearnkit.listing import LISTS
+from unlearnkit.results import claims, numbers, readme
 
 HOME = Path(__file__).resolve().parent.parent
+README = (HOME / "README.md").read_text()
+PROSE = sorted({file for pattern in ("*.md", "*/*.md", "*/*/*.md") for file in HOME.glob(pattern)})
+PROSE = [file for file in PROSE if not any(p.startswith(".") for p in file.relative_to(HOME).parts)]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+# --- the project's own prose ---
 
 
-def test_the_readme_and_the_results_agree():
-    """`unlearnkit readme --write` fills the numbers in."""
-    text = (HOME / "README.md").read_text()
-    wrong = readme.stale(text, HOME / "results")
-    assert not wrong, "\n".join(f"{mark}: {now} -> {then}" for mark, now, then in wrong)
+def test_the_prose_and_the_results_agree():
+    """`unlearnkit readme --write` fills the numbers in, and renders the claims."""
+    files = readme.files(HOME)
+    assert {HOME / "README.md", HOME / "results" / "README.md"} <= set(files)
+    wrong = [f"{file.name}: {mark}: {now} -> {then}" for file in files for mark, now, then in readme.stale(file, HOME)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_readme_is_short_enough_to_be_read():
+    assert len(README.splitlines()) <= 200 and len(README.encode()) <= 16_000
+    assert max(len(line) for line in re.findall(r"```.*?```", README, re.S) for line in line.splitlines()) < 80
+    tables = re.findall(r"(?:^\|.*\n)+", README, re.M)
+    assert all(line.count("|") <= 5 for table in tables for line in table.replace(r"\|", "").splitlines())  # 4 columns
+    long = [line for line in README.splitlines() if line.startswith("|") and len(LINK.sub("]", line)) > 160]
+    assert not long, long
+    assert 10 <= sum(bool(c.short) for c in claims.load(HOME / "results").claims) <= 15
+
+
+def test_the_readme_has_its_parts_in_order():
+    wanted = ["In one minute", "Quick start", "The setting", "What is here", "The notebooks", "What we find"]
+    wanted += ["Unlearn your own model", "Commands", "How the numbers stay honest", "Map of the code", "Limits", "Cite"]
+    assert re.findall(r"^## (.*)", README, re.M) == wanted
+    assert len(re.findall(r"^- \*\*", README.split("## In one minute")[1].split("##")[0], re.M)) == 7
+
+
+@pytest.mark.parametrize("file", PROSE, ids=lambda file: file.relative_to(HOME).as_posix())
+def test_every_link_leads_somewhere(file):
+    text = re.sub(r"```.*?```", "", file.read_text(), flags=re.S)
+    addresses = [a.partition("#")[0] for a in LINK.findall(text) if "://" not in a]
+    missing = [a for a in addresses if a and not (file.parent / a).exists()]
+    assert not missing, missing
+
+
+def test_pictures_have_a_text_for_those_who_do_not_see_them():
+    pictures = [alt for file in PROSE for alt in re.findall(r"!\[(.*?)\]\(", file.read_text(), re.S)]
+    assert pictures and all(len(alt) > 30 for alt in pictures)
+
+
+def test_every_notebook_is_listed():
+    for stem in (path.stem for path in HOME.glob("notebooks/*.ipynb")):
+        assert f"(notebooks/{stem}.ipynb)" in README
+        assert f"({stem}.ipynb)" in (HOME / "notebooks" / "README.md").read_text()
+
+
+def test_the_counts_are_those_of_the_registries(capsys):
+    rows = dict(re.findall(r"^\| (\w+) \| (.*?) \|", README.split("## What is here")[1].split("##")[0], re.M))
+    counts = {}
+    for what in LISTS:
+        main(["list", what])
+        counts[what] = len([line for line in capsys.readouterr().out.splitlines() if "(METHOD)" not in line])
+    for what, text in rows.items():
+        assert text.split(",")[0].split(" ")[0] == str(counts[what]), what
+    assert (
+        f"and {counts['rankers']} rankers" in rows["metrics"]
+        and f"{counts['perturbations']} perturbations" in rows["datasets"]
+    )
+
+
+def test_every_metric_is_in_the_folder_readme():
+    from unlearnkit.metrics import metrics
+
+    text = (HOME / "unlearnkit" / "metrics" / "README.md").read_text()
+    assert not [name for name in metrics if f"[{name}]" not in text and f"`{name}`" not in text]
+
+
+def test_the_ten_questions_name_paths_that_exist():
+    text = (HOME / "unlearnkit" / "README.md").read_text().split("## Ten questions")[1]
+    assert len(re.findall(r"^\*\*.*\?\*\*$", text, re.M)) == 10
+    paths = re.findall(r"`([\w.-]+/[\w./-]+)`", text)
+    assert len(paths) > 20 and not [path for path in paths if not (HOME / path).exists()]
+
+
+def test_the_map_names_every_room():
+    rooms = {path.parent.name for path in HOME.glob("unlearnkit/*/__init__.py")}
+    for text in (README, (HOME / "unlearnkit" / "README.md").read_text()):
+        assert not [room for room in rooms if f"[{room}](" not in text]
+
+
+def test_the_examples_run():
+    """A model of one's own is unlearned, and a method of one's own is registered, as the README shows."""
+    from unlearnkit.methods import methods
+
+    torch.manual_seed(0)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 2 and all(len(block.splitlines()) <= 11 for block in blocks)
+    forget = torch.arange(60) < 6
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    names = {"model": model, "x": torch.rand(60, 1, 8, 8), "y": torch.arange(60) % 10, "forget": forget}
+    try:
+        for block in blocks:
+            ast.parse(block)
+            exec(block, names)
+        request = names["request"]
+        assert len(request.forget) == 6 and len(request.retain) == 54 and names["unlearned"] is not model
+        after = methods["ascend"](model, request, seed=0)
+        assert request.losses(after, request.forget).mean() > request.losses(model, request.forget).mean()
+    finally:
+        methods._entries.pop("ascend", None)
+
+
+# --- queries ---
 
 
 @pytest.fixture
@@ -23,7 +130,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("mark", "text"),
+    ("query", "text"),
     [
         ("T2 phi:mean targets=canary method=scrub copies=5", "2.12"),
         ("T2 phi:mean:4 targets=canary method=scrub copies=5", "2.1167"),
@@ -33,7 +140,7 @@ def home(tmp_path, monkeypatch):
         ("T2 count phi<3 targets=canary", "4"),
         ("T2 phi:max:1 targets=canary method!=original,retrain copies=5", "2.1 [1.8, 2.4]"),
         ("T2 method targets=canary copies=5 phi>4", "original"),
-        ("F3 rho:mean copies=5 method=clean", "2 rows fit"),
+        ("T2 phi:mean copies=5 method=clean", "2 rows fit"),
         ("T2 count perturbation=none", "0"),
         ("T2 phi", "16 rows fit"),
         ("T2 phy method=scrub", "no column 'phy'"),
@@ -42,22 +149,91 @@ def home(tmp_path, monkeypatch):
         ("T2", "should name a table, a column and a row"),
     ],
 )
-def test_marks(home, mark, text):
+def test_queries(home, query, text):
     if (text[0].isdigit() and "fit" not in text) or text == "original":
-        assert readme.told(mark) == text
+        assert numbers.number(query) == text
     else:
         with pytest.raises(BadValue, match=text):
-            readme.told(mark)
+            numbers.number(query)
+
+
+# --- marks ---
 
 
 def test_numbers_are_checked_then_filled(home, capsys):
     before = (home / "README.md").read_text()
-    assert main(["readme"]) == 2  # two rows fit: random and canary
-    assert "2 rows fit, not one" in capsys.readouterr().err
-    (home / "README.md").write_text(before.replace("method=retrain", "method=retrain targets=canary"))
     assert main(["readme"]) == 1
-    assert "0.75 [0.70, 0.80] -> " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "README.md: stays: 0.75 [0.70, 0.80] -> 3.12 [2.83, 3.40]" in said
+    assert "README.md: findings: rendered anew" in said and "results/README.md: claims: rendered anew" in said
     assert main(["readme", "--write"]) == 0 and main(["readme"]) == 0
     after = (home / "README.md").read_text()
-    assert readme.MARKED.sub("", after) == readme.MARKED.sub("", before)  # the text around stays
-    assert readme.stale(after) == [] and "0.75 [0.70" not in after
+    bare = [readme.BLOCK.sub("", readme.MARKED.sub("", text)) for text in (before, after)]
+    assert bare[0] == bare[1] and "0.75 [0.70" not in after  # the text around stays
+    assert (
+        "| It stays, in short | supported \\| so far | phi: 3.12 [2.83, 3.40], n = 2 ([00](notebooks/00_small.ipynb)) |"
+        in after
+    )
+    full = (home / "results" / "README.md").read_text()
+    assert "phi of retrain is 3.12 [2.83, 3.40], of scrub 2.12, 2.12" in full
+    assert "[T2](tables/T2.csv), [F3](figures/F3.png), [00](../notebooks/00_small.ipynb)" in full
+
+
+def test_a_mark_may_be_a_query_a_name_or_a_claim_and_stand_in_a_notebook(home):
+    query = "T2 phi:mean targets=canary method=scrub copies=5"
+    assert readme.told(query) == "2.12" and readme.told("left") == readme.told("stays") == "3.12 [2.83, 3.40]"
+    file = home / "notebooks" / "00_small.ipynb"
+    content = file.read_text()
+    file.write_text(content.replace("# Does a", f"<!--n:{query}-->2.00<!--/n--> # Does a"))
+    assert file in readme.files() and readme.stale(file) == [(query, "2.00", "2.12")]
+    readme.fill(file)
+    assert file.read_text() == content.replace("# Does a", f"<!--n:{query}-->2.12<!--/n--> # Does a")
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [("lift", "unknown number of results/claims.yaml 'lift'. Did you mean 'left'"), ("T2 phi", "16 rows fit, not one")],
+)
+def test_a_mark_that_nothing_fills_is_named(home, capsys, mark, message):
+    file = home / "README.md"
+    file.write_text(file.read_text().replace("<!--n:stays-->", f"<!--n:{mark}-->"))
+    assert main(["readme"]) == 2
+    said = capsys.readouterr().err
+    assert f"<!--n:{mark}-->" in said and message in said and said.count("\n") == 1
+
+
+# --- claims.yaml ---
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("numbers:\n", "numbers: [\n", "is not valid YAML in line"),
+        ("claims:\n", "claim:\n", "must have two parts, `numbers` and `claims`"),
+        ("  left: T2 phi:max method=retrain copies=5", "  left: 3", "`numbers` must map names to queries"),
+        ("  verdict: supported | so far\n", "", "claim stays has no verdict"),
+        ("  verdict: supported | so far", "  verdict: true of all", "the verdict must begin with one of: supported"),
+        ("  paper: P1", "  paper: P4", "claim stays: paper must be one of P1, P2, P3, synthesis, got 'P4'"),
+        ("  basis: abstract", "  basis: hearsay", "claim stays: basis must be one of"),
+        ("  measure: phi", "  measure: phi\n  mesure: phi", "has an unknown field mesure"),
+        ("- id: stays", "- id: left", "this name stands twice: left"),
+        ("  results: [T2, F3]", "  results: T2", "results must be a list"),
+        ("phi of retrain is {left}", "{lift}", "stays: {lift}: unknown number"),
+        ("phi of retrain is {left}", "{T2 phy method=scrub}", "stays: {T2 phy method=scrub}: no column 'phy'"),
+    ],
+)
+def test_damaged_claims_are_one_clear_line(home, capsys, before, after, message):
+    file = home / "results" / "claims.yaml"
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after, 1))
+    assert main(["readme"]) == 2
+    said = capsys.readouterr().err
+    assert "results/claims.yaml" in said and message in said and said.count("\n") == 1
+
+
+def test_claims_of_the_study_are_attributed_with_care():
+    """What a paper is said to claim has a basis; numbers that are measured say against what they are held."""
+    found = claims.load(HOME / "results")
+    assert {c.paper for c in found.claims} == set(claims.PAPERS) and len(found.claims) >= 35
+    assert all((HOME / "notebooks" / f"{c.notebook}.ipynb").is_file() for c in found.claims)
+    assert all(c.contrast and c.full and c.results for c in found.claims)

@@ -112,7 +112,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="a row: copies=25; one run: seed=0")
     again.add_argument("--profile", default="small", help="whose results: small (default) or real")
 
-    readme = command("readme", _readme, "Check the numbers in the README against the results.")
+    readme = command("readme", _readme, "Check the numbers in README, notebooks and other prose against the results.")
     readme.add_argument("--write", action="store_true", help="fill them in")
     return parser, list(commands.choices)
 
@@ -228,20 +228,12 @@ def _reproduce(given) -> int:
 
 
 def _readme(given) -> int:
-    from unlearnkit import results
-    from unlearnkit.core import paths
     from unlearnkit.results import readme
 
-    file = paths.root() / "README.md"
-    text = file.read_text()
-    wrong = readme.stale(text)
-    for mark, now, then in wrong:
-        print(f"{mark}: {now} -> {then}")
-    if given.write and wrong:
-        results.write_whole(file, lambda path: path.write_text(readme.filled(text)))
-    marks = len(readme.MARKED.findall(text))
-    print(f"{marks} numbers, {len(wrong)} {'filled anew' if given.write else 'not as in the results'}")
-    return int(bool(wrong) and not given.write)
+    lines, marks = readme.report(given.write)
+    verdict = "filled anew" if given.write else "not as in the results"
+    print(*lines, f"{marks} numbers, {len(lines)} {verdict}", sep="\n")
+    return int(bool(lines) and not given.write)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The study as a static site: `unlearnkit report`. No page loads anything from another host.
 
 Everything on it is found: results by their manifests, notebooks and their runs by their folders, methods, metrics and data
-sets by their registries, claims in the README.
+sets by their registries, claims in results/claims.yaml.
 """
 
 from pathlib import Path

@@ -1,10 +1,11 @@
-"""The claims table, of which the README is the only source."""
+"""What the report's first page takes from results/claims.yaml and from the README."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnkit.core.errors import BadValue
+from unlearnkit.results.claims import BASES, links, load
 from unlearnkit.results.readme import MARKED
 
 
@@ -16,34 +17,27 @@ class Table:
     rows: list[list[str]]
 
 
-def claims(readme: Path) -> Table:
-    """The table of the README whose first column is "claim". Raises BadValue if there is none, or a row of another width."""
-    lines = plain(readme.read_text()).splitlines()
-    starts = [i for i, line in enumerate(lines) if cells(line)[:1] == ["claim"]]
-    if not starts:
-        raise BadValue("README.md has no table whose first column is `claim`")
-    rows = []
-    for line in lines[starts[0] :]:
-        if not line.startswith("|"):
-            break
-        rows.append(cells(line))
-    head, _, *body = rows
-    for row in body:
-        if len(row) != len(head):
-            raise BadValue(f"README.md: this claim has {len(row)} cells, not {len(head)}: {row[0][:80]}")
-    return Table(head, body)
-
-
-def cells(line: str) -> list[str]:
-    """The cells of one line of a Markdown table, [] for any other line."""
-    if not line.startswith("|"):
-        return []
-    return [part.strip().replace(r"\|", "|") for part in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
+def claims(root: Path) -> Table:
+    """All claims of a project in full, with links relative to its root. Raises BadValue if claims.yaml is damaged."""
+    found = load(root / "results")
+    rows = [
+        [
+            c.claim,
+            f"{c.paper}: {BASES[c.basis]}",
+            c.verdict,
+            f"{c.measure}: {found.measured(c, 'key')}",
+            found.measured(c, "full"),
+            found.measured(c, "contrast"),
+            links(c, root, root),
+        ]
+        for c in found.claims
+    ]
+    return Table(["claim", "source", "verdict", "key number", "measured", "held against", "where"], rows)
 
 
 def plain(text: str) -> str:
     """Text without the marks around the numbers that a command fills in."""
-    return MARKED.sub(r"\2", text)
+    return re.sub(r"<!--/?[a-z]+-->\n?", "", MARKED.sub(r"\2", text))
 
 
 def section(readme: Path, heading: str) -> str:

@@ -124,14 +124,14 @@ class Site:
 
     def _start(self) -> None:
         title, said = claims.opening(self.readme)
-        found = claims.claims(self.readme)
+        found = claims.claims(paths.root())
         used = [file for file in self.pages if file.endswith(".png") and f"]({file})" in said]
         for file in used:
             said = said.replace(f"]({file})", f"]({self.pages[file]})")
         resolve = self._links("index.html")
         rows = [[text.within(text.inline(cell), resolve) for cell in row] for row in found.rows]
-        run = text.within(text.markdown(claims.section(self.readme, "Run it").split("\n\n| ")[0]), resolve)
-        words = text.within(_formulas(claims.section(self.readme, "The words, and the scale")), resolve)
+        run = text.within(text.markdown(claims.section(self.readme, "Quick start")), resolve)
+        words = text.within(_formulas(claims.section(self.readme, "The setting")), resolve)
         self._page("index.html", "index.html", title, said=text.within(text.markdown(said), resolve),
                    head=found.head, rows=rows, run=run, words=words)  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a report is made from: published results with their records, executed notebooks, and the README's claims."""
+"""What a report is made from: published results with their records, executed notebooks, and the claims."""
 
 import json
 from collections.abc import Sequence

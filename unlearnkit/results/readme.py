@@ -1,107 +1,75 @@
-"""The README's numbers, filled from the results: `unlearnkit readme --write`, checked by `--check`.
+"""Numbers in prose, filled from the results: `unlearnkit readme --write` fills them, `unlearnkit readme` checks them.
 
-A number stands between two marks that do not show, the first saying where it comes from:
+In a Markdown file, or a Markdown cell of a notebook, a number stands between two marks that do not show. The first says
+where it comes from: a query (unlearnkit.results.numbers), a name of results/claims.yaml, or the id of a claim there:
 
-    <!--n: T2 rho targets=canary copies=25 strength=0.3 method=retrain-->0.94 [0.90, 0.98]<!--/n-->
+    <!--n:influence_left-->0.94 [0.90, 0.98]<!--/n-->
 
-That is: a table (real/T2 for that of another profile), a column, and which row. The row is given by conditions: `=` and `!=`
-with one value or several (copies=0,1,5), `<` and `>` for numbers. After the column may stand, each after a colon: `mean` for
-the number without its interval; `list` for those of several rows, in the table's order; `min` or `max` of them; a number of
-digits, 2 if none is given. In the place of a column, `count` says how many rows fit. A masked number reads "masked".
+A table of findings stands between <!--findings--> and <!--/findings-->, all claims in full between <!--claims--> and
+<!--/claims-->: both are rendered from results/claims.yaml.
 """
 
+import os
 import re
-import shlex
 from pathlib import Path
-
-import pandas as pd
 
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, UnlearnkitError
-from unlearnkit.results import records
+from unlearnkit.results import claims
+from unlearnkit.results.numbers import number
+from unlearnkit.results.publishing import write_whole
 
 MARKED = re.compile(r"<!--n: *(.*?) *-->(.*?)<!--/n-->", re.S)
-CONDITION = re.compile(r"([\w-]+)(!=|=|<|>)(.+)")
+BLOCK = re.compile(r"(<!--(findings|claims)-->\n)(.*?)(\n<!--/\2-->)", re.S)
+BLOCKS = {"findings": claims.findings, "claims": claims.in_full}
+PROSE = ("*.md", "*/*.md", "*/*/*.md", "notebooks/*.ipynb")
 
 
-def filled(text: str, home: Path | None = None) -> str:
-    """The text with every marked number as the results have it. Raises BadValue for a mark that no table can fill."""
-    return MARKED.sub(lambda found: f"<!--n: {found[1]}-->{told(found[1], home)}<!--/n-->", text)
+def files(root: Path | None = None) -> list[Path]:
+    """The Markdown files and notebooks of the project that hold a mark."""
+    root = root or paths.root()
+    places = sorted({file for pattern in PROSE for file in root.glob(pattern)})
+    visible = [f for f in places if not any(part.startswith(".") for part in f.relative_to(root).parts)]
+    return [f for f in visible if "<!--n:" in (text := f.read_text()) or BLOCK.search(text)]
 
 
-def stale(text: str, home: Path | None = None) -> list[tuple[str, str, str]]:
-    """(mark, what stands there, what should) of each marked number that is not what the results say."""
-    found = ((mark, now, told(mark, home)) for mark, now in MARKED.findall(text))
-    return [row for row in found if row[1] != row[2]]
-
-
-def told(mark: str, home: Path | None = None) -> str:
-    """The number that a mark asks for, as text."""
+def told(mark: str, root: Path | None = None) -> str:
+    """The number that a mark asks for. Raises BadValue, with the mark, if the results do not have it."""
+    root = root or paths.root()
     try:
-        name, what, *conditions = shlex.split(mark)
-    except ValueError as error:
-        raise BadValue(f"<!--n: {mark}--> should name a table, a column and a row") from error
-    try:
-        rows = _fitting(_table(name, home or paths.root() / "results"), conditions, name)
-        return _text(rows, *what.split(":"))
+        if re.search(r"\s", mark):
+            return number(mark, root / "results")
+        return claims.load(root / "results").value(mark)
     except UnlearnkitError as error:
-        raise BadValue(f"<!--n: {mark}-->: {error}") from error
+        raise BadValue(f"<!--n:{mark}-->: {error}") from error
 
 
-_read: dict[tuple[Path, int], pd.DataFrame] = {}
+def stale(file: Path, root: Path | None = None) -> list[tuple[str, str, str]]:
+    """(mark, what stands there, what should) of each number and rendered block of a file that is not as the results say."""
+    root, text = root or paths.root(), file.read_text()
+    numbers = [(mark, now, told(mark, root)) for mark, now in MARKED.findall(text)]
+    blocks = [(name, now, BLOCKS[name](file.parent, root)) for _, name, now, _ in BLOCK.findall(text)]
+    return [row for row in numbers + blocks if row[1] != row[2]]
 
 
-def _table(name: str, home: Path) -> pd.DataFrame:
-    *profile, key = name.split("/")
-    file = home.joinpath(*profile, "tables" if key.startswith("T") else "figures", f"{key}.csv")
-    if not file.is_file():
-        raise BadValue(f"there is no {name} in results/")
-    at = (file, file.stat().st_mtime_ns)
-    if at not in _read:
-        _read[at] = records.table(file)
-    return _read[at]
+def fill(file: Path, root: Path | None = None) -> None:
+    """Write a file with every number and block as the results have it; the text around them stays."""
+    root = root or paths.root()
+    text = MARKED.sub(lambda m: f"<!--n:{m[1]}-->{told(m[1], root)}<!--/n-->", file.read_text())
+    text = BLOCK.sub(lambda b: b[1] + BLOCKS[b[2]](file.parent, root) + b[4], text)
+    write_whole(file, lambda path: path.write_text(text))
 
 
-def _fitting(rows: pd.DataFrame, conditions: list[str], name: str) -> pd.DataFrame:
-    for condition in conditions:
-        parts = CONDITION.fullmatch(condition)
-        if not parts or parts[1] not in rows:
-            raise BadValue(f"{condition!r} is no condition on a column of {name}: {', '.join(rows)}")
-        column, sign, values = rows[parts[1]], parts[2], parts[3].split(",")
-        if sign in "<>":
-            numbers = pd.to_numeric(column, errors="coerce")
-            rows = rows[numbers < float(values[0]) if sign == "<" else numbers > float(values[0])]
-        else:
-            wanted = {records.as_text("" if v == "none" else v) for v in values}
-            fits = column.map(records.as_text).isin(wanted)
-            rows = rows[fits if sign == "=" else ~fits]
-    return rows
-
-
-def _text(rows: pd.DataFrame, column: str, *how: str) -> str:
-    if column == "count":
-        return str(len(rows))
-    if column not in rows:
-        raise BadValue(f"no column {column!r}; there are: {', '.join(rows)}")
-    digits = next((int(h) for h in how if h.isdigit()), 2)
-    if "list" in how:
-        return ", ".join(_number(v, digits) for v in rows[column])
-    if "min" in how or "max" in how:
-        ordered = rows.sort_values(column, ascending="min" in how)
-        rows = ordered.head(1)
-    if len(rows) != 1:
-        raise BadValue(f"{len(rows)} rows fit, not one")
-    row = rows.iloc[0]
-    if "mean" in how or f"{column}_low" not in rows or _number(row[column], digits) == "masked":
-        return _number(row[column], digits)
-    low, high = (_number(row[f"{column}_{end}"], digits) for end in ("low", "high"))
-    return f"{_number(row[column], digits)} [{low}, {high}]"
-
-
-def _number(value: object, digits: int) -> str:
-    if isinstance(value, str) and value:
-        return value
-    if value == "" or pd.isna(value):
-        return "masked"
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
+def report(write: bool = False) -> tuple[list[str], int]:
+    """(a line for each number or block that was not as the results say, how many marks there are); `write` fills them."""
+    root, lines, marks = paths.root(), [], 0
+    for file in files(root):
+        wrong = stale(file, root)
+        for mark, now, then in wrong:
+            change = "rendered anew" if mark in BLOCKS else f"{now} -> {then}"
+            lines.append(f"{os.path.relpath(file, root)}: {mark}: {change}")
+        if write and wrong:
+            fill(file, root)
+        text = file.read_text()
+        marks += len(MARKED.findall(text)) + len(BLOCK.findall(text))
+    return lines, marks
