@@ -65,7 +65,7 @@ def all_outputs(_models, task):
     noise = {name: torch.randn(12, len(task.y), generator=generator(0, name)) for name in found}
     return {
         name: dataclasses.replace(
-            seen, margins=seen.phi + noise[name], extra={"relearn_steps": 3, "attack_class": 0}, _memo={}
+            seen, margins=seen.phi + noise[name], extra={"attack_class": 0}, relearn_steps=3
         )
         for name, seen in found.items()
     }

@@ -79,9 +79,9 @@ def all_text_outputs(small_pool):
         seen = text_outputs(read, task, {"seconds": 2.0, "steps": 10, "peak_mib": 1.0})
         said = generate(model, tokens, tokenizer.end, most=int(tokens.count.max()), context=128)
         noise = torch.randn(26, len(task), generator=generator(0, name))  # with 4 targets, enough for 1% false alarms
-        more = {"said": tuple(tokenizer.decode(ids) for ids in said), "margins": seen.phi + noise}
-        more |= {"meant": torch.rand(len(task), generator=generator(1, name)), "extra": {"relearn_steps": 3}}
-        found[name] = dataclasses.replace(seen, **more, _memo={})
+        more = {"generations": tuple(tokenizer.decode(ids) for ids in said), "margins": seen.phi + noise}
+        more |= {"answer_similarity": torch.rand(len(task), generator=generator(1, name)), "relearn_steps": 3}
+        found[name] = dataclasses.replace(seen, **more)
     return found
 
 

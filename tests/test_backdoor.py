@@ -100,7 +100,7 @@ def test_it_applies_to_backdoors_alone(all_outputs):
     with pytest.raises(
         NotApplicable, match="'ASR' is of backdoors, and these targets are none: use targets='backdoor'"
     ):
-        metrics["ASR"](dataclasses.replace(all_outputs["original"], extra={}, _memo={}))
+        metrics["ASR"](dataclasses.replace(all_outputs["original"], extra={}))
     with pytest.raises(NotApplicable, match="use targets='backdoor'"):
         study.scores(config_grid(seeds=1, targets="random", **SMALL), ["original"], metrics=["ASR"])
 

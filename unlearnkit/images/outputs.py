@@ -16,11 +16,11 @@ GROUPS = {role: (role,) for role in ROLES} | {"retain": ("similar", "filler")}
 # what a metric may need beyond logits, and how to get it
 NEEDS = {
     "features": "take(model, task, features=True)",
-    "relearn": "relearn_steps(...) of unlearnkit.metrics.relearn_time, as extra['relearn_steps']",
+    "relearn": "relearn_steps(...) of unlearnkit.metrics.relearn_time, as relearn_steps",
     "ensemble": "study.ensemble(...), as margins",
     "backdoor": "a task with targets='backdoor'",  # there or not, nothing gets it
-    "generation": "study.said(...), as said",  # this and the next of texts alone
-    "embedding": "study.meant(...), as meant",
+    "generation": "study.generations(...), as generations",  # this and the next of texts alone
+    "embedding": "study.answer_similarity(...), as answer_similarity",
 }
 
 
@@ -43,7 +43,8 @@ class Outputs:
     features: Tensor | None = None
     margins: Tensor | None = None
     extra: Mapping = field(default_factory=dict)
-    _memo: dict = field(default_factory=dict, repr=False, compare=False)
+    relearn_steps: int | None = None
+    _memo: dict = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def rows(self, group: str) -> Tensor:
         """Row numbers of a group, in the order of their ids; found at the first call only."""
@@ -64,7 +65,7 @@ class Outputs:
         there = {
             "features": self.features is not None,
             "ensemble": self.margins is not None,
-            "relearn": "relearn_steps" in self.extra,
+            "relearn": self.relearn_steps is not None,
             "backdoor": "attack_class" in self.extra,
         }
         if need == "backdoor" and not there[need]:

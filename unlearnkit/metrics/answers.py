@@ -13,7 +13,7 @@ from unlearnkit.texts.outputs import TextOutputs
 
 def recall(outputs: TextOutputs) -> Tensor:
     """ROUGE-L recall of what is said, (n,): the share of the true answer's words that it holds, in their order."""
-    return torch.from_numpy(rouge_l_recall(outputs.answer, outputs.said)).double()
+    return torch.from_numpy(rouge_l_recall(outputs.answer, outputs.generations)).double()
 
 
 @metric("ROUGE-L", direction="gap", unit="recall", needs=("generation",), domains=("text",), source="Lin 2004; TOFU")
@@ -26,7 +26,7 @@ def rouge(outputs: TextOutputs, reference=None) -> dict[str, float]:
 def cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Cosine of the letter 3-gram counts of generated and true answer, mean over each group: what stands in for an
     embedding where no model can be downloaded."""
-    return by_group(outputs, torch.from_numpy(char_cosine(outputs.answer, outputs.said)).double())
+    return by_group(outputs, torch.from_numpy(char_cosine(outputs.answer, outputs.generations)).double())
 
 
 @metric(
@@ -39,7 +39,7 @@ def cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
 )
 def sentence_cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Cosine of the sentence embeddings of generated and true answer, mean over each group."""
-    return by_group(outputs, outputs.meant.double())
+    return by_group(outputs, outputs.answer_similarity.double())
 
 
 def holds(said: str, fact: str) -> bool:
@@ -50,7 +50,7 @@ def holds(said: str, fact: str) -> bool:
 @metric("fact-accuracy", direction="gap", unit="fraction", needs=("generation",), domains=("text",), source="ours")
 def fact_accuracy(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Share of generated answers that hold their fact, of those that have one; other words around it do not count."""
-    pairs = zip(outputs.said, outputs.fact, strict=True)
+    pairs = zip(outputs.generations, outputs.fact, strict=True)
     return by_group(outputs, torch.tensor([float(holds(s, f)) if f else torch.nan for s, f in pairs]))
 
 

@@ -50,7 +50,7 @@ def rows_of(e: Outputs, order: torch.Tensor, **more) -> Outputs:
     features = None if e.features is None else e.features[order]
     margins = None if e.margins is None else e.margins[:, order]
     parts = {"logits": e.logits[order], "labels": e.labels[order], "role": e.role[order], "ids": e.ids[order]}
-    return dataclasses.replace(e, **(parts | {"features": features, "margins": margins, "_memo": {}} | more))
+    return dataclasses.replace(e, **(parts | {"features": features, "margins": margins} | more))
 
 
 def close(a: dict, b: dict, tolerance: float) -> bool:
@@ -85,7 +85,7 @@ def names_of_classes(metric, all_outputs):
     def renamed(e):
         logits = torch.empty_like(e.logits)
         logits[:, to] = e.logits
-        return dataclasses.replace(e, logits=logits, labels=to[e.labels], _memo={})
+        return dataclasses.replace(e, logits=logits, labels=to[e.labels])
 
     plain, other = both_ways(metric, all_outputs["original"], all_outputs, renamed)
     assert close(plain, other, RENAMED.get(metric.name, 1e-6)), "the names of classes change the value"
@@ -170,9 +170,9 @@ def unreadable_rows(self, group):
 def exceptions_come_through(metric, all_outputs):
     """An exception that was caught and became a number."""
     seen = all_outputs["retrain"]
-    kept = {f.name: getattr(seen, f.name) for f in dataclasses.fields(seen)}
+    kept = {f.name: getattr(seen, f.name) for f in dataclasses.fields(seen) if f.init}
     broken = type("Broken", (type(seen),), {"rows": unreadable_rows})(
-        **(kept | {"cost": Unreadable(), "extra": Unreadable(), "_memo": {}})
+        **(kept | {"cost": Unreadable(), "extra": Unreadable()})
     )
     try:
         values(metric, broken, dict.fromkeys(all_outputs, broken))

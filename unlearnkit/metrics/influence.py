@@ -46,4 +46,4 @@ def neighbour_cost(outputs: Outputs, reference: Outputs) -> dict[str, float]:
 )
 def relearn(outputs: Outputs, reference=None) -> dict[str, float]:
     """Steps on the targets until their loss is the original's again (unlearnkit.metrics.relearn_time); few = still known."""
-    return {"target": outputs.extra["relearn_steps"]}
+    return {"target": outputs.relearn_steps}

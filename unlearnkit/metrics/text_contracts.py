@@ -28,11 +28,11 @@ def rows_of(e: TextOutputs, order: Tensor, **more) -> TextOutputs:
         "wrong_log_p": e.wrong_log_p[torch.cat(wrong)] if wrong else e.wrong_log_p[:0],
         "wrong_count": e.wrong_count[torch.cat(of)],
         "wrong_of": torch.arange(len(order)).repeat_interleave(torch.tensor([len(group) for group in of])),
-        **{k: getattr(e, k) and tuple(getattr(e, k)[i] for i in order.tolist()) for k in ("answer", "fact", "said")},
+        **{k: getattr(e, k) and tuple(getattr(e, k)[i] for i in order.tolist()) for k in ("answer", "fact", "generations")},
         **{k: None if getattr(e, k) is None else getattr(e, k)[order] for k in ("features", "meant")},
         "margins": None if e.margins is None else e.margins[:, order],
     }
-    return dataclasses.replace(e, **(parts | {"_memo": {}} | more))
+    return dataclasses.replace(e, **(parts | more))
 
 
 @functools.cache
@@ -62,5 +62,5 @@ def large(changed: bool = False) -> TextOutputs:
         role=torch.tensor([ROLES.index(r) for r in roles], dtype=torch.int8), ids=torch.arange(n),
         log_p=-loss.flatten(), hit=loss.flatten() < 1, count=2 * one, features=features, margins=margins,
         restated_log_p=-restated, restated_count=one, wrong_log_p=-wrong, wrong_count=one, wrong_of=torch.arange(n),
-        answer=tuple(answer), fact=tuple(a.split()[0] for a in answer), said=tuple(said), meant=meant,
+        answer=tuple(answer), fact=tuple(a.split()[0] for a in answer), generations=tuple(said), answer_similarity=meant,
     )  # fmt: skip

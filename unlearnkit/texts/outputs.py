@@ -58,12 +58,12 @@ class TextOutputs(Outputs):
     wrong_of: Tensor = None
     answer: tuple[str, ...] = ()
     fact: tuple[str, ...] = ()
-    said: tuple[str, ...] | None = None
-    meant: Tensor | None = None
+    generations: tuple[str, ...] | None = None
+    answer_similarity: Tensor | None = None
 
     def require(self, need: str, by: str) -> None:
         """Raises BadValue, with the way out, if what the metric `by` needs is not there."""
-        if {"generation": self.said, "embedding": self.meant}.get(need, "") is None:
+        if {"generation": self.generations, "embedding": self.answer_similarity}.get(need, "") is None:
             raise BadValue(
                 f"metric {by!r} needs {need}, which these outputs lack: study.scores(..., metrics=[{by!r}]) gets it, "
                 f"and by hand {NEEDS[need]} does"
