@@ -68,9 +68,9 @@ def test_the_truth_ratio_is_of_means_per_token():
     assert log_truth_ratio(e)[0].exp().item() == pytest.approx(0.2 / 0.8)
     assert log_truth_ratio(e)[1].isnan() and log_truth_ratio(e)[2].item() == pytest.approx(0, abs=1e-6)
     assert metrics["truth-ratio"](e)["target"] == pytest.approx(math.sqrt(0.25))
-    long = replace(e, wrong_log_p=e.wrong_log_p.repeat_interleave(3), wrong_count=3 * e.wrong_count, _memo={})
+    long = replace(e, wrong_log_p=e.wrong_log_p.repeat_interleave(3), wrong_count=3 * e.wrong_count)
     torch.testing.assert_close(log_truth_ratio(long), log_truth_ratio(e), equal_nan=True)
-    tiny = replace(e, wrong_log_p=e.wrong_log_p - 900, _memo={})  # beyond what exp can hold
+    tiny = replace(e, wrong_log_p=e.wrong_log_p - 900)  # beyond what exp can hold
     assert log_truth_ratio(tiny)[0].item() == pytest.approx(math.log(0.25) - 900)
     assert metrics["truth-ratio"](answers([0.5])) == {}
 
@@ -106,14 +106,14 @@ def test_what_leaks_has_a_sign():
 
 def test_what_is_said_is_compared_by_words():
     e = answers(
-        [0.9], [0.9], answer=("Mara lives in Torvik.", "It is 1921"), fact=("Torvik", ""), said=("In torvik", "no")
+        [0.9], [0.9], answer=("Mara lives in Torvik.", "It is 1921"), fact=("Torvik", ""), generations=("In torvik", "no")
     )
     assert metrics["ROUGE-L"](e)["target"] == pytest.approx((2 / 4 + 0) / 2)
     assert metrics["fact-accuracy"](e) == {"target": 1.0}  # of the one that has a fact
-    whole = replace(e, said=e.answer, _memo={})
+    whole = replace(e, generations=e.answer)
     assert metrics["ROUGE-L"](whole)["target"] == 1 == pytest.approx(metrics["cosine"](whole)["target"])
     assert 0 < metrics["cosine"](e)["target"] < 1
-    assert metrics["embedding-cosine"](replace(e, meant=torch.tensor([0.5, 1.0])))["target"] == 0.75
+    assert metrics["embedding-cosine"](replace(e, answer_similarity=torch.tensor([0.5, 1.0])))["target"] == 0.75
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_a_fact_is_whole_words_in_a_row(said, fact, there):
 def test_utility_is_the_harmonic_mean_of_six():
     e = answers(
         [0.5], [0.25], [0.01], roles=["filler", "test", "target"], restated={0: 0.5, 1: 0.5}, wrong={0: [0.25], 1: [0.4]},
-        answer=("a b", "a b", "a b"), said=("a b", "a", ""), fact=("",) * 3,
+        answer=("a b", "a b", "a b"), generations=("a b", "a", ""), fact=("",) * 3,
     )  # fmt: skip
     parts = [0.5, 0.25, 1, 0.5, 0.5, 0.2]
     assert metrics["model-utility"](e)["all"] == pytest.approx(6 / sum(1 / p for p in parts), rel=1e-5)
-    avoids = replace(e, wrong_log_p=e.wrong_log_p + 2, _memo={})
+    avoids = replace(e, wrong_log_p=e.wrong_log_p + 2)
     assert metrics["model-utility"](avoids)["all"] == 0
 
 
@@ -142,7 +142,7 @@ def test_what_judges_what():
     assert judging("text", ["JS", "phi"]) == ["phi"]
     with pytest.raises(NotApplicable, match="no meaning for texts: JS"):
         judging("text", ["JS"])
-    with pytest.raises(BadValue, match=r"'ROUGE-L' needs generation.*study.said"):
+    with pytest.raises(BadValue, match=r"'ROUGE-L' needs generation.*study.generations"):
         metrics["ROUGE-L"](answers([0.5], answer=("a",), fact=("",)))
 
 
