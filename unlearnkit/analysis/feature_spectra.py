@@ -141,9 +141,7 @@ def planes(
     parts = []
     for config in configs:
         models = models_of_rows(applicable_rows([config], names, tuned=tuned), device=device)
-        known = {
-            row.name: outputs(model, features=True, device=device) for row, model in models if model is not None
-        }
+        known = {row.name: outputs(model, features=True, device=device) for row, model in models if model is not None}
         for name, (xy, share) in plane({name: seen for name, (_, seen) in known.items()}).items():
             key, seen = known[name]
             columns = config.columns() | {"method": name, "variance_explained": share, "run": key}

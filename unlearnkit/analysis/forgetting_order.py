@@ -158,7 +158,9 @@ def order_scores(
                 tables.append(_scores(model, original, retrained, ranker, columns, device))
             bar.step()
             for base, chosen in wanted:
-                row = resolve_row(config, f"rsu({base})", chosen, tuned=tuned)  # one that is refused stands in the table
+                row = resolve_row(
+                    config, f"rsu({base})", chosen, tuned=tuned
+                )  # one that is refused stands in the table
                 columns = {"base": base, "order": chosen.get("order", ONE_SHOT), "batches": chosen["batches"]}
                 tables.append(_row_scores(row, original, retrained, ranker, columns, device))
                 bar.step()

@@ -117,9 +117,7 @@ def margins_of_row(row: Row, original: Trained, *, device: str = "auto") -> tupl
     return artefact.key, load_file(artefact.folder / "margins.safetensors")["phi"]
 
 
-def _run_again(
-    unlearned: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str
-) -> None:
+def _run_again(unlearned: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str) -> None:
     """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser steps;
     a run that diverged ends where it did."""
     params, taken = unlearned.artefact.manifest["params"], 0

@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from unlearnkit.analysis.dataset_cards import relations
-from unlearnkit.figures.style import finished
+from unlearnkit.figures.style import finished, move_legend_outside
 from unlearnkit.texts.config import TextConfig
 
 MEASURES = ("rouge_l", "char_cosine", "word_cosine")
@@ -47,5 +47,5 @@ def plot_text_similarity(
             style = {"hue": "pair", "hue_order": order, "palette": colours, "legend": first}
             sns.ecdfplot(data, x=f"{side}_{measure}", ax=axis, **style)
             axis.set(xlabel=NAMES[measure], ylabel="share of pairs below", title=side, xlim=(-0.03, 1.03))
-    legend_outside(figure, axes[0][0])
+    move_legend_outside(figure, axes[0][0])
     return finished(figure), data

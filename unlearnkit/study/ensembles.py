@@ -68,7 +68,8 @@ def models_of_row(row: Row, n: int, *, device: str = "auto") -> list[Trained | N
         return models_of_reference(row.config, reference, n, again=bool(prefix), device=device)
     originals = models_of_reference(row.config, "original", n, device=device)
     made = [
-        original and unlearn_row(row, original, repeat=draw, device=device) for draw, original in zip(draws(n), originals)
+        original and unlearn_row(row, original, repeat=draw, device=device)
+        for draw, original in zip(draws(n), originals)
     ]
     return [None if model is None or model.diverged else model for model in made]
 
