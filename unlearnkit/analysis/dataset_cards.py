@@ -1,5 +1,5 @@
-"""Dataset cards of images and texts (T1, T1-text), sheets of paraphrases (T1-text-sheet), and how similar targets are to other
-samples (the data of F2 and F2-text)."""
+"""Dataset cards of images and texts (T1, T1-text), sheets of paraphrases (T1-text-sheet), and how similar targets are
+to other samples (the data of F2 and F2-text)."""
 
 from collections.abc import Sequence
 
@@ -29,12 +29,13 @@ SHEET = ("question_rouge_l", "answer_rouge_l", "both_char_cosine")  # measures o
 
 
 def dataset_cards(configs: Sequence[Config], features_from: str = "") -> pd.DataFrame:
-    """Dataset cards of image or of text configs: one row per task condition, over its n_seeds seeds; column `run` names the
-    stored tasks.
+    """Dataset cards of image or of text configs: one row per task condition, over its n_seeds seeds; column `run` names
+    the stored tasks.
 
-    Each measure of similarity (SIMILARITIES): mean over all pairs of a target and a near-duplicate of all seeds, and its 5th
-    and 95th percentile over pairs. question_words, answer_words: means over the training sets. features_from: whose
-    features of images are compared, too: "original", a torchvision classifier, or "" for none (no model is then trained).
+    Each measure of similarity (SIMILARITIES): mean over all pairs of a target and a near-duplicate of all seeds, and
+    its 5th and 95th percentile over pairs. question_words, answer_words: means over the training sets. features_from:
+    whose features of images are compared, too: "original", a torchvision classifier, or "" for none (no model is then
+    trained).
     """
     if features_from == "original":
         references(configs, ["original"])  # the missing ones are trained together
@@ -76,10 +77,12 @@ def target_pairs(config: Config, features_from: str = "") -> pd.DataFrame:
 
 
 def relations(config: Config, features_from: str = "", others: int = 0) -> pd.DataFrame:
-    """How similar a target is to its near-duplicates, to other retained samples and to decoys: the data of F2 and F2-text.
+    """How similar a target is to its near-duplicates, to other retained samples and to decoys: the data of F2 and
+    F2-text.
 
-    others: how many of the last two, OTHERS if 0. Returns columns relation (similar, filler, decoy), target (row number),
-    strength where there are near-duplicates, and the measures (SIMILARITIES). features_from: see `dataset_cards`.
+    others: how many of the last two, OTHERS if 0. Returns columns relation (similar, filler, decoy), target (row
+    number), strength where there are near-duplicates, and the measures (SIMILARITIES). features_from: see
+    `dataset_cards`.
     """
     task = study.load_task(config)
     pairs = target_pairs(config, features_from).rename(columns={"anchor": "target"})

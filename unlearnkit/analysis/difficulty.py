@@ -2,10 +2,10 @@
 whether that correlates with privacy risk.
 
 A risky sample moves more by definition, since retrained models are farther from the original on it: the headroom. So
-"risky samples move more" and "risky samples are harder to match" can both hold, and the second is asked with the headroom
-held fixed. Retrained models differ by chance, which biases this twice: noise that is in both difficulty and headroom hides
-a relation, and noise in the headroom alone leaves some of it free. So the two are of different seeds, and there is a
-correction for the second (unlearnkit.core.rank_correlation.partial_given_two).
+"risky samples move more" and "risky samples are harder to match" can both hold, and the second is asked with the
+headroom held fixed. Retrained models differ by chance, which biases this twice: noise that is in both difficulty and
+headroom hides a relation, and noise in the headroom alone leaves some of it free. So the two are of different seeds,
+and there is a correction for the second (unlearnkit.core.rank_correlation.partial_given_two).
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,12 +61,13 @@ def forgetting_steps(
 ) -> pd.DataFrame:
     """One row per target and method: the columns of the config, sample, method, run, and
 
-    steps_to_forget: after how many optimiser steps of the method the target's loss is first as high as retraining leaves
-    it, the loss being log(1 + exp(-phi)) and the goal that of the mean phi of n_retrains retrained models, which are those
-    that `difficulty` measures by; 0 where it is so high before the first step (already_forgotten). never_forgotten: not
-    within the run, whose length is method_steps; steps_to_forget is then one more than that: the largest rank, which all
-    such targets share. rebounded: forgotten at some step, and at the end below the goal again. A method that takes no
-    steps, has no meaning in a config or diverged has no rows there. Raises NotApplicable if none has any. Source: ours.
+    steps_to_forget: after how many optimiser steps of the method the target's loss is first as high as retraining
+    leaves it, the loss being log(1 + exp(-phi)) and the goal that of the mean phi of n_retrains retrained models, which
+    are those that `difficulty` measures by; 0 where it is so high before the first step (already_forgotten).
+    never_forgotten: not within the run, whose length is method_steps; steps_to_forget is then one more than that: the
+    largest rank, which all such targets share. rebounded: forgotten at some step, and at the end below the goal again.
+    A method that takes no steps, has no meaning in a config or diverged has no rows there. Raises NotApplicable if none
+    has any. Source: ours.
     """
     rows = applicable_rows(configs, methods, tuned=tuned)
     originals = _originals(configs, device)
@@ -102,8 +103,8 @@ def first_step_below(path: Tensor, goal: Tensor) -> pd.DataFrame:
 
 
 def with_steps(gaps: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """The table of `with_risk` with steps_to_forget for its difficulty and what that was as `gap`, and already_forgotten,
-    never_forgotten and rebounded; where a method has both. steps: of `forgetting_steps`."""
+    """The table of `with_risk` with steps_to_forget for its difficulty and what that was as `gap`, and
+    already_forgotten, never_forgotten and rebounded; where a method has both. steps: of `forgetting_steps`."""
     columns = ["steps_to_forget", *SHARES.values(), "run"]
     steps = steps[[*SAMPLE, "method", *columns]].rename(columns={"steps_to_forget": "difficulty"})
     return gaps.drop(columns="run").rename(columns={"difficulty": "gap"}).merge(steps, on=[*SAMPLE, "method"])
@@ -115,16 +116,16 @@ def with_steps(gaps: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 def difficulty(
     configs: Sequence[Config], methods: Sequence[str], n_retrains: int = 3, *, tuned: bool = True, device: str = "auto"
 ) -> pd.DataFrame:
-    """One row per target and method, NOISE_FLOOR_ROW among them: the columns of the config, sample, method, run, and, with u
-    the method's model, o the original, r the retrained ones, and phi the logit of the label's probability:
+    """One row per target and method, NOISE_FLOOR_ROW among them: the columns of the config, sample, method, run, and,
+    with u the method's model, o the original, r the retrained ones, and phi the logit of the label's probability:
 
-    difficulty: mean of |phi_u - phi_r| over n_retrains seeds; signed_difficulty: of phi_u - phi_r, above 0 for too little
-    forgetting; headroom: mean of |phi_o - phi_r| over n_retrains *other* seeds, so that their noise is not in both;
-    headroom_0 and _1: by every other of these, which is how noisy it is; signed_headroom, signed_headroom_0,
-    signed_headroom_1: the same of phi_o - phi_r, below 0 where retraining leaves the target surer; shared_headroom: over
-    the seeds of the difficulty, for comparison; margin_shift: |phi_o - phi_u|. A method that diverged in a config, or has
-    no meaning in it, has no rows there. Raises BadValue for less than two retrainings, NotApplicable if no method has a
-    meaning.
+    difficulty: mean of |phi_u - phi_r| over n_retrains seeds; signed_difficulty: of phi_u - phi_r, above 0 for too
+    little forgetting; headroom: mean of |phi_o - phi_r| over n_retrains *other* seeds, so that their noise is not in
+    both; headroom_0 and _1: by every other of these, which is how noisy it is; signed_headroom, signed_headroom_0,
+    signed_headroom_1: the same of phi_o - phi_r, below 0 where retraining leaves the target surer; shared_headroom:
+    over the seeds of the difficulty, for comparison; margin_shift: |phi_o - phi_u|. A method that diverged in a config,
+    or has no meaning in it, has no rows there. Raises BadValue for less than two retrainings, NotApplicable if no
+    method has a meaning.
     """
     if n_retrains < 2:
         raise BadValue(f"n_retrains must be at least 2, one for each half of the headroom, got {n_retrains}")
@@ -179,7 +180,8 @@ def _phi(model: Trained, device: str) -> Tensor:
 
 
 def with_risk(difficulties: pd.DataFrame, risks: pd.DataFrame, ranker: str) -> pd.DataFrame:
-    """The table of `difficulty` with the columns risk, of this ranker, from all shadow models, and risk_run, its key."""
+    """The table of `difficulty` with the columns risk, of this ranker, from all shadow models, and risk_run, its
+    key."""
     chosen = risks[(risks.ranker == ranker) & (risks.half == "") & (risks.group == "target")]
     if chosen.empty:
         raise BadValue(f"there are no risks by {ranker!r}: give it to unlearnkit.analysis.privacy_risk.risks")
@@ -189,9 +191,9 @@ def with_risk(difficulties: pd.DataFrame, risks: pd.DataFrame, ranker: str) -> p
 
 def difficulty_table(samples: pd.DataFrame, correlates: Mapping[str, tuple] = CORRELATES) -> pd.DataFrame:
     """One row per config, method and correlate of risk: Spearman's correlation (`spearman_columns`);
-    spearman_minus_noise_floor: less that of NOISE_FLOOR_ROW, paired by seed, with its interval over seeds; SHARES, where
-    they are known. The headroom is no method's, and stands with NOISE_FLOOR_ROW alone. samples: of `with_risk`, or with
-    correlates=STEP_CORRELATES of `with_steps`.
+    spearman_minus_noise_floor: less that of NOISE_FLOOR_ROW, paired by seed, with its interval over seeds; SHARES,
+    where they are known. The headroom is no method's, and stands with NOISE_FLOOR_ROW alone. samples: of `with_risk`,
+    or with correlates=STEP_CORRELATES of `with_steps`.
     """
     rows = []
     for config, of_config in samples.groupby(CONDITION_COLUMNS, sort=False):
@@ -234,11 +236,11 @@ def _columns(
 
 def near_duplicates_difficulty_table(difficulties: pd.DataFrame, risks: pd.DataFrame) -> pd.DataFrame:
     """One row per config and quantity: its mean over the targets, mean over n_seeds seeds with a 95% interval; and
-    `change_from_fewest_copies`, its difference to the fewest near-duplicates of the same dataset, targets and seed, whose
-    targets are the same images.
+    `change_from_fewest_copies`, its difference to the fewest near-duplicates of the same dataset, targets and seed,
+    whose targets are the same images.
 
-    quantity: "risk: RANKER" of targets and, as chance, of decoys; headroom; "difficulty: METHOD" and "signed difficulty:
-    METHOD".
+    quantity: "risk: RANKER" of targets and, as chance, of decoys; headroom; "difficulty: METHOD" and "signed
+    difficulty: METHOD".
     """
     parts = []
     for (group, ranker), part in risks[risks.half == ""].groupby(["group", "ranker"]):

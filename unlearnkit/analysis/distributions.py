@@ -1,5 +1,6 @@
-"""For each sample, which reference distribution best explains a method's margins, and how far the two are apart: ensembles of
-models from other seeds, compared sample by sample with ensembles of the three references (T2-attacks, F15).
+"""For each sample, which reference distribution best explains a method's margins, and how far the two are apart:
+ensembles of models from other seeds, compared sample by sample with ensembles of the three references (T2-attacks,
+F15).
 
 Two sets of models made in the same way still differ by chance, so the rows `retrain` and `clean-again`, the references
 from other seeds, are the noise floor that stands beside every number.
@@ -42,12 +43,13 @@ NOISE_FLOOR_ROWS = {"retrain": "retrain", "clean-again": "clean"}  # row: the re
 
 
 def nearest_reference(models: Tensor, references: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """{reference, or "none": share of the models whose margin is likeliest under its distribution, (samples,)}; references
-    that tie share a model, and one that is more than FAR standard deviations from every reference comes from none of them.
+    """{reference, or "none": share of the models whose margin is likeliest under its distribution, (samples,)};
+    references that tie share a model, and one that is more than FAR standard deviations from every reference comes from
+    none of them.
 
-    models and each reference: (draws, samples). Each sample has one Gaussian per reference, fitted on every other draw and
-    evaluated on the rest, then the other way round, so that no model is judged by itself or by the original that it was
-    made from. Source: ours, after U-LiRA's two distributions.
+    models and each reference: (draws, samples). Each sample has one Gaussian per reference, fitted on every other draw
+    and evaluated on the rest, then the other way round, so that no model is judged by itself or by the original that it
+    was made from. Source: ours, after U-LiRA's two distributions.
     """
     counts = torch.zeros(len(references), models.shape[1], dtype=torch.float64)
     for fold in (0, 1):
@@ -66,8 +68,8 @@ def compare(models: Tensor, references: Mapping[str, Tensor]) -> pd.DataFrame:
     """Per sample and reference: columns sample (column number), reference, klom, lira, assigned.
 
     klom: KL(models || reference) of the margins, nats; lira: accuracy of telling the two apart by one margin; assigned:
-    share of the models that are likeliest under this reference; what is missing to 1 comes from none. models, references:
-    (draws, samples), no NaN.
+    share of the models that are likeliest under this reference; what is missing to 1 comes from none. models,
+    references: (draws, samples), no NaN.
     """
     share = nearest_reference(models, references)
     parts = []
@@ -88,8 +90,8 @@ def attack_tables(
     """(samples, scores) of one row: `compare` with columns group and n_models, for the samples in SCORED_GROUPS; and
     their means over each group with U-LiRA-TPR at `fpr`, columns metric, reference, group, value.
 
-    models, references: (draws, samples), NaN for a draw that diverged; task: for its roles. The rate is left out where the
-    draws that stay cannot resolve it.
+    models, references: (draws, samples), NaN for a draw that diverged; task: for its roles. The rate is left out where
+    the draws that stay cannot resolve it.
     """
     asked = len(models)
     models, *rest = drop_diverged(models, *references.values())
@@ -118,26 +120,27 @@ def check_models(n_models: int) -> None:
     """Raises BadValue for fewer models of each kind than can be compared."""
     if n_models < MIN_MODELS:
         raise BadValue(
-            f"an attack on ensembles needs at least {MIN_MODELS} models of each kind, two to fit a Gaussian on and two to "
-            f"test; got n_models = {n_models}"
+            f"an attack on ensembles needs at least {MIN_MODELS} models of each kind, two to fit a Gaussian on and "
+            f"two to test; got n_models = {n_models}"
         )
 
 
 def check_rate(configs: Iterable[Config], n_models: int, fpr: float) -> None:
-    """Before anything is trained: raises BadValue for a false positive rate that targets times models cannot resolve."""
+    """Before anything is trained: raises BadValue for a false positive rate that targets times models cannot
+    resolve."""
     for config in configs:
         targets = len(load_task(config).index("target"))
         scores = targets * n_models
         if scores * fpr < 1 - 1e-9:
             raise BadValue(
-                f"fpr: a false positive rate of {fpr:g} cannot be resolved: {targets} targets times {n_models} models are "
-                f"{scores} scores, and the smallest rate is {1 / scores:.2g}; ask for more models or more targets"
+                f"fpr: a false positive rate of {fpr:g} cannot be resolved: {targets} targets times {n_models} models "
+                f"are {scores} scores, and the smallest rate is {1 / scores:.2g}; ask for more models or more targets"
             )
 
 
 def models_beside_references(row: Row, n: int, *, device: str = "auto") -> list[Trained | None]:
-    """`study.ensembles.models_of_row`, except that the noise floor `retrain` is trained as the reference is, together, and
-    not one by one as the method of that name, which draws from the same distribution."""
+    """`study.ensembles.models_of_row`, except that the noise floor `retrain` is trained as the reference is, together,
+    and not one by one as the method of that name, which draws from the same distribution."""
     if row.name == "retrain":
         return models_of_reference(row.config, "retrain", n, again=True, device=device)
     return models_of_row(row, n, device=device)
@@ -153,14 +156,14 @@ def attacks(
     tuned: bool = True,
     device: str = "auto",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(samples, scores) of original, retrain from other seeds, the methods that have a meaning in a config, and clean from
-    other seeds.
+    """(samples, scores) of original, retrain from other seeds, the methods that have a meaning in a config, and clean
+    from other seeds.
 
-    samples: the columns of the config, method, reference, group, sample, klom, lira, assigned (see `compare`), n_models,
-    run. scores: the tidy score table of their means over each group, metrics KLoM, U-LiRA and assigned; U-LiRA-TPR at
-    `fpr`, scores of a group pooled, left out where diverged models leave too few; and how many models diverged.
-    Raises BadValue for fewer than MIN_MODELS models, also where so many diverged that fewer stay, and for a rate that
-    cannot be resolved.
+    samples: the columns of the config, method, reference, group, sample, klom, lira, assigned (see `compare`),
+    n_models, run. scores: the tidy score table of their means over each group, metrics KLoM, U-LiRA and assigned;
+    U-LiRA-TPR at `fpr`, scores of a group pooled, left out where diverged models leave too few; and how many models
+    diverged. Raises BadValue for fewer than MIN_MODELS models, also where so many diverged that fewer stay, and for a
+    rate that cannot be resolved.
     """
     check_models(n_models)
     check_rate(configs, n_models, fpr)
@@ -213,12 +216,12 @@ ATTACK_COLUMNS = {  # column: metric, group, reference
 
 
 def attacks_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """T2-attacks: one row per config and method, means over n_seeds seeds with 95% intervals; original and retrain above the
-    methods, clean-again below. scores: the second table of `attacks`.
+    """T2-attacks: one row per config and method, means over n_seeds seeds with 95% intervals; original and retrain
+    above the methods, clean-again below. scores: the second table of `attacks`.
 
     share_like_R: share of models whose margin on a target is likeliest under reference R, share_like_none: of those far
-    from all; ulira_accuracy_vs_R: accuracy of telling them from the models of R, 0.5 = not at all; tpr_vs_R: share that is
-    told at the false positive rate asked for; klom_vs_R: nats; near_duplicate_...: the same on near-duplicates.
+    from all; ulira_accuracy_vs_R: accuracy of telling them from the models of R, 0.5 = not at all; tpr_vs_R: share that
+    is told at the false positive rate asked for; klom_vs_R: nats; near_duplicate_...: the same on near-duplicates.
     n_diverged: models, of all seeds, that are in none of these numbers.
     """
     lost = scores[scores.metric == "diverged-models"].groupby([*CONDITION_COLUMNS, "method"]).value.sum().astype(int)

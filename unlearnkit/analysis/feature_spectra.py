@@ -1,5 +1,5 @@
-"""The eigen-spectra of the features of the retain and the forget set, dimensional alignment (DA) by each rule to take the main
-subspace, and features in two dimensions."""
+"""The eigen-spectra of the features of the retain and the forget set, dimensional alignment (DA) by each rule to take
+the main subspace, and features in two dimensions."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ N_EIGENVALUES = 40  # eigenvalues of a spectrum that are kept: the rest is round
 
 
 def subspace_rules(classes: int) -> dict[str, dict]:
-    """The rules to take the main subspace, by name: 90%, 95% and 99% of the energy, one less than the number of classes as
-    the rank; each uncentred and centred."""
+    """The rules to take the main subspace, by name: 90%, 95% and 99% of the energy, one less than the number of classes
+    as the rank; each uncentred and centred."""
     ranks = {"90%": {"energy": 0.9}, "95%": {"energy": 0.95}, "99%": {"energy": 0.99}, "K-1": {"rank": classes - 1}}
     return {
         f"{name}{', centred' if centred else ''}": {**options, "centred": centred}
@@ -36,8 +36,8 @@ def subspace_rules(classes: int) -> dict[str, dict]:
 
 
 def eigenvalues(seen: Outputs) -> pd.DataFrame:
-    """Columns group, eigenvalue_index (from 1) and eigenvalue_share: the eigenvalues of each group's uncentred second moment
-    as shares of their sum."""
+    """Columns group, eigenvalue_index (from 1) and eigenvalue_share: the eigenvalues of each group's uncentred second
+    moment as shares of their sum."""
     parts = []
     for group in (g for g in SPECTRUM_GROUPS if features(seen, g).any()):
         values = spectrum(moment(features(seen, group)))[:N_EIGENVALUES]
@@ -50,8 +50,8 @@ def eigenvalues(seen: Outputs) -> pd.DataFrame:
 
 def alignment_by_rule(seen: Outputs) -> pd.DataFrame:
     """Columns subspace_rule, subspace_rank and DA of the targets (and of test samples: DA_test), for each of
-    `subspace_rules`; and effective_rank of the targets. A rule by which some of these have no value, as of features that
-    are all 0 or all alike, has no row."""
+    `subspace_rules`; and effective_rank of the targets. A rule by which some of these have no value, as of features
+    that are all 0 or all alike, has no row."""
     kept, gone, test = (features(seen, g) for g in ("retain", "target", "test"))
     rows = []
     for name, rule in subspace_rules(seen.logits.shape[1]).items():
@@ -66,8 +66,9 @@ def alignment_by_rule(seen: Outputs) -> pd.DataFrame:
 def feature_spectra(
     grids: Mapping[str, Sequence[Config]], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(`eigenvalues`, `alignment_by_rule`) of every row of `names` in the configs of each protocol; one row per seed, with
-    the columns protocol, method, seed, run. A method that has no meaning for a protocol, or diverged, is left out there."""
+    """(`eigenvalues`, `alignment_by_rule`) of every row of `names` in the configs of each protocol; one row per seed,
+    with the columns protocol, method, seed, run. A method that has no meaning for a protocol, or diverged, is left out
+    there."""
     parts: tuple[list, list] = ([], [])
     rows = {protocol: applicable_rows(grid, names, tuned=tuned) for protocol, grid in grids.items()}
     study.references([config for grid in grids.values() for config in grid], device=device)  # together
@@ -86,8 +87,8 @@ def feature_spectra(
 def spectra_table(by_seed: pd.DataFrame) -> pd.DataFrame:
     """DA by each rule: one row per data set, protocol, method and rule, means over n_seeds seeds with 95% intervals.
 
-    by_seed: the second table of `feature_spectra`. da_minus_retrain: DA less retrain's of the same seed, for how well the
-    rule tells the two apart.
+    by_seed: the second table of `feature_spectra`. da_minus_retrain: DA less retrain's of the same seed, for how well
+    the rule tells the two apart.
     """
     keys = ["dataset", "protocol", "method", "subspace_rule"]
     without_method = ["dataset", "protocol", "subspace_rule", "seed"]
@@ -107,13 +108,13 @@ def spectra_table(by_seed: pd.DataFrame) -> pd.DataFrame:
 
 
 def plane(models: Mapping[str, Outputs], onto: str = "original") -> dict[str, tuple[Tensor, float]]:
-    """{name: (coordinates (n, 2) of all samples, share of the training samples' covariance in the plane)}, the same plane
-    for all: the first two principal components of the features of the training set by `onto`.
+    """{name: (coordinates (n, 2) of all samples, share of the training samples' covariance in the plane)}, the same
+    plane for all: the first two principal components of the features of the training set by `onto`.
 
     A basis of features is arbitrary, and so is their scale: each model's features, centred and at unit mean square over
     the retained samples, are first turned onto those of `onto` by the rotation that brings retained samples closest
-    (orthogonal Procrustes), which changes no distance and no metric here. Widths must be equal. Features of nothing but 0
-    stay in the middle.
+    (orthogonal Procrustes), which changes no distance and no metric here. Widths must be equal. Features of nothing but
+    0 stay in the middle.
     """
     seen = models[onto]
     kept = seen.rows("retain")
@@ -132,9 +133,9 @@ def plane(models: Mapping[str, Outputs], onto: str = "original") -> dict[str, tu
 def planes(
     configs: Sequence[Config], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
 ) -> pd.DataFrame:
-    """`plane` of each config and row: one row per retained or forgotten sample (group "retain" or "target"), with its label,
-    x, y, variance_explained (the share of the model's covariance that the plane holds), the columns of the config, method
-    and run.
+    """`plane` of each config and row: one row per retained or forgotten sample (group "retain" or "target"), with its
+    label, x, y, variance_explained (the share of the model's covariance that the plane holds), the columns of the
+    config, method and run.
 
     A method that has no meaning in a config, or diverged, is left out there. names must hold "original".
     """

@@ -1,7 +1,7 @@
 """Does the order of forgetting matter? RSU(base) in each order against one-shot, on one footing: T8.
 
-All rows of a config share its retrained models, from several draws of the seeds, and its shadow models. One-shot is RSU in
-one batch, which is the base alone; it has the seeds of the other rows, so that differences are paired.
+All rows of a config share its retrained models, from several draws of the seeds, and its shadow models. One-shot is RSU
+in one batch, which is the base alone; it has the seeds of the other rows, so that differences are paired.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,9 +48,9 @@ def strata(risk: Tensor) -> dict[str, Tensor]:
 
 
 def membership(shadows: Seen, phi: Tensor) -> Tensor:
-    """Probability that a model with these margins, (n,), was trained on each sample, (n,), by the Gaussians of the shadow
-    models with and without it and an even prior. Source: online LiRA, Carlini et al. 2022, arXiv 2112.03570, as a
-    probability, since the likelihood ratio itself has no bound."""
+    """Probability that a model with these margins, (n,), was trained on each sample, (n,), by the Gaussians of the
+    shadow models with and without it and an even prior. Source: online LiRA, Carlini et al. 2022, arXiv 2112.03570, as
+    a probability, since the likelihood ratio itself has no bound."""
     check(shadows.inside)
     with_, without = (
         torch.distributions.Normal(mean, variance.sqrt().clamp(min=1e-6)).log_prob(phi)
@@ -65,8 +65,8 @@ def strata_scores(
     """Columns metric, stratum, value: means over the retrained models, and over the targets of a stratum.
 
     ToW, ToW-MIA: as unlearnkit.metrics.gaps, 1 is best; phi-gap: |difference of phi|, logits; LiRA-gap: |difference of
-    `membership`|, from 0 to 1; FA-gap: |difference of the accuracy on the stratum|; and the model's own FA, phi, RA, TA.
-    shadows: of the targets alone; parts: {stratum: rows among the targets}, to which "all" is added.
+    `membership`|, from 0 to 1; FA-gap: |difference of the accuracy on the stratum|; and the model's own FA, phi, RA,
+    TA. shadows: of the targets alone; parts: {stratum: rows among the targets}, to which "all" is added.
     """
     rows = model.rows("target")
     parts = {"all": torch.arange(len(rows)), **parts}
@@ -97,9 +97,9 @@ def _mean(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def target_configs(targets: Sequence[str], *, device: str = "auto", **common) -> list[Config]:
-    """The configs of these kinds of targets; "mixed" ones are a third each of the most, half and least memorised training
-    samples (unlearnkit.analysis.privacy_risk.mixed_memorisation_config), and are called "ids" in tables. common: as of
-    unlearnkit.images.config.config_grid."""
+    """The configs of these kinds of targets; "mixed" ones are a third each of the most, half and least memorised
+    training samples (unlearnkit.analysis.privacy_risk.mixed_memorisation_config), and are called "ids" in tables.
+    common: as of unlearnkit.images.config.config_grid."""
     plain = [kind for kind in targets if kind != "mixed"]
     configs = config_grid(targets=plain, **common) if plain else []
     if "mixed" in targets:
@@ -112,8 +112,8 @@ def target_configs(targets: Sequence[str], *, device: str = "auto", **common) ->
 def orders_of_bases(
     bases: Sequence[str], batches: Sequence[int], orders: Sequence[str], options: Mapping[str, Mapping], ranker: str
 ) -> list[tuple[str, dict]]:
-    """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and BadValue
-    for names and values that do not exist, before anything runs."""
+    """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and
+    BadValue for names and values that do not exist, before anything runs."""
     rankers[ranker]
     pairs = []
     for base in bases:
@@ -136,13 +136,13 @@ def order_scores(
     tuned: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The tidy scores: the columns of the config, base, order, batches, metric, stratum ("all", or "low", "middle", "high"
-    risk by the ranker), value, run.
+    """The tidy scores: the columns of the config, base, order, batches, metric, stratum ("all", or "low", "middle",
+    "high" risk by the ranker), value, run.
 
-    Beside the orders of each base stands the order "one-shot", and with base "" the models before unlearning, "original",
-    and the retrained ones, each against the others: "retrain", the noise floor. A row that its base refuses has one score,
-    of metric "refused", and one that diverged, "diverged". options: {base: options} that differ from the tuned values.
-    Raises BadValue for fewer than 3 retrained models, and for names and values that do not exist.
+    Beside the orders of each base stands the order "one-shot", and with base "" the models before unlearning,
+    "original", and the retrained ones, each against the others: "retrain", the noise floor. A row that its base refuses
+    has one score, of metric "refused", and one that diverged, "diverged". options: {base: options} that differ from the
+    tuned values. Raises BadValue for fewer than 3 retrained models, and for names and values that do not exist.
     """
     if retrains < MIN_RETRAINED:
         raise BadValue(f"gaps are means over at least {MIN_RETRAINED} retrained models, got retrains={retrains}")
@@ -237,8 +237,8 @@ PAIRED = ("ToW", "ToW_MIA", "LiRA_gap", "phi_gap", "TA", "seconds")  # whose dif
 
 def order_table(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per config, base, order and number of batches: means over n_seeds seeds with 95% intervals, and
-    `..._minus_one_shot`, the difference to one-shot of the same base and seed. n_refused, n_diverged: on how many seeds,
-    which are in no mean. scores: of `order_scores`.
+    `..._minus_one_shot`, the difference to one-shot of the same base and seed. n_refused, n_diverged: on how many
+    seeds, which are in no mean. scores: of `order_scores`.
     """
     values = _wide(scores)
     one_shot = values.xs(ONE_SHOT, level="order").droplevel("batches")
@@ -259,8 +259,9 @@ def order_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def order_contrasts(scores: pd.DataFrame, first: str = "descending", second: str = "ascending") -> pd.DataFrame:
-    """One row per config, number of batches, base and metric of PAIRED: the mean over n_seeds seeds of `first` less `second`,
-    paired, with its interval; base "all" is the mean over the bases that have both on a seed and read the forget set."""
+    """One row per config, number of batches, base and metric of PAIRED: the mean over n_seeds seeds of `first` less
+    `second`, paired, with its interval; base "all" is the mean over the bases that have both on a seed and read the
+    forget set."""
     values, rows, keys = _wide(scores), [], [*CONDITION_COLUMNS, "batches"]
     differences = values.xs(first, level="order") - values.xs(second, level="order")
     for index, part in differences.groupby(level=keys):

@@ -36,8 +36,8 @@ def layer_scores(
     """The tidy score table with two columns more: layer, and depth, 1 for the first layer asked for.
 
     names: as in study.scores; a method is left out of configs for which it has no meaning. layers: by name; those that
-    feed the next one if not given. metrics: of `feature_metrics`, all of them if not given. A method that diverged has one
-    row, of metric "diverged". Raises BadValue for a metric that does not read features alone.
+    feed the next one if not given. metrics: of `feature_metrics`, all of them if not given. A method that diverged has
+    one row, of metric "diverged". Raises BadValue for a metric that does not read features alone.
     """
     metrics = feature_metrics() if metrics is None else list(dict.fromkeys(metrics))
     for name in metrics:

@@ -1,7 +1,8 @@
-"""Published numbers beside ours: a sanity check, never a target to tune to. Two papers of one group differ tenfold on one
-config, so only shapes and orders of magnitude should be read from it.
+"""Published numbers beside ours: a sanity check, never a target to tune to. Two papers of one group differ tenfold on
+one config, so only shapes and orders of magnitude should be read from it.
 
-The published numbers stand in literature.csv, beside this file, each with its source, and whether two sources agree on it.
+The published numbers stand in literature.csv, beside this file, each with its source, and whether two sources agree on
+it.
 """
 
 from collections.abc import Mapping
@@ -17,9 +18,10 @@ WHOLE = {"cifar10": 45000}  # training images from which on a set counts as whol
 NOT_RUN = "not run"
 DIFFERENCES = {  # source: what differs in ours, where it is run
     "Fan et al. 2024 (SalUn), arXiv 2310.12508": "epochs and augmentation of training; options: defaults, untuned, no "
-    "weight decay but SalUn's (theirs: 5e-4); MIA: fitted on other retained samples, not on all that stays; minutes: of another GPU",
-    "NeurIPS 2023 unlearning challenge, starting kit": "epochs and augmentation of training (theirs reaches 88% on test "
-    "images); forget set: a random tenth; RA: of the retain set, theirs of all training images; options: defaults",
+    "weight decay but SalUn's (theirs: 5e-4); MIA: fitted on other retained samples, not on the whole retain set; "
+    "minutes: of another GPU",
+    "NeurIPS 2023 unlearning challenge, starting kit": "epochs and augmentation of training (theirs reaches 88% on "
+    "test images); forget set: a random tenth; RA: of the retain set, theirs of all training images; options: defaults",
     "TOFU leaderboards, Llama-3.2-1B": "needs pretrained weights",
 }
 _WHERE = ("dataset", "architecture", "protocol", "method")

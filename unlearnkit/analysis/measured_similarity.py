@@ -41,8 +41,8 @@ def _condition(config: Config) -> tuple:
 def influence_by_similarity(
     configs: Sequence[Config], scores: pd.DataFrame, features_from: str = "original"
 ) -> pd.DataFrame:
-    """One row per condition (configs that differ in their seed alone) and method: residual influence with its interval, and
-    each of SIMILARITY_MEASURES, the mean over all pairs of a target and a near-duplicate of all seeds.
+    """One row per condition (configs that differ in their seed alone) and method: residual influence with its interval,
+    and each of SIMILARITY_MEASURES, the mean over all pairs of a target and a near-duplicate of all seeds.
 
     scores: the tidy table of these configs (study.reference_scores or study.scores); features_from: whose features are
     compared.
@@ -59,10 +59,10 @@ def variance_explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int 
     """How much of the residual influence each similarity measure explains: one row per data set, method and measure.
 
     spearman: rank correlation over conditions; r2: share of the variance of residual influence that a rising curve over
-    the measure explains; r2_leave_kind_out: the same for each perturbation from the curve of the *other* perturbations (at
-    most 1; 0 is as good as their mean; below 0, worse). If measured similarity were all that counts, the last two would be
-    alike. Intervals are of resampled seeds (95%); conditions whose residual influence is masked are left out. Columns
-    n_conditions and n_seeds count. Raises BadValue for fewer than 4 conditions or 2 perturbations.
+    the measure explains; r2_leave_kind_out: the same for each perturbation from the curve of the *other* perturbations
+    (at most 1; 0 is as good as their mean; below 0, worse). If measured similarity were all that counts, the last two
+    would be alike. Intervals are of resampled seeds (95%); conditions whose residual influence is masked are left out.
+    Columns n_conditions and n_seeds count. Raises BadValue for fewer than 4 conditions or 2 perturbations.
     """
     rng = np.random.default_rng(seed)
     phi = scores[(scores.metric == "phi") & (scores.group == "target")]
@@ -77,8 +77,8 @@ def variance_explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int 
         kinds = conditions.index.get_level_values("perturbation").to_numpy()
         if len(conditions) < 4 or len(set(kinds)) < 2:
             raise BadValue(
-                f"{dataset}: {len(conditions)} conditions of {len(set(kinds))} perturbations with a residual influence that "
-                "is not masked; at least 4 of 2 are needed: ask for more similarity levels, perturbations or seeds"
+                f"{dataset}: {len(conditions)} conditions of {len(set(kinds))} perturbations with a residual influence "
+                "that is not masked; at least 4 of 2 are needed: ask for more similarity levels, perturbations or seeds"
             )
         samples = [seeds, *(rng.choice(seeds, len(seeds)) for _ in range(N_BOOTSTRAP))]
         influences = [_influence(wide, method, drawn) for drawn in samples]
@@ -100,7 +100,8 @@ def _influence(wide: pd.DataFrame, method: str, seeds) -> np.ndarray:
 
 
 def isotonic_r2(x: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> tuple[float, float, float]:
-    """(Spearman's correlation, R2 of a rising curve, R2 of the curve of the other kinds), kinds of each condition given."""
+    """(Spearman's correlation, R2 of a rising curve, R2 of the curve of the other kinds), kinds of each condition
+    given."""
     fitted = IsotonicRegression(out_of_bounds="clip").fit(x, y).predict(x)
     other, mean = np.empty_like(y), np.empty_like(y)
     for kind in np.unique(kinds):

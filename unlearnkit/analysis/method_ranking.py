@@ -1,5 +1,5 @@
-"""Does the choice of a method depend on the reference it is compared with (T9, F14), and what does it cost (T10)? All from the
-one tidy score table."""
+"""Does the choice of a method depend on the reference it is compared with (T9, F14), and what does it cost (T10)? All
+from the one tidy score table."""
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,9 @@ def reference_distances(scores: pd.DataFrame) -> pd.DataFrame:
     """The distance of each row to each reference by each candidate metric that the scores hold
     (unlearnkit.analysis.metric_distances): the columns of the config, method, metric, reference, distance.
 
-    A metric that compares with the reference: |value - its best|; any other: |value - that of the row of this name|, which
-    for `retrain` is the method, from a seed of its own. Rows that diverged have none. Raises BadValue for scores without the
-    rows `retrain` and `clean`.
+    A metric that compares with the reference: |value - its best|; any other: |value - that of the row of this name|,
+    which for `retrain` is the method, from a seed of its own. Rows that diverged have none. Raises BadValue for scores
+    without the rows `retrain` and `clean`.
     """
     if missing := set(RANKED_AGAINST) - set(scores.method):
         raise BadValue(f"the scores have no row {', '.join(sorted(missing))}, which the others are compared with")
@@ -75,12 +75,12 @@ def orders_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Every method by its distance to retrain and to clean: one row per condition and method, means over n_seeds seeds with
-    95% intervals.
+    """Every method by its distance to retrain and to clean: one row per condition and method, means over n_seeds seeds
+    with 95% intervals.
 
-    gap_retrain, gap_clean: mean absolute difference over UA, RA, TA and MIA; rank_*: the place by it among the methods and
-    `original` (to do nothing), 1 for the nearest, mean over seeds; rank_change: rank_clean - rank_retrain, paired by seed,
-    above 0 for one that looks better against retrain than it is against clean; residual_influence: see
+    gap_retrain, gap_clean: mean absolute difference over UA, RA, TA and MIA; rank_*: the place by it among the methods
+    and `original` (to do nothing), 1 for the nearest, mean over seeds; rank_change: rank_clean - rank_retrain, paired
+    by seed, above 0 for one that looks better against retrain than it is against clean; residual_influence: see
     unlearnkit.core.statistics. n_diverged: seeds on which there is no model.
     """
     columns = {f"gap_{r}": (GAP, "all", r) for r in RANKED_AGAINST} | {"TA": ("TA", "test", "")}
@@ -109,8 +109,8 @@ def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     """Kendall's tau-b between the orders of the methods by two metrics, of images and of texts: the data of F14.
 
     Columns domain, metric_a, metric_b, reference, n_conditions, n_seeds, tau, tau_low, tau_high; where metric_a is
-    metric_b, reference is "both", and tau that between its orders against retrain and against clean. Means over conditions
-    (what differs in more than the seed), with 95% intervals over n_seeds seeds.
+    metric_b, reference is "both", and tau that between its orders against retrain and against clean. Means over
+    conditions (what differs in more than the seed), with 95% intervals over n_seeds seeds.
     """
     everything, rows = _ranked(reference_distances(scores)), []
     for domain, distances in everything.groupby(domains(everything)):
@@ -131,12 +131,12 @@ def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """What each method costs: one row per data set, architecture and method, means over all of its tasks, with 95% intervals
-    over n_seeds seeds of the means over tasks.
+    """What each method costs: one row per data set, architecture and method, means over all of its tasks, with 95%
+    intervals over n_seeds seeds of the means over tasks.
 
     seconds: wall seconds of one unlearning, on one thread or one GPU; steps: of optimisers; each also as a ratio to
-    retraining (seconds_ratio by the metric RTE). Peak memory stands with each run (`peak_mib`) and not here: on the CPU it
-    is that of the process, which made other models before.
+    retraining (seconds_ratio by the metric RTE). Peak memory stands with each run (`peak_mib`) and not here: on the CPU
+    it is that of the process, which made other models before.
     """
     key = ["dataset", "train_size", "architecture", "method"]
     methods = scores[~scores.method.isin(BASELINES)]

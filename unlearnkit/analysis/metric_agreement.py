@@ -22,7 +22,8 @@ HALF = "half of KLoM"
 
 
 def rankable(names: Sequence[str]) -> list[str]:
-    """The rows that are put in order: methods, and `original`, to do nothing; not the retrained or the untrained model."""
+    """The rows that are put in order: methods, and `original`, to do nothing; not the retrained or the untrained
+    model."""
     return [name for name in names if name not in (NOISE_FLOOR_ROW, INITIAL)]
 
 
@@ -30,16 +31,16 @@ def rankable(names: Sequence[str]) -> list[str]:
 
 
 def metric_agreement(distances: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """How well the order of methods by each metric agrees with that by each ensemble distance: one row per condition (configs
-    that differ in their seed alone), ensemble_distance and metric.
+    """How well the order of methods by each metric agrees with that by each ensemble distance: one row per condition
+    (configs that differ in their seed alone), ensemble_distance and metric.
 
     tau: Kendall's tau-b over pairs of methods, spearman: rank correlation; means over seeds, each with a 95% interval
-    from N_BOOTSTRAP draws of seeds and of methods together. n_seeds: seeds; n_methods: how many are ordered; n_diverged:
-    how many times one was not, for having diverged. n_models_trained: models that the metric needs trained from scratch
-    beyond the one judged; cost_seconds: for all of them, the unlearning of further ones, and computing it, medians over
-    methods and seeds. "half of KLoM" is the agreement of the two halves of the ensembles: about what can be reached, the
-    ensemble distance being as uncertain as it is. distances: of `distance_table` with n_models and the row `retrain`.
-    Raises BadValue without an ensemble distance.
+    from N_BOOTSTRAP draws of seeds and of methods together. n_seeds: seeds; n_methods: how many are ordered;
+    n_diverged: how many times one was not, for having diverged. n_models_trained: models that the metric needs trained
+    from scratch beyond the one judged; cost_seconds: for all of them, the unlearning of further ones, and computing it,
+    medians over methods and seeds. "half of KLoM" is the agreement of the two halves of the ensembles: about what can
+    be reached, the ensemble distance being as uncertain as it is. distances: of `distance_table` with n_models and the
+    row `retrain`. Raises BadValue without an ensemble distance.
     """
     scratch = distances[distances.method == NOISE_FLOOR_ROW].method_seconds.median()
     distances = distances[distances.method.isin(rankable(distances.method.unique()))]
@@ -86,8 +87,8 @@ def _agreement(own: np.ndarray, true: np.ndarray, rng: np.random.Generator) -> d
 
 def kendall(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Kendall's tau-b of a and b, (n,), under each row of weights, (draws, n): how often each is drawn. (draws,); one
-    drawn twice is no pair with itself, and a pair with a NaN is none. 0 where all pairs of one of the two are tied: what is
-    tied orders nothing."""
+    drawn twice is no pair with itself, and a pair with a NaN is none. 0 where all pairs of one of the two are tied:
+    what is tied orders nothing."""
     signs = [np.nan_to_num(np.sign(v[:, None] - v)) for v in (_common(a, b), _common(b, a))]
     over = lambda m: np.einsum("di,ij,dj->d", weights, m, weights)  # noqa: E731
     return _ratio(over(signs[0] * signs[1]), over(signs[0] ** 2) * over(signs[1] ** 2))
@@ -118,10 +119,11 @@ def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def control_detection(distances: pd.DataFrame) -> pd.DataFrame:
     """Does each metric tell the negative controls from a retrained model? One row per condition, control and metric.
 
-    distance and noise_floor (retraining from other seeds), excess_over_noise_floor, their difference paired by seed, each
-    with a 95% t interval over n_seeds seeds; detected: that interval lies above 0, None with one seed. rank: the control's
-    place among the methods, 1 for the nearest to retrain, mean over the seeds on which all were measured, of `n_methods`;
-    ties share a place. distances: of `distance_table`, which must hold the row `retrain`. Raises BadValue if it does not.
+    distance and noise_floor (retraining from other seeds), excess_over_noise_floor, their difference paired by seed,
+    each with a 95% t interval over n_seeds seeds; detected: that interval lies above 0, None with one seed. rank: the
+    control's place among the methods, 1 for the nearest to retrain, mean over the seeds on which all were measured, of
+    `n_methods`; ties share a place. distances: of `distance_table`, which must hold the row `retrain`. Raises BadValue
+    if it does not.
     """
     if NOISE_FLOOR_ROW not in set(distances.method):
         raise BadValue(

@@ -56,8 +56,9 @@ ENSEMBLE_DISTANCES = {"KLoM on targets": ("target",), "KLoM on all": ("target", 
 
 
 def metric_distances(outputs: Outputs, references: Mapping[str, Outputs]) -> pd.DataFrame:
-    """CANDIDATE_METRICS of one model: columns metric, metric_family, value, reference_value, distance, seconds; metrics that
-    have no value, or for which the retrained model has none, are left out. references: of `retrain` and `initial`."""
+    """CANDIDATE_METRICS of one model: columns metric, metric_family, value, reference_value, distance, seconds; metrics
+    that have no value, or for which the retrained model has none, are left out. references: of `retrain` and
+    `initial`."""
     rows, known = [], {}
     for name, (metric, group, family) in CANDIDATE_METRICS.items():
         entry = metrics_module.metrics[metric]
@@ -78,8 +79,8 @@ def metric_distances(outputs: Outputs, references: Mapping[str, Outputs]) -> pd.
 
 
 def ensemble_distances(models: Tensor, retrained: Tensor, rows: Mapping[str, Tensor]) -> pd.DataFrame:
-    """ENSEMBLE_DISTANCES, each also by every other draw alone and by the rest ("first half of ...", "second half of ..."),
-    and the candidates that need ensembles; columns metric, distance, n_models (how many of each kind).
+    """ENSEMBLE_DISTANCES, each also by every other draw alone and by the rest ("first half of ...", "second half of
+    ..."), and the candidates that need ensembles; columns metric, distance, n_models (how many of each kind).
 
     models, retrained: margins (draws, samples), NaN for a draw that diverged, which is left out of both; rows: of each
     group. "half of KLoM" is the first half on targets, compared with the second half (see
@@ -105,12 +106,12 @@ def distance_table(
     configs: Sequence[Config], names: Sequence[str], n_models: int = 0, *, tuned: bool = True, device: str = "auto"
 ) -> pd.DataFrame:
     """One row per config, row and metric: value, reference_value (the retrained model's, where it has one), distance,
-    seconds (that computing it took, beyond a pass of the model and the models that it needs), metric_family, method_seconds
-    (that the method took), run.
+    seconds (that computing it took, beyond a pass of the model and the models that it needs), metric_family,
+    method_seconds (that the method took), run.
 
-    names: methods, `original`, `initial`; `retrain` is retraining from other seeds. n_models: of each kind, for KLoM and
-    U-LiRA; there are none of these where it is 0. A method is left out of configs in which it has no meaning; one that
-    diverged has one row, of metric "diverged". Raises what unlearnkit.analysis.distributions.check_models raises.
+    names: methods, `original`, `initial`; `retrain` is retraining from other seeds. n_models: of each kind, for KLoM
+    and U-LiRA; there are none of these where it is 0. A method is left out of configs in which it has no meaning; one
+    that diverged has one row, of metric "diverged". Raises what unlearnkit.analysis.distributions.check_models raises.
     """
     if n_models:
         check_models(n_models)

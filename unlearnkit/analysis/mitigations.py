@@ -1,5 +1,5 @@
-"""Mitigations where near-duplicates stay (T4): influence removed against accuracy lost on the near-duplicates; and how many
-near-duplicates are found without being named."""
+"""Mitigations where near-duplicates stay (T4): influence removed against accuracy lost on the near-duplicates; and how
+many near-duplicates are found without being named."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -46,8 +46,8 @@ COLUMNS = {  # column: metric, group, reference; left out where there is no such
 
 
 def neighbour_recall(configs: Sequence[Config], searches: Sequence[str], *, device: str = "auto") -> pd.DataFrame:
-    """How well each neighbour search (see unlearnkit.wrappers.neighbours.parse) finds the near-duplicates by each config's
-    original model: one row per condition and search, means over n_seeds seeds with 95% intervals.
+    """How well each neighbour search (see unlearnkit.wrappers.neighbours.parse) finds the near-duplicates by each
+    config's original model: one row per condition and search, means over n_seeds seeds with 95% intervals.
 
     precision: share of the samples found that are near-duplicates of a target, over the seeds on which any is found;
     recall: share of the near-duplicates that are found; n_found: number of samples found; precision_of_chance: share of
@@ -85,8 +85,8 @@ def _near_duplicates(task) -> torch.Tensor:
 
 
 def precision_recall(index: torch.Tensor, linked: torch.Tensor) -> dict[str, float]:
-    """{precision, recall, n_found, precision_of_chance} of the rows `index` that a search found, where `linked`, (n,) bool,
-    says which are right; NaN for a share of nothing."""
+    """{precision, recall, n_found, precision_of_chance} of the rows `index` that a search found, where `linked`, (n,)
+    bool, says which are right; NaN for a share of nothing."""
     hits = int(linked[index].sum())
     return {
         "precision": hits / len(index) if len(index) else float("nan"),
@@ -102,8 +102,9 @@ def precision_recall(index: torch.Tensor, linked: torch.Tensor) -> dict[str, flo
 def wrapped_methods(
     bases: Sequence[str], wrapper_names: Sequence[str], extra: Sequence[Mapping] = ()
 ) -> list[tuple[str, dict]]:
-    """(method, options) of each base bare, then in each wrapper, then in those of `extra`, each a wrapper and its options:
-    {"wrapper": "expand", "near": "feature top 25"}. Raises UnknownName, and BadValue for options that do not fit."""
+    """(method, options) of each base bare, then in each wrapper, then in those of `extra`, each a wrapper and its
+    options: {"wrapper": "expand", "near": "feature top 25"}. Raises UnknownName, and BadValue for options that do not
+    fit."""
     pairs: list[tuple[str, dict]] = [(base, {}) for base in bases]
     for chosen in [*({"wrapper": name} for name in wrapper_names), *extra]:
         options = {k: v for k, v in chosen.items() if k != "wrapper"}
@@ -122,8 +123,8 @@ def mitigation_scores(
     tuned: bool = True,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The tidy score table that T4 is made from: the baselines and all `methods_with_options` (see `wrapped_methods`) on
-    each config, with `true-accuracy` of images beside the registered metrics."""
+    """The tidy score table that T4 is made from: the baselines and all `methods_with_options` (see `wrapped_methods`)
+    on each config, with `true-accuracy` of images beside the registered metrics."""
     names = [*study.BASELINES, *methods_with_options]
     scores = study.scores(configs, names, tuned=tuned, metrics=METRICS, device=device)
     true = {config: true_labels(config) for config in configs if config.domain == "image"}
@@ -154,11 +155,11 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
     influence_removed = 1 - residual influence, with Fieller's interval; influence_removed_net: the same net of what the
     model knows of decoys, which tells less influence from less confidence in all; neighbour_cost: accuracy lost on the
     near-duplicates, by the labels they were trained with; near_duplicate_true_label_accuracy: accuracy on them by the
-    labels of the raw images; fact_accuracy, near_duplicate_fact_accuracy: of texts, the share of the answers generated for
-    targets and near-duplicates that hold the fact. pareto_optimal: no other method of the config, bare or wrapped, is at
-    least as good in all of three means and better in one: |residual influence| and neighbour cost low, test accuracy high.
-    Its absolute value, since to avoid a label more than `clean` does is a trace, too; a method that diverged on a seed is
-    not Pareto-optimal. scores: of `mitigation_scores`.
+    labels of the raw images; fact_accuracy, near_duplicate_fact_accuracy: of texts, the share of the answers generated
+    for targets and near-duplicates that hold the fact. pareto_optimal: no other method of the config, bare or wrapped,
+    is at least as good in all of three means and better in one: |residual influence| and neighbour cost low, test
+    accuracy high. Its absolute value, since to avoid a label more than `clean` does is a trace, too; a method that
+    diverged on a seed is not Pareto-optimal. scores: of `mitigation_scores`.
     """
     columns = with_scores(COLUMNS, scores)
     table = summarise(scores, columns)
@@ -192,8 +193,8 @@ def split(method: str) -> dict[str, str]:
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:
-    """Which rows are not dominated, (n,) bool; larger is better. values: (n, goals). A row is dominated if another is at
-    least as good in all and better in one; one with a NaN is neither on the front nor dominates."""
+    """Which rows are not dominated, (n,) bool; larger is better. values: (n, goals). A row is dominated if another is
+    at least as good in all and better in one; one with a NaN is neither on the front nor dominates."""
     v = np.asarray(values, dtype=float)
     better = (v[:, None] >= v[None]).all(2) & (v[:, None] > v[None]).any(2)  # (a, b): a dominates b
     return ~better.any(0) & ~np.isnan(v).any(1)

@@ -40,13 +40,14 @@ def risks(
     *,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """One row per sample and ranker: the columns of the config, sample (row number in the task), group, ranker, half, value,
-    run. names: rankers, all of images if none are given; one that a config cannot give is left out. groups: of RISK_GROUPS.
+    """One row per sample and ranker: the columns of the config, sample (row number in the task), group, ranker, half,
+    value, run. names: rankers, all of images if none are given; one that a config cannot give is left out. groups: of
+    RISK_GROUPS.
 
-    half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them: two
-    estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the shadow
-    models is taken for those that were: what is found of them is chance. Raises UnknownName for an unknown ranker, BadValue
-    for an unknown group or too few models, NotApplicable if a config gives none of the rankers.
+    half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them:
+    two estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the
+    shadow models is taken for those that were: what is found of them is chance. Raises UnknownName for an unknown
+    ranker, BadValue for an unknown group or too few models, NotApplicable if a config gives none of the rankers.
     """
     names = list(names) or ranking("image")
     entries = [rankers[name] for name in names]
@@ -135,8 +136,8 @@ def _halves(n_models: int) -> dict[str, Tensor]:
 
 
 def spearman_columns(interval: Mapping) -> dict:
-    """An interval of unlearnkit.core.rank_correlation.over_seeds as columns: spearman with its interval over n_seeds seeds, and
-    spearman_low_samples, spearman_high_samples over the n_samples samples of all seeds."""
+    """An interval of unlearnkit.core.rank_correlation.over_seeds as columns: spearman with its interval over n_seeds
+    seeds, and spearman_low_samples, spearman_high_samples over the n_samples samples of all seeds."""
     columns = interval_columns("spearman", interval) | {"n_seeds": interval["n"]}
     columns |= {f"spearman_{end}_samples": interval[f"{end}_samples"] for end in ("low", "high")}
     return columns | {"n_samples": interval["samples"]}
@@ -146,9 +147,9 @@ def proxies_table(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online",
     """One row per config, group, risk_measure and risk_proxy: Spearman's correlation of the two over the samples
     (`spearman_columns`).
 
-    ITSELF is the measure's own reliability at *half* of its models; spearman_brown in that row what it would be at all of
-    them, by Spearman and Brown's 2 r / (1 + r): no proxy can be expected to exceed its root. Decoys show what is found
-    where there is nothing. risks: of `risks`. Raises BadValue for a measure that is not among them.
+    ITSELF is the measure's own reliability at *half* of its models; spearman_brown in that row what it would be at all
+    of them, by Spearman and Brown's 2 r / (1 + r): no proxy can be expected to exceed its root. Decoys show what is
+    found where there is nothing. risks: of `risks`. Raises BadValue for a measure that is not among them.
     """
     rows = []
     for measure in measures:
@@ -185,9 +186,9 @@ def mixed_memorisation_config(
     memorised as these, and of the least memorised a random draw. Source: ours, after RUM (Zhao et al. 2024, arXiv
     2406.01257).
 
-    Memorisation is that of the config's own training set; the new config draws other retained samples of its own, trains
-    its own models, and ranks its targets by shadow models of its own, so that nothing is chosen and judged by the same
-    numbers. Raises BadValue if there are not enough samples.
+    Memorisation is that of the config's own training set; the new config draws other retained samples of its own,
+    trains its own models, and ranks its targets by shadow models of its own, so that nothing is chosen and judged by
+    the same numbers. Raises BadValue if there are not enough samples.
     """
     task = load_task(config)
     (refs,) = references([config], ["original"], device=device)

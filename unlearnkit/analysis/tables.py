@@ -112,10 +112,10 @@ def text_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The main table of texts, as `dose_response_table`: every metric is of the targets, except for model_utility,
     neighbour_cost and cost.
 
-    residual_influence is of how likely the answer is, residual_influence_rouge of the generated answer (ROUGE-L recall),
-    residual_influence_fact of whether that holds the fact, in whatever words; left out where answers have no facts.
-    char_cosine is of character 3-grams, for which nothing is downloaded; that of sentence embeddings is a metric by
-    itself, embedding-cosine.
+    residual_influence is of how likely the answer is, residual_influence_rouge of the generated answer (ROUGE-L
+    recall), residual_influence_fact of whether that holds the fact, in whatever words; left out where answers have no
+    facts. char_cosine is of character 3-grams, for which nothing is downloaded; that of sentence embeddings is a metric
+    by itself, embedding-cosine.
     """
     influences = {
         "residual_influence": "phi",
@@ -150,9 +150,9 @@ def _counts_first(table: pd.DataFrame, first: list[str] | None = None) -> pd.Dat
 
 
 def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against retrain.
-    NMI and CKA are of test samples, of which none is of a forgotten class; LP and k-NN are of held-out samples like the
-    targets.
+    """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against
+    retrain. NMI and CKA are of test samples, of which none is of a forgotten class; LP and k-NN are of held-out samples
+    like the targets.
 
     scores: the tidy table with a column `protocol`. Methods stand between original and retrain, and the noise floors.
     """
@@ -160,8 +160,9 @@ def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def features_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """MUDA among all methods: outputs, features and cost, one row per data set, protocol and method; as `protocols_table`.
-    LP and CKA_target measure the forgotten class; NMI, F1 and CKA are of test samples, of which none is of it."""
+    """MUDA among all methods: outputs, features and cost, one row per data set, protocol and method; as
+    `protocols_table`. LP and CKA_target measure the forgotten class; NMI, F1 and CKA are of test samples, of which none
+    is of it."""
     return _by_protocol(scores, FEATURE_COLUMNS).drop(columns=[name for name in CONDITION_COLUMNS if name != "dataset"])
 
 
@@ -175,9 +176,9 @@ def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str
 
 
 def backdoor_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Backdoors: one row per config and method, means over seeds with 95% intervals; original and retrain stand above the
-    methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the tidy
-    table of configs with backdoor targets."""
+    """Backdoors: one row per config and method, means over seeds with 95% intervals; original and retrain stand above
+    the methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the
+    tidy table of configs with backdoor targets."""
     return in_row_order(_counts_first(summarise(scores, BACKDOOR_COLUMNS)))
 
 

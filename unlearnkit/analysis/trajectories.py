@@ -1,4 +1,5 @@
-"""The state of a model after each optimiser step of an unlearning method: the whole optimisation path, not only its end."""
+"""The state of a model after each optimiser step of an unlearning method: the whole optimisation path, not only its
+end."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +36,8 @@ TRACKED_GROUPS = {"forget": "target", "retain": "retain", "test": "test"}
 
 
 def state_metrics(seen: Outputs) -> dict[str, float]:
-    """Accuracy on the forget set, the retain set and test samples; DA and effective rank of the forget set's features, NaN
-    and 0 where all of them are 0."""
+    """Accuracy on the forget set, the retain set and test samples; DA and effective rank of the forget set's features,
+    NaN and 0 where all of them are 0."""
     state = {name: seen.correct[seen.rows(group)].mean().item() for name, group in TRACKED_GROUPS.items()}
     target, alive = features(seen, "target"), all(features(seen, g).any() for g in ("target", "retain"))
     da = dimensional_alignment(seen) if alive else float("nan")
@@ -52,11 +53,11 @@ def trajectory(
     every: int = 1,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """One row for the original, step 0, and one after every so many-th optimiser step of `unlearn(config, method, options)`
-    and the last: step, the columns of `state_metrics`, and run, the key that it is stored under.
+    """One row for the original, step 0, and one after every so many-th optimiser step of `unlearn(config, method,
+    options)` and the last: step, the columns of `state_metrics`, and run, the key that it is stored under.
 
-    Steps are those of `unlearnkit.core.optimise.minimise`; a method that takes none has the rows of its start and its end.
-    A run that diverges ends with the last step whose features are finite. Raises BadValue for an `every` below 1.
+    Steps are those of `unlearnkit.core.optimise.minimise`; a method that takes none has the rows of its start and its
+    end. A run that diverges ends with the last step whose features are finite. Raises BadValue for an `every` below 1.
     """
     if every < 1:
         raise BadValue(f"every must be at least 1, got {every}")
@@ -88,7 +89,8 @@ def _trajectory(row: Row, every: int, device: str) -> pd.DataFrame:
 
 def margins(config: Config, method: str, *, tuned: bool = True, device: str = "auto") -> tuple[str, Tensor]:
     """(key, Outputs.phi of each target, in the order of their ids, before the first and after each optimiser step of
-    `unlearn(config, method)`: (1 + steps, targets) float32); of image classifiers. A method that takes no steps has one row.
+    `unlearn(config, method)`: (1 + steps, targets) float32); of image classifiers. A method that takes no steps has one
+    row.
     """
     original = references([config], ["original"], device=device)[0]["original"]
     return margins_of_row(resolve_row(config, method, tuned=tuned), original, device=device)
@@ -118,8 +120,8 @@ def margins_of_row(row: Row, original: Trained, *, device: str = "auto") -> tupl
 
 
 def _run_again(unlearned: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str) -> None:
-    """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser steps;
-    a run that diverged ends where it did."""
+    """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser
+    steps; a run that diverged ends where it did."""
     params, taken = unlearned.artefact.manifest["params"], 0
 
     def step(net: nn.Module) -> None:
@@ -157,9 +159,9 @@ def stability(steps: pd.DataFrame) -> pd.DataFrame:
     """How steady each run was, from its whole path: one row per config and method, means over n_seeds seeds with 95%
     intervals.
 
-    lowest_retain_accuracy, lowest_test_accuracy: the lowest accuracy on the path; test_accuracy_total_variation: the sum of
-    all changes of test accuracy from row to row, up and down; final_test_accuracy_sd: standard deviation over seeds of the
-    test accuracy at the end, one number. steps: of `trajectories`.
+    lowest_retain_accuracy, lowest_test_accuracy: the lowest accuracy on the path; test_accuracy_total_variation: the
+    sum of all changes of test accuracy from row to row, up and down; final_test_accuracy_sd: standard deviation over
+    seeds of the test accuracy at the end, one number. steps: of `trajectories`.
     """
     rows = []
     for index, part in steps.groupby([*CONDITION_COLUMNS, "method"], sort=False):

@@ -38,8 +38,8 @@ def mean_interval(values: Sequence[float]) -> dict[str, float | int | None]:
 def interval_columns(name: str, values: Mapping | Sequence[float] | pd.Series) -> dict[str, float | None]:
     """{name, name_low, name_high}, the columns of an interval in every table.
 
-    values: an interval {mean, low, high}, or values of seeds, whose t interval is taken: NaN are left out, and without any
-    other value all three are None.
+    values: an interval {mean, low, high}, or values of seeds, whose t interval is taken: NaN are left out, and without
+    any other value all three are None.
     """
     if not isinstance(values, Mapping):
         values = pd.Series(values, dtype=float).dropna()
@@ -93,14 +93,15 @@ def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]])
 
 
 def residual_influence(scores: pd.DataFrame, metric: str = "phi", name: str = "residual_influence") -> pd.DataFrame:
-    """Residual influence of the forget set, one row per config and method: columns `name`, `name`_low, `name`_high, n_seeds.
+    """Residual influence of the forget set, one row per config and method: columns `name`, `name`_low, `name`_high,
+    n_seeds.
 
-    The residual influence of a method M is (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over the
-    targets: 1 when nothing was removed, 0 when as little is left as in a model that saw neither the targets nor their
-    near-duplicates. A ratio of means over seeds with Fieller's interval, masked where the denominator is within noise: over
-    all seeds, or over those on which the method did not diverge. Source: our measure of P1's claim; with
-    metric="phi-decoy" what the model knows of samples like the targets is taken off first.
-    scores must hold the rows "original" and "clean".
+    The residual influence of a method M is (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over
+    the targets: 1 when nothing was removed, 0 when as little is left as in a model that saw neither the targets nor
+    their near-duplicates. A ratio of means over seeds with Fieller's interval, masked where the denominator is within
+    noise: over all seeds, or over those on which the method did not diverge. Source: our measure of P1's claim; with
+    metric="phi-decoy" what the model knows of samples like the targets is taken off first. scores must hold the rows
+    "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
     rows = {}
@@ -126,7 +127,8 @@ def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.S
 
 
 def _spread(intervals: pd.DataFrame) -> pd.DataFrame:
-    """Columns of {mean, low, high, n} -> plain columns, and one n_seeds for all, and a `<column>_n` for those with fewer."""
+    """Columns of {mean, low, high, n} -> plain columns, and one n_seeds for all, and a `<column>_n` for those with
+    fewer."""
     columns, seeds = {}, {}
     for name in intervals:
         rows = [{} if not isinstance(d, dict) else d for d in intervals[name]]
@@ -151,8 +153,8 @@ def in_row_order(
 
 
 def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
-    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where there is
-    no value or it is masked."""
+    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where
+    there is no value or it is masked."""
     out = pd.DataFrame(index=table.index)
     for name in table:
         if f"{name}_low" not in table:

@@ -9,8 +9,8 @@ from unlearnkit.core.store import Spec, Store
 
 
 def stored_tables(spec: Spec, make: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-    """The tables that `make` returns by name, made once and stored under `spec`; in each the column `run` is the key that
-    it is stored under."""
+    """The tables that `make` returns by name, made once and stored under `spec`; in each the column `run` is the key
+    that it is stored under."""
 
     def write(folder: Path) -> None:
         for name, table in make().items():

@@ -23,14 +23,16 @@ PATHS = {  # column: axis label
 
 
 def colours(names: Sequence[str]) -> dict:
-    """A colour for each row: the references' own, the others' from a palette that colour-blind readers can tell apart."""
+    """A colour for each row: the references' own, the others' from a palette that colour-blind readers can tell
+    apart."""
     rest = [name for name in names if name not in FIXED]
     palette = dict(zip(rest, sns.color_palette("colorblind", len(rest)), strict=True))
     return {n: FIXED[n] for n in names if n in FIXED} | palette
 
 
 def conditions(table: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """{(data set, protocol): its name in a title} in the order of the table; the protocol alone where none has two sets."""
+    """{(data set, protocol): its name in a title} in the order of the table; the protocol alone where none has two
+    sets."""
     pairs = list(dict.fromkeys(zip(table.dataset, table.protocol, strict=True)))
     several = len({protocol for _, protocol in pairs}) < len(pairs)
     return {(d, p): f"{words(d)}, {p}" if several else p for d, p in pairs}
@@ -41,8 +43,8 @@ def _part(table: pd.DataFrame, condition: tuple[str, str]) -> pd.DataFrame:
 
 
 def plot_spectra(spectra: pd.DataFrame, table: pd.DataFrame, rule: str = "95%") -> tuple[Figure, pd.DataFrame]:
-    """One row of panels per data set and protocol: the eigenvalues of the retain set's and of the targets' second moments
-    as shares of their sum, means over seeds; and DA of every row by `rule`, 95% intervals over seeds.
+    """One row of panels per data set and protocol: the eigenvalues of the retain set's and of the targets' second
+    moments as shares of their sum, means over seeds; and DA of every row by `rule`, 95% intervals over seeds.
 
     spectra: the first table of unlearnkit.analysis.feature_spectra.feature_spectra; table: of
     unlearnkit.analysis.feature_spectra.spectra_table. In the data, the column quantity tells "spectrum" from "DA".
@@ -122,8 +124,8 @@ def plot_feature_plane(planes: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Features of retained samples (dots, coloured by label) and forgotten ones (crosses) of each model in one plane; a
     block of panels per data set, since planes of different sets have nothing in common.
 
-    planes: of unlearnkit.analysis.feature_spectra.planes. In brackets the share of the model's covariance that the plane
-    holds.
+    planes: of unlearnkit.analysis.feature_spectra.planes. In brackets the share of the model's covariance that the
+    plane holds.
     """
     sets = list(dict.fromkeys(planes.dataset))
     panels = [(d, m) for d in sets for m in dict.fromkeys(planes[planes.dataset == d].method)]

@@ -27,8 +27,8 @@ from unlearnkit.study.reference_models import references
 def plot_sample_sheet(
     configs: Sequence[Config], blocks: Sequence[int], strengths: Sequence[float], n_targets: int = 1
 ) -> tuple[Figure, pd.DataFrame]:
-    """Sample sheet: targets (first column) beside one masked copy per strength, one row per block size and data set. Data
-    columns: dataset, target, label, block_size, masked_share, and the measures of similarity.
+    """Sample sheet: targets (first column) beside one masked copy per strength, one row per block size and data set.
+    Data columns: dataset, target, label, block_size, masked_share, and the measures of similarity.
 
     configs: one per data set; blocks that do not divide its images at least twice are left out.
     """
@@ -55,8 +55,8 @@ def plot_sample_sheet(
 
 
 def plot_perturbation_sheet(configs: Sequence[Config], levels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
-    """Sample sheet of all perturbations: a target, and a copy by each perturbation at each similarity level that is asked for
-    ("ssim~0.6").
+    """Sample sheet of all perturbations: a target, and a copy by each perturbation at each similarity level that is
+    asked for ("ssim~0.6").
 
     configs: one per data set. Where a perturbation cannot reach the level, the place stays empty. The last columns show
     natural neighbours: the nearest, the second, ... from row to row, as similar as they are.
@@ -123,8 +123,8 @@ def picture(axis, image: Tensor, title: str, ink: str) -> None:
 
 
 def plot_similarity(configs: Sequence[Config], features_from: str = "") -> tuple[Figure, pd.DataFrame]:
-    """Similarity as measured: targets to their near-duplicates (one curve per strength; or per perturbation, if there are
-    several), to other retained samples and to decoys.
+    """Similarity as measured: targets to their near-duplicates (one curve per strength; or per perturbation, if there
+    are several), to other retained samples and to decoys.
 
     One row of panels per data set, one column per measure; features_from: whose features are compared, see
     unlearnkit.analysis.dataset_cards.dataset_cards.

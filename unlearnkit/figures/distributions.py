@@ -1,5 +1,5 @@
-"""Sample by sample, how far a method's models are from the retrained models, and from models that saw no near-duplicates
-either: F15."""
+"""Sample by sample, how far a method's models are from the retrained models, and from models that saw no
+near-duplicates either: F15."""
 
 from collections.abc import Mapping
 
@@ -74,8 +74,8 @@ def _lines(axis, data: pd.DataFrame, methods: list[str]) -> None:
 
 
 def plot_margins(margins: Mapping[str, Tensor], references: Mapping[str, Tensor]) -> tuple[Figure, pd.DataFrame]:
-    """One sample's margin in many models: the reference distributions filled, the models of each method as an outline, a
-    panel each.
+    """One sample's margin in many models: the reference distributions filled, the models of each method as an outline,
+    a panel each.
 
     margins, references: {name: (models,)}, NaN for a model that diverged. Data columns: row, margin.
     """

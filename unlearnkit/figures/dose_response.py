@@ -1,5 +1,5 @@
-"""Residual influence against the dose: number of near-duplicates, similarity, size of the training set: F3 and, for texts,
-F5."""
+"""Residual influence against the dose: number of near-duplicates, similarity, size of the training set: F3 and, for
+texts, F5."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,9 +23,9 @@ def plot_dose_response(
     """Dose-response: residual influence against the number of near-duplicates (at `strength`) and against strength (at
     `copies` of them).
 
-    One row of panels per data set, size and kind of targets, one line per method, 95% intervals over seeds; a masked value
-    has no point. Of many methods those have colours that end farthest from retrain at that dose, mean over the panels; the
-    others are grey and without intervals, and all are in the data.
+    One row of panels per data set, size and kind of targets, one line per method, 95% intervals over seeds; a masked
+    value has no point. Of many methods those have colours that end farthest from retrain at that dose, mean over the
+    panels; the others are grey and without intervals, and all are in the data.
     """
     labels = {"copies": "near-duplicates per target, m", "strength": "share of blocks masked, r"}
     return _dose_response(scores, strength, copies, metric, labels, "r")
@@ -34,7 +34,8 @@ def plot_dose_response(
 def plot_text_dose_response(
     scores: pd.DataFrame, *, strength: float, copies: int, metric: str = "phi", similarity: Mapping[float, float] = {}
 ) -> tuple[Figure, pd.DataFrame]:
-    """As `plot_dose_response` for texts: against the number of paraphrases, and against how far they are from their targets.
+    """As `plot_dose_response` for texts: against the number of paraphrases, and against how far they are from their
+    targets.
 
     similarity: {strength: as measured, ROUGE-L of target and paraphrase}, written below the strength, and in the data.
     """

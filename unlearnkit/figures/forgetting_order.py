@@ -14,9 +14,9 @@ MARKS = dict(zip(ORDERS, "v^so"))
 
 
 def plot_forgetting_order(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """One column of panels per condition and base, ToW above and the per-sample gap below, against the number of batches;
-    one line per order from one-shot on, 95% intervals over seeds. Dotted: retrained models against each other, the noise
-    floor; dashed: the model before unlearning. A row that its base refuses has no point. table: of
+    """One column of panels per condition and base, ToW above and the per-sample gap below, against the number of
+    batches; one line per order from one-shot on, 95% intervals over seeds. Dotted: retrained models against each other,
+    the noise floor; dashed: the model before unlearning. A row that its base refuses has no point. table: of
     unlearnkit.analysis.forgetting_order.order_table."""
     runs = table[table.order.isin([*ORDERS, ONE_SHOT])]
     several = [c for c in ("dataset", "train_size", "copies") if runs[c].nunique() > 1]

@@ -11,8 +11,8 @@ from unlearnkit.figures.style import error_bars, finished, reference_levels, sha
 
 
 def plot_influence_by_similarity(responses: pd.DataFrame, method: str = "retrain") -> tuple[Figure, pd.DataFrame]:
-    """Residual influence of one method against each similarity measure; a line joins the levels of one perturbation. 95%
-    intervals over seeds.
+    """Residual influence of one method against each similarity measure; a line joins the levels of one perturbation.
+    95% intervals over seeds.
 
     responses: of unlearnkit.analysis.measured_similarity.influence_by_similarity. If measured similarity were all that
     counts, all perturbations would lie on one curve. One row of panels per data set; masked values have no point.

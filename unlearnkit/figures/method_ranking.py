@@ -12,8 +12,8 @@ from unlearnkit.figures.style import finished
 
 def plot_rank_agreement(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Kendall's tau between the orders of the methods by two metrics, means over conditions and seeds, of images and of
-    texts: distances to retrain below the diagonal, to clean above it; on it, framed, the order against retrain beside that
-    against clean.
+    texts: distances to retrain below the diagonal, to clean above it; on it, framed, the order against retrain beside
+    that against clean.
 
     A blank stands for a pair without a value. Intervals are in the data.
     """

@@ -21,9 +21,10 @@ ROOM = 0.1  # above and below the means
 def plot_metric_agreement(agreement: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Kendall's tau of each metric's order of methods with that by KLoM, a panel for each condition, and what it costs.
 
-    Sorted by the mean over conditions and ensemble distances; filled dots: KLoM on the targets, hollow ones: on targets,
-    retain and test samples; lines: 95% intervals over seeds and methods; dotted: no better than chance; dashed: two halves
-    of the ensembles with one another. agreement: of unlearnkit.analysis.metric_agreement.metric_agreement.
+    Sorted by the mean over conditions and ensemble distances; filled dots: KLoM on the targets, hollow ones: on
+    targets, retain and test samples; lines: 95% intervals over seeds and methods; dotted: no better than chance;
+    dashed: two halves of the ensembles with one another. agreement: of
+    unlearnkit.analysis.metric_agreement.metric_agreement.
     """
     data = agreement.copy()
     order = data[data.metric != HALF].groupby("metric").tau.mean().sort_values(ascending=False).index
@@ -72,8 +73,8 @@ def _dots(axis, data: pd.DataFrame, order: Sequence[str]) -> None:
 def plot_metrics_by_layer(table: pd.DataFrame, chosen: Sequence[tuple[str, str, str]]) -> tuple[Figure, pd.DataFrame]:
     """Metrics of features against depth: a row of panels for each condition, a panel for each metric, a line per row.
 
-    table: of unlearnkit.analysis.layerwise.by_depth; chosen: (metric, group, reference). Bars are 95% intervals over seeds,
-    cut at a panel's edge; all of these metrics are shares.
+    table: of unlearnkit.analysis.layerwise.by_depth; chosen: (metric, group, reference). Bars are 95% intervals over
+    seeds, cut at a panel's edge; all of these metrics are shares.
     """
     keys = ["metric", "group", "reference"]
     data = table[[key in set(chosen) for key in table[keys].itertuples(index=False, name=None)]]

@@ -19,12 +19,12 @@ POINT = [*interval_columns("influence_removed", {}), *interval_columns("neighbou
 
 def plot_mitigations(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Influence removed, 1 - residual influence, against accuracy lost on the near-duplicates; one row of panels per
-    condition, one column per base, bare in black and in each wrapper in a colour, 95% intervals over seeds; the other bases
-    are grey.
+    condition, one column per base, bare in black and in each wrapper in a colour, 95% intervals over seeds; the other
+    bases are grey.
 
-    Filled points are Pareto-optimal in their condition; a triangle at the edge stands for a value outside, a red ring for a
-    test accuracy that is BROKEN below the original's. x: the original; star: clean. A masked value has no point. table: of
-    unlearnkit.analysis.mitigations.mitigations_table.
+    Filled points are Pareto-optimal in their condition; a triangle at the edge stands for a value outside, a red ring
+    for a test accuracy that is BROKEN below the original's. x: the original; star: clean. A masked value has no point.
+    table: of unlearnkit.analysis.mitigations.mitigations_table.
     """
     variants = table[["wrapper", "options"]].drop_duplicates().sort_values(["wrapper", "options"])
     palette = sns.color_palette("colorblind")

@@ -1,4 +1,5 @@
-"""Which samples are at risk, whether a cheap proxy predicts it, and whether they are harder to forget: F11, F12, F12-copies."""
+"""Which samples are at risk, whether a cheap proxy predicts it, and whether they are harder to forget: F11, F12,
+F12-copies."""
 
 from collections.abc import Sequence
 
@@ -32,10 +33,11 @@ def plot_privacy_risk(
     risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_online"
 ) -> tuple[Figure, pd.DataFrame]:
     """One row of panels per kind of targets: the risk of targets and, as chance, of decoys; the risk by one half of the
-    shadow models against the other's; and how each proxy correlates with it, intervals over seeds thin, over samples thick.
+    shadow models against the other's; and how each proxy correlates with it, intervals over seeds thin, over samples
+    thick.
 
-    Shaded: what no proxy of the measure, with all its models, can be expected to exceed, the root of its reliability. risks:
-    of unlearnkit.analysis.privacy_risk.risks; table: of unlearnkit.analysis.privacy_risk.proxies_table.
+    Shaded: what no proxy of the measure, with all its models, can be expected to exceed, the root of its reliability.
+    risks: of unlearnkit.analysis.privacy_risk.risks; table: of unlearnkit.analysis.privacy_risk.proxies_table.
     """
     chosen = risks[risks.ranker == measure]
     keys = [*CONDITION_COLUMNS, "seed", "group", "sample"]
@@ -77,8 +79,8 @@ def _proxies(axis, table: pd.DataFrame, measure: str) -> None:
 
 
 def plot_difficulty(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How risk correlates with what a method does to a sample: a column of panels per kind of targets, a row per measure of
-    difficulty, one line per method and correlate; means over seeds with 95% intervals.
+    """How risk correlates with what a method does to a sample: a column of panels per kind of targets, a row per
+    measure of difficulty, one line per method and correlate; means over seeds with 95% intervals.
 
     Dotted, in the same colours: what a retraining from another seed gives, whose difficulty is noise. In brackets: the
     share of targets that are never forgotten to where retraining leaves them, and which in steps are all equally hard.
@@ -130,8 +132,8 @@ def _by_difficulty(table: pd.DataFrame) -> list[str]:
 def plot_difficulty_by_near_duplicates(
     table: pd.DataFrame, quantities: Sequence[str] = ()
 ) -> tuple[Figure, pd.DataFrame]:
-    """Mean risk and mean difficulty of the targets against the number of near-duplicates that stay, one line per kind of
-    targets, dashed for decoys; means over seeds with 95% intervals. table: of
+    """Mean risk and mean difficulty of the targets against the number of near-duplicates that stay, one line per kind
+    of targets, dashed for decoys; means over seeds with 95% intervals. table: of
     unlearnkit.analysis.difficulty.near_duplicates_difficulty_table."""
     known = list(table.quantity.unique())
     quantities = list(quantities) or [q for q in known if not q.startswith("signed")]

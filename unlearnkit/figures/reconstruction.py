@@ -14,12 +14,13 @@ ORDER = {name: i for i, name in enumerate(("original", "", "retrain", "clean"))}
 
 
 def plot_reconstructions(data: pd.DataFrame, configs: list[Config], n_targets: int = 3) -> tuple[Figure, pd.DataFrame]:
-    """Reconstructions: a target, the best candidate for it from each model and from each difference to original, and on the
-    right a decoy with the best candidate for it from original, which shows the resemblance that comes by chance.
+    """Reconstructions: a target, the best candidate for it from each model and from each difference to original, and on
+    the right a decoy with the best candidate for it from original, which shows the resemblance that comes by chance.
 
-    data: of unlearnkit.analysis.reconstruction.reconstructions over `configs`. One row per target of the first seed of each
-    condition. Below each picture its SSIM, then two KKT residuals: at the candidates, and at the samples that were trained
-    on; red where the KKT conditions do not hold, so that a failure says nothing. Below a difference: of it, at the targets.
+    data: of unlearnkit.analysis.reconstruction.reconstructions over `configs`. One row per target of the first seed of
+    each condition. Below each picture its SSIM, then two KKT residuals: at the candidates, and at the samples that were
+    trained on; red where the KKT conditions do not hold, so that a failure says nothing. Below a difference: of it, at
+    the targets.
     """
     first = list({_condition(config): config for config in reversed(configs)}.values())[::-1]
     grid = [

@@ -22,10 +22,11 @@ NAMES = {
 def plot_text_similarity(
     configs: Sequence[TextConfig], sides: Sequence[str] = ("question", "answer")
 ) -> tuple[Figure, pd.DataFrame]:
-    """Similarity as measured: targets to their paraphrases (one curve per strength), to other retained pairs and to decoys.
+    """Similarity as measured: targets to their paraphrases (one curve per strength), to other retained pairs and to
+    decoys.
 
-    configs: of one data set; one row of panels per side, one column per measure. The data has a column `pair`: the names
-    of the curves.
+    configs: of one data set; one row of panels per side, one column per measure. The data has a column `pair`: the
+    names of the curves.
     """
     parts, seeds = [], set()
     for config in configs:

@@ -1,4 +1,5 @@
-"""The models of a row: one, or an ensemble of models made the same way from other draws of the seeds; and their margins."""
+"""The models of a row: one, or an ensemble of models made the same way from other draws of the seeds; and their
+margins."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -16,7 +17,8 @@ MIN_MODELS = 4  # models of a kind that ensembles are compared by: two to fit a 
 
 
 def draws(n: int) -> list[str]:
-    """Names of n draws of the seeds; the first is the one that everything else uses. Raises BadValue for less than one."""
+    """Names of n draws of the seeds; the first is the one that everything else uses. Raises BadValue for less than
+    one."""
     if n < 1:
         raise BadValue(f"an ensemble has at least one model, got {n}")
     return ["", *map(str, range(1, n))]
@@ -26,7 +28,8 @@ def draws(n: int) -> list[str]:
 
 
 def model_of_row(row: Row, original: Trained | None = None, *, device: str = "auto") -> Trained:
-    """The model of a row; one whose method diverged says so (`Trained.diverged`). original: the config's, if it is known.
+    """The model of a row; one whose method diverged says so (`Trained.diverged`). original: the config's, if it is
+    known.
 
     Raises NotApplicable if the method refuses the config, NonFiniteLoss if a reference model diverges.
     """
@@ -40,7 +43,8 @@ def model_of_row(row: Row, original: Trained | None = None, *, device: str = "au
 def model(
     config: Config, name: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
 ) -> Trained:
-    """The model that a method makes of a config's original, or that of one of BASELINES, or "initial"; see `model_of_row`."""
+    """The model that a method makes of a config's original, or that of one of BASELINES, or "initial"; see
+    `model_of_row`."""
     return model_of_row(resolve_row(config, name, options, tuned=tuned), device=device)
 
 
@@ -59,8 +63,8 @@ def models_of_rows(rows: Iterable[Row], *, device: str = "auto") -> Iterator[tup
 
 
 def models_of_row(row: Row, n: int, *, device: str = "auto") -> list[Trained | None]:
-    """n models of a row from other draws of the seeds, None for each that diverged; a method's k-th model comes from the
-    k-th original. Raises BadValue for less than one model."""
+    """n models of a row from other draws of the seeds, None for each that diverged; a method's k-th model comes from
+    the k-th original. Raises BadValue for less than one model."""
     if row.name == INITIAL:
         return [untrained(row.config, repeat=draw) for draw in draws(n)]
     if not row.is_method:
@@ -77,15 +81,15 @@ def models_of_row(row: Row, n: int, *, device: str = "auto") -> list[Trained | N
 def models_of_reference(
     config: Config, reference: str, n: int, *, again: bool = False, device: str = "auto"
 ) -> list[Trained | None]:
-    """n models of one of REFERENCES from other draws of the seeds, None for each that diverged. again: from further draws,
-    which makes a noise floor. Raises BadValue for less than one model."""
+    """n models of one of REFERENCES from other draws of the seeds, None for each that diverged. again: from further
+    draws, which makes a noise floor. Raises BadValue for less than one model."""
     prefix = "again" if again else ""
     return train_or_none([(config, reference, prefix + draw) for draw in draws(n)], device)
 
 
 def train_or_none(asked: Sequence[tuple[Config, str, str]], device: str = "auto") -> list[Trained | None]:
-    """`train_references`, with None for each model that diverges: since that stops all models that are trained beside it,
-    they are then trained one by one."""
+    """`train_references`, with None for each model that diverges: since that stops all models that are trained beside
+    it, they are then trained one by one."""
     try:
         return list(train_references(asked, device))
     except NonFiniteLoss:
@@ -143,8 +147,8 @@ def ensemble(
     reference: bool = False,
     device: str = "auto",
 ) -> Tensor:
-    """Margins (Outputs.phi) of n models of one kind made from other seeds, on the same task: (n, samples) float64, NaN for a
-    model that diverged.
+    """Margins (Outputs.phi) of n models of one kind made from other seeds, on the same task: (n, samples) float64, NaN
+    for a model that diverged.
 
     name: a method, one of BASELINES, or "initial"; with reference=True one of the reference models. A method's k-th
     model comes from the k-th original. Raises BadValue for less than one model.

@@ -1,5 +1,5 @@
-"""The answers that a stored language model generates to every question of its task, made once and stored, and how near they
-are to the true answers by sentence embeddings."""
+"""The answers that a stored language model generates to every question of its task, made once and stored, and how near
+they are to the true answers by sentence embeddings."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -53,8 +53,8 @@ def _read(folder: str) -> tuple[str, ...]:
 def compare_generations(
     models: Mapping[str, Trained], group: str = "target", n: int = 4, *, device: str = "auto"
 ) -> pd.DataFrame:
-    """What models of one config answer to the first n questions of a group: columns question, answer (the true one), and one
-    for each model.
+    """What models of one config answer to the first n questions of a group: columns question, answer (the true one),
+    and one for each model.
 
     models: {the name of its column: model}. Raises BadValue for models of several configs.
     """

@@ -1,5 +1,5 @@
-"""The outputs of a stored model on its task, taken once and stored; the features of its layers; and how soon it learns the
-forget set again."""
+"""The outputs of a stored model on its task, taken once and stored; the features of its layers; and how soon it learns
+the forget set again."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -54,11 +54,12 @@ def _read_outputs(name: str, folders: tuple[str, ...], task_folder: str, cost: t
 
 
 def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Outputs]]:
-    """{layer: (key, outputs)} of a stored model, with that layer's features (unlearnkit.images.layers) in place of what the
-    head is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the model.
+    """{layer: (key, outputs)} of a stored model, with that layer's features (unlearnkit.images.layers) in place of what
+    the head is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the
+    model.
 
-    layers: by name; those that feed the next one if not given. Raises what unlearnkit.images.layers.features raises, and
-    NotApplicable for texts.
+    layers: by name; those that feed the next one if not given. Raises what unlearnkit.images.layers.features raises,
+    and NotApplicable for texts.
     """
     config, (_, last) = trained.config, outputs(trained, device=device)
     if (wing := domain(config)).NAME != "image":

@@ -17,8 +17,8 @@ def protocols(
     parts: str = "",
     **common,
 ) -> dict[str, list[Config]]:
-    """{protocol: its configs}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part of a
-    class; there are no near-duplicates.
+    """{protocol: its configs}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part
+    of a class; there are no near-duplicates.
 
     dataset: one or several. parts: the set whose classes have parts; if not given, PARTS of each data set that has one.
     common: what else a grid of configs takes (unlearnkit.images.config.config_grid). Raises UnknownName for an unknown

@@ -1,5 +1,5 @@
-"""The reference models of a config - original, retrain, clean - trained together, stored once; and how alike samples are by
-their features."""
+"""The reference models of a config - original, retrain, clean - trained together, stored once; and how alike samples
+are by their features."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +58,8 @@ _blanks: dict[tuple, nn.Module] = {}
 
 
 def _blank(config: Config) -> nn.Module:
-    """A model of the config's layers, to load weights into. Drawing one takes longer than to copy the last one drawn."""
+    """A model of the config's layers, to load weights into. Drawing one takes longer than to copy the last one
+    drawn."""
     wing = domain(config)
     key = (wing.model_code(config)[0].function, *wing.shape(config))
     if key not in _blanks:

@@ -64,8 +64,8 @@ def applicable_rows(
 ) -> list[Row]:
     """The rows of every config and name, config by config, without methods that have no meaning for a config's targets.
 
-    names: for all configs, or for each; options: {name: options}, for names that do not come with their own. Raises what
-    `resolve_row` does, before anything runs, and NotApplicable if no row has a meaning.
+    names: for all configs, or for each; options: {name: options}, for names that do not come with their own. Raises
+    what `resolve_row` does, before anything runs, and NotApplicable if no row has a meaning.
     """
     rows, names_left_out = [], set()
     for config in configs:

@@ -34,8 +34,8 @@ from unlearnkit.study.unlearned_models import unlearn_row
 
 
 def reference_scores(configs: Sequence[Config], *, device: str = "auto") -> pd.DataFrame:
-    """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of texts
-    the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
+    """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of
+    texts the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
     rows = []
     for config, refs in zip(configs, references(configs, device=device), strict=True):
         for name, model in refs.items():
@@ -65,12 +65,12 @@ def scores(
 
     names: methods, and the rows of BASELINES that are none, and "initial", for all configs or for each; a pair (method,
     options) for one of a method's several sets of options. A method is left out of configs for which it has no meaning
-    (unlearnkit.methods.applies; or that it refuses as NotApplicable). options: {method: options} that are to differ from
-    those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no more than
-    one pass of each model, if not given; any others by name, each in configs of the domains that it judges. n_models: how
-    many of each kind are made for the metrics that compare ensembles. options_in_name: given options are part of a
-    method's name in the table; False where each has one set of them, stated elsewhere. A method that diverged has one row,
-    of metric "diverged". Raises NotApplicable if no method has a meaning.
+    (unlearnkit.methods.applies; or that it refuses as NotApplicable). options: {method: options} that are to differ
+    from those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no
+    more than one pass of each model, if not given; any others by name, each in configs of the domains that it judges.
+    n_models: how many of each kind are made for the metrics that compare ensembles. options_in_name: given options are
+    part of a method's name in the table; False where each has one set of them, stated elsewhere. A method that diverged
+    has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
     """
     wings = sorted({domain(config).NAME for config in configs})
     metrics_of = {
@@ -142,7 +142,8 @@ def _score(row: Row, refs: Mapping[str, Trained], metrics: Sequence[str], n: int
 def _outputs(
     model: Trained, needs: set[str], cost: Mapping | None, phi: Tensor | None, device: str, relearn: bool = False
 ) -> Outputs:
-    """A model's outputs, with all that the metrics need: `needs` beyond one pass, and the margins `phi` of its ensemble."""
+    """A model's outputs, with all that the metrics need: `needs` beyond one pass, and the margins `phi` of its
+    ensemble."""
     more: dict = {} if phi is None else {"margins": phi}
     if relearn:
         more["relearn_steps"] = relearn_steps(model, device=device)
@@ -163,12 +164,12 @@ def scores_within(
     tuned: bool = True,
     **more,
 ) -> pd.DataFrame:
-    """`scores` of the seeds that are finished within `minutes`, for a machine on loan: row by row and seed by seed, so that
-    the first seeds are whole. Nothing beyond the library is needed.
+    """`scores` of the seeds that are finished within `minutes`, for a machine on loan: row by row and seed by seed, so
+    that the first seeds are whole. Nothing beyond the library is needed.
 
-    A row is begun only if rows of the mean duration so far would still end in time. Everything is stored as it is
-    made, so the same call goes on where the last one stopped, even if that was killed. Prints one line per row, with the
-    time left. more: what else `scores` takes. Returns an empty table if not even one seed was finished.
+    A row is begun only if rows of the mean duration so far would still end in time. Everything is stored as it is made,
+    so the same call goes on where the last one stopped, even if that was killed. Prints one line per row, with the time
+    left. more: what else `scores` takes. Returns an empty table if not even one seed was finished.
     """
     rows = sorted(applicable_rows(configs, names, options, tuned=tuned), key=lambda row: row.config.seed)
     start, tables, finished = time.monotonic(), [], 0

@@ -31,9 +31,9 @@ def unlearn(
     """The config's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
     references', so that the method `retrain` against the reference `retrain` is the noise floor.
 
-    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
-    another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if the method
-    has no meaning in this config, which is remembered.
+    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults.
+    repeat: another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if
+    the method has no meaning in this config, which is remembered.
     """
     return unlearn_row(resolve_row(config, method, options, tuned=tuned), repeat=repeat, device=device)
 

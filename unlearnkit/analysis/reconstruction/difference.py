@@ -7,10 +7,11 @@ from unlearnkit.core.errors import BadValue
 
 
 def inputs_of_difference(before: nn.Linear, after: nn.Linear) -> tuple[Tensor, Tensor]:
-    """The inputs of a linear layer while it was trained: (rows, in), and how much each row's bias moved: (rows,), its weight.
+    """The inputs of a linear layer while it was trained: (rows, in), and how much each row's bias moved: (rows,), its
+    weight.
 
-    Each sample's gradient is g x^T for the weights and g for the bias, so a row's ratio of the two is the input itself if
-    one sample moved it, however often, and else a mixture of the inputs. Rows that did not move are left out.
+    Each sample's gradient is g x^T for the weights and g for the bias, so a row's ratio of the two is the input itself
+    if one sample moved it, however often, and else a mixture of the inputs. Rows that did not move are left out.
     Source: Phong et al. 2017, doi 10.1007/978-3-319-71078-6_4, for single neurons. Raises BadValue for layers of two
     shapes, without a bias, or of which none moved.
     """
@@ -26,7 +27,8 @@ def inputs_of_difference(before: nn.Linear, after: nn.Linear) -> tuple[Tensor, T
 
 
 def images_of_difference(before: nn.Module, after: nn.Module) -> tuple[Tensor, Tensor]:
-    """Candidates for the images that moved `before` to `after`: (m, pixels) and their weights (m,), from the first layer.
+    """Candidates for the images that moved `before` to `after`: (m, pixels) and their weights (m,), from the first
+    layer.
 
     Raises BadValue for a net that is not an MLP with a bias in its first layer, and what `inputs_of_difference` does.
     """

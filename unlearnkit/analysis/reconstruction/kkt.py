@@ -47,7 +47,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates that a search found in one net: x (m, pixels), not clipped; y (m,); multipliers (m,); residual of the weights."""
+    """The candidates that a search found in one net: x (m, pixels), not clipped; y (m,); multipliers (m,); residual of
+    the weights."""
 
     x: Tensor
     y: Tensor
@@ -60,8 +61,9 @@ def reconstruct(
 ) -> Candidates:
     """Candidates for the images that `model` was trained on, from its weights and the pixels' range alone.
 
-    trained_on: used only to refuse a net that the KKT conditions do not describe, and for the number of candidates. Raises
-    BadValue, with loss and residual, for such a net unless allow_unconverged, and for an architecture that is not supported.
+    trained_on: used only to refuse a net that the KKT conditions do not describe, and for the number of candidates.
+    Raises BadValue, with loss and residual, for such a net unless allow_unconverged, and for an architecture that is
+    not supported.
     """
     search = search or Search()
     loss, residual = training_loss(model, trained_on), stationarity(model, trained_on).residual

@@ -59,8 +59,8 @@ def stacked(models: Sequence[nn.Module], dtype: torch.dtype = torch.float32) -> 
     for layers in nets:
         if any(layer.bias is not None for layer in layers[1:]):
             raise BadValue(
-                "the net has biases beyond its first layer: it is not homogeneous, and its weights need not be a sum of "
-                "gradients of margins. Use margin_mlp"
+                "the net has biases beyond its first layer: it is not homogeneous, and its weights need not be a sum "
+                "of gradients of margins. Use margin_mlp"
             )
     if len({tuple(layer.weight.shape for layer in layers) for layers in nets}) > 1:
         raise BadValue("these nets are of several shapes: search them one by one")
@@ -98,7 +98,8 @@ def logits(layers: Layers, x: Tensor) -> Tensor:
 def gradient_sum(layers: Layers, x: Tensor, c: Tensor, alpha: float | None = None) -> Layers:
     """sum over i of the gradient by the parameters of c_i . f(x_i), net by net, in the shape of the layers.
 
-    alpha: of `smooth_relu`, and the result is then differentiable by x; None takes ReLU's own derivative, 1 where z > 0.
+    alpha: of `smooth_relu`, and the result is then differentiable by x; None takes ReLU's own derivative, 1 where z >
+    0.
     """
     inputs, slopes = _forward(layers, x, alpha)
     slopes, out = [None, *slopes], []  # a layer's slope is that of its inputs

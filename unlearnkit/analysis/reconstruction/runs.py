@@ -28,13 +28,13 @@ STACK = 16  # nets searched at once
 
 
 def searched(models: Sequence[Trained], search: Search, *, device: str = "auto") -> list[dict]:
-    """For each model the candidates of a search, and what is known beside them, stored: {x (m, pixels), y (m,), known (n,),
-    correct (n,), residual, kkt, loss, run}.
+    """For each model the candidates of a search, and what is known beside them, stored: {x (m, pixels), y (m,), known
+    (n,), correct (n,), residual, kkt, loss, run}.
 
     residual: of the weights, at the candidates; kkt: at the samples that the original was trained on; loss: on what the
     model should have been trained on; known, correct: of all that original was trained on, then of the decoys, their
-    multipliers at each other's presence, and whether the model gives their label. Raises BadValue for architectures that
-    are not supported.
+    multipliers at each other's presence, and whether the model gives their label. Raises BadValue for architectures
+    that are not supported.
     """
     specs = []
     for model in models:
@@ -67,7 +67,8 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
 
 
 def _training_set(model: Trained, device: str) -> str:
-    """The training set that a stored model should have had: its own, if it is a reference model, else the retain set."""
+    """The training set that a stored model should have had: its own, if it is a reference model, else the retain
+    set."""
     (refs,) = references([model.config], device=device)
     return next((name for name, other in refs.items() if other.key == model.key), "retrain")
 
@@ -86,16 +87,16 @@ def reconstructions(
     search: Search | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The best candidate for each target and each decoy, in each of original, its models after `methods`, retrain, and with
-    near-duplicates clean: one row per (method, attack, sample, seed).
+    """The best candidate for each target and each decoy, in each of original, its models after `methods`, retrain, and
+    with near-duplicates clean: one row per (method, attack, sample, seed).
 
-    attack: "kkt", from a model's weights; "difference", from the first layer's difference to original. ssim: of the best
-    candidate; candidate_index: which; ssim_nearest_retained: of the nearest image that stays in training.
+    attack: "kkt", from a model's weights; "difference", from the first layer's difference to original. ssim: of the
+    best candidate; candidate_index: which; ssim_nearest_retained: of the nearest image that stays in training.
     reconstruction_residual: at the candidates (kkt), or of the difference at the targets (difference); kkt_residual,
     training_loss: kkt and loss of `searched`; converged: whether these two are low enough for a reconstruction to mean
-    anything; kkt_multiplier: of the sample among all known ones, relative to the mean of those trained on; correct: whether
-    the model gives its label. A method that has no meaning in a config, or diverged, has no rows. Raises BadValue for
-    architectures that are not supported.
+    anything; kkt_multiplier: of the sample among all known ones, relative to the mean of those trained on; correct:
+    whether the model gives its label. A method that has no meaning in a config, or diverged, has no rows. Raises
+    BadValue for architectures that are not supported.
     """
     search = search or Search()
     rows = applicable_rows(configs, methods, options, tuned=tuned)
@@ -116,8 +117,8 @@ def reconstructions(
 
 
 def difference(model: Trained, *, device: str = "auto") -> dict | None:
-    """What a model's difference to its config's original reveals, stored: {x (m, pixels), residual, run}; None where no bias
-    of the first layer has moved. residual: of the difference, at the targets."""
+    """What a model's difference to its config's original reveals, stored: {x (m, pixels), residual, run}; None where no
+    bias of the first layer has moved. residual: of the difference, at the targets."""
     (refs,) = references([model.config], ["original"], device=device)
     parents = [model.key, refs["original"].key, task_artefact(model.config).key]
     spec = Spec("difference", {}, (images_of_difference, stationarity), parents)

@@ -17,17 +17,18 @@ LOSS = 0.05  # mean training loss in nats up to which a net counts as having fit
 
 @dataclass(frozen=True)
 class Stationarity:
-    """The share of the weights that the samples explain: residual ||theta - sum lambda_i grad margin_i||^2 / ||theta||^2 at the best
-    lambda >= 0, from 0 (all) to 1 (nothing); multipliers: (n,) lambda_i, summed over the other classes."""
+    """The share of the weights that the samples explain: residual ||theta - sum lambda_i grad margin_i||^2 /
+    ||theta||^2 at the best lambda >= 0, from 0 (all) to 1 (nothing); multipliers: (n,) lambda_i, summed over the other
+    classes."""
 
     residual: float
     multipliers: Tensor
 
 
 def coefficients(multipliers: Tensor, y: Tensor) -> Tensor:
-    """c with sum_j lambda_ij (f_y - f_j) = c . f, for multipliers (..., m, outputs) and labels (m,), which may differ by
-    their leading dimensions. The label's own multiplier means nothing. With one output the margin is f for label 1 and
-    -f for label 0."""
+    """c with sum_j lambda_ij (f_y - f_j) = c . f, for multipliers (..., m, outputs) and labels (m,), which may differ
+    by their leading dimensions. The label's own multiplier means nothing. With one output the margin is f for label 1
+    and -f for label 0."""
     if multipliers.shape[-1] == 1:
         return multipliers * (2 * y[..., None] - 1)
     true = F.one_hot(y, multipliers.shape[-1]).to(multipliers.dtype)
@@ -48,12 +49,12 @@ def stationarity(
 ) -> Stationarity:
     """How far the weights are a sum of gradients of the samples' margins.
 
-    pairs: "all", the KKT conditions of several classes: one multiplier for each class that a sample is kept from; "best":
-    one for the nearest, as in published reconstructions. explain: explained in place of the weights, say their difference
-    to those after unlearning. Where the input of a unit is exactly 0, to which training drives one input in ten, KKT admits every
-    slope from 0 to 1 and we take 0 or 1 as rounding has it, so that the residual is an upper bound.
-    Source: Haim et al. 2022 (two classes), Buzaglo et al. 2023, arXiv 2305.03350 (several); testing it with known samples is
-    ours. Raises BadValue for a net that is not supported (`stacked`), and without samples.
+    pairs: "all", the KKT conditions of several classes: one multiplier for each class that a sample is kept from;
+    "best": one for the nearest, as in published reconstructions. explain: explained in place of the weights, say their
+    difference to those after unlearning. Where the input of a unit is exactly 0, to which training drives one input in
+    ten, KKT admits every slope from 0 to 1 and we take 0 or 1 as rounding has it, so that the residual is an upper
+    bound. Source: Haim et al. 2022 (two classes), Buzaglo et al. 2023, arXiv 2305.03350 (several); testing it with
+    known samples is ours. Raises BadValue for a net that is not supported (`stacked`), and without samples.
     """
     if not len(samples):
         raise BadValue("stationarity is measured on samples: there are none")
@@ -93,8 +94,9 @@ def training_loss(model: nn.Module, samples: Samples) -> float:
 def known_samples(
     model: nn.Module, trained_on: Samples, own: Samples, others: Samples
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether the
-    model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have been trained on."""
+    """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether
+    the model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have
+    been trained on."""
     info = {"kkt": stationarity(model, trained_on).residual, "loss": training_loss(model, own)}
     known = trained_on.joined(others)
     with torch.no_grad():

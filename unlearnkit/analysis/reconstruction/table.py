@@ -21,10 +21,10 @@ COLUMNS = (
 def summary(data: pd.DataFrame) -> pd.DataFrame:
     """One row per config, attack and method, in the order of `data`: means over n_seeds seeds with 95% t intervals.
 
-    data: of `reconstructions`. ssim, ssim_decoy: of the best candidate, mean over targets, over decoys; ssim_minus_decoy:
-    their difference, paired by seed; ssim_nearest_retained: of the retained image nearest to a target; FA: accuracy on
-    targets; reconstruction_residual, kkt_residual, training_loss, kkt_multiplier: see there; n_converged: in how many seeds
-    the KKT conditions hold, without which the rest says little.
+    data: of `reconstructions`. ssim, ssim_decoy: of the best candidate, mean over targets, over decoys;
+    ssim_minus_decoy: their difference, paired by seed; ssim_nearest_retained: of the retained image nearest to a
+    target; FA: accuracy on targets; reconstruction_residual, kkt_residual, training_loss, kkt_multiplier: see there;
+    n_converged: in how many seeds the KKT conditions hold, without which the rest says little.
     """
     keys = [*CONDITION_COLUMNS, "attack", "method"]
     per_seed = ["reconstruction_residual", "kkt_residual", "training_loss", "converged"]
