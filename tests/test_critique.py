@@ -1,4 +1,4 @@
-"""Yardsticks, the order they put methods in, and the negative controls: closed forms, and the way through on tiny configs."""
+"""Candidate metrics, the order they put methods in, and the negative controls: closed forms, and tiny configs."""
 
 import itertools
 
@@ -71,38 +71,40 @@ def test_a_method_without_a_value_is_in_no_pair():
 
 
 def table(orders: dict[str, list[float]], true: list[float], seeds=(0, 1, 2), making=2.0) -> pd.DataFrame:
-    """Distances as of critique.distances: yardstick -> distance of methods m0, m1, ..., the same on every seed."""
+    """Distances as of distance_table: metric -> distance of methods m0, m1, ..., the same on every seed."""
     rows = []
     for seed in seeds:
         halves = {f"{h} half of {t}": true for t in ENSEMBLE_DISTANCES for h in ("first", "second")}
         known = orders | dict.fromkeys(ENSEMBLE_DISTANCES, true) | halves
-        for yardstick, values in known.items():
+        for metric, values in known.items():
             for method, value in zip((*(f"m{i}" for i in range(len(true))), "retrain", "initial"), (*values, 0.0, 9.0)):
-                of = {"method": method, "yardstick": yardstick, "distance": value, "making": making, "run": "k"}
-                rows.append(Config(seed=seed).columns() | of | {"seconds": 0.5, "models": 8})
+                of = {"method": method, "metric": metric, "distance": value, "method_seconds": making, "run": "k"}
+                rows.append(Config(seed=seed).columns() | of | {"seconds": 0.5, "n_models": 8})
     return pd.DataFrame(rows)
 
 
 def test_agreement_of_the_same_and_of_the_reversed_order():
     true = [1.0, 2, 3, 4, 5]
     found = metric_agreement(table({"UA": true, "LP": true[::-1], "DA": [7.0] * 5, "U-LiRA": true}, true))
-    of = found[found.truth == "KLoM on all"].set_index("yardstick")
+    of = found[found.ensemble_distance == "KLoM on all"].set_index("metric")
     assert of.tau.to_dict() == {"UA": 1, "LP": -1, "DA": 0, "U-LiRA": 1, "half of KLoM": 1}
     assert of.loc["LP", ["spearman", "tau_low", "tau_high"]].tolist() == [-1, -1, -1]
-    assert set(found.n) == {3} and set(found.methods) == {5}  # neither what is retrained nor what was never trained
-    assert of.trained.to_dict() == {"UA": 1, "LP": 1, "DA": 1, "U-LiRA": 15, "half of KLoM": 7}
-    assert of.cost["UA"] == 2.5 and of.cost["U-LiRA"] == 15 * 2 + 7 * 2 + 0.5
+    assert set(found.n_seeds) == {3} and set(found.n_methods) == {
+        5
+    }  # neither what is retrained nor what was never trained
+    assert of.n_models_trained.to_dict() == {"UA": 1, "LP": 1, "DA": 1, "U-LiRA": 15, "half of KLoM": 7}
+    assert of.cost_seconds["UA"] == 2.5 and of.cost_seconds["U-LiRA"] == 15 * 2 + 7 * 2 + 0.5
     one = metric_agreement(table({"UA": true}, true, seeds=[0]))
-    assert one.tau_low.isna().all() and set(one.n) == {1}
+    assert one.tau_low.isna().all() and set(one.n_seeds) == {1}
     with pytest.raises(BadValue, match="no KLoM"):
-        metric_agreement(table({"UA": true}, true)[lambda t: t.yardstick == "UA"])
+        metric_agreement(table({"UA": true}, true)[lambda t: t.metric == "UA"])
 
 
 def test_the_interval_holds_what_it_should():
     rng = np.random.default_rng(0)
     true = list(rng.random(12))
     noisy = pd.concat([table({"UA": list(true + rng.normal(0, 0.3, 12))}, true, [s]) for s in range(5)])
-    row = metric_agreement(noisy).query("yardstick == 'UA'").iloc[0]
+    row = metric_agreement(noisy).query("metric == 'UA'").iloc[0]
     assert row.tau_low < row.tau < row.tau_high and 0.05 < row.tau_high - row.tau_low < 1.2
 
 
@@ -115,17 +117,17 @@ def test_a_control_is_flagged_where_it_is_beyond_the_floor():
     for seed in range(5):
         floor = {"UA": 0.1 + 0.01 * rng.random(), "LP": 0.1 + 0.1 * rng.random()}
         far = {"UA": floor["UA"] + 0.5 + 0.01 * rng.random(), "LP": floor["LP"] + 0.1 * rng.normal()}
-        for yardstick in ("UA", "LP"):
+        for metric in ("UA", "LP"):
             distances = {"retrain": floor, "classifier_only": far, "scrub": dict.fromkeys(floor, 0.3)}
             for method, values in distances.items():
-                of = {"method": method, "yardstick": yardstick, "distance": values[yardstick], "run": "k"}
+                of = {"method": method, "metric": metric, "distance": values[metric], "run": "k"}
                 rows.append(Config(seed=seed).columns() | of)
-    found = control_detection(pd.DataFrame(rows)).set_index("yardstick")
-    assert found.flagged.to_dict() == {"UA": True, "LP": False}
-    assert found["rank"]["UA"] == 2 and set(found.methods) == {2} and set(found.n) == {5}
-    assert found.beyond["UA"] == pytest.approx(0.5, abs=0.02)
+    found = control_detection(pd.DataFrame(rows)).set_index("metric")
+    assert found.detected.to_dict() == {"UA": True, "LP": False}
+    assert found["rank"]["UA"] == 2 and set(found.n_methods) == {2} and set(found.n_seeds) == {5}
+    assert found.excess_over_noise_floor["UA"] == pytest.approx(0.5, abs=0.02)
     single = control_detection(pd.DataFrame(rows)[lambda t: t.seed == 0])
-    assert single.flagged.isna().all() and set(single.n) == {1}
+    assert single.detected.isna().all() and set(single.n_seeds) == {1}
     with pytest.raises(BadValue, match="no row 'retrain'"):
         control_detection(pd.DataFrame(rows)[lambda t: t.method != "retrain"])
 
@@ -135,29 +137,29 @@ def test_a_control_is_flagged_where_it_is_beyond_the_floor():
 
 def test_the_retrained_model_is_at_no_distance_from_itself(all_outputs):
     found = metric_distances(all_outputs["retrain"], all_outputs)
-    assert found.distance.abs().max() < 1e-9 and set(found.yardstick) <= set(CANDIDATE_METRICS)
-    other = metric_distances(all_outputs["original"], all_outputs).set_index("yardstick")
+    assert found.distance.abs().max() < 1e-9 and set(found.metric) <= set(CANDIDATE_METRICS)
+    other = metric_distances(all_outputs["original"], all_outputs).set_index("metric")
     assert other.distance["UA"] > 0.3 and other.distance["ToW"] == 1 - other.value["ToW"]
     ua = [metrics["UA"](all_outputs[m])["target"] for m in ("original", "retrain")]
     assert other.value["UA"] == ua[0] and other.reference_value["UA"] == ua[1]
-    assert (other.seconds >= 0).all() and other.family.notna().all()
+    assert (other.seconds >= 0).all() and other.metric_family.notna().all()
 
 
-def test_truth_is_klom_and_halves_share_no_model():
+def test_ensemble_distance_is_klom_and_halves_share_no_model():
     models, retrained = (torch.randn(12, 9, generator=torch.Generator().manual_seed(s)) + s for s in (0, 1))
     rows = {"target": torch.arange(3), "filler": torch.arange(3, 6), "test": torch.arange(6, 9)}
-    found = ensemble_distances(models, retrained, rows).set_index("yardstick").distance
+    found = ensemble_distances(models, retrained, rows).set_index("metric").distance
     klom = histogram_kl(models, retrained)
     assert found["KLoM on targets"] == pytest.approx(klom[:3].mean().item())
     assert found["KLoM on all"] == pytest.approx(klom.mean().item())
     changed = models.clone()
     changed[1::2] += 5
-    moved = ensemble_distances(changed, retrained, rows).set_index("yardstick").distance
+    moved = ensemble_distances(changed, retrained, rows).set_index("metric").distance
     assert moved["first half of KLoM on all"] == found["first half of KLoM on all"]
     assert moved["second half of KLoM on all"] != found["second half of KLoM on all"]
     lost = models.clone()
     lost[4] = torch.nan
-    assert set(ensemble_distances(lost, retrained, rows).models) == {11}
+    assert set(ensemble_distances(lost, retrained, rows).n_models) == {11}
 
 
 def test_distances_of_a_grid_and_nothing_is_made_twice(monkeypatch):
@@ -165,20 +167,18 @@ def test_distances_of_a_grid_and_nothing_is_made_twice(monkeypatch):
     names = ["original", "initial", "retrain", "classifier_only", "gradient_ascent", "cmf_head"]
     found = critique.distance_table(grid, names, 4)
     assert set(found.method) == set(names) - {"cmf_head"}  # which has no meaning for classes
-    assert {"UA", "DA", "relearn", "U-LiRA", *ENSEMBLE_DISTANCES} <= set(found.yardstick)
+    assert {"UA", "DA", "relearn", "U-LiRA", *ENSEMBLE_DISTANCES} <= set(found.metric)
     assert found.distance.notna().all() and (found.distance >= 0).all() and found.run.str.len().eq(20).all()
     assert rankable(found.method.unique()) == ["original", "classifier_only", "gradient_ascent"]
-    same = found[found.method.isin(["original", "classifier_only"]) & found.yardstick.isin(["DA", "CKA", "LP"])]
-    assert (
-        same.groupby(["yardstick", "seed"]).distance.nunique().eq(1).all()
-    )  # the control's features are the original's
-    floor = found[(found.method == "retrain") & found.yardstick.isin(ENSEMBLE_DISTANCES)].distance.max()
-    assert floor < found[(found.method == "initial") & found.yardstick.isin(ENSEMBLE_DISTANCES)].distance.min()
-    for module, name in ((references, "_train"), (unlearned, "_warm_up"), (critique, "_seen")):
+    same = found[found.method.isin(["original", "classifier_only"]) & found.metric.isin(["DA", "CKA", "LP"])]
+    assert same.groupby(["metric", "seed"]).distance.nunique().eq(1).all()  # the control's features are the original's
+    floor = found[(found.method == "retrain") & found.metric.isin(ENSEMBLE_DISTANCES)].distance.max()
+    assert floor < found[(found.method == "initial") & found.metric.isin(ENSEMBLE_DISTANCES)].distance.min()
+    for module, name in ((references, "_train"), (unlearned, "_warm_up"), (critique, "_outputs")):
         monkeypatch.setattr(module, name, None)
     pd.testing.assert_frame_equal(critique.distance_table(grid, names, 4), found)
     assert len(metric_agreement(found)) == 2 * (
-        found.yardstick.isin([*CANDIDATE_METRICS, "U-LiRA"]).groupby(found.yardstick).any().sum() + 1
+        found.metric.isin([*CANDIDATE_METRICS, "U-LiRA"]).groupby(found.metric).any().sum() + 1
     )
 
 
@@ -186,15 +186,15 @@ def test_a_method_that_diverged_has_a_row_that_says_so(monkeypatch):
     (config,) = config_grid(seeds=1, targets="tenth", copies=0, **SMALL)
     real = study.model(config, "finetune")
     object.__setattr__(real.artefact, "manifest", real.artefact.manifest | {"info": {"diverged": "finetune: no"}})
-    monkeypatch.setattr(critique.study, "model", lambda *a, **k: real)
+    monkeypatch.setattr(critique, "model_of_row", lambda *a, **k: real)
     found = critique.distance_table([config], ["finetune"])
-    assert found.yardstick.tolist() == ["diverged"]
+    assert found.metric.tolist() == ["diverged"]
 
 
 # --- figures and tables ---
 
 
-def test_f8_shows_each_yardstick_once_in_each_panel_and_the_best_on_top():
+def test_f8_shows_each_metric_once_in_each_panel_and_the_best_on_top():
     true = [1.0, 2, 3, 4, 5]
     found = table({"LP": true[::-1], "UA": true, "DA": [7.0] * 5}, true)
     both = pd.concat([found, found.assign(targets="tenth")])
@@ -210,7 +210,7 @@ def test_f8_shows_each_yardstick_once_in_each_panel_and_the_best_on_top():
 
 
 def test_f8_layers_has_a_panel_for_each_condition_and_metric():
-    values = {"group": "test", "reference": "", "layer": "body", "mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
+    values = {"group": "test", "reference": "", "layer": "body", "mean": 0.5, "low": 0.4, "high": 0.6, "n_seeds": 3}
     rows = [
         {**Config(targets=t).columns(), "method": m, "metric": k, "depth": d, **values}
         for t, m, k, d in itertools.product(("class", "tenth"), ("original", "retrain"), ("DA", "LP", "ES"), (1, 2))
@@ -224,4 +224,8 @@ def test_t7_stands_between_original_and_clean():
     scores = study.scores(grid, [*study.BASELINES, "retrain", "ssd"], metrics=["ASR", "TA", "RA", "avg-gap", "RTE"])
     found = backdoor_table(scores)
     assert found.method.tolist() == ["original", "retrain", "ssd", "clean", "clean-again"] * 2
-    assert set(BACKDOOR_COLUMNS) <= set(found) and found[["ASR", "TA"]].notna().all(axis=None) and set(found.n) == {2}
+    assert (
+        set(BACKDOOR_COLUMNS) <= set(found)
+        and found[["ASR", "TA"]].notna().all(axis=None)
+        and set(found.n_seeds) == {2}
+    )

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unlearnkit import study
-from unlearnkit.analysis.layerwise import by_depth, depth
+from unlearnkit.analysis.layerwise import by_depth, layer_scores
 from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images import layers
@@ -147,9 +147,13 @@ def test_outputs_of_layers_is_taken_once_and_the_last_is_that_of_the_head(monkey
 
 def test_metrics_layer_by_layer():
     grid = config_grid(seeds=2, **SMALL)
-    found = depth(grid, ["original", "classifier_only", "initial", "unsir"], metrics=["DA", "CKA", "k-NN"])
+    found = layer_scores(grid, ["original", "classifier_only", "initial", "unsir"], metrics=["DA", "CKA", "k-NN"])
     table = by_depth(found)
-    assert set(table.layer) == {"body.3", "body.7", "body.9"} and set(table.depth) == {1, 2, 3} and set(table.n) == {2}
+    assert (
+        set(table.layer) == {"body.3", "body.7", "body.9"}
+        and set(table.depth) == {1, 2, 3}
+        and set(table.n_seeds) == {2}
+    )
     assert set(table.method) == {"original", "classifier_only", "initial", "unsir"}
     wide = found.pivot_table(index=["seed", "metric", "reference", "group", "layer"], columns="method", values="value")
     assert torch.allclose(
@@ -159,4 +163,4 @@ def test_metrics_layer_by_layer():
     usual = study.scores(grid, ["original"], metrics=["DA"])
     assert last.value.tolist() == pytest.approx(usual.value.tolist())
     with pytest.raises(BadValue, match="'UA' does not read features alone: of layers there are CKA, DA"):
-        depth(grid, ["original"], metrics=["UA"])
+        layer_scores(grid, ["original"], metrics=["UA"])

@@ -234,10 +234,11 @@ def test_the_main_table_and_its_figure(config):  # noqa: F811
     grid = [replace(config, copies=m) for m in (0, 2)]
     scores = study.scores(grid, [*study.BASELINES, "retrain"], metrics=tables.TEXT_METRICS)
     t3 = tables.text_table(scores).set_index(["copies", "method"])
-    assert (t3.n == 1).all() and t3.loc[2].index.tolist() == ["original", "retrain", "clean", "clean-again"]
-    assert t3.rho[2, "original"] == 1 and t3.rho[2, "clean"] == 0 == t3.rho_said[2, "clean"]
+    assert (t3.n_seeds == 1).all() and t3.loc[2].index.tolist() == ["original", "retrain", "clean", "clean-again"]
+    assert t3.residual_influence[2, "original"] == 1
+    assert t3.residual_influence[2, "clean"] == 0 == t3.residual_influence_rouge[2, "clean"]
     assert t3.NLL[2, "original"] < t3.NLL[2, "retrain"] < t3.NLL[2, "clean"]
-    assert t3.loc[(2, "original"), ["ROUGE_L", "fact", "exact_memorisation"]].tolist() == pytest.approx(
+    assert t3.loc[(2, "original"), ["ROUGE_L", "fact_accuracy", "exact_memorisation"]].tolist() == pytest.approx(
         [1, 1, 1], abs=0.05
     )
     figure, data = figures.plot_text_dose_response(

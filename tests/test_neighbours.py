@@ -199,8 +199,13 @@ def test_a_retain_set_is_parted_in_order_and_never_emptied():
 
 def test_precision_and_recall_by_hand():
     linked = torch.tensor([True, True, False, False, True])
-    scores = precision_recall(torch.tensor([0, 2]), linked)
-    assert scores == {"precision": 0.5, "recall": pytest.approx(1 / 3), "found": 2, "chance": pytest.approx(0.6)}
+    found = precision_recall(torch.tensor([0, 2]), linked)
+    assert found == {
+        "precision": 0.5,
+        "recall": pytest.approx(1 / 3),
+        "n_found": 2,
+        "precision_of_chance": pytest.approx(0.6),
+    }
     assert np.isnan(precision_recall(torch.tensor([], dtype=torch.int64), linked)["precision"])
     assert np.isnan(precision_recall(torch.tensor([0]), torch.zeros(5, dtype=torch.bool))["recall"])
 
@@ -209,14 +214,14 @@ def test_exact_duplicates_are_found_whole_and_alone_and_decoys_do_not_count():
     small = {"n_targets": 5, "train_size": 120, "recipe": {"epochs": 2}, "targets": "canary"}
     grid = config_grid(seeds=2, copies=[0, 4], perturbation="exact_duplicate", strength=0.0, **small)
     table = neighbour_recall(grid, ["pixel above 1", "feature+label top 4", "pixel top 100"]).set_index(
-        ["copies", "way"]
+        ["copies", "neighbour_search"]
     )
     exact = table.loc[4, "pixel above 1"]
-    assert exact.precision == exact.recall == 1 and exact.found == 20 and exact.n == 2
-    assert exact.chance == pytest.approx(20 / 115) and exact.precision_low == exact.precision_high == 1
+    assert exact.precision == exact.recall == 1 and exact.n_found == 20 and exact.n_seeds == 2
+    assert exact.precision_of_chance == pytest.approx(20 / 115) and exact.precision_low == exact.precision_high == 1
     assert table.loc[4, "feature+label top 4"].recall == 1
     assert table.loc[4, "pixel top 100"].precision < 0.3
     none = table.loc[0, "pixel above 1"]
-    assert none.found == 0 and np.isnan(none.precision) and np.isnan(none.recall)
+    assert none.n_found == 0 and np.isnan(none.precision) and np.isnan(none.recall)
     with pytest.raises(UnknownName, match="Did you mean 'pixel'"):
         neighbour_recall(grid, ["pixl top 1"])

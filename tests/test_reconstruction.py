@@ -11,9 +11,9 @@ from data_builders.task import Samples
 from unlearnkit import figures
 from unlearnkit.analysis.reconstruction import (
     Search,
+    find_candidates,
     images_of_difference,
     inputs_of_difference,
-    look,
     reconstruct,
     reconstructions,
     runs,
@@ -161,7 +161,7 @@ def test_a_single_image_is_read_exactly():
     samples = images(1, 1)
     x = samples.x.flatten(1)
     net = linear(torch.cat([2 * x, -2 * x]), torch.tensor([2.0, -2.0]))  # label 0: lambda (f_0 - f_1)
-    (found,) = look(stacked([net]), 1, Search(steps=600), [0])
+    (found,) = find_candidates(stacked([net]), 1, Search(steps=600), [0])
     assert found.residual < 1e-4 and found.multipliers.item() == pytest.approx(2, rel=0.02)
     assert (found.x - x).abs().max() < 0.05
 
@@ -170,7 +170,7 @@ def test_one_output_is_searched_for_both_labels():
     samples = images(2, 2)
     x = samples.x.flatten(1)
     net = linear(2 * (x[1:] - x[:1]), torch.zeros(1))
-    (found,) = look(stacked([net]), 2, Search(steps=600), [0])
+    (found,) = find_candidates(stacked([net]), 2, Search(steps=600), [0])
     assert found.y.tolist() == [0, 1] and found.residual < 1e-3
     torch.testing.assert_close(found.multipliers[1] * found.x[1] - found.multipliers[0] * found.x[0],
                                net[1].weight[0].detach(), atol=0.05, rtol=0)  # fmt: skip
@@ -188,9 +188,9 @@ def test_training_images_come_closer_than_others(trained):
 
 def test_the_same_seed_gives_the_same_numbers_beside_any_others(trained):
     net, _ = trained
-    a, b = (look(stacked([net]), 8, QUICK, [3])[0] for _ in range(2))
+    a, b = (find_candidates(stacked([net]), 8, QUICK, [3])[0] for _ in range(2))
     assert torch.equal(a.x, b.x) and a.residual == b.residual
-    beside = look(stacked([net] * 3), 8, QUICK, [3, 4, 5])
+    beside = find_candidates(stacked([net] * 3), 8, QUICK, [3, 4, 5])
     torch.testing.assert_close(beside[0].x, a.x)
     assert not torch.equal(beside[1].x, a.x)
 
@@ -202,7 +202,7 @@ def test_what_was_taken_away_can_be_asked_for_too(trained):
     moved = [a - b for a, b in zip(stacked([net]), stacked([after]))]
     assert stationarity(net, gone, explain=moved).residual < 0.05
     assert stationarity(net, samples[1:2], explain=moved).residual > 0.2
-    (found,) = look(stacked([net]), 3, Search(steps=600), [0], explain=moved)
+    (found,) = find_candidates(stacked([net]), 3, Search(steps=600), [0], explain=moved)
     assert runs.best(gone, found.x)[0] > runs.best(samples[3:4], found.x)[0]
 
 
@@ -225,7 +225,10 @@ def test_a_net_that_has_not_converged_is_refused(trained):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: build("small_cnn", (1, 8, 8), 10, 0), "has a Conv2d as layer 1: reconstruction knows nets of linear"),
+        (
+            lambda: build("small_cnn", (1, 8, 8), 10, 0),
+            "has a Conv2d as layer 1: reconstruction supports nets of linear",
+        ),
         (lambda: build("mlp", (1, 8, 8), 10, 0), "not homogeneous.*Use margin_mlp"),
         (lambda: Ensemble([build("margin_mlp", (1, 8, 8), 10, 0)]), "an ensemble of 1 nets"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU()), "does not end on a linear layer"),
@@ -243,9 +246,9 @@ def test_other_architectures_are_refused(make, message):
         (lambda net: Search(steps=0), "steps must be above 0"),
         (lambda net: Search(alpha="3"), "'alpha' must be float"),
         (lambda net: Search(pairs="some"), "'pairs' must be"),
-        (lambda net: look(stacked([net]), 0, QUICK, [0]), "at least one candidate"),
+        (lambda net: find_candidates(stacked([net]), 0, QUICK, [0]), "at least one candidate"),
         (
-            lambda net: look(stacked([net]), 2, QUICK, [0], explain=[a - a for a in stacked([net])]),
+            lambda net: find_candidates(stacked([net]), 2, QUICK, [0], explain=[a - a for a in stacked([net])]),
             "nothing to explain",
         ),
         (lambda net: stationarity(net, images(0, 1)), "there are none"),
@@ -305,18 +308,20 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
     grid = config_grid(seeds=2, copies=[0, 2], **common)
     ask = {"methods": ["gradient_ascent"], "options": {"gradient_ascent": {"lr": 0.1}}, "tuned": False, "search": QUICK}
     data = reconstructions(grid, **ask)
-    per = data.groupby(["copies", "attack", "model"], sort=False).size()
+    per = data.groupby(["copies", "attack", "method"], sort=False).size()
     assert set(per) == {2 * 2 * 2}  # seeds x (targets and decoys)
     assert per.xs(0).index.tolist() == [("kkt", "original"), ("kkt", "gradient_ascent"), ("difference", "gradient_ascent"),
                                         ("kkt", "retrain"), ("difference", "retrain")]  # fmt: skip
     assert ("kkt", "clean") in per.xs(2).index and data.notna().all().all()
-    assert data[["ssim", "residual", "kkt"]].stack().between(-1, 1 + 1e-6).all()
+    assert data[["ssim", "reconstruction_residual", "kkt_residual"]].stack().between(-1, 1 + 1e-6).all()
     kkt = (
-        data[(data.attack == "kkt") & (data.copies == 0) & (data.group == "target")].groupby("model").multiplier.mean()
+        data[(data.attack == "kkt") & (data.copies == 0) & (data.group == "target")]
+        .groupby("method")
+        .kkt_multiplier.mean()
     )
     assert kkt["original"] > 0.5 > kkt["retrain"]  # only one was trained on the targets
     table = summary(data)
-    assert set(table.n) == {2} and {"ssim_low", "above_decoy", "multiplier_decoy", "FA"} <= set(table)
+    assert set(table.n_seeds) == {2} and {"ssim_low", "ssim_minus_decoy", "kkt_multiplier_decoy", "FA"} <= set(table)
     figure, shown = figures.plot_reconstructions(data, grid, n_targets=1)
     assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2 + 2)
     monkeypatch.setattr(runs, "stacked", None)  # which every search begins with

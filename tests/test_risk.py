@@ -88,15 +88,17 @@ def made(n=40, seeds=3, noise=0.5) -> pd.DataFrame:
 
 
 def test_proxies_are_judged_beside_the_measure_itself():
-    table = proxies_table(made(), ["lira_online"]).set_index("ranker")
+    table = proxies_table(made(), ["lira_online"]).set_index("risk_proxy")
     assert set(table.index) == {"loss", "entropy", ITSELF}
     expected = 6 / np.pi * np.arcsin(1 / np.sqrt(1.25) / 2)
-    assert table.rho["loss"] == pytest.approx(expected, abs=0.08)
-    assert table.rho_low_samples["entropy"] < 0 < table.rho_high_samples["entropy"]
-    rho = table.rho[ITSELF]  # of two halves with the same noise each
-    assert rho == pytest.approx(6 / np.pi * np.arcsin(1 / 1.25 / 2), abs=0.08)
-    assert table.full[ITSELF] == pytest.approx(2 * rho / (1 + rho)) and np.isnan(table.full["loss"])
-    assert (table.n == 3).all() and (table.samples == 120).all()
+    assert table.spearman["loss"] == pytest.approx(expected, abs=0.08)
+    assert table.spearman_low_samples["entropy"] < 0 < table.spearman_high_samples["entropy"]
+    half = table.spearman[ITSELF]  # of two halves with the same noise each
+    assert half == pytest.approx(6 / np.pi * np.arcsin(1 / 1.25 / 2), abs=0.08)
+    assert table.spearman_brown[ITSELF] == pytest.approx(2 * half / (1 + half)) and np.isnan(
+        table.spearman_brown["loss"]
+    )
+    assert (table.n_seeds == 3).all() and (table.n_samples == 120).all()
     with pytest.raises(BadValue, match="'memorisation' is no measure of these risks: known are lira_online"):
         proxies_table(made(), ["memorisation"])
 
@@ -106,7 +108,7 @@ def test_difficulty_against_other_seeds(grid):
     assert set(found.method) == {NOISE_FLOOR_ROW, "finetune"} and len(found) == 2 * 2 * 12
     assert found.groupby(["seed", "sample"]).headroom.nunique().max() == 1
     assert (found.headroom != found.shared_headroom).all()
-    assert (found.signed.abs() <= found.difficulty + 1e-9).all()
+    assert (found.signed_difficulty.abs() <= found.difficulty + 1e-9).all()
     with pytest.raises(BadValue, match="n_retrains"):
         difficulty(grid, ["finetune"], n_retrains=1)
     table = risks(grid, NAMES, 8)
@@ -134,11 +136,12 @@ def planted(slope: float, n=200, seeds=3) -> pd.DataFrame:
             "risk_run": f"r{seed}",
             "headroom_0": true + one,
             "headroom_1": true + other,
-            "moved": true,
+            "margin_shift": true,
         }
         columns |= {"headroom": true + (one + other) / 2, "shared_headroom": true + mine}
         columns |= {
-            name.replace("headroom", "ahead"): columns[name] for name in ("headroom", "headroom_0", "headroom_1")
+            name.replace("headroom", "signed_headroom"): columns[name]
+            for name in ("headroom", "headroom_0", "headroom_1")
         }
         for method, value in (("harsh", hard), (NOISE_FLOOR_ROW, g.normal(size=n))):
             parts.append(
@@ -148,28 +151,31 @@ def planted(slope: float, n=200, seeds=3) -> pd.DataFrame:
 
 
 def test_the_headroom_is_held_fixed_and_its_noise_is_not_taken_for_difficulty():
-    rho = {}
+    correlation = {}
     for slope in (0.0, 1.5):
-        table = difficulty_table(planted(slope)).set_index(["method", "question"])
-        rho[slope] = table.loc["harsh"].rho
+        table = difficulty_table(planted(slope)).set_index(["method", "correlate"])
+        correlation[slope] = table.loc["harsh"].spearman
         assert (
-            table.loc["harsh"].beyond_floor_low["difficulty"] > 0.2
-            and abs(table.rho[NOISE_FLOOR_ROW, "difficulty"]) < 0.15
+            table.loc["harsh"].spearman_minus_noise_floor_low["difficulty"] > 0.2
+            and abs(table.spearman[NOISE_FLOOR_ROW, "difficulty"]) < 0.15
         )
-        assert ("harsh", "headroom") not in table.index and table.rho[NOISE_FLOOR_ROW, "headroom"] > 0.5
-        assert (table.n == 3).all() and (table.samples == 600).all()
-    assert rho[0.0]["difficulty"] > 0.4 and rho[0.0]["difficulty | headroom"] > 0.12  # noise left it free
-    assert abs(rho[0.0]["difficulty | headroom corrected"]) < 0.1
-    assert rho[1.5]["difficulty | headroom corrected"] > 0.3
-    assert rho[0.0]["difficulty | shared headroom"] < 0.1
+        assert ("harsh", "headroom") not in table.index and table.spearman[NOISE_FLOOR_ROW, "headroom"] > 0.5
+        assert (table.n_seeds == 3).all() and (table.n_samples == 600).all()
+    assert (
+        correlation[0.0]["difficulty"] > 0.4 and correlation[0.0]["difficulty | headroom"] > 0.12
+    )  # noise left it free
+    assert abs(correlation[0.0]["difficulty | headroom corrected"]) < 0.1
+    assert correlation[1.5]["difficulty | headroom corrected"] > 0.3
+    assert correlation[0.0]["difficulty | shared headroom"] < 0.1
 
 
 def test_when_a_target_is_first_as_far_as_retraining_leaves_it():
     way = torch.tensor([[5.0, 1, 5, 5], [3, 4, 5, 1], [2, 4, 5, 4]])  # phi before, after one step and after two
     found = first_step_below(way, torch.tensor([2.0, 2, 2, 2]))
-    assert found.steps.tolist() == [2, 0, 3, 1] and found.schedule.unique().tolist() == [2]
-    assert found.at_once.tolist() == [False, True, False, False] and found.never.tolist() == [False, False, True, False]
-    assert found.returned.tolist() == [False, True, False, True]
+    assert found.steps_to_forget.tolist() == [2, 0, 3, 1] and found.method_steps.unique().tolist() == [2]
+    assert found.already_forgotten.tolist() == [False, True, False, False]
+    assert found.never_forgotten.tolist() == [False, False, True, False]
+    assert found.rebounded.tolist() == [False, True, False, True]
 
 
 def test_the_way_ends_where_the_method_does(grid):
@@ -177,7 +183,8 @@ def test_the_way_ends_where_the_method_does(grid):
         grid, ["random_label", "ssd", "unsir"], 2
     )  # ssd takes no steps, unsir forgets whole classes
     assert set(found.method) == {"random_label"} and len(found) == 24
-    assert (found.steps == found.schedule + 1)[found.never].all() and (found.steps == 0)[found.at_once].all()
+    assert (found.steps_to_forget == found.method_steps + 1)[found.never_forgotten].all()
+    assert (found.steps_to_forget == 0)[found.already_forgotten].all()
     _, way = margins(grid[0], "random_label")
     made = unlearn(grid[0], "random_label")
     for model, phi in ((references([grid[0]])[0]["original"], way[0]), (made, way[-1])):
@@ -189,7 +196,8 @@ def test_the_way_ends_where_the_method_does(grid):
         rows = load_task(config).index("target")
         again = train_references([(config, "retrain", repeat) for repeat in ("", "1")], "auto")
         goal = torch.stack([outputs(model)[1].phi[rows] for model in again]).mean(0)
-        assert part.steps.tolist() == first_step_below(margins(config, "random_label")[1], goal).steps.tolist()
+        steps = first_step_below(margins(config, "random_label")[1], goal).steps_to_forget
+        assert part.steps_to_forget.tolist() == steps.tolist()
     with pytest.raises(NotApplicable, match="none of these methods takes steps"):
         forgetting_steps(grid, ["ssd"], 2)
 
@@ -199,11 +207,16 @@ def test_steps_take_the_place_of_the_gap(grid):
     joined = with_risk(gap, risks(grid, ["lira_online"], 4), "lira_online")
     both = with_steps(joined, forgetting_steps(grid, ["random_label", "ssd"], 2))
     mine = joined[joined.method == "random_label"]
-    assert (joined.ahead.abs() <= joined.headroom + 1e-9).all() and (joined.ahead < 0).any()
+    assert (joined.signed_headroom.abs() <= joined.headroom + 1e-9).all() and (joined.signed_headroom < 0).any()
     assert both.gap.tolist() == mine.difficulty.tolist() and both.difficulty.tolist() != both.gap.tolist()
-    table = difficulty_table(both, STEP_CORRELATES).set_index("question")
-    assert list(table.index) == list(STEP_CORRELATES) and table.never["difficulty"] == pytest.approx(both.never.mean())
-    assert set(table.run["difficulty"].split()) == {*both.run, *joined.risk_run} and "beyond_floor" not in table
+    table = difficulty_table(both, STEP_CORRELATES).set_index("correlate")
+    assert list(table.index) == list(STEP_CORRELATES) and table.share_never_forgotten["difficulty"] == pytest.approx(
+        both.never_forgotten.mean()
+    )
+    assert (
+        set(table.run["difficulty"].split()) == {*both.run, *joined.risk_run}
+        and "spearman_minus_noise_floor" not in table
+    )
 
 
 def test_copies_are_compared_with_the_same_targets():
@@ -212,30 +225,34 @@ def test_copies_are_compared_with_the_same_targets():
         difficulty(grid, [], n_retrains=2), risks(grid, ["lira_online"], 4)
     ).set_index(["quantity", "group", "copies"])
     assert set(table.index.get_level_values("quantity")) == {
-        "risk: lira_online", "headroom", f"difficulty: {NOISE_FLOOR_ROW}", f"signed: {NOISE_FLOOR_ROW}"
+        "risk: lira_online", "headroom", f"difficulty: {NOISE_FLOOR_ROW}", f"signed difficulty: {NOISE_FLOOR_ROW}"
     }  # fmt: skip
     first, later = (table.loc["headroom", "target", m] for m in (0, 3))
-    assert first.change == 0 and later.change == pytest.approx(later.value - first.value)
-    assert (table.n == 2).all()
+    assert first.change_from_fewest_copies == 0 and later.change_from_fewest_copies == pytest.approx(
+        later.value - first.value
+    )
+    assert (table.n_seeds == 2).all()
 
 
 def test_figures_show_their_data():
     risks_ = made()
     figure, data = figures.plot_privacy_risk(risks_, proxies_table(risks_, ["lira_online"]))
-    assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "one half", "other half"} <= set(data)
+    assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "risk_half_a", "risk_half_b"} <= set(data)
     assert [t.get_text() for t in figure.axes[2].get_yticklabels()][-1] in (ITSELF, "loss")  # the best on top
     found = planted(0.0, n=20, seeds=2)
     steps = found[found.method != NOISE_FLOOR_ROW].assign(
-        gap=found.difficulty, at_once=False, never=found["sample"] % 4 == 0, returned=False
+        gap=found.difficulty, already_forgotten=False, never_forgotten=found["sample"] % 4 == 0, rebounded=False
     )
     table = [
-        difficulty_table(found).assign(difficulty="gap"),
-        difficulty_table(steps, STEP_CORRELATES).assign(difficulty="steps"),
+        difficulty_table(found).assign(difficulty_measure="gap"),
+        difficulty_table(steps, STEP_CORRELATES).assign(difficulty_measure="steps"),
     ]
     figure, data = figures.plot_difficulty(table := pd.concat(table, ignore_index=True))
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [NOISE_FLOOR_ROW, "harsh"] and data is table
     assert [t.get_text() for t in figure.axes[1].get_yticklabels()] == ["harsh (25% never)"]
-    copies = pd.DataFrame({"targets": "random", "copies": [0, 5] * 2, "quantity": ["headroom"] * 2 + ["signed: x"] * 2})
+    copies = pd.DataFrame(
+        {"targets": "random", "copies": [0, 5] * 2, "quantity": ["headroom"] * 2 + ["signed difficulty: x"] * 2}
+    )
     copies = copies.assign(group="target", value=1.0, value_low=None, value_high=None)
     figure, data = figures.plot_difficulty_by_near_duplicates(copies)
     assert set(data.quantity) == {"headroom"} and len(figure.axes) == 1

@@ -97,10 +97,16 @@ def test_the_tables(grid):
     assert set(scores.columns) >= {"dataset", "targets", "copies", "strength", "architecture", "method", "seed",
                                    "reference", "group", "metric", "value", "run"}  # fmt: skip
     table = dose_response_table(scores)
-    assert set(DOSE_COLUMNS) | {"rho", "rho_net"} <= set(table) and len(table) == 2 * 5 and set(table.n) == {2}
+    assert (
+        set(DOSE_COLUMNS) | {"residual_influence", "residual_influence_net"} <= set(table)
+        and len(table) == 2 * 5
+        and set(table.n_seeds) == {2}
+    )
     assert table.method.head(5).tolist() == ["original", "retrain", "finetune", "clean", "clean-again"]
     original = table[table.method == "original"]
-    assert original.rho.dropna().tolist() == pytest.approx([1.0] * len(original.rho.dropna()))
+    assert original.residual_influence.dropna().tolist() == pytest.approx(
+        [1.0] * len(original.residual_influence.dropna())
+    )
     bare = table[table.copies == 0]
     assert (bare.gap_retrain - bare.gap_clean).abs().max() == pytest.approx(0)
     assert set(residual_influence(scores).reset_index().method) == {*study.BASELINES, "retrain", "finetune"}
@@ -108,7 +114,11 @@ def test_the_tables(grid):
 
 def test_dataset_cards(grid):
     cards = dataset_cards(grid)
-    assert cards.n_train.tolist() == [120, 120] and cards.n_similar.tolist() == [0, 40] and set(cards.seeds) == {2}
+    assert (
+        cards.n_train.tolist() == [120, 120]
+        and cards.n_near_duplicate.tolist() == [0, 40]
+        and set(cards.n_seeds) == {2}
+    )
     assert all(len(digests.split()) == 2 for digests in cards.digests)
     table = relations(grid[-1])
     assert set(table.relation) == {"similar", "filler", "decoy"}
@@ -237,8 +247,8 @@ def test_a_method_that_diverges_on_a_seed_is_counted_and_stops_nothing(monkeypat
     grid = config_grid(train_size=100, n_targets=4, copies=1, seeds=3, recipe={"epochs": 2})
     scores = study.scores(grid, [*study.BASELINES, "diverges"])
     table = dose_response_table(scores).set_index("method")
-    assert table.diverged.to_dict() == {"original": 0, "clean": 0, "clean-again": 0, "diverges": 1}
-    assert table.n.to_dict() == {"original": 3, "clean": 3, "clean-again": 3, "diverges": 2}
+    assert table.n_diverged.to_dict() == {"original": 0, "clean": 0, "clean-again": 0, "diverges": 1}
+    assert table.n_seeds.to_dict() == {"original": 3, "clean": 3, "clean-again": 3, "diverges": 2}
     study.scores(grid, ["diverges"])
     assert len(calls) == 3  # nothing is tried again
     lost = study.unlearn(grid[1], "diverges")

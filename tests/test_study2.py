@@ -62,12 +62,12 @@ def test_spectra_closed_forms():
         [[2.0, 0, 0], [0, 1, 0], [-2, 0, 0], [0, -1, 0], [3, 0, 0], [3, 0, 0], [0, 0, 1], [0, 0, 1]]
     )
     seen = outputs_from(torch.zeros(8, 3), [0, 1, 0, 1, 2, 2, 0, 1], roles, features=features)
-    shares = spectra.eigenvalues(seen).set_index(["group", "place"]).share
+    shares = spectra.eigenvalues(seen).set_index(["group", "eigenvalue_index"]).eigenvalue_share
     assert shares["retain"].tolist() == pytest.approx([0.8, 0.2, 0]) and shares["target"].tolist() == pytest.approx(
         [1, 0, 0]
     )
-    table = spectra.alignment_by_rule(seen).set_index("way")
-    assert table["rank"]["K-1"] == 2 and table["rank"]["90%"] == 2 and table.DA["95%"] == pytest.approx(1)
+    table = spectra.alignment_by_rule(seen).set_index("subspace_rule")
+    assert table.subspace_rank["K-1"] == 2 and table.subspace_rank["90%"] == 2 and table.DA["95%"] == pytest.approx(1)
     assert table.DA_test["95%"] == pytest.approx(0) and table.effective_rank.tolist() == pytest.approx([1] * 4)
     assert list(table.index) == ["90%", "95%", "99%", "K-1"]  # targets that are all alike have no covariance
 
@@ -84,19 +84,23 @@ def test_every_row_is_looked_at_where_it_has_a_meaning(looked):
     assert set(rows) == {2} and ("tenth", "unsir") not in rows and ("class", "unsir") in rows
     _, seen = study.outputs(study.model(grids["class"][0], "retrain"), features=True)
     mine = (
-        by_seed[(by_seed.protocol == "class") & (by_seed.method == "retrain") & (by_seed.seed == 0)].set_index("way").DA
+        by_seed[(by_seed.protocol == "class") & (by_seed.method == "retrain") & (by_seed.seed == 0)]
+        .set_index("subspace_rule")
+        .DA
     )
     assert mine["95%"] == pytest.approx(dimensional_alignment(seen))
     assert mine["K-1, centred"] == pytest.approx(dimensional_alignment(seen, rank=9, centred=True))
-    assert eigenvalues.groupby(["protocol", "method", "seed", "group"]).share.sum().between(0.9, 1 + 1e-9).all()
+    assert (
+        eigenvalues.groupby(["protocol", "method", "seed", "group"]).eigenvalue_share.sum().between(0.9, 1 + 1e-9).all()
+    )
 
 
 def test_t5_spectra_is_paired_with_retrain(looked):
-    table = spectra.spectra_table(looked[2]).set_index(["protocol", "method", "way"])
-    assert (table.xs("retrain", level="method").from_retrain == 0).all()
+    table = spectra.spectra_table(looked[2]).set_index(["protocol", "method", "subspace_rule"])
+    assert (table.xs("retrain", level="method").da_minus_retrain == 0).all()
     muda, retrain = (table.xs(("class", name), level=("protocol", "method")) for name in ("muda", "retrain"))
-    assert np.allclose(muda.from_retrain, muda.DA - retrain.DA)
-    assert set(table.n) == {2} and table.run.str.split().str.len().eq(2).all()
+    assert np.allclose(muda.da_minus_retrain, muda.DA - retrain.DA)
+    assert set(table.n_seeds) == {2} and table.run.str.split().str.len().eq(2).all()
 
 
 def test_a_trajectory_begins_with_the_original_and_ends_with_what_unlearn_makes(looked):
@@ -131,26 +135,30 @@ def test_how_steady_by_hand():
     )
     steps = steps.assign(**dict.fromkeys(trajectory.CONDITION_COLUMNS, ""), method="m", retain=[1.0, 0.5, 1, 1, 0.7, 1])
     (row,) = trajectory.stability(steps).to_dict("records")
-    assert row["lowest_test"] == pytest.approx(0.5) and row["lowest_retain"] == pytest.approx(0.6) and row["n"] == 2
-    assert row["back_and_forth"] == pytest.approx((1.1 + 0.5) / 2) and row["spread_test"] == pytest.approx(0.2 / 2**0.5)
+    assert row["lowest_test_accuracy"] == pytest.approx(0.5) and row["n_seeds"] == 2
+    assert row["lowest_retain_accuracy"] == pytest.approx(0.6)
+    assert row["test_accuracy_total_variation"] == pytest.approx((1.1 + 0.5) / 2)
+    assert row["final_test_accuracy_sd"] == pytest.approx(0.2 / 2**0.5)
 
 
 def test_t5_holds_outputs_features_and_cost(looked):
     table = tables.features_table(looked[4])
     assert table.protocol.tolist() == ["class"] * 3 + ["tenth"] * 3
-    assert table.method.tolist() == ["original", "retrain", "muda"] * 2 and set(table.n) == {2}
+    assert table.method.tolist() == ["original", "retrain", "muda"] * 2 and set(table.n_seeds) == {2}
     assert (
         set(tables.FEATURE_COLUMNS) <= set(table)
-        and table[["DA", "CKA", "gap", "F1", "effective_rank"]].notna().all().all()
+        and table[["DA", "CKA", "gap_retrain", "F1", "effective_rank"]].notna().all().all()
     )
 
 
 def test_figures_draw_what_they_return(looked):
     grids, eigenvalues, by_seed, steps, _ = looked
     figure, data = figures.plot_spectra(eigenvalues, spectra.spectra_table(by_seed))
-    assert len(figure.axes) == 6 and set(data.part) == {"spectrum", "DA"} and set(data.protocol) == {"class", "tenth"}
+    assert (
+        len(figure.axes) == 6 and set(data.quantity) == {"spectrum", "DA"} and set(data.protocol) == {"class", "tenth"}
+    )
     figure, data = figures.plot_trajectories(steps)
-    assert len(figure.axes) == 10 and set(data.what) == {"forget", "retain", "test", "DA", "effective_rank"}
+    assert len(figure.axes) == 10 and set(data.quantity) == {"forget", "retain", "test", "DA", "effective_rank"}
     planes = spectra.planes(grids["class"][:1] + grids["tenth"][:1], ["original", "retrain", "muda", "unsir"])
     assert (
         "unsir" not in set(planes[planes.targets == "tenth"].method)
@@ -168,12 +176,12 @@ def test_figures_tell_data_sets_apart(looked):
     for name in ("digits", "other"):
         pd.testing.assert_frame_equal(table[table.dataset == name].drop(columns="dataset").reset_index(drop=True), once)
     figure, data = figures.plot_spectra(twice[0], table)
-    assert len(figure.axes) == 12 and data.n.max() == 2  # seeds, not seeds of two sets
+    assert len(figure.axes) == 12 and data.n_seeds.max() == 2  # seeds, not seeds of two sets
     figure, data = figures.plot_trajectories(twice[2])
     assert len(figure.axes) == 20 and set(data.dataset) == {"digits", "other"}
     assert [axis.get_title() for axis in figure.axes[:2]] == ["digits, class", "digits, tenth"]
     planes = pd.DataFrame({"dataset": ["a"] * 4 + ["b"] * 2, "method": ["m", "m", "o", "o", "m", "m"]})
-    planes = planes.assign(x=range(6), y=range(6), label=0, held=0.5, group=["retain", "target"] * 3)
+    planes = planes.assign(x=range(6), y=range(6), label=0, variance_explained=0.5, group=["retain", "target"] * 3)
     figure, _ = figures.plot_feature_plane(planes)
     assert [a.get_title() for a in figure.axes if a.get_visible()] == ["a: m (50%)", "a: o (50%)", "b: m (50%)"]
 

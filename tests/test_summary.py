@@ -43,9 +43,9 @@ def test_a_column_with_fewer_seeds_says_so():
     both = pd.concat([scores({"a": [1.0] * 4}), scores({"a": [2.0] * 4}, "MIA-loss").query("seed == 0")])
     columns = {"s": ("phi", "target", ""), "MIA_loss": ("MIA-loss", "target", "")}
     table = summarise(both, columns)
-    assert table.n.tolist() == [4] and table.MIA_loss_n.tolist() == [1] and "s_n" not in table
-    assert shown(table).iloc[0].to_dict() == {"s": "1.00 [1.00, 1.00]", "MIA_loss": "2.00 (n = 1, no interval)", "n": 4,
-                                              "diverged": 0}  # fmt: skip
+    assert table.n_seeds.tolist() == [4] and table.MIA_loss_n.tolist() == [1] and "s_n" not in table
+    assert shown(table).iloc[0].to_dict() == {"s": "1.00 [1.00, 1.00]", "MIA_loss": "2.00 (n = 1, no interval)", "n_seeds": 4,
+                                              "n_diverged": 0}  # fmt: skip
     assert "MIA_loss_n" not in summarise(both[both.seed == 0], columns)
 
 
@@ -65,28 +65,30 @@ def test_a_ratio_over_noise_is_masked():
     assert ratio_interval([2.0], [4.0]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
 
 
-def test_rho_is_one_for_original_and_zero_for_clean():
+def test_residual_influence_is_one_for_original_and_zero_for_clean():
     rng = np.random.default_rng(0)
     noise = lambda: rng.normal(0, 0.3, 4)  # noqa: E731
     table = residual_influence(scores({"original": 5 + noise(), "clean": -5 + noise(), "retrain": noise()}))
-    found = table.rho.droplevel(CONDITION_COLUMNS)
+    found = table.residual_influence.droplevel(CONDITION_COLUMNS)
     assert found["original"] == pytest.approx(1) and found["clean"] == pytest.approx(0)
     assert found["retrain"] == pytest.approx(0.5, abs=0.1)
-    low, high = (table[f"rho_{side}"].droplevel(CONDITION_COLUMNS)["retrain"] for side in ("low", "high"))
+    low, high = (
+        table[f"residual_influence_{side}"].droplevel(CONDITION_COLUMNS)["retrain"] for side in ("low", "high")
+    )
     assert low < found["retrain"] < high
-    assert set(table.n) == {4}
+    assert set(table.n_seeds) == {4}
 
 
-def test_rho_over_noise_is_masked_for_a_method_of_which_one_seed_is_left_too():
+def test_residual_influence_over_noise_is_masked_for_a_method_of_which_one_seed_is_left_too():
     table = scores({"original": [1.0, -1.0, 1.5, -1.2], "clean": [0.0] * 4, "lost": [0.5] * 4})
     table = table[(table.method != "lost") | (table.seed == 0)]
-    assert residual_influence(table).rho.isna().all()
+    assert residual_influence(table).residual_influence.isna().all()
 
 
 def test_intervals_are_over_seeds_not_rows():
     table = scores({"a": [0.0, 1.0, 0.0, 1.0]})
     found = summarise(table, {"s": ("phi", "target", "")})
-    assert found.n.tolist() == [4] and found.s.tolist() == [0.5]
+    assert found.n_seeds.tolist() == [4] and found.s.tolist() == [0.5]
     with pytest.raises(BadValue, match="more than one phi of one seed"):  # samples in place of seeds
         summarise(pd.concat([table, table]), {"s": ("phi", "target", "")})
 
@@ -121,7 +123,7 @@ def test_the_table_of_protocols_puts_methods_between_the_references():
     table = protocols_table(scores)
     order = ["original", "retrain", "finetune", "scrub", "clean", "initial"]
     assert table.protocol.tolist() == ["tenth"] * 6 + ["class"] * 6 and table.method.tolist() == order * 2
-    assert table.UA.tolist() == [2.0] * 6 + [3.0] * 6 and (table.n == 3).all()
+    assert table.UA.tolist() == [2.0] * 6 + [3.0] * 6 and (table.n_seeds == 3).all()
     assert table.UA_high.iloc[0] - table.UA.iloc[0] == pytest.approx(4.302653 / 3**0.5)  # t of 2 degrees of freedom
 
 

@@ -76,7 +76,7 @@ def test_features_are_compared_pair_by_pair():
     a, b = (vectors[torch.tensor(pairs[c].to_numpy())] for c in ("anchor", "similar"))
     assert pairs.feature_cosine.tolist() == pytest.approx(torch.cosine_similarity(a, b).tolist(), abs=1e-5)
     assert "feature_cosine" not in measured_pairs(config)
-    card = dataset_cards([config], by="original")
+    card = dataset_cards([config], features_from="original")
     assert (
         0 < card.feature_cosine_p5[0] <= card.feature_cosine[0] <= 1
         and dataset_cards([config]).feature_cosine.isna().all()
@@ -111,13 +111,13 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
 def test_sheets_show_what_their_data_says():
     grid = config_grid(seeds=1, **SMALL)
     figure, data = figures.plot_sample_sheet(grid, blocks=[2, 3, 4, 8], strengths=[0.1, 0.5])
-    assert data.groupby("b").size().to_dict() == {2: 2, 4: 2}  # 3 does not divide 8x8, 8 leaves one block
+    assert data.groupby("block_size").size().to_dict() == {2: 2, 4: 2}  # 3 does not divide 8x8, 8 leaves one block
     assert len(figure.axes) == 2 * 3
     figure, data = figures.plot_perturbation_sheet(grid, ["ssim~0.8", "ssim~0.6"])
     asked = data[data.similarity_level != ""]
     assert (asked.ssim - asked.similarity_level.str.split("~").str[1].astype(float)).abs().max() <= 0.02
     assert {"pixel_neighbours", "feature_neighbours"} == set(data.perturbation[data.similarity_level == ""])
-    figure, data = figures.plot_similarity(grid, by="original")
+    figure, data = figures.plot_similarity(grid, features_from="original")
     assert set(data.relation) == {"similar", "filler", "decoy"} and data.feature_cosine.notna().all()
     assert len(figure.axes) == 3
 
@@ -125,4 +125,4 @@ def test_sheets_show_what_their_data_says():
 def test_the_size_of_the_training_set():
     grid = [c for n in (60, 80) for c in config_grid(seeds=2, targets="canary", **{**SMALL, "train_size": n})]
     _, data = figures.plot_training_size(study.reference_scores(grid))
-    assert set(data.train_size) == {60, 80} and set(data.n) == {2}
+    assert set(data.train_size) == {60, 80} and set(data.n_seeds) == {2}

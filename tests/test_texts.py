@@ -200,11 +200,12 @@ def test_tables_and_figure(small):
     from unlearnkit.figures import plot_text_similarity
 
     grid = [replace(small, strength=s, seed=i) for s in (0.2, 0.8) for i in (0, 1)] + [replace(small, copies=0)]
-    t1 = tables.text_dataset_cards(grid)
-    assert len(t1) == 3 and (t1.n_train == 60).all() and t1.exact_copies.sum() == 0
-    assert t1.seeds.tolist() == [2, 2, 1] and t1.run[0].count(" ") == 1
+    t1 = tables.dataset_cards(grid)
+    assert len(t1) == 3 and (t1.n_train == 60).all() and t1.n_exact_duplicates.sum() == 0
+    assert t1.n_seeds.tolist() == [2, 2, 1] and t1.run[0].count(" ") == 1
+    assert t1.perturbation.tolist() == ["paraphrase of both"] * 3 and (t1.question_words > 3).all()
     assert t1.both_rouge_l[0] > t1.both_rouge_l[1] + 0.2 and np.isnan(t1.both_rouge_l[2])
-    sheet = tables.sheet(grid[:1] + grid[2:3], n_targets=2, copies=1)
+    sheet = tables.text_sheet(grid[:1] + grid[2:3], n_targets=2, copies=1)
     assert sheet.relation.tolist() == ["target", "similar", "similar"] * 2
     figure, data = plot_text_similarity(grid[:4])
     assert len(figure.axes) == 6 and set(data.relation) == {"similar", "filler", "decoy"}

@@ -27,6 +27,7 @@ from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
+from unlearnkit.study.rows import label
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
 from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find
@@ -307,7 +308,7 @@ def table(tmp_path_factory):
         patch.setenv("UNLEARNKIT_TUNED", str(folder / "tuned"))
         also = [{"wrapper": "expand", "near": "feature+label top 8"}]
         scores = solutions.mitigation_scores(
-            config_grid(seeds=3, **SMALL), solutions.rows(["finetune"], ["expand", "impute"], also)
+            config_grid(seeds=3, **SMALL), solutions.wrapped_methods(["finetune"], ["expand", "impute"], also)
         )
     return scores, solutions.mitigations_table(scores)
 
@@ -318,33 +319,42 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
     assert t4.method.tolist() == ["original", *named, "clean", "clean-again"]
     assert t4.base.tolist()[1:5] == ["finetune"] * 4
     assert t4.wrapper.tolist()[1:5] == ["", "expand", "expand", "impute"]
-    assert t4.options.tolist()[3] == "near=feature+label top 8" and set(t4.n) == {3}
+    assert t4.options.tolist()[3] == "near=feature+label top 8" and set(t4.n_seeds) == {3}
     rows = t4.set_index("method")
-    assert rows.removed["original"] == 0 and rows.removed["clean"] == 1 and rows.neighbour_cost["original"] == 0
-    assert not rows.front[["original", "clean", "clean-again"]].any() and rows.front[named].any()
-    assert (t4.removed_low.dropna() <= t4.removed[t4.removed_low.notna()]).all()
+    assert (
+        rows.influence_removed["original"] == 0
+        and rows.influence_removed["clean"] == 1
+        and rows.neighbour_cost["original"] == 0
+    )
+    assert not rows.pareto_optimal[["original", "clean", "clean-again"]].any() and rows.pareto_optimal[named].any()
+    assert (t4.influence_removed_low.dropna() <= t4.influence_removed[t4.influence_removed_low.notna()]).all()
     truth = scores[scores.metric == solutions.TRUE]
     assert set(truth.method) == set(t4.method) and truth.run.str.len().eq(20).all()
 
 
 def test_f6_draws_what_it_returns(table):
     figure, data = figures.plot_mitigations(table[1])
-    assert len(figure.axes) == 1 and len(data) == 7 and {"removed", "neighbour_cost", "front"} <= set(data)
+    assert (
+        len(figure.axes) == 1
+        and len(data) == 7
+        and {"influence_removed", "neighbour_cost", "pareto_optimal"} <= set(data)
+    )
     renamed = [table[1].assign(wrapper=table[1].wrapper.replace("impute", f"w{i}"), targets=f"t{i}") for i in range(12)]
     figure, _ = figures.plot_mitigations(pd.concat(renamed))  # more wrappers than colours, a row of panels each
     assert len(figure.axes) == 12
-    masked = table[1].assign(removed=np.nan, removed_low=np.nan, removed_high=np.nan)
+    masked = table[1].assign(influence_removed=np.nan, influence_removed_low=np.nan, influence_removed_high=np.nan)
     figure, _ = figures.plot_mitigations(masked)
-    assert "rho is masked" in [text.get_text() for text in figure.axes[0].texts]
+    assert "residual influence\nis masked" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_a_method_that_diverged_on_a_seed_is_not_on_the_front(table):
     scores, t4 = table
-    (name, *_) = t4.method[t4.front]
+    (name, *_) = t4.method[t4.pareto_optimal]
     lost = (scores.method == name) & (scores.seed == 0)
     extra = scores[lost].iloc[:1].assign(metric="diverged", group="all", reference="", value=1.0)
     again = solutions.mitigations_table(pd.concat([scores[~lost], extra])).set_index("method")
-    assert again.diverged[name] == 1 and again.n[name] == 2 and not again.front[name] and again.front.any()
+    assert again.n_diverged[name] == 1 and again.n_seeds[name] == 2
+    assert not again.pareto_optimal[name] and again.pareto_optimal.any()
 
 
 def test_true_labels_are_those_of_the_raw_images():
@@ -357,7 +367,7 @@ def test_true_labels_are_those_of_the_raw_images():
 
 
 def test_rows_are_checked_before_anything_runs():
-    assert solutions.rows(["retrain"], ["weigh"], [{"wrapper": "expand", "near": "pixel top 1"}]) == [
+    assert solutions.wrapped_methods(["retrain"], ["weigh"], [{"wrapper": "expand", "near": "pixel top 1"}]) == [
         ("retrain", {}),
         ("weigh(retrain)", {}),
         ("expand(retrain)", {"near": "pixel top 1"}),
@@ -370,16 +380,16 @@ def test_rows_are_checked_before_anything_runs():
         (["retrain"], [], [{"wrapper": "weigh", "power": "1"}], BadValue, "must be float"),
     ):
         with pytest.raises(error, match=message):
-            solutions.rows(bases, around, also)
+            solutions.wrapped_methods(bases, around, also)
 
 
 @pytest.mark.parametrize("method", ["finetune", "clean-again", "expand(scrub)", "finetune(lr=0.1)"])
 @pytest.mark.parametrize("options", [{}, {"near": "pixel top 3", "power": 2.0}])
 def test_a_label_is_taken_apart_as_it_was_made(method, options):
-    parts = solutions.split(solutions.label(method, options) if "=" not in method else method)
-    assert parts["base"] == {"expand(scrub)": "scrub", "finetune(lr=0.1)": "finetune"}.get(method, method)
-    assert parts["wrapper"] == ("expand" if "expand" in method else "")
-    assert parts["options"] == ("lr=0.1" if "=" in method else "near=pixel top 3, power=2.0" if options else "")
+    found = solutions.split(label(method, options) if "=" not in method else method)
+    assert found["base"] == {"expand(scrub)": "scrub", "finetune(lr=0.1)": "finetune"}.get(method, method)
+    assert found["wrapper"] == ("expand" if "expand" in method else "")
+    assert found["options"] == ("lr=0.1" if "=" in method else "near=pixel top 3, power=2.0" if options else "")
 
 
 def test_the_front_by_hand():

@@ -18,13 +18,13 @@ from stacked import plain, timed
 
 from data_builders import datasets
 from data_builders.task import Samples
-from unlearnkit.analysis.distributions import WORLDS, compare
 from unlearnkit.core.compute import generator, threads
 from unlearnkit.images.models import build
 from unlearnkit.images.train import Recipe
 from unlearnkit.images.train_many import fit_many
 from unlearnkit.privacy_risk.shadow_models import STATISTICS
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
+from unlearnkit.study import REFERENCES, compare
 
 K, POOL, SINGLE = 64, 1000, 4
 
@@ -53,7 +53,7 @@ def main(rounds: int) -> None:
             fit_many(nets[:8], parts[:8], Recipe(epochs=1), seeds=range(8))
             times = [timed(lambda: fit_many(nets, parts, recipe, seeds=range(K))) for _ in range(rounds)]
             print(f"{name}, {model} on halves: {statistics.median(times):.1f} s (wanted: under {wanted})")
-    margins = {w: torch.randn(K, POOL, generator=generator(0, w)) for w in (*WORLDS, "method")}
+    margins = {w: torch.randn(K, POOL, generator=generator(0, w)) for w in (*REFERENCES, "method")}
     models = margins.pop("method")
     seconds = statistics.median(timed(lambda: compare(models, margins)) for _ in range(max(rounds, 3)))
     print(f"KLoM, U-LiRA and world of {POOL} samples, {K} models against 3 x {K}: {seconds:.2f} s (wanted: under 2)")

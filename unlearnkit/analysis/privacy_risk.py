@@ -1,8 +1,7 @@
 """Privacy risk of the samples of a config, by any ranker, beside what chance gives; and forget sets chosen by it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -13,8 +12,9 @@ from unlearnkit.core.compute import derive, generator
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.rank_correlation import over_seeds, spearman
-from unlearnkit.core.statistics import CONDITION_COLUMNS
-from unlearnkit.core.store import Spec, Store
+from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
+from unlearnkit.core.store import Spec
+from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images.config import Config
 from unlearnkit.images.request import Request, request_of
 from unlearnkit.images.tasks import load_task, task_artefact
@@ -23,47 +23,13 @@ from unlearnkit.privacy_risk.shadow_models import STATISTICS, ensemble, left_out
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
 from unlearnkit.study.reference_models import references
 
+N_MODELS = 32
+RISK_GROUPS = (*TRAINED_ON["original"], "decoy")
+OF_ONE_MODEL = {"classes", "features"}  # what rankers may need that is known of a sample that was never trained on
 ITSELF = "half against half"  # the row of a measure by one half of the shadow models against the same by the other
 
 
-def proxies_table(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "memorisation")) -> pd.DataFrame:
-    """One row per config, group, measure and ranker: Spearman's rho of the two over the samples, mean over seeds (n), with
-    intervals over seeds and, rho_*_samples, over samples (their number: of all seeds).
-
-    ITSELF is the measure's own reliability at *half* of its models; `full` in that row what it would be at all of them, by
-    Spearman and Brown's 2 rho / (1 + rho): no ranker can be expected to exceed its root. Decoys show what is found where
-    there is nothing. risks: of unlearnkit.analysis.privacy_risk.risks. Raises BadValue for a measure that is not among them.
-    """
-    rows = []
-    for measure in measures:
-        if measure not in STATISTICS or measure not in set(risks.ranker):
-            known = ", ".join(sorted(set(STATISTICS) & set(risks.ranker)))
-            raise BadValue(f"{measure!r} is no measure of these risks: known are {known or 'none'}")
-        for (*config, group), part in risks.groupby([*CONDITION_COLUMNS, "group"], sort=False):
-            seeds = {}
-            for _, of_seed in part.groupby("seed"):
-                wide = of_seed.pivot(index="sample", columns=["ranker", "half"], values="value")
-                target = wide[measure, ""].to_numpy()
-                for ranker, half in wide:
-                    if half == "" and ranker != measure:
-                        seeds.setdefault(ranker, []).append([target, wide[ranker, half].to_numpy()])
-                if (measure, "0") in wide:
-                    seeds.setdefault(ITSELF, []).append([wide[measure, h].to_numpy() for h in "01"])
-            for ranker, columns in seeds.items():
-                found = over_seeds(spearman, columns)
-                row = dict(zip(CONDITION_COLUMNS, config)) | {"group": group, "measure": measure, "ranker": ranker}
-                row |= {
-                    ("rho" if k == "mean" else k if k in ("n", "samples") else f"rho_{k}"): v for k, v in found.items()
-                }
-                if ranker == ITSELF and found["mean"] is not None:
-                    row["full"] = 2 * found["mean"] / (1 + found["mean"])
-                rows.append(row)
-    return pd.DataFrame(rows)
-
-
-N_MODELS = 32
-RISK_GROUPS = (*TRAINED_ON["original"], "decoy")
-OF_ONE_MODEL = {"classes", "features"}  # what rankers may need that say something of a sample that was never trained on
+# --- risks -----------------------------------------------------------------------------------------------------------
 
 
 def risks(
@@ -74,13 +40,14 @@ def risks(
     *,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """One row per sample and ranker: the columns of the config, sample (row number in the task), group, ranker, half, value,
-    run. names: rankers, all of images if none are given; one that a config cannot give is left out. groups: of GROUPS.
+    """One row per sample and ranker: the columns of the config, sample (row number in the task), group, ranker, half,
+    value, run. names: rankers, all of images if none are given; one that a config cannot give is left out. groups: of
+    RISK_GROUPS.
 
-    half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them: two
-    estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the shadow
-    models is taken for those that were: what is found of them is chance. Raises UnknownName for a ranker that there is
-    not, BadValue for a group that there is not or too few models, NotApplicable if a config gives none of the rankers.
+    half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them:
+    two estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the
+    shadow models is taken for those that were: what is found of them is chance. Raises UnknownName for an unknown
+    ranker, BadValue for an unknown group or too few models, NotApplicable if a config gives none of the rankers.
     """
     names = list(names) or ranking("image")
     entries = [rankers[name] for name in names]
@@ -88,38 +55,35 @@ def risks(
     if wrong := set(groups) - set(RISK_GROUPS):
         raise BadValue(f"groups: {', '.join(sorted(wrong))} is none of {', '.join(RISK_GROUPS)}")
     params = {"names": names, "n_models": n_models, "groups": list(groups)}
-    frames = []
+    tables = []
     with Progress("risks", len(configs)) as bar:
         for config, refs in zip(configs, references(configs, ["original"], device=device), strict=True):
-            parents = [refs["original"].key, task_artefact(config).key]
+            spec = Spec("risks", params, (_risks, *entries), [refs["original"].key, task_artefact(config).key])
 
-            def make(folder: Path, config=config, original=refs["original"]) -> None:
-                found = _of_cell(config, original.load(), names, n_models, groups, device)
-                found.to_parquet(folder / "risks.parquet")
+            def make(config=config, original=refs["original"]) -> pd.DataFrame:
+                return _risks(config, original.load(), names, n_models, groups, device)
 
-            artefact = Store().get(Spec("risks", params, (_of_cell, *entries), parents), make)
-            table = pd.read_parquet(artefact.folder / "risks.parquet")
-            frames.append(table.assign(**config.columns(), run=artefact.key))
+            tables.append(stored_table(spec, make).assign(**config.columns()))
             bar.step()
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
 
 
-def _of_cell(
+def _risks(
     config: Config, model: nn.Module, names: Sequence[str], n_models: int, groups: Sequence[str], device: str
 ) -> pd.DataFrame:
-    task, parts, why = load_task(config), [], None
+    task, parts, refusal = load_task(config), [], None
     rows = {group: task.index(group) for group in groups if len(task.index(group))}
 
-    def note(name: str, half: str, values: dict[str, Tensor]) -> None:
+    def note(name: str, half: str, values: Mapping[str, Tensor]) -> None:
         for group, value in values.items():
-            of = {"sample": rows[group].numpy(), "group": group, "ranker": name, "half": half}
-            parts.append(pd.DataFrame(of | {"value": value.numpy()}))
+            columns = {"sample": rows[group].numpy(), "group": group, "ranker": name, "half": half}
+            parts.append(pd.DataFrame(columns | {"value": value.numpy()}))
 
-    shadows = [name for name in names if name in STATISTICS]
-    if shadows:
-        seen, role = _seen(config, task, model, n_models, device)
+    by_shadow_models = [name for name in names if name in STATISTICS]
+    if by_shadow_models:
+        seen, role = _shadow_outputs(config, task, model, n_models, device)
         for half, models in _halves(n_models).items():
-            for name in shadows:
+            for name in by_shadow_models:
                 value = STATISTICS[name](seen.of(models=models))
                 note(name, half, {group: value[role == ROLES.index(group)] for group in rows})
     for name in (name for name in names if name not in STATISTICS):
@@ -132,11 +96,11 @@ def _of_cell(
             try:
                 value = rankers[name](model, request, seed=derive(config.seed, "rank"), device=device, **options)
             except NotApplicable as error:
-                why = error
+                refusal = error
             else:
                 note(name, "", {group: value})
     if not parts:
-        raise why or NotApplicable(f"none of the groups {', '.join(groups)} has samples that can be ranked")
+        raise refusal or NotApplicable(f"none of the groups {', '.join(groups)} has samples that can be ranked")
     return pd.concat(parts, ignore_index=True)
 
 
@@ -146,10 +110,10 @@ def _request(task: SimilarityTask, group: str, config: Config) -> Request:
     return Request(task.of(group), task.of(*rest), task.n_classes, config.recipe)
 
 
-def _seen(
+def _shadow_outputs(
     config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str
 ) -> tuple[SubsetOutputs, Tensor]:
-    """What the shadow models of the training set say of it and of the decoys, and the role of each column."""
+    """The outputs of the shadow models of the training set on it and on the decoys, and the role of each column."""
     shadows = ensemble(model, request_of(task, config.recipe), n_models, device)
     trained, decoys = task.index("target"), task.index("decoy")
     trained = torch.cat([trained, task.index("similar", "filler")])
@@ -162,10 +126,57 @@ def _seen(
 def _halves(n_models: int) -> dict[str, Tensor]:
     """Rows of all models, and of every other pair of them where each half can fit its Gaussians."""
     pair = torch.arange(n_models) // 2
-    found = {"": torch.arange(n_models)}
+    rows = {"": torch.arange(n_models)}
     if n_models >= 8:
-        found |= {str(h): (pair % 2 == h).nonzero().squeeze(1) for h in (0, 1)}
-    return found
+        rows |= {str(h): (pair % 2 == h).nonzero().squeeze(1) for h in (0, 1)}
+    return rows
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+
+def spearman_columns(interval: Mapping) -> dict:
+    """An interval of unlearnkit.core.rank_correlation.over_seeds as columns: spearman with its interval over n_seeds
+    seeds, and spearman_low_samples, spearman_high_samples over the n_samples samples of all seeds."""
+    columns = interval_columns("spearman", interval) | {"n_seeds": interval["n"]}
+    columns |= {f"spearman_{end}_samples": interval[f"{end}_samples"] for end in ("low", "high")}
+    return columns | {"n_samples": interval["samples"]}
+
+
+def proxies_table(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "memorisation")) -> pd.DataFrame:
+    """One row per config, group, risk_measure and risk_proxy: Spearman's correlation of the two over the samples
+    (`spearman_columns`).
+
+    ITSELF is the measure's own reliability at *half* of its models; spearman_brown in that row what it would be at all
+    of them, by Spearman and Brown's 2 r / (1 + r): no proxy can be expected to exceed its root. Decoys show what is
+    found where there is nothing. risks: of `risks`. Raises BadValue for a measure that is not among them.
+    """
+    rows = []
+    for measure in measures:
+        if measure not in STATISTICS or measure not in set(risks.ranker):
+            known = ", ".join(sorted(set(STATISTICS) & set(risks.ranker)))
+            raise BadValue(f"{measure!r} is no measure of these risks: known are {known or 'none'}")
+        for (*config, group), part in risks.groupby([*CONDITION_COLUMNS, "group"], sort=False):
+            seeds: dict[str, list] = {}
+            for _, of_seed in part.groupby("seed"):
+                wide = of_seed.pivot(index="sample", columns=["ranker", "half"], values="value")
+                target = wide[measure, ""].to_numpy()
+                for proxy, half in wide:
+                    if half == "" and proxy != measure:
+                        seeds.setdefault(proxy, []).append([target, wide[proxy, half].to_numpy()])
+                if (measure, "0") in wide:
+                    seeds.setdefault(ITSELF, []).append([wide[measure, h].to_numpy() for h in "01"])
+            for proxy, columns in seeds.items():
+                interval = over_seeds(spearman, columns)
+                row = dict(zip(CONDITION_COLUMNS, config)) | {"group": group}
+                row |= {"risk_measure": measure, "risk_proxy": proxy} | spearman_columns(interval)
+                if proxy == ITSELF and interval["mean"] is not None:
+                    row["spearman_brown"] = 2 * interval["mean"] / (1 + interval["mean"])
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# --- forget sets -----------------------------------------------------------------------------------------------------
 
 
 def mixed_memorisation_config(
@@ -175,9 +186,9 @@ def mixed_memorisation_config(
     memorised as these, and of the least memorised a random draw. Source: ours, after RUM (Zhao et al. 2024, arXiv
     2406.01257).
 
-    Memorisation is that of the config's own training set; the new config draws fillers of its own, trains its own models, and
-    ranks its targets by shadow models of its own, so that nothing is chosen and judged by the same numbers. Raises
-    BadValue if there are not enough samples.
+    Memorisation is that of the config's own training set; the new config draws other retained samples of its own,
+    trains its own models, and ranks its targets by shadow models of its own, so that nothing is chosen and judged by
+    the same numbers. Raises BadValue if there are not enough samples.
     """
     task = load_task(config)
     (refs,) = references([config], ["original"], device=device)
@@ -197,5 +208,5 @@ def mixed_memorisation_config(
     rows = torch.cat([task.index("target"), task.index("similar", "filler")])
     ids = task.source[rows[torch.cat([high, middle, low])]].tolist()
     if len(set(ids)) < len(ids):
-        raise BadValue("samples made of one image cannot all be targets: start from a config without copies")
+        raise BadValue("samples made of one image cannot all be targets: start from a config without near-duplicates")
     return replace(config, targets="ids", forget_ids=ids, n_targets=len(ids))

@@ -1,11 +1,11 @@
-"""The tables of the study, each one function over task cards or the tidy score table."""
+"""The main tables of the study, each one function over the tidy score table."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
-from unlearnkit.core.statistics import CONDITION_COLUMNS, residual_influence, summarise
-from unlearnkit.methods import tuned_options as tuned_values
+from unlearnkit.core.statistics import CONDITION_COLUMNS, in_row_order, residual_influence, summarise
+from unlearnkit.methods import tuned_options
 
 DOSE_COLUMNS = {  # column: metric, group, reference
     "gap_retrain": ("avg-gap", "all", "retrain"),
@@ -14,7 +14,7 @@ DOSE_COLUMNS = {  # column: metric, group, reference
     "RA": ("RA", "retain", ""),
     "TA": ("TA", "test", ""),
     "MIA": ("MIA", "target", ""),
-    "MIA_similar": ("MIA", "similar", ""),
+    "MIA_near_duplicate": ("MIA", "similar", ""),
     "MIA_loss": ("MIA-loss", "target", ""),
     "JS_retrain": ("JS", "target", "retrain"),
     "JS_clean": ("JS", "target", "clean"),
@@ -30,8 +30,8 @@ TEXT_COLUMNS = {  # column: metric, group, reference
     "gap_clean": ("avg-gap", "all", "clean"),
     "NLL": ("loss", "target", ""),
     "ROUGE_L": ("ROUGE-L", "target", ""),
-    "cosine": ("cosine", "target", ""),
-    "fact": ("fact-accuracy", "target", ""),
+    "char_cosine": ("cosine", "target", ""),
+    "fact_accuracy": ("fact-accuracy", "target", ""),
     "probability": ("probability", "target", ""),
     "truth_ratio": ("truth-ratio", "target", ""),
     "forget_quality": ("forget-quality", "target", "retrain"),
@@ -39,7 +39,7 @@ TEXT_COLUMNS = {  # column: metric, group, reference
     "extraction_strength": ("extraction-strength", "target", ""),
     "min_k": ("min-k", "target", ""),
     "PrivLeak": ("PrivLeak", "target", "retrain"),
-    "utility": ("model-utility", "all", ""),
+    "model_utility": ("model-utility", "all", ""),
     "neighbour_cost": ("neighbour-cost", "similar", "original"),
     "RTE": ("RTE", "all", "retrain"),
     "steps": ("steps", "all", ""),
@@ -48,7 +48,7 @@ TEXT_METRICS = sorted({metric for metric, _, _ in TEXT_COLUMNS.values()} | {"phi
 
 
 PROTOCOL_COLUMNS = {  # column: metric, group, reference
-    "gap": ("avg-gap", "all", "retrain"),
+    "gap_retrain": ("avg-gap", "all", "retrain"),
     "UA": ("UA", "target", ""),
     "RA": ("RA", "retain", ""),
     "TA": ("TA", "test", ""),
@@ -63,13 +63,13 @@ PROTOCOL_COLUMNS = {  # column: metric, group, reference
     "ES": ("ES", "target", ""),
     "ZRF": ("ZRF", "target", "initial"),
     "KL": ("KL", "target", "retrain"),
-    "relearn": ("relearn", "target", ""),
+    "relearn_steps": ("relearn", "target", ""),
     "RTE": ("RTE", "all", "retrain"),
     "steps": ("steps", "all", ""),
 }
 
 FEATURE_COLUMNS = {  # column: metric, group, reference
-    "gap": ("avg-gap", "all", "retrain"),
+    "gap_retrain": ("avg-gap", "all", "retrain"),
     "UA": ("UA", "target", ""),
     "RA": ("RA", "retain", ""),
     "TA": ("TA", "test", ""),
@@ -103,35 +103,56 @@ def dose_response_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The main table of study I: one row per config and method, means over seeds with 95% intervals.
 
     Methods stand between the references: original and retrain above them, clean and its noise floor below.
-    rho is the residual influence, rho_net the same net of what the model knows of decoys (unlearnkit.core.statistics.residual_influence).
+    residual_influence_net is net of what the model knows of decoys (unlearnkit.core.statistics.residual_influence).
     """
-    return _main(scores, DOSE_COLUMNS, {"rho": "phi", "rho_net": "phi-decoy"})
+    return _influence_table(scores, DOSE_COLUMNS, {"residual_influence": "phi", "residual_influence_net": "phi-decoy"})
 
 
 def text_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """The main table of language, as `t2`: what is on the targets, except for utility, neighbour cost and cost.
+    """The main table of texts, as `dose_response_table`: every metric is of the targets, except for model_utility,
+    neighbour_cost and cost.
 
-    rho is of how likely the answer is, rho_said of what is said instead (ROUGE-L recall), rho_fact of whether that holds
-    the fact, in whatever words; left out where answers have no facts. cosine is of character 3-grams, for which nothing is
-    downloaded; that of sentence embeddings is a metric by itself, embedding-cosine.
+    residual_influence is of how likely the answer is, residual_influence_rouge of the generated answer (ROUGE-L
+    recall), residual_influence_fact of whether that holds the fact, in whatever words; left out where answers have no
+    facts. char_cosine is of character 3-grams, for which nothing is downloaded; that of sentence embeddings is a metric
+    by itself, embedding-cosine.
     """
-    of = {"rho": "phi", "rho_net": "phi-decoy", "rho_said": "ROUGE-L", "rho_fact": "fact-accuracy"}
-    return _main(scores, TEXT_COLUMNS, {name: metric for name, metric in of.items() if metric in set(scores.metric)})
+    influences = {
+        "residual_influence": "phi",
+        "residual_influence_net": "phi-decoy",
+        "residual_influence_rouge": "ROUGE-L",
+        "residual_influence_fact": "fact-accuracy",
+    }
+    known = set(scores.metric)
+    return _influence_table(scores, TEXT_COLUMNS, {name: m for name, m in influences.items() if m in known})
 
 
-def _main(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], rhos: Mapping[str, str]) -> pd.DataFrame:
-    there = set(scores.metric)  # answers of some sets have no facts, say
-    table = summarise(scores, {name: key for name, key in columns.items() if key[0] in there})
-    for name, metric in rhos.items():
-        found = residual_influence(scores, metric).drop(columns="n")
-        table = table.join(found.rename(columns={c: c.replace("rho", name) for c in found}))
-    first = [c for c in table if c.startswith(("gap_", "rho"))]
-    return _ordered(table[["n", "diverged", *first, *(c for c in table if c not in (*first, "n", "diverged"))]])
+def _influence_table(
+    scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]], influences: Mapping[str, str]
+) -> pd.DataFrame:
+    table = summarise(scores, with_scores(columns, scores))
+    for name, metric in influences.items():
+        table = table.join(residual_influence(scores, metric, name).drop(columns="n_seeds"))
+    first = [c for c in table if c.startswith(("gap_", "residual_influence"))]
+    return in_row_order(_counts_first(table, first))
+
+
+def with_scores(columns: Mapping[str, tuple[str, str, str]], scores: pd.DataFrame) -> dict:
+    """The columns whose metric is among the scores: answers of some sets have no facts, and some scores are of outputs
+    alone."""
+    known = set(scores.metric)
+    return {name: key for name, key in columns.items() if key[0] in known}
+
+
+def _counts_first(table: pd.DataFrame, first: list[str] | None = None) -> pd.DataFrame:
+    first = ["n_seeds", "n_diverged", *(first or [])]
+    return table[[*first, *(c for c in table if c not in first)]]
 
 
 def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against retrain.
-    NMI and CKA are of test samples, of which none is of a forgotten class; LP and k-NN are of what is like the targets.
+    """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against
+    retrain. NMI and CKA are of test samples, of which none is of a forgotten class; LP and k-NN are of held-out samples
+    like the targets.
 
     scores: the tidy table with a column `protocol`. Methods stand between original and retrain, and the noise floors.
     """
@@ -139,40 +160,30 @@ def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def features_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """MUDA among all methods: outputs, features and cost, a row per data set, protocol and method; as `t2_protocols`.
-    Of a forgotten class LP and CKA_target tell; NMI, F1 and CKA are of test samples, of which none is of it."""
+    """MUDA among all methods: outputs, features and cost, one row per data set, protocol and method; as
+    `protocols_table`. LP and CKA_target measure the forgotten class; NMI, F1 and CKA are of test samples, of which none
+    is of it."""
     return _by_protocol(scores, FEATURE_COLUMNS).drop(columns=[name for name in CONDITION_COLUMNS if name != "dataset"])
 
 
 def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    parts, there = {}, set(scores.metric)  # some may be asked for outputs alone
-    columns = {name: key for name, key in columns.items() if key[0] in there}
-    for protocol, part in scores.groupby("protocol", sort=False):
-        table = summarise(part, columns)
-        parts[protocol] = _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
+    columns = with_scores(columns, scores)
+    parts = {
+        protocol: in_row_order(_counts_first(summarise(part, columns)))
+        for protocol, part in scores.groupby("protocol", sort=False)
+    }
     return pd.concat(parts, names=["protocol"]).reset_index(level=0).reset_index(drop=True)
 
 
 def backdoor_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Backdoors: one row per config and method, means over seeds with 95% intervals; original and retrain stand above the
-    methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the tidy
-    table of configs with backdoor targets."""
-    table = summarise(scores, BACKDOOR_COLUMNS)
-    return _ordered(table[["n", "diverged", *(c for c in table if c not in ("n", "diverged"))]])
-
-
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a config together; methods between the references, original and retrain above them, clean and floors below."""
-    order = {name: place for place, name in enumerate(("original", "retrain", "", "clean", "clean-again", "initial"))}
-    place = table.index.get_level_values("method").map(lambda m: order.get(m, order[""]))
-    table = (
-        table.assign(place=place).reset_index().sort_values([*CONDITION_COLUMNS, "place", "method"], ignore_index=True)
-    )
-    return table.drop(columns="place")
+    """Backdoors: one row per config and method, means over seeds with 95% intervals; original and retrain stand above
+    the methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the
+    tidy table of configs with backdoor targets."""
+    return in_row_order(_counts_first(summarise(scores, BACKDOOR_COLUMNS)))
 
 
 def tuned_table() -> pd.DataFrame:
     """One row per method, dataset and model that was tuned: values, defaults, the gap that was minimised at both (mean
     over n forget sets; the lower for having been selected), trials, and whether the method changed since."""
-    found = tuned_values.listing()
-    return pd.DataFrame(found, columns=None if found else ["method", "dataset", "model", "values", "defaults"])
+    rows = tuned_options.listing()
+    return pd.DataFrame(rows, columns=None if rows else ["method", "dataset", "model", "values", "defaults"])

@@ -1,4 +1,5 @@
-"""What a model knows after each step of an unlearning method: a run is told by its way, and not by its end alone."""
+"""The state of a model after each optimiser step of an unlearning method: the whole optimisation path, not only its
+end."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,9 @@ from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.optimise import watched
 from unlearnkit.core.progress import Progress
-from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval
+from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
 from unlearnkit.core.store import Spec, Store
+from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images import outputs as outputs_module
 from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import Outputs, forward_task
@@ -27,18 +29,19 @@ from unlearnkit.methods import methods
 from unlearnkit.metrics.features import dimensional_alignment, features
 from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.reference_models import Trained, references
-from unlearnkit.study.unlearned_models import label, unlearn
+from unlearnkit.study.rows import Row, applicable_rows, resolve_row
+from unlearnkit.study.unlearned_models import unlearn_row
 
 TRACKED_GROUPS = {"forget": "target", "retain": "retain", "test": "test"}
 
 
 def state_metrics(seen: Outputs) -> dict[str, float]:
-    """Accuracy on the forget set, the retain set and test samples; DA and effective rank of the forget set's features, NaN
-    and 0 where all of them are 0."""
-    found = {name: seen.correct[seen.rows(group)].mean().item() for name, group in TRACKED_GROUPS.items()}
+    """Accuracy on the forget set, the retain set and test samples; DA and effective rank of the forget set's features,
+    NaN and 0 where all of them are 0."""
+    state = {name: seen.correct[seen.rows(group)].mean().item() for name, group in TRACKED_GROUPS.items()}
     target, alive = features(seen, "target"), all(features(seen, g).any() for g in ("target", "retain"))
     da = dimensional_alignment(seen) if alive else float("nan")
-    return found | {"DA": da, "effective_rank": effective_rank(moment(target))}
+    return state | {"DA": da, "effective_rank": effective_rank(moment(target))}
 
 
 def trajectory(
@@ -50,118 +53,127 @@ def trajectory(
     every: int = 1,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """One row for the original, step 0, and one after every so many-th optimiser step of `unlearn(config, method, options)`
-    and the last: step, the columns of `stood`, and run, the key that it is stored under.
+    """One row for the original, step 0, and one after every so many-th optimiser step of `unlearn(config, method,
+    options)` and the last: step, the columns of `state_metrics`, and run, the key that it is stored under.
 
-    Steps are those of `unlearnkit.core.optimise.minimise`; a method that takes none has the rows of its start and its end. A run
-    that diverges ends with the last step whose features are finite. Raises BadValue for an `every` below 1.
+    Steps are those of `unlearnkit.core.optimise.minimise`; a method that takes none has the rows of its start and its
+    end. A run that diverges ends with the last step whose features are finite. Raises BadValue for an `every` below 1.
     """
     if every < 1:
         raise BadValue(f"every must be at least 1, got {every}")
-    made = unlearn(config, method, options, tuned=tuned, device=device)
-    (refs,) = references([config], ["original"], device=device)
-    task, steps = load_task(config), made.artefact.info["steps"]
-    spec = Spec("trajectory", {"every": every}, (state_metrics, methods[method], outputs_module), [made.key])
+    return _trajectory(resolve_row(config, method, options, tuned=tuned), every, device)
 
-    def make(folder: Path) -> None:
-        rows = [{"step": 0} | state_metrics(outputs(refs["original"], features=True, device=device)[1])]
+
+def _trajectory(row: Row, every: int, device: str) -> pd.DataFrame:
+    original = references([row.config], ["original"], device=device)[0]["original"]
+    unlearned = unlearn_row(row, original, device=device)
+    task, steps = load_task(row.config), unlearned.artefact.info["steps"]
+
+    def make() -> pd.DataFrame:
+        rows = [{"step": 0} | state_metrics(outputs(original, features=True, device=device)[1])]
 
         def look(net: nn.Module, taken: int) -> None:
             if taken % every == 0 or taken == steps:
-                seen = forward_task(net, task, features=True, device=device, precision=config.recipe.precision)
+                seen = forward_task(net, task, features=True, device=device, precision=row.config.recipe.precision)
                 if seen.features.isfinite().all():
                     rows.append({"step": taken} | state_metrics(seen))
 
-        _again(made, refs["original"], look, device)
-        if len(rows) == 1 and "diverged" not in made.artefact.info:  # no steps, or none of `minimise`
-            rows.append({"step": max(steps, 1)} | state_metrics(outputs(made, features=True, device=device)[1]))
-        pd.DataFrame(rows).to_parquet(folder / "steps.parquet")
+        _run_again(unlearned, original, look, device)
+        if len(rows) == 1 and not unlearned.diverged:  # no steps, or none of `minimise`
+            rows.append({"step": max(steps, 1)} | state_metrics(outputs(unlearned, features=True, device=device)[1]))
+        return pd.DataFrame(rows)
 
-    artefact = Store().get(spec, make)
-    return pd.read_parquet(artefact.folder / "steps.parquet").assign(run=artefact.key)
+    roots = (state_metrics, methods[row.name], outputs_module)
+    return stored_table(Spec("trajectory", {"every": every}, roots, [unlearned.key]), make)
 
 
 def margins(config: Config, method: str, *, tuned: bool = True, device: str = "auto") -> tuple[str, Tensor]:
     """(key, Outputs.phi of each target, in the order of their ids, before the first and after each optimiser step of
-    `unlearn(config, method)`: (1 + steps, targets) float32); of image classifiers. A method that takes no steps has one row.
+    `unlearn(config, method)`: (1 + steps, targets) float32); of image classifiers. A method that takes no steps has one
+    row.
     """
-    made = unlearn(config, method, tuned=tuned, device=device)
-    (refs,) = references([config], ["original"], device=device)
-    task, precision = load_task(config), config.recipe.precision
+    original = references([config], ["original"], device=device)[0]["original"]
+    return margins_of_row(resolve_row(config, method, tuned=tuned), original, device=device)
+
+
+def margins_of_row(row: Row, original: Trained, *, device: str = "auto") -> tuple[str, Tensor]:
+    """`margins` of a row whose options are resolved, and of its config's original model."""
+    unlearned = unlearn_row(row, original, device=device)
+    task, precision = load_task(row.config), row.config.recipe.precision
     rows = task.index("target")
-    spec = Spec("margins", {}, (margins, methods[method], outputs_module), [made.key])
+    spec = Spec("margins", {}, (margins, methods[row.name], outputs_module), [unlearned.key])
 
     def make(folder: Path) -> None:
-        found: list[Tensor] = []
+        phi: list[Tensor] = []
 
         def look(net: nn.Module, _: int = 0) -> None:
             logits = predict(net, task.x[rows], device=device, precision=precision)[0]
             role = torch.full_like(rows, ROLES.index("target"))
-            found.append(Outputs(logits, task.y[rows], role, rows).phi.float())
+            phi.append(Outputs(logits, task.y[rows], role, rows).phi.float())
 
-        look(refs["original"].load())
-        _again(made, refs["original"], look, device)
-        save_file({"phi": torch.stack(found)}, folder / "margins.safetensors")
+        look(original.load())
+        _run_again(unlearned, original, look, device)
+        save_file({"phi": torch.stack(phi)}, folder / "margins.safetensors")
 
     artefact = Store().get(spec, make)
     return artefact.key, load_file(artefact.folder / "margins.safetensors")["phi"]
 
 
-def _again(made: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str) -> None:
-    """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser steps;
-    a run that diverged ends where it did."""
-    how, taken = made.artefact.manifest["params"], 0
+def _run_again(unlearned: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str) -> None:
+    """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser
+    steps; a run that diverged ends where it did."""
+    params, taken = unlearned.artefact.manifest["params"], 0
 
     def step(net: nn.Module) -> None:
         nonlocal taken
         taken += 1
         look(net, taken)
 
-    diverged = "diverged" in made.artefact.info
-    expected = contextlib.suppress(NonFiniteLoss) if diverged else contextlib.nullcontext()
-    request = request_of(load_task(made.config), made.config.recipe)
+    expected = contextlib.suppress(NonFiniteLoss) if unlearned.diverged else contextlib.nullcontext()
+    request = request_of(load_task(unlearned.config), unlearned.config.recipe)
     with threads(1), watched(step), expected:
-        methods[how["method"]](original.load(), request, seed=how["seed"], device=device, **how["options"])
+        methods[params["method"]](original.load(), request, seed=params["seed"], device=device, **params["options"])
 
 
 def trajectories(
     configs: Sequence[Config], wanted: Sequence[Mapping], *, tuned: bool = True, every: int = 1, device: str = "auto"
 ) -> pd.DataFrame:
     """`trajectory` of each config and each of `wanted`, {"method": name, ...its options}, with the config's columns and
-    `method` as score tables call it. Raises UnknownName or BadValue for one that does not fit, before anything runs."""
-    asked = [(row["method"], {k: v for k, v in row.items() if k != "method"}) for row in wanted]
-    for method, options in asked:
-        methods[method].resolve(options)
+    `method` as score tables call it. A method is left out of configs in which it has no meaning. Raises UnknownName or
+    BadValue for one that does not fit, before anything runs."""
+    if every < 1:
+        raise BadValue(f"every must be at least 1, got {every}")
+    names = [(row["method"], {k: v for k, v in row.items() if k != "method"}) for row in wanted]
+    rows = applicable_rows(configs, names, tuned=tuned)
     references(configs, ["original"], device=device)  # together
     parts = []
-    with Progress("trajectories", len(configs) * len(asked)) as bar:
-        for config in configs:
-            for method, options in asked:
-                found = trajectory(config, method, options, tuned=tuned, every=every, device=device)
-                parts.append(found.assign(**config.columns(), method=label(method, options)))
-                bar.step()
+    with Progress("trajectories", len(rows)) as bar:
+        for row in rows:
+            table = _trajectory(row, every, device)
+            parts.append(table.assign(**row.config.columns(), method=row.label))
+            bar.step()
     return pd.concat(parts, ignore_index=True)
 
 
 def stability(steps: pd.DataFrame) -> pd.DataFrame:
-    """How steady each run was, from its way: one row per config and method, means over seeds with 95% intervals.
+    """How steady each run was, from its whole path: one row per config and method, means over n_seeds seeds with 95%
+    intervals.
 
-    lowest_retain, lowest_test: the lowest accuracy on the way; back_and_forth: the sum of all changes of test accuracy
-    from row to row, up and down; spread_test: standard deviation over seeds of the test accuracy at the end, one number.
-    steps: of `trajectories`.
+    lowest_retain_accuracy, lowest_test_accuracy: the lowest accuracy on the path; test_accuracy_total_variation: the
+    sum of all changes of test accuracy from row to row, up and down; final_test_accuracy_sd: standard deviation over
+    seeds of the test accuracy at the end, one number. steps: of `trajectories`.
     """
     rows = []
     for index, part in steps.groupby([*CONDITION_COLUMNS, "method"], sort=False):
         by_seed = [run.sort_values("step") for _, run in part.groupby("seed")]
-        ways = {
-            "lowest_retain": [run.retain.min() for run in by_seed],
-            "lowest_test": [run.test.min() for run in by_seed],
-            "back_and_forth": [run.test.diff().abs().sum() for run in by_seed],
+        columns = {
+            "lowest_retain_accuracy": [run.retain.min() for run in by_seed],
+            "lowest_test_accuracy": [run.test.min() for run in by_seed],
+            "test_accuracy_total_variation": [run.test.diff().abs().sum() for run in by_seed],
         }
         row = dict(zip([*CONDITION_COLUMNS, "method"], index, strict=True))
-        for name, values in ways.items():
-            found = mean_interval(values)
-            row |= {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
-        row["spread_test"] = pd.Series([run.test.iloc[-1] for run in by_seed]).std()
-        rows.append(row | {"steps": max(run.step.max() for run in by_seed), "n": len(by_seed)})
+        for name, values in columns.items():
+            row |= interval_columns(name, values)
+        row["final_test_accuracy_sd"] = pd.Series([run.test.iloc[-1] for run in by_seed]).std()
+        rows.append(row | {"steps": max(run.step.max() for run in by_seed), "n_seeds": len(by_seed)})
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""From scores of single seeds to numbers with intervals."""
+"""From scores of single seeds to tables: means with intervals over seeds, and the order of rows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +19,10 @@ CONDITION_COLUMNS = [
     "architecture",
 ]
 LEVEL = 0.95
+ROW_ORDER = ("original", "retrain", "", "clean", "clean-again", "initial")  # "": every other method, by name
+
+
+# --- intervals -------------------------------------------------------------------------------------------------------
 
 
 def mean_interval(values: Sequence[float]) -> dict[str, float | int | None]:
@@ -29,6 +33,18 @@ def mean_interval(values: Sequence[float]) -> dict[str, float | int | None]:
         return {"mean": float(v.mean()), "low": None, "high": None, "n": n}
     half = stdtrit(n - 1, 0.5 + LEVEL / 2) * v.std(ddof=1) / np.sqrt(n)
     return {"mean": float(v.mean()), "low": float(v.mean() - half), "high": float(v.mean() + half), "n": n}
+
+
+def interval_columns(name: str, values: Mapping | Sequence[float] | pd.Series) -> dict[str, float | None]:
+    """{name, name_low, name_high}, the columns of an interval in every table.
+
+    values: an interval {mean, low, high}, or values of seeds, whose t interval is taken: NaN are left out, and without
+    any other value all three are None.
+    """
+    if not isinstance(values, Mapping):
+        values = pd.Series(values, dtype=float).dropna()
+        values = mean_interval(values) if len(values) else {}
+    return {name: values.get("mean"), f"{name}_low": values.get("low"), f"{name}_high": values.get("high")}
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, float | int | None]:
@@ -49,40 +65,43 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, 
     if square <= 0:
         return {"mean": None, "low": None, "high": None, "n": n}
     root = np.sqrt(max(middle**2 - square * constant, 0.0))
-    return {
-        "mean": float(ma / mb),
-        "low": float((middle - root) / square),
-        "high": float((middle + root) / square),
-        "n": n,
-    }
+    low, high = float((middle - root) / square), float((middle + root) / square)
+    return {"mean": float(ma / mb), "low": low, "high": high, "n": n}
+
+
+# --- tables of means -------------------------------------------------------------------------------------------------
 
 
 def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
-    """One row per config and method; per column its mean over seeds, `<column>_low` and `_high`; n seeds, and on how many
-    more the method diverged. A column that has no value on some of the n has a `<column>_n` of its own.
+    """One row per config and method; per column its mean over n_seeds seeds, `<column>_low` and `<column>_high`; and
+    n_diverged, the number of further seeds on which the method diverged. A column that has no value on some of the
+    n_seeds has a `<column>_n` of its own.
 
     scores: the tidy table; columns: {name: (metric, group, reference)}.
     """
-    found = {}
+    intervals = {}
     for name, key in columns.items():
         groups = _pick(scores, *key).groupby(level=[*CONDITION_COLUMNS, "method"])
-        found[name] = pd.Series({index: mean_interval(values) for index, values in groups})
-    lost = _pick(scores, "diverged", "all", "").groupby(level=[*CONDITION_COLUMNS, "method"]).size()
-    table = pd.DataFrame(found).reindex(scores.set_index([*CONDITION_COLUMNS, "method"]).index.unique().sort_values())
+        intervals[name] = pd.Series({index: mean_interval(values) for index, values in groups})
+    diverged = _pick(scores, "diverged", "all", "").groupby(level=[*CONDITION_COLUMNS, "method"]).size()
+    index = scores.set_index([*CONDITION_COLUMNS, "method"]).index.unique().sort_values()
+    table = pd.DataFrame(intervals).reindex(index)
     table.index.names = [*CONDITION_COLUMNS, "method"]
     table = _spread(table)
-    return table.assign(n=table.n.fillna(0), diverged=lost.reindex(table.index).fillna(0).astype(int))
+    n_diverged = diverged.reindex(table.index).fillna(0).astype(int)
+    return table.assign(n_seeds=table.n_seeds.fillna(0), n_diverged=n_diverged)
 
 
-def residual_influence(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFrame:
-    """Residual influence of the targets, one row per config and method: rho, rho_low, rho_high, n.
+def residual_influence(scores: pd.DataFrame, metric: str = "phi", name: str = "residual_influence") -> pd.DataFrame:
+    """Residual influence of the forget set, one row per config and method: columns `name`, `name`_low, `name`_high,
+    n_seeds.
 
-    rho = (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over the targets: 1 when nothing was
-    removed, 0 when as little is left as in a model that saw neither targets nor similar samples. A ratio of means over
-    seeds with Fieller's interval, masked where the denominator is within noise: over all seeds, or over those on which the
-    method did not diverge. Source: our measure of P1's claim; with metric="phi-decoy" what the model knows of samples like
-    the targets is taken off first.
-    scores must hold the rows "original" and "clean".
+    The residual influence of a method M is (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over
+    the targets: 1 when nothing was removed, 0 when as little is left as in a model that saw neither the targets nor
+    their near-duplicates. A ratio of means over seeds with Fieller's interval, masked where the denominator is within
+    noise: over all seeds, or over those on which the method did not diverge. Source: our measure of P1's claim; with
+    metric="phi-decoy" what the model knows of samples like the targets is taken off first. scores must hold the rows
+    "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
     rows = {}
@@ -95,41 +114,54 @@ def residual_influence(scores: pd.DataFrame, metric: str = "phi") -> pd.DataFram
                 masked = {"mean": None, "low": None, "high": None, "n": len(above)}
                 rows[(*config, method)] = masked if noise else ratio_interval(above, below[above.index])
     index = pd.MultiIndex.from_tuples(rows, names=[*CONDITION_COLUMNS, "method"])
-    return _spread(pd.DataFrame({"rho": list(rows.values())}, index=index))
+    return _spread(pd.DataFrame({name: list(rows.values())}, index=index))
 
 
 def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.Series:
     chosen = scores[(scores.metric == metric) & (scores.group == group) & (scores.reference == reference)]
-    found = chosen.set_index([*CONDITION_COLUMNS, "method", "seed"]).value
-    if found.index.has_duplicates:  # which would count as so many more seeds
-        twice = found.index[found.index.duplicated()][0]
-        raise BadValue(f"more than one {metric} of one seed: {dict(zip(found.index.names, twice, strict=True))}")
-    return found
+    values = chosen.set_index([*CONDITION_COLUMNS, "method", "seed"]).value
+    if values.index.has_duplicates:  # which would count as so many more seeds
+        twice = values.index[values.index.duplicated()][0]
+        raise BadValue(f"more than one {metric} of one seed: {dict(zip(values.index.names, twice, strict=True))}")
+    return values
 
 
-def _spread(found: pd.DataFrame) -> pd.DataFrame:
-    """Columns of {mean, low, high, n} -> plain columns, and one n for all, and for those that have less another."""
-    out, seeds = {}, {}
-    for name in found:
-        part = pd.DataFrame([{} if not isinstance(d, dict) else d for d in found[name]], index=found.index)
-        part = part.reindex(columns=["mean", "low", "high", "n"])
-        out |= {name: part["mean"], f"{name}_low": part["low"], f"{name}_high": part["high"]}
+def _spread(intervals: pd.DataFrame) -> pd.DataFrame:
+    """Columns of {mean, low, high, n} -> plain columns, and one n_seeds for all, and a `<column>_n` for those with
+    fewer."""
+    columns, seeds = {}, {}
+    for name in intervals:
+        rows = [{} if not isinstance(d, dict) else d for d in intervals[name]]
+        part = pd.DataFrame(rows, index=intervals.index).reindex(columns=["mean", "low", "high", "n"])
+        columns |= {name: part["mean"], f"{name}_low": part["low"], f"{name}_high": part["high"]}
         seeds[f"{name}_n"] = part["n"].astype("Int64")
     n = pd.DataFrame(seeds).max(axis=1)
     fewer = {name: count for name, count in seeds.items() if (count < n).any()}
-    return pd.DataFrame({k: v.astype(float) for k, v in out.items()} | fewer | {"n": n.astype("Int64")})
+    return pd.DataFrame({k: v.astype(float) for k, v in columns.items()} | fewer | {"n_seeds": n.astype("Int64")})
+
+
+def in_row_order(
+    table: pd.DataFrame, by: Sequence[str] = ("method",), order: Sequence[str] = ROW_ORDER
+) -> pd.DataFrame:
+    """The table with the rows of a condition together and its methods between the references, as `order` has them; rows
+    of one place are sorted by the columns `by`. Its index, if it has names, becomes columns."""
+    place = {name: i for i, name in enumerate(order)}
+    table = table.reset_index() if table.index.names != [None] else table
+    table = table.assign(_place=table.method.map(lambda method: place.get(method, place[""])))
+    conditions = [name for name in CONDITION_COLUMNS if name in table]
+    return table.sort_values([*conditions, "_place", *by], ignore_index=True).drop(columns="_place")
 
 
 def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
-    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where there is
-    no value or it is masked."""
+    """For reading: each column with its interval as "0.93 [0.88, 0.98]", "0.93 (n = 1, no interval)", or "-" where
+    there is no value or it is masked."""
     out = pd.DataFrame(index=table.index)
     for name in table:
         if f"{name}_low" not in table:
             if not name.endswith(("_low", "_high", "_n")):
                 out[name] = table[name]
             continue
-        n = table.get(f"{name}_n", table["n"])
+        n = table.get(f"{name}_n", table["n_seeds"])
         rows = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], n, strict=True)
         out[name] = [_text(*row, digits) for row in rows]
     return out

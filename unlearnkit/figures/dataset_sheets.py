@@ -1,4 +1,4 @@
-"""What similar samples look like, and how similar they measure: F1, F2."""
+"""Near-duplicates as pictures, and how similar they measure: F1, F2."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from unlearnkit import study
 from unlearnkit.analysis.dataset_cards import relations
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
-from unlearnkit.figures.style import finished
+from unlearnkit.figures.style import finished, move_legend_outside, words
 from unlearnkit.images.config import Config
 from unlearnkit.study.reference_models import references
 
@@ -28,6 +28,7 @@ def plot_sample_sheet(
     configs: Sequence[Config], blocks: Sequence[int], strengths: Sequence[float], n_targets: int = 1
 ) -> tuple[Figure, pd.DataFrame]:
     """Sample sheet: targets (first column) beside one masked copy per strength, one row per block size and data set.
+    Data columns: dataset, target, label, block_size, masked_share, and the measures of similarity.
 
     configs: one per data set; blocks that do not divide its images at least twice are left out.
     """
@@ -48,55 +49,59 @@ def plot_sample_sheet(
             copy = to_bytes(
                 perturbations["block_mask"](unit(image), torch.tensor([strength]), rng, image[:0], block=block)
             )
-            measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
+            measures = _measures(image, copy)
             picture(axis, copy[0], f"r = {strength:g}, SSIM {measures['ssim']:.2f}", ink)
-            of = {"dataset": config.columns()["dataset"], "target": target, "label": int(task.y[target])}
-            rows.append({**of, "b": block, "r": strength, **measures})
+            columns = {"dataset": config.columns()["dataset"], "target": target, "label": int(task.y[target])}
+            rows.append({**columns, "block_size": block, "masked_share": strength, **measures})
     return finished(figure), pd.DataFrame(rows)
 
 
-def plot_perturbation_sheet(configs: Sequence[Config], degrees: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
-    """Sample sheet of all kinds: a target, and a copy of each kind at each degree that is asked for ("ssim~0.6").
+def plot_perturbation_sheet(configs: Sequence[Config], levels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+    """Sample sheet of all perturbations: a target, and a copy by each perturbation at each similarity level that is
+    asked for ("ssim~0.6").
 
-    configs: one per data set. Where a kind cannot reach the degree, the place stays empty. The last columns show natural
-    neighbours: the nearest, the second, ... from row to row, as similar as they are.
+    configs: one per data set. Where a perturbation cannot reach the level, the place stays empty. The last columns show
+    natural neighbours: the nearest, the second, ... from row to row, as similar as they are.
     """
     made = [name for name, entry in perturbations.items() if not entry.info["natural"] and name != "exact_duplicate"]
     natural = [name for name, entry in perturbations.items() if entry.info["natural"]]
-    figure, axes = _sheet(len(configs) * len(degrees), 1 + len(made) + len(natural))
+    figure, axes = _sheet(len(configs) * len(levels), 1 + len(made) + len(natural))
     rows = []
-    for number, (config, similarity_level) in enumerate((c, d) for c in configs for d in degrees):
-        task, place = study.load_task(config), number % len(degrees)
+    for number, (config, level) in enumerate((config, level) for config in configs for level in levels):
+        task, place, dataset = study.load_task(config), number % len(levels), config.columns()["dataset"]
         target = task.index("target")[0]
-        image, fillers = task.x[target], task.x[task.index("filler")]
+        image, others = task.x[target], task.x[task.index("filler")]
         ink = ink_of(task)
-        picture(axes[number][0], image, config.columns()["dataset"], ink)
-        found = {kind: _of_degree(config, kind, image, fillers, similarity_level) for kind in made}
+        picture(axes[number][0], image, dataset, ink)
+        copies = {kind: _at_level(config, kind, image, others, level) for kind in made}
         for kind in natural:
-            neighbour = study.load_task(
-                replace(config, perturbation=kind, copies=len(degrees), strength=0.0, similarity_level="")
-            )
-            found[kind] = neighbour.x[neighbour.index("similar")[place]][None]
-        for axis, (kind, copy) in zip(axes[number][1:], found.items(), strict=True):
+            options = {"perturbation": kind, "copies": len(levels), "strength": 0.0, "similarity_level": ""}
+            neighbours = study.load_task(replace(config, **options))
+            copies[kind] = neighbours.x[neighbours.index("similar")[place]][None]
+        for axis, (kind, copy) in zip(axes[number][1:], copies.items(), strict=True):
             if copy is None:
                 axis.set_axis_off()
-                axis.set_title(f"{kind.replace('_', ' ')}\nout of reach", fontsize=7)
+                axis.set_title(f"{words(kind)}\nout of reach", fontsize=7)
                 continue
-            measures = {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
-            picture(axis, copy[0], f"{kind.replace('_', ' ')}\nSSIM {measures['ssim']:.2f}", ink)
-            asked = "" if kind in natural else similarity_level
-            rows.append(
-                {"dataset": config.columns()["dataset"], "perturbation": kind, "similarity_level": asked, **measures}
-            )
+            measures = _measures(image, copy)
+            picture(axis, copy[0], f"{words(kind)}\nSSIM {measures['ssim']:.2f}", ink)
+            columns = {"dataset": dataset, "perturbation": kind, "similarity_level": "" if kind in natural else level}
+            rows.append({**columns, **measures})
     return finished(figure), pd.DataFrame(rows)
 
 
-def _of_degree(config: Config, kind: str, image: Tensor, fillers: Tensor, similarity_level: str) -> Tensor | None:
+def _measures(image: Tensor, copy: Tensor) -> dict[str, float]:
+    return {name: measure(image[None], copy).item() for name, measure in MEASURES.items()}
+
+
+def _at_level(config: Config, kind: str, image: Tensor, others: Tensor, level: str) -> Tensor | None:
     options = perturbations[kind].resolve({})
     try:
         return search(
-            lambda at, draw: perturbations[kind](unit(image), at, generator(config.seed, "sheet", draw), fillers, **options),
-            image, parse(similarity_level), 1, kind,
+            lambda strength, draw: perturbations[kind](
+                unit(image), strength, generator(config.seed, "sheet", draw), others, **options
+            ),
+            image, parse(level), 1, kind,
         )[0]  # fmt: skip
     except BadValue:
         return None
@@ -119,26 +124,28 @@ def picture(axis, image: Tensor, title: str, ink: str) -> None:
     axis.set_yticks([])
 
 
-def plot_similarity(configs: Sequence[Config], by: str = "") -> tuple[Figure, pd.DataFrame]:
-    """Similarity as measured: targets to their similar samples (one curve per strength; or per kind, if there are
-    several), to fillers and to decoys.
+def plot_similarity(configs: Sequence[Config], features_from: str = "") -> tuple[Figure, pd.DataFrame]:
+    """Similarity as measured: targets to their near-duplicates (one curve per strength; or per perturbation, if there
+    are several), to other retained samples and to decoys.
 
-    One row of panels per data set, one column per measure; by: whose features are compared, see `tables.t1`.
+    One row of panels per data set, one column per measure; features_from: whose features are compared, see
+    unlearnkit.analysis.dataset_cards.dataset_cards.
     """
-    if by == "original":
+    if features_from == "original":
         references(configs, ["original"])  # the missing ones are trained together
-    seen = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(configs)])}  # fillers and decoys once per seed
+    first = {(c.dataset, c.seed): i for i, c in reversed([*enumerate(configs)])}
     parts = []
     for i, config in enumerate(configs):
-        part = relations(config, by).assign(dataset=config.columns()["dataset"], seed=config.seed)
+        part = relations(config, features_from).assign(dataset=config.columns()["dataset"], seed=config.seed)
         part = part.assign(perturbation=config.perturbation, strength=config.strength)
-        parts.append(part if seen[config.dataset, config.seed] == i else part[part.relation == "similar"])
+        once = first[config.dataset, config.seed] == i  # other retained samples and decoys once per seed
+        parts.append(part if once else part[part.relation == "similar"])
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
     if len({config.perturbation for config in configs}) > 1:
-        label, palette = data.perturbation.str.replace("_", " "), "Paired"
+        label, palette = data.perturbation.map(words), "Paired"
     else:
-        label, palette = "similar, r = " + data.strength.map("{:g}".format), "flare"
+        label, palette = "near-duplicate, r = " + data.strength.map("{:g}".format), "flare"
     data["pair"] = label.where(similar, data.relation)
     order = [*sorted(data.pair[similar].unique()), "filler", "decoy"]
     colours = dict(zip(order, [*sns.color_palette(palette, len(order) - 2), "0.45", "0.7"], strict=True))
@@ -148,12 +155,8 @@ def plot_similarity(configs: Sequence[Config], by: str = "") -> tuple[Figure, pd
     figure, axes = plt.subplots(len(names), len(measures), figsize=size, squeeze=False, layout="constrained")
     for row, name in zip(axes, names, strict=True):
         for axis, measure in zip(row, measures, strict=True):
-            first = axis is axes[0][0]
-            part = data[data.dataset == name]
-            sns.ecdfplot(part, x=measure, hue="pair", hue_order=order, palette=colours, ax=axis, legend=first)
-            axis.set(xlabel=f"{measure.replace('_', ' ')} to the target", ylabel="share of pairs below", title=name)
-    legend = axes[0][0].get_legend()
-    labels = [text.get_text() for text in legend.get_texts()]
-    legend.remove()
-    figure.legend(legend.legend_handles, labels, loc="outside right center", fontsize=9, frameon=False)
+            style = {"hue": "pair", "hue_order": order, "palette": colours, "legend": axis is axes[0][0]}
+            sns.ecdfplot(data[data.dataset == name], x=measure, ax=axis, **style)
+            axis.set(xlabel=f"{words(measure)} to the target", ylabel="share of pairs below", title=name)
+    move_legend_outside(figure, axes[0][0])
     return finished(figure), data.drop(columns="pair")

@@ -1,7 +1,7 @@
-"""Sample by sample, how far a method's models are from those that never saw the targets, and from those that saw nothing
-similar either: F15."""
+"""Sample by sample, how far a method's models are from the retrained models, and from models that saw no
+near-duplicates either: F15."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,14 +10,14 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from unlearnkit.core.statistics import CONDITION_COLUMNS
-from unlearnkit.figures.style import finished
+from unlearnkit.analysis.distributions import NOISE_FLOOR_ROWS
+from unlearnkit.core.statistics import CONDITION_COLUMNS, in_row_order
+from unlearnkit.figures.style import finished, shared_legend, words
 
-POPULATIONS = ("target", "similar", "decoy", "test")
+POPULATIONS = {"target": "targets", "similar": "near-duplicates", "decoy": "decoys", "test": "test"}  # group: title
 BLUE, ORANGE = sns.color_palette("colorblind")[:2]
 COLOURS = {"original": ORANGE, "retrain": "black", "clean": BLUE}
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-NOISE_FLOOR_ROWS = {"retrain": "retrain", "clean-again": "clean"}  # row: the reference whose noise floor it is
 
 
 def plot_distributions(samples: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -25,53 +25,47 @@ def plot_distributions(samples: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     panel per population, one line per method and reference.
 
     A line spans 5% to 95% of the samples of all seeds, its thick part the quartiles, and the dot is the median. Dotted:
-    the noise floors, the median of a reference's own models from other seeds. samples: of unlearnkit.analysis.distributions.attacks.
+    the noise floors, the median of a reference's own models from other seeds. samples: of
+    unlearnkit.analysis.distributions.attacks.
     """
-    found = samples[samples.reference.isin(["retrain", "clean"]) & samples.group.isin(POPULATIONS)]
-    by = [*CONDITION_COLUMNS, "method", "reference", "group"]
-    data = found.groupby(by, sort=False).klom.quantile(list(SHARES)).unstack()
-    data.columns = [f"q{100 * share:02.0f}" for share in SHARES]
-    data = data.join(found.groupby(by, sort=False).agg(samples=("klom", "size"), seeds=("seed", "nunique")))
-    data = data.join(found.groupby(by, sort=False).models.min()).reset_index()
+    chosen = samples[samples.reference.isin(["retrain", "clean"]) & samples.group.isin([*POPULATIONS])]
+    groups = chosen.groupby([*CONDITION_COLUMNS, "method", "reference", "group"], sort=False)
+    data = groups.klom.quantile(list(SHARES)).unstack()
+    data.columns = [f"klom_q{100 * share:02.0f}" for share in SHARES]
+    data = data.join(groups.agg(n_samples=("klom", "size"), n_seeds=("seed", "nunique"), n_models=("n_models", "min")))
+    data = data.reset_index()
     tasks = list(data[CONDITION_COLUMNS].drop_duplicates().itertuples(index=False))
-    methods = _ordered(data.method.unique())
-    groups = [g for g in POPULATIONS if g in set(data.group)]
-    size = (2.5 * len(groups) + 1.5, 0.42 * len(methods) * len(tasks) + 1.3)
+    methods = list(in_row_order(data[["method"]].drop_duplicates()).method)
+    populations = [g for g in POPULATIONS if g in set(data.group)]
+    size = (2.5 * len(populations) + 1.5, 0.42 * len(methods) * len(tasks) + 1.3)
     shape = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained", "figsize": size}
-    figure, axes = plt.subplots(len(tasks), len(groups), **shape)
+    figure, axes = plt.subplots(len(tasks), len(populations), **shape)
     for row, task in zip(axes, tasks):
         part = data[(data[CONDITION_COLUMNS] == list(task)).all(axis=1)]
-        for axis, group in zip(row, groups):
+        for axis, group in zip(row, populations):
             _lines(axis, part[part.group == group], methods)
-            axis.set_title(f"{group}s" if group in ("target", "decoy") else group, fontsize=10)
-        row[0].set_ylabel(f"{task.dataset}, {task.targets} targets,\n{task.copies} copies", fontsize=9)
+            axis.set_title(POPULATIONS[group], fontsize=10)
+        row[0].set_ylabel(f"{task.dataset}, {task.targets} targets,\n{task.copies} near-duplicates", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("KLoM, nats", fontsize=9)
-    figure.legend(
-        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False
-    )
+    shared_legend(figure, axes[0][0], ncols=4)
     return finished(figure), data
 
 
-def _ordered(methods: Sequence[str]) -> list[str]:
-    place = {"original": 0, "retrain": 1, "clean-again": 3}
-    return sorted(methods, key=lambda m: (place.get(m, 2), m))
-
-
-def _lines(axis, data: pd.DataFrame, methods: Sequence[str]) -> None:
+def _lines(axis, data: pd.DataFrame, methods: list[str]) -> None:
     """Two lines per method, against retrain above and against clean below; from the top down."""
-    of = data.set_index(["method", "reference"])
-    for up, reference in ((-0.16, "retrain"), (0.16, "clean")):
-        line = of.xs(reference, level="reference").reindex(methods)
-        at, colour = np.arange(len(methods)) + up, COLOURS[reference]
-        axis.hlines(at, line.q05, line.q95, color=colour, lw=1)
-        axis.hlines(at, line.q25, line.q75, color=colour, lw=3.5)
-        axis.plot(line.q50, at, "o", color=colour, ms=5, mec="white", mew=0.7, label=f"against {reference}")
+    table = data.set_index(["method", "reference"])
+    for shift, reference in ((-0.16, "retrain"), (0.16, "clean")):
+        line = table.xs(reference, level="reference").reindex(methods)
+        y, colour = np.arange(len(methods)) + shift, COLOURS[reference]
+        axis.hlines(y, line.klom_q05, line.klom_q95, color=colour, lw=1)
+        axis.hlines(y, line.klom_q25, line.klom_q75, color=colour, lw=3.5)
+        axis.plot(line.klom_q50, y, "o", color=colour, ms=5, mec="white", mew=0.7, label=f"against {reference}")
     for row, reference in NOISE_FLOOR_ROWS.items():
-        if (row, reference) in of.index:
-            floor = of.q50[row, reference]
-            axis.axvline(floor, color=COLOURS[reference], lw=1, ls=":", label=f"floor of {reference}", zorder=0)
-    axis.set_yticks(range(len(methods)), [m.replace("_", " ") for m in methods], fontsize=9)
+        if (row, reference) in table.index:
+            style = {"color": COLOURS[reference], "lw": 1, "ls": ":", "zorder": 0}
+            axis.axvline(table.klom_q50[row, reference], label=f"noise floor of {reference}", **style)
+    axis.set_yticks(range(len(methods)), [words(m) for m in methods], fontsize=9)
     axis.set_ylim(len(methods) - 0.5, -0.5)
     axis.set_xlim(-0.3, 12)  # 11.5 nats where no bin is shared
     axis.set_xticks(range(0, 13, 4))
@@ -79,31 +73,33 @@ def _lines(axis, data: pd.DataFrame, methods: Sequence[str]) -> None:
     axis.grid(axis="y", visible=False)
 
 
-def plot_margins(margins: Mapping[str, Tensor], worlds: Mapping[str, Tensor]) -> tuple[Figure, pd.DataFrame]:
-    """One sample's margin in many models: the three worlds filled, the models of each method as an outline, a panel each.
+def plot_margins(margins: Mapping[str, Tensor], references: Mapping[str, Tensor]) -> tuple[Figure, pd.DataFrame]:
+    """One sample's margin in many models: the reference distributions filled, the models of each method as an outline,
+    a panel each.
 
-    margins, worlds: {name: (models,)}, NaN for a model that diverged.
+    margins, references: {name: (models,)}, NaN for a model that diverged. Data columns: row, margin.
     """
-    margins, worlds = ({k: v[v.isfinite()] for k, v in kinds.items()} for kinds in (margins, worlds))
-    rows = [(name, value) for kinds in (worlds, margins) for name, v in kinds.items() for value in v.tolist()]
-    data = pd.DataFrame(rows, columns=["kind", "margin"])
+    margins, references = ({k: v[v.isfinite()] for k, v in kind.items()} for kind in (margins, references))
+    rows = [(name, value) for kind in (references, margins) for name, v in kind.items() for value in v.tolist()]
+    data = pd.DataFrame(rows, columns=["row", "margin"])
     lowest, highest = data.margin.quantile([0.005, 0.995])
     bins = np.linspace(lowest - 0.5, highest + 0.5, 29)
     columns = min(3, len(margins))
-    shape = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
     down = -(-len(margins) // columns)
+    shape = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
     figure, axes = plt.subplots(down, columns, figsize=(3.2 * columns, 1.7 * down + 0.6), **shape)
     for axis, (name, values) in zip(axes.flatten(), margins.items()):
-        for world, others in worlds.items():
-            axis.hist(others.clip(*bins[[0, -1]]).numpy(), bins, color=COLOURS[world], alpha=0.35, lw=0, label=world)
-        mine = {"histtype": "step", "color": "black", "lw": 1.5, "label": "the method"}
-        axis.hist(values.clip(*bins[[0, -1]]).numpy(), bins, **mine)
-        axis.set_title(name.replace("_", " "), fontsize=10)
+        for reference, others in references.items():
+            style = {"color": COLOURS[reference], "alpha": 0.35, "lw": 0, "label": reference}
+            axis.hist(others.clip(*bins[[0, -1]]).numpy(), bins, **style)
+        style = {"histtype": "step", "color": "black", "lw": 1.5, "label": "the method"}
+        axis.hist(values.clip(*bins[[0, -1]]).numpy(), bins, **style)
+        axis.set_title(words(name), fontsize=10)
         axis.grid(axis="x", visible=False)
     for axis in axes.flatten()[len(margins) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("models", fontsize=9)
     figure.supxlabel("margin phi of the target's label", fontsize=9)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
+    shared_legend(figure, axes[0][0], "right center")
     return finished(figure), data

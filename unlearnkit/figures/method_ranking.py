@@ -1,4 +1,4 @@
-"""Which yardsticks, and which references, agree on who is best: F14."""
+"""Do metrics, and references, agree on the order of methods? F14."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,47 +11,35 @@ from unlearnkit.figures.style import finished
 
 
 def plot_rank_agreement(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Kendall's tau between the orders of the methods by two yardsticks, means over conditions and seeds, of images and of
-    texts: distances to retrain below the diagonal, to clean above it; on it, framed, the order against retrain beside that
-    against clean.
+    """Kendall's tau between the orders of the methods by two metrics, means over conditions and seeds, of images and of
+    texts: distances to retrain below the diagonal, to clean above it; on it, framed, the order against retrain beside
+    that against clean.
 
     A blank stands for a pair without a value. Intervals are in the data.
     """
     data = between_metrics(scores)
     panels = dict([*data.groupby("domain")])
-    names = {domain: list(dict.fromkeys(part.a)) for domain, part in panels.items()}
-    sides = [1.8 + 0.42 * len(found) for found in names.values()]
+    names = {domain: list(dict.fromkeys(part.metric_a)) for domain, part in panels.items()}
+    sides = [1.8 + 0.42 * len(metrics) for metrics in names.values()]
     shape = {"figsize": (sum(sides) + 1.2, max(sides)), "width_ratios": sides, "squeeze": False}
     figure, axes = plt.subplots(1, len(panels), layout="constrained", **shape)
     for axis, (domain, part) in zip(axes[0], panels.items(), strict=True):
         _orders(axis, part, names[domain], bar=axis is axes[0, -1])
-        axis.set_title(f"{domain}\nabove: distances to clean · below: to retrain\nframed: the two orders of one yardstick",
-                       fontsize=10)  # fmt: skip
+        below = "above: distances to clean · below: to retrain\nframed: the two orders of one metric"
+        axis.set_title(f"{domain}\n{below}", fontsize=10)
     return finished(figure), data
 
 
 def _orders(axis: plt.Axes, data: pd.DataFrame, names: list[str], *, bar: bool) -> None:
-    at = {name: i for i, name in enumerate(names)}
+    place = {name: i for i, name in enumerate(names)}
     grid = np.full((len(names), len(names)), np.nan)
     for row in data.itertuples():
-        i, j = at[row.a], at[row.b]
+        i, j = place[row.metric_a], place[row.metric_b]
         grid[(i, j) if row.reference == "clean" else (j, i)] = row.tau
-    sns.heatmap(
-        grid,
-        ax=axis,
-        vmin=-1,
-        vmax=1,
-        cmap="vlag",
-        square=True,
-        linewidths=0.5,
-        annot=True,
-        fmt=".1f",
-        annot_kws={"size": 7},
-        xticklabels=names,
-        yticklabels=names,
-        cbar=bar,
-        cbar_kws={"label": "Kendall's tau", "shrink": 0.6} if bar else None,
-    )
+    style = {"vmin": -1, "vmax": 1, "cmap": "vlag", "square": True, "linewidths": 0.5, "cbar": bar}
+    style["cbar_kws"] = {"label": "Kendall's tau", "shrink": 0.6} if bar else None
+    numbers = {"annot": True, "fmt": ".1f", "annot_kws": {"size": 7}}
+    sns.heatmap(grid, ax=axis, xticklabels=names, yticklabels=names, **numbers, **style)
     for i in range(len(names)):
         axis.add_patch(plt.Rectangle((i, i), 1, 1, fill=False, ec="black", lw=1.5))
     axis.tick_params(labelsize=8)

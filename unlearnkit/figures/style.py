@@ -1,14 +1,54 @@
-"""How all figures look."""
+"""The style of all figures, and the parts that several of them share."""
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 sns.set_theme(style="whitegrid", context="notebook")
 plt.rcParams["savefig.bbox"] = "tight"
 
+GROUPS = {"filler": "other retained"}  # of samples, in words
+
 
 def finished(figure: Figure) -> Figure:
-    """Out of pyplot's hands, or a notebook would show it twice."""
+    """The figure, closed in pyplot, or a notebook would show it twice."""
     plt.close(figure)
     return figure
+
+
+def words(name: str) -> str:
+    """A name as it stands in a legend or a title."""
+    return name.replace("_", " ")
+
+
+def error_bars(table: pd.DataFrame, name: str) -> np.ndarray:
+    """The distances from a mean to the ends of its interval, (2, rows), as matplotlib takes them; 0 where there is no
+    interval."""
+    ends = table[[f"{name}_low", f"{name}_high"]].astype(float)
+    return ends.sub(table[name].astype(float), axis=0).abs().fillna(0).T.to_numpy()
+
+
+def shared_legend(figure: Figure, axis: Axes, loc: str = "lower center", ncols: int = 1) -> None:
+    """One legend for all panels, beside them, with the lines of `axis`."""
+    handles, labels = axis.get_legend_handles_labels()
+    labels = [words(label) for label in labels]
+    figure.legend(handles, labels, loc=f"outside {loc}", ncols=ncols, fontsize=9, frameon=False)
+
+
+def move_legend_outside(figure: Figure, axis: Axes) -> None:
+    """Move the legend that seaborn drew into `axis` beside all panels, without a title."""
+    legend = axis.get_legend()
+    labels = [GROUPS.get(text.get_text(), text.get_text()) for text in legend.get_texts()]
+    legend.remove()
+    figure.legend(legend.legend_handles, labels, loc="outside right center", fontsize=9, frameon=False)
+
+
+def reference_levels(axis: Axes, levels: Sequence[float] = (0, 1)) -> None:
+    """Dashed lines at the residual influence of clean and of original."""
+    for level in levels:
+        axis.axhline(level, color="0.5", lw=1, ls="--", zorder=0)

@@ -7,9 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.analysis.dataset_cards import text_relations
-from unlearnkit.figures.style import finished
-from unlearnkit.texts.tasks import load_task, resolve
+from unlearnkit.analysis.dataset_cards import relations
+from unlearnkit.figures.style import finished, move_legend_outside
+from unlearnkit.texts.config import TextConfig
 
 MEASURES = ("rouge_l", "char_cosine", "word_cosine")
 NAMES = {
@@ -20,20 +20,20 @@ NAMES = {
 
 
 def plot_text_similarity(
-    conditions: Sequence[dict], sides: Sequence[str] = ("question", "answer")
+    configs: Sequence[TextConfig], sides: Sequence[str] = ("question", "answer")
 ) -> tuple[Figure, pd.DataFrame]:
-    """Similarity as measured: targets to their paraphrases (one curve per strength), to fillers and to decoys.
+    """Similarity as measured: targets to their paraphrases (one curve per strength), to other retained pairs and to
+    decoys.
 
-    conditions: options of `language.tasks.load_task`, of one data set; one row of panels per side, one column per measure.
-    The data has a column `pair`: the names of the curves.
+    configs: of one data set; one row of panels per side, one column per measure. The data has a column `pair`: the
+    names of the curves.
     """
-    parts, seen = [], set()
-    for condition in conditions:
-        options = {k: v for k, v in condition.items() if k != "dataset"}
-        seed = resolve(options)["seed"]
-        part = text_relations(load_task(**condition)).assign(seed=seed)
-        parts.append(part if seed not in seen else part[part.relation == "similar"])  # fillers and decoys once per seed
-        seen.add(seed)
+    parts, seeds = [], set()
+    for config in configs:
+        part = relations(config).assign(seed=config.seed)
+        first = config.seed not in seeds  # other retained pairs and decoys once per seed
+        parts.append(part if first else part[part.relation == "similar"])
+        seeds.add(config.seed)
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
     label = "paraphrase" + data.strength.map(lambda s: "" if pd.isna(s) else f", strength {s:g}")
@@ -45,11 +45,8 @@ def plot_text_similarity(
     for row, side in zip(axes, sides, strict=True):
         for axis, measure in zip(row, MEASURES, strict=True):
             first = axis is axes[0][0]
-            look = {"hue": "pair", "hue_order": order, "palette": colours, "legend": first}
-            sns.ecdfplot(data, x=f"{side}_{measure}", ax=axis, **look)
+            style = {"hue": "pair", "hue_order": order, "palette": colours, "legend": first}
+            sns.ecdfplot(data, x=f"{side}_{measure}", ax=axis, **style)
             axis.set(xlabel=NAMES[measure], ylabel="share of pairs below", title=side, xlim=(-0.03, 1.03))
-    legend = axes[0][0].get_legend()
-    labels = [text.get_text() for text in legend.get_texts()]
-    legend.remove()
-    figure.legend(legend.legend_handles, labels, loc="outside right center", fontsize=9, frameon=False)
+    move_legend_outside(figure, axes[0][0])
     return finished(figure), data

@@ -4,18 +4,22 @@ Notebooks, batch jobs and tests all call these functions; whoever comes first co
 """
 
 from unlearnkit.study.domains import load_task, task_artefact
+from unlearnkit.study.ensembles import ensemble, model
 from unlearnkit.study.generation import answer_similarity, compare_generations, generations
 from unlearnkit.study.model_outputs import outputs, relearn_steps
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, untrained
-from unlearnkit.study.scoring import BASELINES, ensemble, model, reference_scores, scores
+from unlearnkit.study.rows import BASELINES, Row, applicable_rows
+from unlearnkit.study.scoring import reference_scores, scores, scores_within
 from unlearnkit.study.unlearned_models import unlearn, unlearn_all
 
 __all__ = [
     "BASELINES",
     "INITIAL",
     "REFERENCES",
+    "Row",
     "Trained",
     "answer_similarity",
+    "applicable_rows",
     "compare_generations",
     "ensemble",
     "generations",
@@ -26,6 +30,7 @@ __all__ = [
     "references",
     "relearn_steps",
     "scores",
+    "scores_within",
     "task_artefact",
     "unlearn",
     "unlearn_all",

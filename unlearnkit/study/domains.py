@@ -11,8 +11,8 @@ DOMAINS = {wing.NAME: wing for wing in (images, texts)}  # two modules with the 
 
 
 def domain(config) -> ModuleType:
-    """The wing that serves a config, unlearnkit.images.domain or unlearnkit.texts.domain. Raises UnknownName for a config of
-    another domain."""
+    """The wing that serves a config, unlearnkit.images.domain or unlearnkit.texts.domain. Raises UnknownName for a
+    config of another domain."""
     if config.domain not in DOMAINS:
         raise unknown("domain", config.domain, DOMAINS)
     return DOMAINS[config.domain]

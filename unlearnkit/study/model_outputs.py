@@ -1,5 +1,5 @@
-"""What a stored model says of its task, found once and stored: its outputs, the features of its layers, and how soon it
-learns the targets anew."""
+"""The outputs of a stored model on its task, taken once and stored; the features of its layers; and how soon it learns
+the forget set again."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,80 +27,81 @@ def outputs(
     for its features is run a second time.
     """
     config = trained.config
-    of = domain(config)
-    task = of.task_artefact(config)
+    wing = domain(config)
+    task = wing.task_artefact(config)
     kinds = ["outputs", "features"] if features else ["outputs"]
-    specs = [Spec(kind, {}, of.outputs_code(config), [trained.key, task.key]) for kind in kinds]
+    specs = [Spec(kind, {}, wing.outputs_code(config), [trained.key, task.key]) for kind in kinds]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         wanted = any(kinds[i] == "features" for i, _ in missing)
-        taken = of.forward(trained.load(), config, features=wanted, device=device)
+        tensors = wing.forward(trained.load(), config, features=wanted, device=device)
         for i, folder in missing:
-            save_file(taken[kinds[i]], folder / f"{kinds[i]}.safetensors")
+            save_file(tensors[kinds[i]], folder / f"{kinds[i]}.safetensors")
             publish(i, {})
 
-    found = Store().get_many(specs, make)
-    folders = tuple(str(artefact.folder) for artefact in found)
-    return found[0].key, _read_outputs(of.NAME, folders, task.folder.as_posix(), tuple((cost or {}).items()))
+    artefacts = Store().get_many(specs, make)
+    folders = tuple(str(artefact.folder) for artefact in artefacts)
+    return artefacts[0].key, _read_outputs(wing.NAME, folders, task.folder.as_posix(), tuple((cost or {}).items()))
 
 
 @lru_cache(maxsize=64)
 def _read_outputs(name: str, folders: tuple[str, ...], task_folder: str, cost: tuple) -> Outputs:
-    of, read = DOMAINS[name], {}
+    wing, tensors = DOMAINS[name], {}
     for folder in folders:
         (file,) = Path(folder).glob("*.safetensors")
-        read |= load_file(file)
-    return of.outputs(read, of.read_task(task_folder), dict(cost))
+        tensors |= load_file(file)
+    return wing.outputs(tensors, wing.read_task(task_folder), dict(cost))
 
 
 def by_layer(trained: Trained, layers: Sequence[str] = (), *, device: str = "auto") -> dict[str, tuple[str, Outputs]]:
-    """{layer: (key, outputs)} of a stored model, with that layer's features (unlearnkit.images.layers) in place of what the head
-    is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the model.
+    """{layer: (key, outputs)} of a stored model, with that layer's features (unlearnkit.images.layers) in place of what
+    the head is fed: every metric of features then reads that layer. Those not stored yet come from one pass of the
+    model.
 
-    layers: by name; those that feed the next one if not given. Raises what unlearnkit.images.layers.features raises, and
-    NotApplicable for texts.
+    layers: by name; those that feed the next one if not given. Raises what unlearnkit.images.layers.features raises,
+    and NotApplicable for texts.
     """
-    config, (_, seen) = trained.config, outputs(trained, device=device)
-    if (of := domain(config)).NAME != "image":
+    config, (_, last) = trained.config, outputs(trained, device=device)
+    if (wing := domain(config)).NAME != "image":
         raise NotApplicable("features layer by layer are of image classifiers; a language model gives its last ones")
     layers = list(dict.fromkeys(layers or layers_module.stages(trained.load())))
-    parents, roots = [trained.key, of.task_artefact(config).key], (layers_module, of.model_code(config)[0])
+    parents, roots = [trained.key, wing.task_artefact(config).key], (layers_module, wing.model_code(config)[0])
     specs = [Spec("layer", {"layer": name, "width": layers_module.WIDTH}, roots, parents) for name in layers]
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
-        how = {"precision": config.recipe.precision, "device": device}
+        names = [layers[i] for i, _ in missing]
+        kwargs = {"precision": config.recipe.precision, "device": device}
         with threads(1):
-            found = layers_module.features(
-                trained.load(), of.load_task(config).x, [layers[i] for i, _ in missing], **how
-            )
+            features = layers_module.features(trained.load(), wing.load_task(config).x, names, **kwargs)
         for i, folder in missing:
-            save_file({"features": found[layers[i]]}, folder / "layer.safetensors")
-            publish(i, {"width": found[layers[i]].shape[1]})
+            save_file({"features": features[layers[i]]}, folder / "layer.safetensors")
+            publish(i, {"width": features[layers[i]].shape[1]})
 
-    found = dict(zip(layers, Store().get_many(specs, make), strict=True))
-    read = {name: load_file(a.folder / "layer.safetensors")["features"] for name, a in found.items()}
-    return {name: (found[name].key, replace(seen, features=read[name])) for name in layers}
+    artefacts = Store().get_many(specs, make)
+    stored = {name: load_file(a.folder / "layer.safetensors")["features"] for name, a in zip(layers, artefacts)}
+    return {name: (a.key, replace(last, features=stored[name])) for name, a in zip(layers, artefacts)}
 
 
 def relearn_steps(trained: Trained, *, device: str = "auto") -> int:
-    """Steps until a stored model knows the targets as well as its config's original again: see unlearnkit.metrics.relearn_time."""
+    """Steps until a stored model knows the targets as well as its config's original again: see
+    unlearnkit.metrics.relearn_time."""
     return relearn_cost(trained, device=device)["steps"]
 
 
 def relearn_cost(trained: Trained, *, device: str = "auto") -> Mapping:
-    """{steps, seconds}: those of `relearn`, and the wall seconds that counting them took."""
+    """{steps, seconds}: those of `relearn_steps`, and the wall seconds that counting them took."""
     config = trained.config
     (refs,) = references([config], ["original"], device=device)
     params = {"seed": derive(config.seed, "relearn"), "device": resolve_device(device).type}
-    of = domain(config)
-    parents = [trained.key, refs["original"].key, of.task_artefact(config).key]
-    spec = Spec("relearn", params, (relearn_module, of.model_code(config)[0]), parents)
+    wing = domain(config)
+    parents = [trained.key, refs["original"].key, wing.task_artefact(config).key]
+    spec = Spec("relearn", params, (relearn_module, wing.model_code(config)[0]), parents)
 
     def make(folder: Path) -> dict:
-        request = of.request(config)
+        request = wing.request(config)
         with threads(1), measure_cost() as cost:
-            on = resolve_device(device)
-            goal = relearn_module.forget_loss(refs["original"].load().to(on), request.to(str(on)))
+            resolved = resolve_device(device)
+            goal = relearn_module.forget_loss(refs["original"].load().to(resolved), request.to(str(resolved)))
             steps = relearn_module.relearn_steps(trained.load(), request, goal, seed=params["seed"], device=device)
         return {"steps": steps, "seconds": cost.seconds}
 

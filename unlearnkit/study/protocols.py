@@ -1,4 +1,4 @@
-"""The classical protocols, where nothing similar stays: which configs each of them is."""
+"""The configs of the classical protocols, in which no near-duplicates stay."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ def protocols(
     parts: str = "",
     **common,
 ) -> dict[str, list[Config]]:
-    """{protocol: its configs}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part of a
-    class; copies are none.
+    """{protocol: its configs}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part
+    of a class; there are no near-duplicates.
 
     dataset: one or several. parts: the set whose classes have parts; if not given, PARTS of each data set that has one.
-    common: what else a grid of configs takes (unlearnkit.images.config.config_grid). Raises UnknownName for a protocol that there is not,
-    and NotApplicable for parts of classes where no data set has any.
+    common: what else a grid of configs takes (unlearnkit.images.config.config_grid). Raises UnknownName for an unknown
+    protocol, and NotApplicable for parts of classes where no data set has any.
     """
     sets = [dataset] if isinstance(dataset, str) else list(dataset)
     coarse = [parts] if parts else [PARTS.get(d, d) for d in sets if d in PARTS or d in PARTS.values()]

@@ -1,5 +1,5 @@
-"""The reference models of a config - original, retrain, clean - trained together, stored once; and what their features say
-of which samples are alike."""
+"""The reference models of a config - original, retrain, clean - trained together, stored once; and how alike samples
+are by their features."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -31,15 +31,20 @@ INITIAL = "initial"  # the config's architecture before any training: a referenc
 
 @dataclass(frozen=True)
 class Trained:
-    """A stored model: its key, and how to load it; or the record that it diverged, in `artefact.info["diverged"]`."""
+    """A stored model: its key, and how to load it; or the record that its method diverged."""
 
     key: str
     config: Config
     artefact: Artefact
 
+    @property
+    def diverged(self) -> bool:
+        """Whether there is no model, since the method's loss became infinite or NaN."""
+        return "diverged" in self.artefact.info
+
     def load(self) -> nn.Module:
         """Raises NonFiniteLoss if there is no model, since its method diverged."""
-        if "diverged" in self.artefact.info:
+        if self.diverged:
             raise NonFiniteLoss(self.artefact.info["diverged"])
         state = load_file(self.artefact.folder / "model.safetensors")
         model = _blank(self.config)
@@ -53,12 +58,13 @@ _blanks: dict[tuple, nn.Module] = {}
 
 
 def _blank(config: Config) -> nn.Module:
-    """A model of the config's layers, to load weights into. Drawing one takes longer than to copy the last one drawn."""
-    of = domain(config)
-    key = (of.model_code(config)[0].function, *of.shape(config))
+    """A model of the config's layers, to load weights into. Drawing one takes longer than to copy the last one
+    drawn."""
+    wing = domain(config)
+    key = (wing.model_code(config)[0].function, *wing.shape(config))
     if key not in _blanks:
         _blanks.clear()
-        _blanks[key] = of.model(config, 0)
+        _blanks[key] = wing.model(config, 0)
     return copy.deepcopy(_blanks[key])
 
 
@@ -71,19 +77,19 @@ def references(
     `repeat` names another draw of the seeds, for a noise floor.
     """
     names = list(names)
-    made = train_references([(config, name, repeat) for config in configs for name in names], device)
-    return [dict(zip(names, made[i : i + len(names)], strict=True)) for i in range(0, len(made), len(names))]
+    models = train_references([(config, name, repeat) for config in configs for name in names], device)
+    return [dict(zip(names, models[i : i + len(names)], strict=True)) for i in range(0, len(models), len(names))]
 
 
 def train_references(asked: Sequence[tuple[Config, str, str]], device: str) -> list[Trained]:
     """One model for each (config, reference name, repeat); the missing ones are trained together."""
     wanted = [(config, name, domain(config).task_artefact(config).info) for config, name, _ in asked]
     seeds = [derive(c.seed, "original" if name == "original" else "retrain", repeat) for c, name, repeat in asked]
-    on = resolve_device(device).type
+    device_type = resolve_device(device).type
     specs = [
         Spec(
             "model",
-            {"model": config.model, "recipe": config.recipe.as_dict(), "seed": seed, "device": on}
+            {"model": config.model, "recipe": config.recipe.as_dict(), "seed": seed, "device": device_type}
             | domain(config).model_params(config),
             (*domain(config).model_code(config), *domain(config).TRAINING),
             [info[name]],
@@ -97,31 +103,30 @@ def train_references(asked: Sequence[tuple[Config, str, str]], device: str) -> l
             by_recipe.setdefault(wanted[i][0].recipe, []).append((i, folder))
         with Progress("reference models", len(missing)) as bar:
             for recipe, group in by_recipe.items():
-                _train(
-                    recipe, group, [wanted[i][:2] for i, _ in group], [seeds[i] for i, _ in group], publish, bar, device
-                )
+                which = [wanted[i][:2] for i, _ in group]
+                _train(recipe, group, which, [seeds[i] for i, _ in group], publish, bar, device)
 
-    found = Store().get_many(specs, make)
-    return [Trained(a.key, config, a) for a, (config, _, _) in zip(found, wanted, strict=True)]
+    artefacts = Store().get_many(specs, make)
+    return [Trained(a.key, config, a) for a, (config, _, _) in zip(artefacts, wanted, strict=True)]
 
 
 def untrained(config: Config, *, repeat: str = "") -> Trained:
     """The config's architecture as it is drawn before training, from a seed that no other model has."""
-    of, seed = domain(config), derive(config.seed, INITIAL, repeat)
-    params = {"model": config.model, "seed": seed} | of.model_params(config)
-    spec = Spec(INITIAL, params, of.model_code(config), [of.task_artefact(config).key])
+    wing, seed = domain(config), derive(config.seed, INITIAL, repeat)
+    params = {"model": config.model, "seed": seed} | wing.model_params(config)
+    spec = Spec(INITIAL, params, wing.model_code(config), [wing.task_artefact(config).key])
 
     def make(folder: Path) -> None:
-        save_file(of.model(config, seed).state_dict(), folder / "model.safetensors")
+        save_file(wing.model(config, seed).state_dict(), folder / "model.safetensors")
 
     artefact = Store().get(spec, make)
     return Trained(artefact.key, config, artefact)
 
 
 def _train(recipe, group, which, seeds, publish, bar, device) -> None:
-    of = domain(which[0][0])
-    nets = [of.model(config, s) for (config, _), s in zip(which, seeds, strict=True)]
-    data = [of.training_set(config, name) for config, name in which]
+    wing = domain(which[0][0])
+    nets = [wing.model(config, s) for (config, _), s in zip(which, seeds, strict=True)]
+    data = [wing.training_set(config, name) for config, name in which]
 
     def done(j: int, model: nn.Module) -> None:
         i, folder = group[j]
@@ -129,33 +134,36 @@ def _train(recipe, group, which, seeds, publish, bar, device) -> None:
         publish(i, {"samples": len(data[j]), "steps": recipe.steps(len(data[j]))})
         bar.step()
 
-    of.fit_many(nets, data, recipe, seeds=seeds, device=device, done=done)
+    wing.fit_many(nets, data, recipe, seeds=seeds, device=device, done=done)
+
+
+# --- features of samples ---------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=16)
-def task_features(config: Config, by: str = "original", device: str = "auto") -> Tensor:
+def task_features(config: Config, features_from: str = "original", device: str = "auto") -> Tensor:
     """Features of each sample of the config's task, (n, width): those of its original model, or of the torchvision
-    classifier that `by` names."""
-    if by == "original":
-        model, precision = (
-            references([config], ["original"], device=device)[0]["original"].load(),
-            config.recipe.precision,
-        )
+    classifier that `features_from` names."""
+    if features_from == "original":
+        model = references([config], ["original"], device=device)[0]["original"].load()
+        precision = config.recipe.precision
     else:
-        model, precision = pretrained(by), "fp32"
+        model, precision = pretrained(features_from), "fp32"
     return predict(model, load_task(config).x, device=device, precision=precision)[1]
 
 
-def feature_cosine(config: Config, a, b, by: str = "original", device: str = "auto") -> np.ndarray:
-    """Cosine of the features of the task's samples a and b, row numbers, pair by pair; by: see `task_features`."""
-    vectors = task_features(config, by, device)
+def feature_cosine(config: Config, a, b, features_from: str = "original", device: str = "auto") -> np.ndarray:
+    """Cosine of the features of the task's samples a and b, row numbers, pair by pair; features_from: see
+    `task_features`."""
+    vectors = task_features(config, features_from, device)
     return torch.cosine_similarity(*(vectors[torch.from_numpy(np.array(rows))] for rows in (a, b)), dim=1).numpy()
 
 
-def measured_pairs(config: Config, by: str = "", device: str = "auto") -> pd.DataFrame:
-    """The task's pair table; if `by` says whose features to compare (see `task_features`), with `feature_cosine`."""
-    pairs = load_task(config).pairs
-    if not by or not len(pairs):
+def measured_pairs(config: Config, features_from: str = "", device: str = "auto") -> pd.DataFrame:
+    """The task's pair table; with the column `feature_cosine` if `features_from` says whose features to compare (see
+    `task_features`)."""
+    pairs = domain(config).load_task(config).pairs
+    if not features_from or not len(pairs):
         return pairs
-    cosine = feature_cosine(config, pairs.anchor.to_numpy(), pairs.similar.to_numpy(), by, device)
+    cosine = feature_cosine(config, pairs.anchor.to_numpy(), pairs.similar.to_numpy(), features_from, device)
     return pairs.assign(feature_cosine=cosine)

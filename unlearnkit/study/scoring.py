@@ -1,105 +1,58 @@
-"""The tidy score table: every metric of every model asked for."""
+"""The tidy score table: every metric of every row asked for."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from unlearnkit import metrics as metrics_module
-from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.core.progress import Progress
-from unlearnkit.core.store import Spec, Store
+from unlearnkit.core.errors import NotApplicable
+from unlearnkit.core.progress import Progress, duration
+from unlearnkit.core.store import Spec
+from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import Outputs
-from unlearnkit.methods import applies, methods
-from unlearnkit.methods.tuned_options import resolve
 from unlearnkit.metrics import relearn_time as relearn_module
-from unlearnkit.study import generation as said_module
+from unlearnkit.study import generation as generation_module
 from unlearnkit.study.domains import domain, task_artefact
+from unlearnkit.study.ensembles import (
+    draws,
+    drop_diverged,
+    margins,
+    model_of_row,
+    models_of_reference,
+    models_of_row,
+)
 from unlearnkit.study.generation import answer_similarity, generations
 from unlearnkit.study.model_outputs import outputs, relearn_steps
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, train_references, untrained
-from unlearnkit.study.unlearned_models import label, unlearn
-
-# rows of every table that are no methods: two references, and clean from other seeds, the noise floor beside it
-BASELINES = ("original", "clean", "clean-again")
-
-
-def _rows(
-    config: Config, name: str, options: Mapping, tuned: bool, repeats: Sequence[str], device: str
-) -> list[Trained]:
-    """The models of a row from several draws of the seeds; `name` is a method, one of BASELINES, or INITIAL."""
-    if name == INITIAL:
-        return [untrained(config, repeat=repeat) for repeat in repeats]
-    if name in BASELINES:
-        again = "again" if name == "clean-again" else ""
-        return train_references([(config, name.removesuffix("-again"), again + repeat) for repeat in repeats], device)
-    train_references([(config, "original", repeat) for repeat in repeats], device)  # together
-    return [unlearn(config, name, options, tuned=tuned, repeat=repeat, device=device) for repeat in repeats]
-
-
-def model(
-    config: Config, name: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
-) -> Trained:
-    """The model of a row: what a method makes, one of BASELINES, or "initial"."""
-    return _rows(config, name, options or {}, tuned, [""], device)[0]
-
-
-def _repeats(n: int) -> list[str]:
-    """n draws of the seeds; the first is the one that everything else uses. Raises BadValue for less than one."""
-    if n < 1:
-        raise BadValue(f"an ensemble has at least one model, got {n}")
-    return ["", *map(str, range(1, n))]
-
-
-def ensemble(
-    config: Config,
-    name: str,
-    n: int,
-    options: Mapping | None = None,
-    *,
-    tuned: bool = True,
-    reference: bool = False,
-    device: str = "auto",
-) -> Tensor:
-    """Margins (Outputs.phi) of n models of one kind made from other seeds, on the same task: (n, samples) float64.
-
-    name: a method, one of BASELINES, or "initial"; with reference=True one of the reference models. A method's k-th
-    model comes from the k-th original. Raises BadValue for less than one model.
-    """
-    if reference:
-        return _margins(train_references([(config, name, repeat) for repeat in _repeats(n)], device), device)
-    return _margins(_rows(config, name, options or {}, tuned, _repeats(n), device), device)
-
-
-def _margins(members: Sequence[Trained], device: str) -> Tensor:
-    return torch.stack([outputs(model, device=device)[1].phi for model in members])
+from unlearnkit.study.rows import Names, Row, applicable_rows, resolve_row
+from unlearnkit.study.unlearned_models import unlearn_row
 
 
 def reference_scores(configs: Sequence[Config], *, device: str = "auto") -> pd.DataFrame:
-    """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of texts
-    the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
+    """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of
+    texts the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
     rows = []
-    for config, trio in zip(configs, references(configs, device=device), strict=True):
-        for name, model in trio.items():
+    for config, refs in zip(configs, references(configs, device=device), strict=True):
+        for name, model in refs.items():
             key, seen = outputs(model, device=device)
-            found = {"accuracy": seen.correct, "phi": seen.phi} | (
-                {"loss": seen.losses} if config.domain == "text" else {}
-            )
-            for metric, group in ((m, g) for m in found for g in seen.groups):
-                value = found[metric][seen.rows(group)].mean().item()
-                of = {"method": name, "metric": metric, "group": group, "reference": ""}
-                rows.append(config.columns() | of | {"value": value, "run": key})
+            values = {"accuracy": seen.correct, "phi": seen.phi}
+            if config.domain == "text":
+                values["loss"] = seen.losses
+            for metric, group in ((m, g) for m in values for g in seen.groups):
+                columns = {"method": name, "metric": metric, "group": group, "reference": ""}
+                value = values[metric][seen.rows(group)].mean().item()
+                rows.append(config.columns() | columns | {"value": value, "run": key})
     return pd.DataFrame(rows)
 
 
 def scores(
     configs: Sequence[Config],
-    names: Sequence[str] | Mapping[Config, Sequence[str]],
+    names: Names | Mapping[Config, Names],
     options: Mapping[str, Mapping] | None = None,
     *,
     tuned: bool = True,
@@ -110,97 +63,129 @@ def scores(
 ) -> pd.DataFrame:
     """The tidy score table: one row per config, method, metric, reference and group; `run` is the scores' key.
 
-    names: methods, and the rows of BASELINES that are none, and "initial", for all configs or for each; a method is left
-    out of configs for which it has no meaning (unlearnkit.methods.applies; or that it refuses as NotApplicable). options:
-    {method: options} that are to differ from those that `unlearn` would take, which are the tuned ones unless `tuned` is
-    False. metrics: all that need no more than one pass of each model, if not given; any others by name, each in configs of
-    the domains that it judges. n_models: how many of each kind are made for the metrics that compare ensembles. labelled:
-    given options are part of a method's name in the table; False where each has one set of them, stated elsewhere. A method
-    that diverged has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
+    names: methods, and the rows of BASELINES that are none, and "initial", for all configs or for each; a pair (method,
+    options) for one of a method's several sets of options. A method is left out of configs for which it has no meaning
+    (unlearnkit.methods.applies; or that it refuses as NotApplicable). options: {method: options} that are to differ
+    from those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no
+    more than one pass of each model, if not given; any others by name, each in configs of the domains that it judges.
+    n_models: how many of each kind are made for the metrics that compare ensembles. options_in_name: given options are
+    part of a method's name in the table; False where each has one set of them, stated elsewhere. A method that diverged
+    has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
     """
-    judged = {
-        kind: metrics_module.single_pass_metrics(kind)
+    wings = sorted({domain(config).NAME for config in configs})
+    metrics_of = {
+        wing: metrics_module.single_pass_metrics(wing)
         if metrics is None
-        else metrics_module.judging(kind, sorted(set(metrics)))
-        for kind in sorted({domain(config).NAME for config in configs})
+        else metrics_module.judging(wing, sorted(set(metrics)))
+        for wing in wings
     }
-    compared = [config for config in configs if "ensemble" in metrics_module.needs_of(judged[domain(config).NAME])]
-    rows = [(c, n) for c in configs for n in (names[c] if isinstance(names, Mapping) else names)]
-    wanted = [(c, n) for c, n in rows if n in (*BASELINES, INITIAL) or applies(n, c.targets, domain(c).NAME)]
-    if not wanted:
-        raise NotApplicable(f"no meaning for these targets: {', '.join(sorted({n for _, n in rows}))}")
-    for name, *of, kind in sorted({(n, c.dataset, c.model, domain(c).NAME) for c, n in wanted if n in methods}):
-        resolve(name, *of, (options or {}).get(name), tuned=tuned, domain=kind)  # fails now, and not after an hour
-    references(configs, device=device)
-    references([c for c, n in wanted if n == "clean-again"], ["clean"], repeat="again", device=device)
-    draws = [(name, repeat) for name in REFERENCES for repeat in _repeats(n_models)]
-    train_references(
-        [(config, *draw) for config in compared for draw in draws], device
-    )  # with what is unlearned from, together
-    frames = []
-    with Progress("scores", len(wanted)) as bar:
-        for config, name in wanted:
-            given = (options or {}).get(name, {})
+    rows = applicable_rows(configs, names, options, tuned=tuned)
+    compared = [c for c in configs if "ensemble" in metrics_module.needs_of(metrics_of[domain(c).NAME])]
+    refs_of = dict(zip(configs, references(configs, device=device), strict=True))  # what is missing is trained together
+    references([row.config for row in rows if row.name == "clean-again"], ["clean"], repeat="again", device=device)
+    wanted = [(name, draw) for name in REFERENCES for draw in draws(n_models)]
+    train_references([(config, *reference) for config in compared for reference in wanted], device)
+    tables, columns, refusal = [], [], None
+    with Progress("scores", len(rows)) as bar:
+        for row in rows:
+            names_of_metrics = metrics_of[domain(row.config).NAME]
             try:
-                table, run = _scores(config, name, given, tuned, judged[domain(config).NAME], n_models, device)
-                of = config.columns() | {"method": label(name, given) if options_in_name else name, "run": run}
-                frames.append((table, of))
-            except NotApplicable as error:  # seen only in the config: say, a class of which nothing stays
-                why = error
+                tables.append(_score(row, refs_of[row.config], names_of_metrics, n_models, device))
+                columns.append(row.config.columns() | {"method": row.label if options_in_name else row.name})
+            except NotApplicable as error:  # known only once it runs: say, a class of which nothing stays
+                refusal = error
             bar.step()
-    if not frames:
-        raise why
-    found = pd.concat([table for table, _ in frames], ignore_index=True)
-    which = np.repeat(np.arange(len(frames)), [len(table) for table, _ in frames])
-    return found.join(pd.DataFrame([of for _, of in frames]).iloc[which].reset_index(drop=True))
+    if not tables:
+        raise refusal or NotApplicable("there are no rows to score")
+    which = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    return pd.concat(tables, ignore_index=True).join(pd.DataFrame(columns).iloc[which].reset_index(drop=True))
 
 
-def _scores(
-    config: Config, name: str, options: Mapping, tuned: bool, metrics: Sequence[str], n: int, device: str
-) -> tuple[pd.DataFrame, str]:
-    """Metric, reference, group and value; and the key of what they were found in."""
+def _score(row: Row, refs: Mapping[str, Trained], metrics: Sequence[str], n: int, device: str) -> pd.DataFrame:
+    """Columns metric, reference, group, value, run of one row. refs: the config's reference models."""
     registered, needs = [metrics_module.metrics[m] for m in metrics], metrics_module.needs_of(metrics)
-    (refs,) = references([config], device=device)
-    refs |= {INITIAL: untrained(config)}
-    timed = unlearn(config, "retrain", device=device)
-    (model,) = _rows(config, name, options, tuned, [""], device)
-    if "diverged" in model.artefact.info:
-        row = {"metric": "diverged", "reference": "", "group": "all", "value": 1.0}
-        return pd.DataFrame([row]), model.key
-    cost = None if name in (*BASELINES, INITIAL) else model.artefact.info
+    refs = {**refs, INITIAL: untrained(row.config)}
+    retrained = unlearn_row(resolve_row(row.config, "retrain"), refs["original"], device=device)  # for its cost
+    model = model_of_row(row, refs["original"], device=device)
+    if model.diverged:
+        return pd.DataFrame([{"metric": "diverged", "reference": "", "group": "all", "value": 1.0, "run": model.key}])
     compared = [r for r in refs if any(r in entry.info["references"] for entry in registered)]
-    parents = [model.key, timed.key, *(refs[r].key for r in (*REFERENCES, INITIAL)), task_artefact(config).key]
-    params = {"metrics": list(metrics), "name": name}
+    parents = [model.key, retrained.key, *(model.key for model in refs.values()), task_artefact(row.config).key]
+    params = {"metrics": list(metrics), "name": row.name}
+    ensembles: dict[str, list[Trained | None]] = {}
     if "ensemble" in needs:
-        alike = {"": _rows(config, name, options, tuned, _repeats(n), device)}
-        alike |= {r: train_references([(config, r, k) for k in _repeats(n)], device) for r in compared if r != INITIAL}
-        parents += [member.key for members in alike.values() for member in members]
+        ensembles[""] = models_of_row(row, n, device=device)
+        ensembles |= {r: models_of_reference(row.config, r, n, device=device) for r in compared if r != INITIAL}
+        parents += ["diverged" if m is None else m.key for models in ensembles.values() for m in models]
         params |= {"n_models": n}
     roots = [
         metrics_module,
-        domain(config).outputs_code(config)[0],
+        domain(row.config).outputs_code(row.config)[0],
         *registered,
         *([relearn_module] if "relearn" in needs else []),
-        *([said_module] if needs & {"generation", "embedding"} else []),
+        *([generation_module] if needs & {"generation", "embedding"} else []),
     ]
-    spec = Spec("scores", params, roots, parents)
 
-    def seen(model: Trained, cost: Mapping | None, role: str) -> Outputs:
-        found = outputs(model, features="features" in needs, cost=cost, device=device)[1]
-        if "ensemble" in needs and role in alike:
-            found = replace(found, margins=_margins(alike[role], device))
-        if "relearn" in needs and not role:
-            found = replace(found, relearn_steps=relearn_steps(model, device=device))
-        if "generation" in needs:
-            found = replace(found, generations=generations(model, device=device)[1])  # type: ignore[call-arg]
-        if "embedding" in needs:
-            found = replace(found, answer_similarity=answer_similarity(model, device=device)[1])  # type: ignore[call-arg]
-        return found
+    def make() -> pd.DataFrame:
+        phi = {name: margins(models, device) for name, models in ensembles.items()}
+        if any(values.isnan().any() for values in phi.values()):
+            phi = dict(zip(phi, drop_diverged(*phi.values())))
+        cost = model.artefact.info if row.is_method else None
+        own = _outputs(model, needs, cost, phi.get(""), device, relearn="relearn" in needs)
+        costs = {"retrain": retrained.artefact.info}
+        others = {r: _outputs(refs[r], needs, costs.get(r), phi.get(r), device) for r in compared}
+        return metrics_module.score(own, others, metrics)
 
-    def make(folder: Path) -> None:
-        taken = {r: seen(refs[r], timed.artefact.info if r == "retrain" else None, r) for r in compared}
-        table = metrics_module.score(seen(model, cost, ""), taken, metrics)
-        table.to_parquet(folder / "scores.parquet")
+    return stored_table(Spec("scores", params, roots, parents), make)
 
-    artefact = Store().get(spec, make)
-    return pd.read_parquet(artefact.folder / "scores.parquet"), artefact.key
+
+def _outputs(
+    model: Trained, needs: set[str], cost: Mapping | None, phi: Tensor | None, device: str, relearn: bool = False
+) -> Outputs:
+    """A model's outputs, with all that the metrics need: `needs` beyond one pass, and the margins `phi` of its
+    ensemble."""
+    more: dict = {} if phi is None else {"margins": phi}
+    if relearn:
+        more["relearn_steps"] = relearn_steps(model, device=device)
+    if "generation" in needs:
+        more["generations"] = generations(model, device=device)[1]
+    if "embedding" in needs:
+        more["answer_similarity"] = answer_similarity(model, device=device)[1]
+    seen = outputs(model, features="features" in needs, cost=cost, device=device)[1]
+    return replace(seen, **more) if more else seen
+
+
+def scores_within(
+    minutes: float,
+    configs: Sequence[Config],
+    names: Names | Mapping[Config, Names],
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    **more,
+) -> pd.DataFrame:
+    """`scores` of the seeds that are finished within `minutes`, for a machine on loan: row by row and seed by seed, so
+    that the first seeds are whole. Nothing beyond the library is needed.
+
+    A row is begun only if rows of the mean duration so far would still end in time. Everything is stored as it is made,
+    so the same call goes on where the last one stopped, even if that was killed. Prints one line per row, with the time
+    left. more: what else `scores` takes. Returns an empty table if not even one seed was finished.
+    """
+    rows = sorted(applicable_rows(configs, names, options, tuned=tuned), key=lambda row: row.config.seed)
+    start, tables, finished = time.monotonic(), [], 0
+    for finished, row in enumerate(rows):
+        spent = time.monotonic() - start
+        if spent + spent / max(finished, 1) >= 60 * minutes:
+            print(f"[{duration(spent)}] no time for row {finished + 1} of {len(rows)}: the same call goes on there")
+            break
+        try:
+            tables.append(scores([row.config], [(row.name, row.options)], tuned=tuned, **more))
+        except NotApplicable as error:
+            print(f"left out: {error}")
+        spent, what = time.monotonic() - start, " ".join(str(value) for value in row.config.columns().values())
+        print(f"[{duration(spent)}] {row.label} of {what}, {duration(60 * minutes - spent)} left", flush=True)
+    else:
+        finished = len(rows)
+    whole = {row.config.seed for row in rows} - {row.config.seed for row in rows[finished:]}
+    tables = [table for table in tables if table.seed.isin(whole).all()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

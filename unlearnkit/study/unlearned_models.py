@@ -14,9 +14,9 @@ from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.config import Config
 from unlearnkit.images.request import Request
 from unlearnkit.methods import methods
-from unlearnkit.methods.tuned_options import resolve
 from unlearnkit.study.domains import domain
 from unlearnkit.study.reference_models import Trained, references
+from unlearnkit.study.rows import Row, resolve_row
 
 
 def unlearn(
@@ -31,36 +31,41 @@ def unlearn(
     """The config's original model after `method`, with what it cost in `artefact.info`. Seeds differ from the
     references', so that the method `retrain` against the reference `retrain` is the noise floor.
 
-    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults. repeat:
-    another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if the method
-    has no meaning in this config, which is remembered.
+    options: those that differ from the tuned values, or where there are none, or not `tuned`, from the defaults.
+    repeat: another draw of the seeds of both the original and the method, as in `references`. Raises NotApplicable if
+    the method has no meaning in this config, which is remembered.
     """
-    entry = methods[method]
-    of = domain(config)
-    if of.NAME not in entry.info["domains"]:
-        raise NotApplicable(f"{method} has no meaning for a config of {of.NAME}s")
-    resolved = resolve(method, config.dataset, config.model, options, tuned=tuned, domain=of.NAME)
-    (refs,) = references([config], ["original"], repeat=repeat, device=device)
-    seed = derive(config.seed, "method", method, *([repeat] if repeat else []))
+    return unlearn_row(resolve_row(config, method, options, tuned=tuned), repeat=repeat, device=device)
+
+
+def unlearn_row(row: Row, original: Trained | None = None, *, repeat: str = "", device: str = "auto") -> Trained:
+    """`unlearn` of a row whose options are resolved. original: the config's, of the draw `repeat`, if it is known."""
+    entry, config = methods[row.name], row.config
+    wing = domain(config)
+    if wing.NAME not in entry.info["domains"]:
+        raise NotApplicable(f"{row.name} has no meaning for a config of {wing.NAME}s")
+    if original is None:
+        original = references([config], ["original"], repeat=repeat, device=device)[0]["original"]
+    seed = derive(config.seed, "method", row.name, *([repeat] if repeat else []))
     params = {
-        "method": method,
-        "options": resolved,
+        "method": row.name,
+        "options": dict(row.resolved),
         "recipe": config.recipe.as_dict(),
         "seed": seed,
         "device": resolve_device(device).type,
     }
-    roots = (entry, *(entry.info["uses"](resolved) if "uses" in entry.info else ()))
-    spec = Spec("unlearned", params, roots, [refs["original"].key, of.task_artefact(config).key])
+    roots = (entry, *(entry.info["uses"](row.resolved) if "uses" in entry.info else ()))
+    spec = Spec("unlearned", params, roots, [original.key, wing.task_artefact(config).key])
 
     def make(folder: Path) -> dict:
-        model, request = refs["original"].load(), of.request(config)
+        model, request = original.load(), wing.request(config)
         with threads(1):
             _warm_up(model, request, device)
             try:
                 with measure_cost() as cost:
-                    unlearned = entry(model, request, seed=seed, device=device, **resolved)
+                    unlearned = entry(model, request, seed=seed, device=device, **row.resolved)
             except NonFiniteLoss as error:  # a result, too: it is counted in the tables, and not tried again
-                return cost.as_dict() | {"diverged": f"{method}: {error}"}
+                return cost.as_dict() | {"diverged": f"{row.name}: {error}"}
             except NotApplicable as error:
                 return {"inapplicable": str(error)}
         save_file(unlearned.state_dict(), folder / "model.safetensors")
@@ -72,27 +77,23 @@ def unlearn(
     return Trained(artefact.key, config, artefact)
 
 
-def label(method: str, options: Mapping) -> str:
-    """What tables call a method with these options."""
-    return method if not options else f"{method}({', '.join(f'{k}={v}' for k, v in sorted(options.items()))})"
-
-
 def unlearn_all(
     configs: Sequence[Config], method: str, options: Mapping | None = None, *, tuned: bool = True, device: str = "auto"
 ) -> list[Trained]:
     """`unlearn` for each config in which the method has a meaning. Raises NotApplicable if there is none."""
-    made, why = [], None
-    references(configs, ["original"], device=device)  # together
+    models, refusal = [], None
+    originals = references(configs, ["original"], device=device)  # together
     with Progress(method, len(configs)) as bar:
-        for config in configs:
+        for config, refs in zip(configs, originals, strict=True):
+            row = resolve_row(config, method, options, tuned=tuned)
             try:
-                made.append(unlearn(config, method, options, tuned=tuned, device=device))
+                models.append(unlearn_row(row, refs["original"], device=device))
             except NotApplicable as error:
-                why = error
+                refusal = error
             bar.step()
-    if not made and why:
-        raise why
-    return made
+    if not models and refusal:
+        raise refusal
+    return models
 
 
 _warm: set[tuple[str, str]] = set()

@@ -1,7 +1,7 @@
-"""Can a deleted image be read out of the weights? Importing this registers the models for which it can be asked."""
+"""Can a deleted image be read out of the weights? Importing this registers the models whose weights can be searched."""
 
 from unlearnkit.analysis.reconstruction.difference import images_of_difference, inputs_of_difference
-from unlearnkit.analysis.reconstruction.kkt import Candidates, Search, look, reconstruct
+from unlearnkit.analysis.reconstruction.kkt import Candidates, Search, find_candidates, reconstruct
 from unlearnkit.analysis.reconstruction.model import margin_mlp, margin_mlp_1000
 from unlearnkit.analysis.reconstruction.runs import reconstructions
 from unlearnkit.analysis.reconstruction.stationary import Stationarity, stationarity, training_loss
@@ -11,9 +11,9 @@ __all__ = [
     "Candidates",
     "Search",
     "Stationarity",
+    "find_candidates",
     "images_of_difference",
     "inputs_of_difference",
-    "look",
     "margin_mlp",
     "margin_mlp_1000",
     "reconstruct",

@@ -1,4 +1,4 @@
-"""Look for the images that a net was trained on in its weights, by the KKT conditions of the margin."""
+"""Search a net's weights for the images that it was trained on, by the KKT conditions of the margin."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from unlearnkit.core.registry import check_type
 
 @dataclass(frozen=True)
 class Search:
-    """How candidates are looked for. Chosen on draws of digits that no table reports, by what `original` gives away.
+    """Options of the search. Chosen on draws of digits that no table reports, by what the weights of `original` reveal.
 
     Adam in place of the published SGD, and weights in units of their norm: one rate then does for nets of all sizes.
     Raises BadValue for a value of the wrong type or out of range.
@@ -47,7 +47,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a search found in one net: x (m, pixels), not clipped; y (m,); multipliers (m,); residual of the weights."""
+    """The candidates that a search found in one net: x (m, pixels), not clipped; y (m,); multipliers (m,); residual of
+    the weights."""
 
     x: Tensor
     y: Tensor
@@ -60,23 +61,24 @@ def reconstruct(
 ) -> Candidates:
     """Candidates for the images that `model` was trained on, from its weights and the pixels' range alone.
 
-    trained_on: looked at only to refuse a net that the KKT conditions do not describe, and for how many candidates to make.
-    Raises BadValue, with loss and residual, for such a net unless allow_unconverged, and for one that is not understood.
+    trained_on: used only to refuse a net that the KKT conditions do not describe, and for the number of candidates.
+    Raises BadValue, with loss and residual, for such a net unless allow_unconverged, and for an architecture that is
+    not supported.
     """
     search = search or Search()
     loss, residual = training_loss(model, trained_on), stationarity(model, trained_on).residual
     if not allow_unconverged and not (loss <= LOSS and residual <= KKT):
         raise BadValue(
             f"the net has not converged on these samples: training loss {loss:.3g} (at most {LOSS}), KKT residual "
-            f"{residual:.3g} (at most {KKT}). Reconstruction reads the conditions of convergence: what it finds in other "
-            "weights says nothing of what they hold. Train for longer, or pass allow_unconverged=True"
+            f"{residual:.3g} (at most {KKT}). Reconstruction reads the conditions of convergence: of other weights it "
+            "says nothing. Train for longer, or pass allow_unconverged=True"
         )
-    (found,) = look(stacked([model]), round(search.per_sample * len(trained_on)), search, [seed])
-    return found
+    (candidates,) = find_candidates(stacked([model]), round(search.per_sample * len(trained_on)), search, [seed])
+    return candidates
 
 
-def look(
-    at: Layers,
+def find_candidates(
+    layers: Layers,
     m: int,
     search: Search,
     seeds: Sequence[int],
@@ -91,23 +93,24 @@ def look(
     Raises BadValue for less than one candidate, and where there is nothing to explain: all is 0, or not finite.
     """
     device = resolve_device(device)
-    explain = at if explain is None else explain
+    explain = layers if explain is None else explain
     if m < 1:
         raise BadValue(f"at least one candidate is needed, got {m}")
     norm = sum(layer.dot(layer) for layer in explain)
     if not (norm.isfinite() & (norm > 0)).all():
         raise BadValue("there is nothing to explain: the weights, or their difference, are 0 or not finite")
-    k, pixels, outputs = len(norm), at[0].W.shape[2], at[-1].W.shape[1]
+    k, pixels, outputs = len(norm), layers[0].W.shape[2], layers[-1].W.shape[1]
     start = [_start(search, m, pixels, outputs, seed) for seed in seeds]
     x, multipliers = (torch.stack(part).to(device).requires_grad_() for part in zip(*start))
     y = (torch.arange(m) % max(outputs, 2)).to(device)
-    at, explain, norm = [w.to(device) for w in at], [w.to(device) for w in explain], norm.to(device)
+    layers, explain = ([w.to(device) for w in weights] for weights in (layers, explain))
+    norm = norm.to(device)
 
     def explained() -> Layers:
         chosen = multipliers * unit
         if search.pairs == "best" and outputs > 1:
-            chosen = chosen * _best_other(logits(at, x.detach()), y)
-        return gradient_sum(at, x, coefficients(chosen, y), search.alpha)
+            chosen = chosen * _best_other(logits(layers, x.detach()), y)
+        return gradient_sum(layers, x, coefficients(chosen, y), search.alpha)
 
     with torch.no_grad():  # multipliers of 1 give a sum as long as the weights
         unit = 1.0

@@ -30,8 +30,8 @@ class Layer:
     def __sub__(self, other: "Layer") -> "Layer":
         return Layer(self.W - other.W, None if self.b is None else self.b - other.b)
 
-    def to(self, *how) -> "Layer":
-        return Layer(self.W.to(*how), None if self.b is None else self.b.to(*how))
+    def to(self, *args) -> "Layer":
+        return Layer(self.W.to(*args), None if self.b is None else self.b.to(*args))
 
 
 Layers = list[Layer]
@@ -40,7 +40,7 @@ Layers = list[Layer]
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
     """The linear layers of an MLP in order. Raises BadValue, naming the layer, unless it is linear layers with ReLU
     between them on flattened images."""
-    why = "reconstruction knows nets of linear layers with ReLU between them, such as margin_mlp"
+    why = "reconstruction supports nets of linear layers with ReLU between them, such as margin_mlp"
     if isinstance(model, Ensemble):
         raise BadValue(f"an ensemble of {len(model.members)} nets has no single set of weights: {why}")
     leaves = [layer for layer in model.modules() if not [*layer.children()] and not isinstance(layer, nn.Flatten)]
@@ -54,17 +54,17 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
 
 def stacked(models: Sequence[nn.Module], dtype: torch.dtype = torch.float32) -> Layers:
     """k nets of one shape as one. Raises BadValue for a net that is no MLP (`linear_layers`), one that is not
-    homogeneous, since the KKT conditions of the margin say nothing of it, and for nets of several shapes."""
-    found = [linear_layers(model) for model in models]
-    for layers in found:
+    homogeneous, since the KKT conditions of the margin do not describe it, and for nets of several shapes."""
+    nets = [linear_layers(model) for model in models]
+    for layers in nets:
         if any(layer.bias is not None for layer in layers[1:]):
             raise BadValue(
-                "the net has biases beyond its first layer: it is not homogeneous, and its weights need not be a sum of "
-                "gradients of margins. Use margin_mlp"
+                "the net has biases beyond its first layer: it is not homogeneous, and its weights need not be a sum "
+                "of gradients of margins. Use margin_mlp"
             )
-    if len({tuple(layer.weight.shape for layer in layers) for layers in found}) > 1:
-        raise BadValue("these nets are of several shapes: take them one by one")
-    stack = [zip(*[(layer.weight.detach(), layer.bias) for layer in place]) for place in zip(*found)]
+    if len({tuple(layer.weight.shape for layer in layers) for layers in nets}) > 1:
+        raise BadValue("these nets are of several shapes: search them one by one")
+    stack = [zip(*[(layer.weight.detach(), layer.bias) for layer in place]) for place in zip(*nets)]
     return [
         Layer(torch.stack(W).to(dtype), None if b[0] is None else torch.stack(b).detach().to(dtype)) for W, b in stack
     ]
@@ -98,10 +98,11 @@ def logits(layers: Layers, x: Tensor) -> Tensor:
 def gradient_sum(layers: Layers, x: Tensor, c: Tensor, alpha: float | None = None) -> Layers:
     """sum over i of the gradient by the parameters of c_i . f(x_i), net by net, in the shape of the layers.
 
-    alpha: of `smooth_relu`, and the result is then differentiable by x; None takes ReLU's own derivative, 1 where z > 0.
+    alpha: of `smooth_relu`, and the result is then differentiable by x; None takes ReLU's own derivative, 1 where z >
+    0.
     """
     inputs, slopes = _forward(layers, x, alpha)
-    slopes, out = [None, *slopes], []  # a layer's slope is that of what it is fed
+    slopes, out = [None, *slopes], []  # a layer's slope is that of its inputs
     for layer, a, slope in zip(layers[::-1], inputs[::-1], slopes[::-1], strict=True):
         out.append(Layer(c.mT @ a, None if layer.b is None else c.sum(1)))
         if slope is not None:
@@ -117,7 +118,7 @@ def gram(layers: Layers, x: Tensor, c: Tensor, explain: Layers) -> tuple[Tensor,
     """
     inputs, slopes = _forward(layers, x, None)
     products, weights = 0, 0
-    slopes = [None, *slopes]  # of what a layer is fed
+    slopes = [None, *slopes]  # of a layer's inputs
     for layer, goal, a, slope in zip(*(part[::-1] for part in (layers, explain, inputs, slopes)), strict=True):
         inner = a[0] @ a[0].T
         products = products + (c[0] @ c[0].T) * (inner if layer.b is None else inner + 1)

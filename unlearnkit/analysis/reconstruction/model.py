@@ -1,4 +1,4 @@
-"""Nets at which the KKT conditions of the margin are what training ends: homogeneous, with a small first layer."""
+"""Nets whose training ends at the KKT conditions of the margin: homogeneous, with a small first layer."""
 
 from itertools import pairwise
 from math import prod
@@ -35,7 +35,7 @@ def homogeneous(in_shape: tuple[int, int, int], n_classes: int, hidden: tuple[in
 
 @models.register("margin_mlp", source=SOURCE)
 def margin_mlp(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
-    """One hidden layer of 256, homogeneous: the smallest net whose training set can be asked for."""
+    """One hidden layer of 256, homogeneous: the smallest net whose training set can be searched for."""
     return homogeneous(in_shape, n_classes, (256,), SCALE)
 
 

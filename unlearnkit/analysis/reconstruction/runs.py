@@ -11,7 +11,7 @@ from torch import Tensor
 from data_builders.similarity import ssim
 from data_builders.task import TRAINED_ON, Samples, unit
 from unlearnkit.analysis.reconstruction.difference import images_of_difference
-from unlearnkit.analysis.reconstruction.kkt import Search, look
+from unlearnkit.analysis.reconstruction.kkt import Search, find_candidates
 from unlearnkit.analysis.reconstruction.layers import stacked
 from unlearnkit.analysis.reconstruction.stationary import KKT, LOSS, known_samples, stationarity
 from unlearnkit.core.compute import derive, resolve_device, threads
@@ -20,39 +20,41 @@ from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.config import Config
 from unlearnkit.images.tasks import load_task, task_artefact
-from unlearnkit.study import unlearn
 from unlearnkit.study.reference_models import Trained, references
+from unlearnkit.study.rows import applicable_rows
+from unlearnkit.study.unlearned_models import unlearn_row
 
 STACK = 16  # nets searched at once
 
 
 def searched(models: Sequence[Trained], search: Search, *, device: str = "auto") -> list[dict]:
-    """For each model what a search found, and what is known beside it, stored: {x (m, pixels), y (m,), known (n,), correct
-    (n,), residual, kkt, loss, run}.
+    """For each model the candidates of a search, and what is known beside them, stored: {x (m, pixels), y (m,), known
+    (n,), correct (n,), residual, kkt, loss, run}.
 
     residual: of the weights, at the candidates; kkt: at the samples that the original was trained on; loss: on what the
     model should have been trained on; known, correct: of all that original was trained on, then of the decoys, their
-    multipliers at each other's presence, and whether the model gives their label. Raises BadValue for architectures that
-    are not understood.
+    multipliers at each other's presence, and whether the model gives their label. Raises BadValue for architectures
+    that are not supported.
     """
     specs = []
     for model in models:
         m, seed = round(search.per_sample * model.config.train_size), derive(model.config.seed, "reconstruction")
         params = {"search": search.as_dict(), "m": m, "seed": seed, "device": resolve_device(device).type}
+        params["of"] = _training_set(model, device)
         parents = [model.key, task_artefact(model.config).key]
-        specs.append(Spec("reconstruction", params | {"of": _of(model, device)}, (look, stationarity), parents))
+        specs.append(Spec("reconstruction", params, (find_candidates, stationarity), parents))
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         groups: dict[tuple, list[tuple[int, Path]]] = {}
         for i, folder in missing:
             groups.setdefault((models[i].config.model, specs[i].params["m"], _shape(models[i])), []).append((i, folder))
-        stacks = [found[i : i + STACK] for found in groups.values() for i in range(0, len(found), STACK)]
+        stacks = [group[i : i + STACK] for group in groups.values() for i in range(0, len(group), STACK)]
         with Progress("reconstruction", len(stacks) * search.steps) as bar, threads(1):
             for stack in stacks:
                 nets = [models[i].load() for i, _ in stack]
                 seeds = [specs[i].params["seed"] for i, _ in stack]
                 m = specs[stack[0][0]].params["m"]
-                found = look(stacked(nets), m, search, seeds, device=device, step=bar.step)
+                found = find_candidates(stacked(nets), m, search, seeds, device=device, step=bar.step)
                 for (i, folder), net, candidates in zip(stack, nets, found, strict=True):
                     task = load_task(models[i].config)
                     sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
@@ -60,14 +62,15 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                     save_file(known | {"x": candidates.x, "y": candidates.y}, folder / "candidates.safetensors")
                     publish(i, info | {"residual": candidates.residual})
 
-    found = Store().get_many(specs, make)
-    return [load_file(a.folder / "candidates.safetensors") | dict(a.info) | {"run": a.key} for a in found]
+    artefacts = Store().get_many(specs, make)
+    return [load_file(a.folder / "candidates.safetensors") | dict(a.info) | {"run": a.key} for a in artefacts]
 
 
-def _of(model: Trained, device: str) -> str:
-    """Which training set a stored model should have had: its own, if it is a reference model, else the retain set."""
-    found = [name for name, other in references([model.config], device=device)[0].items() if other.key == model.key]
-    return found[0] if found else "retrain"
+def _training_set(model: Trained, device: str) -> str:
+    """The training set that a stored model should have had: its own, if it is a reference model, else the retain
+    set."""
+    (refs,) = references([model.config], device=device)
+    return next((name for name, other in refs.items() if other.key == model.key), "retrain")
 
 
 def _shape(model: Trained) -> tuple:
@@ -84,34 +87,37 @@ def reconstructions(
     search: Search | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The best candidate for each target and each decoy, in each of original, what `methods` make of it, retrain, and with
-    copies clean: one row per (model, attack, sample, seed).
+    """The best candidate for each target and each decoy, in each of original, its models after `methods`, retrain, and
+    with near-duplicates clean: one row per (method, attack, sample, seed).
 
-    attack: "kkt", from a model's weights; "difference", from the first layer's difference to original. ssim: of the best
-    candidate; candidate: which; kept: of the nearest image that stays in training. residual: at the candidates (kkt), or of
-    the difference at the targets (difference); kkt, loss: see `searched`; converged: whether these two are low enough for a
-    reconstruction to mean anything; multiplier: of the sample among all known ones, relative to the mean of those trained
-    on; correct: whether the model gives its label. A method that diverged has no rows. Raises BadValue for architectures
-    that are not understood.
+    attack: "kkt", from a model's weights; "difference", from the first layer's difference to original. ssim: of the
+    best candidate; candidate_index: which; ssim_nearest_retained: of the nearest image that stays in training.
+    reconstruction_residual: at the candidates (kkt), or of the difference at the targets (difference); kkt_residual,
+    training_loss: kkt and loss of `searched`; converged: whether these two are low enough for a reconstruction to mean
+    anything; kkt_multiplier: of the sample among all known ones, relative to the mean of those trained on; correct:
+    whether the model gives its label. A method that has no meaning in a config, or diverged, has no rows. Raises
+    BadValue for architectures that are not supported.
     """
-    search, options = search or Search(), options or {}
-    rows: list[tuple[Config, str, Trained]] = []
-    for config, trio in zip(configs, references(configs, device=device), strict=True):
-        made = {n: unlearn(config, n, options.get(n), tuned=tuned, device=device) for n in methods}
-        of = {"original": trio["original"], **made, "retrain": trio["retrain"]}
-        of |= {"clean": trio["clean"]} if config.copies else {}  # without copies it is retrain
-        rows += [(config, name, model) for name, model in of.items() if "diverged" not in model.artefact.info]
-    found = searched([model for _, _, model in rows], search, device=device)
-    frames = []
-    for (config, name, model), seen in zip(rows, found, strict=True):
-        frames.append(_scored(config, name, "kkt", seen, seen))
-        if name not in ("original", "clean") and (moved := difference(model, device=device)):
-            frames.append(_scored(config, name, "difference", seen, moved))
-    return pd.concat(frames, ignore_index=True)
+    search = search or Search()
+    rows = applicable_rows(configs, methods, options, tuned=tuned)
+    models: list[tuple[Config, str, Trained]] = []
+    for config, refs in zip(configs, references(configs, device=device), strict=True):
+        own = [row for row in rows if row.config == config]
+        unlearned = {row.name: unlearn_row(row, refs["original"], device=device) for row in own}
+        by_name = {"original": refs["original"], **unlearned, "retrain": refs["retrain"]}
+        by_name |= {"clean": refs["clean"]} if config.copies else {}  # without near-duplicates it is retrain
+        models += [(config, name, model) for name, model in by_name.items() if not model.diverged]
+    stored = searched([model for _, _, model in models], search, device=device)
+    tables = []
+    for (config, name, model), by_kkt in zip(models, stored, strict=True):
+        tables.append(_scored(config, name, "kkt", by_kkt, by_kkt))
+        if name not in ("original", "clean") and (by_difference := difference(model, device=device)):
+            tables.append(_scored(config, name, "difference", by_kkt, by_difference))
+    return pd.concat(tables, ignore_index=True)
 
 
 def difference(model: Trained, *, device: str = "auto") -> dict | None:
-    """What a model's difference to its config's original gives away, stored: {x (m, pixels), residual, run}; None where no
+    """What a model's difference to its config's original reveals, stored: {x (m, pixels), residual, run}; None where no
     bias of the first layer has moved. residual: of the difference, at the targets."""
     (refs,) = references([model.config], ["original"], device=device)
     parents = [model.key, refs["original"].key, task_artefact(model.config).key]
@@ -133,22 +139,24 @@ def difference(model: Trained, *, device: str = "auto") -> dict | None:
     return load_file(artefact.folder / "candidates.safetensors") | dict(artefact.info) | {"run": artefact.key}
 
 
-def _scored(config: Config, name: str, attack: str, seen: Mapping, found: Mapping) -> pd.DataFrame:
+def _scored(config: Config, name: str, attack: str, by_kkt: Mapping, found: Mapping) -> pd.DataFrame:
+    """One row per target and decoy. by_kkt: of `searched`; found: the candidates of this attack."""
     task = load_task(config)
     kept, trained_on = task.training_set("retrain"), task.index(*TRAINED_ON["original"])
     place = torch.cat([trained_on, task.index("decoy")]).tolist()  # of the samples whose multipliers are known
-    multiplier = seen["known"] / seen["known"][: len(trained_on)].mean()
-    of = config.columns() | {"model": name, "attack": attack, "residual": found["residual"]}
-    of |= {"kkt": seen["kkt"], "loss": seen["loss"], "converged": seen["loss"] <= LOSS and seen["kkt"] <= KKT}
+    multiplier = by_kkt["known"] / by_kkt["known"][: len(trained_on)].mean()
+    columns = config.columns() | {"method": name, "attack": attack, "reconstruction_residual": found["residual"]}
+    columns |= {"kkt_residual": by_kkt["kkt"], "training_loss": by_kkt["loss"]}
+    columns |= {"converged": by_kkt["loss"] <= LOSS and by_kkt["kkt"] <= KKT}
     rows = []
     for group in ("target", "decoy"):
         samples = task.of(group)
         (value, which), (near, _) = best(samples, found["x"]), best(samples, unit(kept.stored).flatten(1))
         for i, row in enumerate(task.index(group).tolist()):
-            one = {"group": group, "sample": row, "label": int(samples.y[i]), "ssim": value[i].item()}
-            one |= {"kept": near[i].item(), "multiplier": multiplier[place.index(row)].item()}
-            one |= {"correct": bool(seen["correct"][place.index(row)])}
-            rows.append(of | one | {"candidate": int(which[i]), "run": found["run"]})
+            sample = {"group": group, "sample": row, "label": int(samples.y[i]), "ssim": value[i].item()}
+            sample |= {"ssim_nearest_retained": near[i].item(), "kkt_multiplier": multiplier[place.index(row)].item()}
+            sample |= {"correct": bool(by_kkt["correct"][place.index(row)]), "candidate_index": int(which[i])}
+            rows.append(columns | sample | {"run": found["run"]})
     return pd.DataFrame(rows)
 
 
@@ -164,7 +172,7 @@ def best(samples: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
 def image_of(row: Mapping) -> Tensor:
     """The best candidate of a row of `reconstructions`, as it was stored: (pixels,)."""
     kind = "reconstruction" if row["attack"] == "kkt" else "difference"
-    return load_file(Store().root / kind / row["run"] / "candidates.safetensors")["x"][int(row["candidate"])]
+    return load_file(Store().root / kind / row["run"] / "candidates.safetensors")["x"][int(row["candidate_index"])]
 
 
 def pictures(x: Tensor, shape: Sequence[int]) -> Tensor:

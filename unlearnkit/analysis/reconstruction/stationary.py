@@ -1,4 +1,4 @@
-"""Are a net's weights a sum of gradients of margins, as the KKT conditions say? Asked of images that are known."""
+"""Are a net's weights a sum of gradients of margins, as the KKT conditions say? Tested with images that are known."""
 
 from dataclasses import dataclass
 
@@ -17,17 +17,18 @@ LOSS = 0.05  # mean training loss in nats up to which a net counts as having fit
 
 @dataclass(frozen=True)
 class Stationarity:
-    """What of the weights the samples explain: residual ||theta - sum lambda_i grad margin_i||^2 / ||theta||^2 at the best
-    lambda >= 0, from 0 (all) to 1 (nothing); multipliers: (n,) lambda_i, summed over the other classes."""
+    """The share of the weights that the samples explain: residual ||theta - sum lambda_i grad margin_i||^2 /
+    ||theta||^2 at the best lambda >= 0, from 0 (all) to 1 (nothing); multipliers: (n,) lambda_i, summed over the other
+    classes."""
 
     residual: float
     multipliers: Tensor
 
 
 def coefficients(multipliers: Tensor, y: Tensor) -> Tensor:
-    """c with sum_j lambda_ij (f_y - f_j) = c . f, for multipliers (..., m, outputs) and labels (m,), which may differ by
-    their leading dimensions. The label's own multiplier means nothing. With one output the margin is f for label 1 and
-    -f for label 0."""
+    """c with sum_j lambda_ij (f_y - f_j) = c . f, for multipliers (..., m, outputs) and labels (m,), which may differ
+    by their leading dimensions. The label's own multiplier means nothing. With one output the margin is f for label 1
+    and -f for label 0."""
     if multipliers.shape[-1] == 1:
         return multipliers * (2 * y[..., None] - 1)
     true = F.one_hot(y, multipliers.shape[-1]).to(multipliers.dtype)
@@ -48,15 +49,15 @@ def stationarity(
 ) -> Stationarity:
     """How far the weights are a sum of gradients of the samples' margins.
 
-    pairs: "all", the KKT conditions of several classes: one multiplier for each class that a sample is kept from; "best":
-    one for the nearest, as published reconstructions have it. explain: asked in place of the weights, say their difference
-    to those after unlearning. Where a unit is fed exactly 0, to which training drives one input in ten, KKT admits every
-    slope from 0 to 1 and we take 0 or 1 as rounding has it, so that the residual is an upper bound.
-    Source: Haim et al. 2022 (two classes), Buzaglo et al. 2023, arXiv 2305.03350 (several); asking it of known samples is
-    ours. Raises BadValue for a net that is not understood (`stacked`), and without samples.
+    pairs: "all", the KKT conditions of several classes: one multiplier for each class that a sample is kept from;
+    "best": one for the nearest, as in published reconstructions. explain: explained in place of the weights, say their
+    difference to those after unlearning. Where the input of a unit is exactly 0, to which training drives one input in
+    ten, KKT admits every slope from 0 to 1 and we take 0 or 1 as rounding has it, so that the residual is an upper
+    bound. Source: Haim et al. 2022 (two classes), Buzaglo et al. 2023, arXiv 2305.03350 (several); testing it with
+    known samples is ours. Raises BadValue for a net that is not supported (`stacked`), and without samples.
     """
     if not len(samples):
-        raise BadValue("stationarity is asked of samples: there are none")
+        raise BadValue("stationarity is measured on samples: there are none")
     layers = stacked([model], torch.float64)
     explain = layers if explain is None else [layer.to(torch.float64) for layer in explain]
     x, y = samples.x.flatten(1).double(), samples.y
@@ -75,9 +76,9 @@ def stationarity(
     kept = values > values[-1] * 1e-12
     root, vectors = values[kept].sqrt(), vectors[:, kept]
     goal = vectors.T @ weights / root  # theta within the span of the gradients
-    found, rest = nnls((root[:, None] * vectors.T).numpy(), goal.numpy(), maxiter=50 * len(i))
+    solution, rest = nnls((root[:, None] * vectors.T).numpy(), goal.numpy(), maxiter=50 * len(i))
     residual = max(total - (goal @ goal).item(), 0.0) + rest**2
-    multipliers = torch.zeros(len(y)).double().index_add_(0, i, torch.from_numpy(found))
+    multipliers = torch.zeros(len(y)).double().index_add_(0, i, torch.from_numpy(solution))
     return Stationarity(residual / total, multipliers.float())
 
 
@@ -93,8 +94,9 @@ def training_loss(model: nn.Module, samples: Samples) -> float:
 def known_samples(
     model: nn.Module, trained_on: Samples, own: Samples, others: Samples
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether the
-    model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have seen."""
+    """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether
+    the model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have
+    been trained on."""
     info = {"kkt": stationarity(model, trained_on).residual, "loss": training_loss(model, own)}
     known = trained_on.joined(others)
     with torch.no_grad():

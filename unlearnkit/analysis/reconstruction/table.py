@@ -1,45 +1,48 @@
-"""What reconstruction says of each model, over seeds: SSIM on targets beside its floor on decoys, and never alone."""
+"""Reconstruction by model, over seeds: SSIM on targets always beside its noise floor on decoys."""
 
 import pandas as pd
 
-from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval
+from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
 
 COLUMNS = (
     "ssim",
     "ssim_decoy",
-    "above_decoy",
-    "kept",
-    "residual",
-    "kkt",
-    "loss",
+    "ssim_minus_decoy",
+    "ssim_nearest_retained",
+    "reconstruction_residual",
+    "kkt_residual",
+    "training_loss",
     "FA",
-    "multiplier",
-    "multiplier_decoy",
+    "kkt_multiplier",
+    "kkt_multiplier_decoy",
 )
 
 
 def summary(data: pd.DataFrame) -> pd.DataFrame:
-    """One row per config, attack and model, in the order of `data`: means over seeds with 95% t intervals, and n seeds.
+    """One row per config, attack and method, in the order of `data`: means over n_seeds seeds with 95% t intervals.
 
-    data: of `reconstructions`. ssim, ssim_decoy: of the best candidate, mean over targets, over decoys; above_decoy: their
-    difference, paired by seed; kept: of the image nearest to a target that stays in training; FA: accuracy on targets;
-    residual, kkt, loss, multiplier: see there; converged: in how many seeds the KKT conditions hold, without which the rest
-    says little.
+    data: of `reconstructions`. ssim, ssim_decoy: of the best candidate, mean over targets, over decoys;
+    ssim_minus_decoy: their difference, paired by seed; ssim_nearest_retained: of the retained image nearest to a
+    target; FA: accuracy on targets; reconstruction_residual, kkt_residual, training_loss, kkt_multiplier: see there;
+    n_converged: in how many seeds the KKT conditions hold, without which the rest says little.
     """
-    of = [*CONDITION_COLUMNS, "attack", "model"]
+    keys = [*CONDITION_COLUMNS, "attack", "method"]
+    per_seed = ["reconstruction_residual", "kkt_residual", "training_loss", "converged"]
     rows = []
-    for key, part in data.groupby(of, sort=False):
-        by = part.pivot_table(index="seed", columns="group", values=["ssim", "kept", "multiplier", "correct"])
-        one = part.groupby("seed")[["residual", "kkt", "loss", "converged"]].first()
-        values = one.drop(columns="converged").assign(
-            ssim=by["ssim", "target"], ssim_decoy=by["ssim", "decoy"], kept=by["kept", "target"],
-            FA=by["correct", "target"],
-            multiplier=by["multiplier", "target"], multiplier_decoy=by["multiplier", "decoy"],
+    for key, part in data.groupby(keys, sort=False):
+        by_group = part.pivot_table(
+            index="seed", columns="group", values=["ssim", "ssim_nearest_retained", "kkt_multiplier", "correct"]
+        )
+        values = part.groupby("seed")[per_seed].first().assign(
+            ssim=by_group["ssim", "target"], ssim_decoy=by_group["ssim", "decoy"], FA=by_group["correct", "target"],
+            ssim_nearest_retained=by_group["ssim_nearest_retained", "target"],
+            kkt_multiplier=by_group["kkt_multiplier", "target"],
+            kkt_multiplier_decoy=by_group["kkt_multiplier", "decoy"],
         )  # fmt: skip
-        values["above_decoy"] = values.ssim - values.ssim_decoy
-        row = dict(zip(of, key, strict=True)) | {"n": len(values), "converged": int(one.converged.sum())}
+        values["ssim_minus_decoy"] = values.ssim - values.ssim_decoy
+        row = dict(zip(keys, key, strict=True))
+        row |= {"n_seeds": len(values), "n_converged": int(values.converged.sum())}
         for name in COLUMNS:
-            found = mean_interval(values[name])
-            row |= {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+            row |= interval_columns(name, values[name])
         rows.append(row)
     return pd.DataFrame(rows)
