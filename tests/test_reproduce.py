@@ -28,7 +28,7 @@ def test_one_run_is_made_again_and_is_equal(home, capsys):
     assert "{'copies': [5], 'targets': ['canary'], 'methods': ['scrub'], 'seeds': 3}" in printed
     assert "same key" in printed and "4 equal, 1 clock" in printed and "differs" not in printed.replace("close:", "")
     assert not cache.exists() and sorted(p.name for p in (home / "results").iterdir() if p.name[0] != ".") == [
-        "figures", "manifest.json", "scores", "tables",
+        "README.md", "claims.yaml", "figures", "manifest.json", "scores", "tables",
     ]  # fmt: skip
 
 

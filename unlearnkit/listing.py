@@ -65,6 +65,7 @@ def _registered(what: str) -> list[dict]:
 
 def _models() -> list[dict]:
     """Classifiers of images, then language models."""
+    import unlearnkit.analysis.reconstruction.model  # noqa: F401 (registers the networks of reconstruction)
     from unlearnkit.images.models import models
     from unlearnkit.texts.models import language_models
 
