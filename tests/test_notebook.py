@@ -4,6 +4,8 @@ import re
 import pytest
 
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.core.parameters import Parameters
+from unlearnkit.images.config import Config, config_grid
 from unlearnkit.runner import notebook
 
 
@@ -127,3 +129,9 @@ def test_arguments_are_checked_without_running():
         notebook.check_arguments(path, {"seeds": "5"})
     with pytest.raises(UnknownName, match="Did you mean '30_unlearn'"):
         notebook.find("30_unlern")
+
+
+def test_parameters_give_those_of_a_grid():
+    given = {"copies": [0, 5], "seeds": 2, "recipe": {"epochs": 1}, "methods": ["scrub"], "publish": ""}
+    configs = config_grid(**Parameters(given, "n").of(Config))
+    assert [(c.copies, c.seed, c.recipe.epochs) for c in configs] == [(0, 0, 1), (0, 1, 1), (5, 0, 1), (5, 1, 1)]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import fields
 
 
 class Parameters(dict):
@@ -10,3 +11,8 @@ class Parameters(dict):
     def __init__(self, values: Mapping[str, object], notebook: str = ""):
         super().__init__(copy.deepcopy(dict(values)))
         self.notebook = notebook
+
+    def of(self, config_type: type) -> dict:
+        """Those that make a grid of configs of this type: `config_grid(**parameters.of(Config))`."""
+        names = {field.name for field in fields(config_type)} | {"seeds", "extra_conditions"}
+        return {name: value for name, value in self.items() if name in names}
