@@ -55,7 +55,8 @@ def test_a_function_from_elsewhere_counts_by_its_own_source(tmp_path, monkeypatc
 PROJECT = {
     "toolbox/__init__.py": "",
     "toolbox/low.py": "def scale(x):\n    return 2 * x\n",
-    "toolbox/high.py": "from toolbox.low import scale\n\ndef run(x):\n    from toolbox import low\n    return scale(x) + low.scale(1)\n",
+    "toolbox/high.py": "from toolbox.low import scale\n\n"
+    "def run(x):\n    from toolbox import low\n    return scale(x) + low.scale(1)\n",
 }
 
 

@@ -59,7 +59,7 @@ def _fingerprint(sources: Mapping[str, str]) -> list[str]:
 
 @functools.cache
 def _sources(roots: tuple[Callable | ModuleType, ...]) -> dict[str, str]:
-    """Module name -> text, sorted; read once per process: what is loaded is what runs, however files are edited meanwhile."""
+    """Module name -> text, sorted; read once per process: what is loaded is what runs, whatever is edited meanwhile."""
     sources: dict[str, str] = {}
     todo: list[str] = []
     for thing in roots:
@@ -92,8 +92,11 @@ def current(module: str) -> str | None:
 
 def changed(sources: Mapping[str, str]) -> list[str]:
     """The modules of `digests(...)`, taken earlier, whose program is another now. One that has moved has not changed."""
+    others = [module for module, digest in sources.items() if current(module) != digest]
+    if all(_file(module) for module in others):
+        return others
     kept = {_digest(text) for text in _project().values()}
-    return [m for m, digest in sources.items() if current(m) != digest and (_file(m) or digest not in kept)]
+    return [module for module in others if _file(module) or sources[module] not in kept]
 
 
 def _project() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the names of version 0.1 are called now, so that a plugin, a grid or a `-p` that uses an old one is told in one line."""
+"""What the names of version 0.1 are called now: a plugin, a grid or a `-p` that uses an old one is told in one line."""
 
 import re
 

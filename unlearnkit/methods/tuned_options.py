@@ -110,7 +110,8 @@ def stale(content: Mapping) -> list[str]:
     if content["method"] not in methods:
         return [f"method {content['method']}, which no longer exists"]
     before, now = content["sources"], code.digests([methods[content["method"]]])
-    return sorted(m for m in {*before, *now} if before.get(m) != now.get(m))
+    new = [module for module, digest in now.items() if digest not in before.values()]
+    return sorted({*code.changed(before), *new})
 
 
 def listing() -> list[dict]:

@@ -197,7 +197,7 @@ def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
             return "missing", f"{file} is not there; restore it from git or run `make study`"
         if _sha256(folder / file) != digest:
             return "damaged", f"{file} is not what was written; restore it from git or run `make study`"
-    changed = [m for m, digest in entry["sources"].items() if code.current(m) != digest]
+    changed = code.changed(entry["sources"])
     if changed:
         return "stale", f"changed since: {', '.join(changed)}; run `make study`"
     if entry.get("tuned", "") != _tuned(entry["parameters"]):
