@@ -159,3 +159,23 @@ def test_the_wheel_alone_gives_library_and_command(wheel, tmp_path):
     assert listed.returncode == 0 and "scrub" in listed.stdout, listed.stderr
     refused = run("report", "--allow-stale")
     assert refused.returncode == 2 and "pip install 'unlearnkit[notebooks]'" in refused.stderr
+
+
+def test_the_rooms_are_few_and_none_is_empty():
+    """At most three modules lie flat in the package, and a folder of it exists because modules share a subject."""
+    package = HOME / "unlearnkit"
+    flat = [file.name for file in package.glob("*.py") if file.name != "__init__.py"]
+    assert len(flat) <= 3, flat
+    modules = {room.name: len(list(room.rglob("*.py"))) for room in package.iterdir() if (room / "__init__.py").is_file()}
+    assert len(modules) > 10 and min(modules.values()) >= 3, modules  # __init__ and two more
+
+
+def test_the_layers_name_every_room():
+    """import-linter holds the order (`make lint`); a room that its list leaves out would be held by nothing."""
+    layers = tomllib.loads((HOME / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    rooms = {f"unlearnkit.{path.stem}" for path in (HOME / "unlearnkit").iterdir() if _holds_code(path)}
+    assert set(layers) == rooms | {"data_builders"}
+
+
+def _holds_code(path: Path) -> bool:
+    return (path / "__init__.py").is_file() or (path.suffix == ".py" and path.name != "__init__.py")
