@@ -1,4 +1,4 @@
-"""Which reference distribution a model's margin comes from: closed forms, and the pipeline over tasks of a hundred digits."""
+"""Which reference distribution a margin comes from: closed forms, and the pipeline over tasks of a hundred digits."""
 
 from dataclasses import replace
 
