@@ -1,5 +1,5 @@
 """64 shadow models of `mlp` on a pool of 1,000 images: all at once, and one by one by the ordinary loop; then KLoM, U-LiRA
-and the likeliest world of these samples, and the privacy risk of each, from margins that are there.
+and the likeliest reference distribution of these samples, and the privacy risk of each, from margins that are there.
 
     python tests/benchmarks/shadows.py [rounds]
 
@@ -18,13 +18,14 @@ from stacked import plain, timed
 
 from data_builders import datasets
 from data_builders.task import Samples
+from unlearnkit.analysis.distributions import compare
 from unlearnkit.core.compute import generator, threads
 from unlearnkit.images.models import build
 from unlearnkit.images.train import Recipe
 from unlearnkit.images.train_many import fit_many
 from unlearnkit.privacy_risk.shadow_models import STATISTICS
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
-from unlearnkit.study import REFERENCES, compare
+from unlearnkit.study import REFERENCES
 
 K, POOL, SINGLE = 64, 1000, 4
 
@@ -36,7 +37,7 @@ def main(rounds: int) -> None:
     )
     for name in ("digits", *(("mnist", "fashion_mnist") if os.environ.get("UNLEARNKIT_DATA") else ())):
         raw = datasets[name]()
-        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "max_pool_images"))[:POOL]]
+        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "pool"))[:POOL]]
         nets = [build("mlp", tuple(data.stored.shape[1:]), 10, seed=i) for i in range(K)]
         fit_many(nets[:8], [data] * 8, Recipe(epochs=1), seeds=range(8))  # torch's one-off costs
         times = []
@@ -56,7 +57,7 @@ def main(rounds: int) -> None:
     margins = {w: torch.randn(K, POOL, generator=generator(0, w)) for w in (*REFERENCES, "method")}
     models = margins.pop("method")
     seconds = statistics.median(timed(lambda: compare(models, margins)) for _ in range(max(rounds, 3)))
-    print(f"KLoM, U-LiRA and world of {POOL} samples, {K} models against 3 x {K}: {seconds:.2f} s (wanted: under 2)")
+    print(f"KLoM, U-LiRA and reference of {POOL} samples, {K} models against 3 x {K}: {seconds:.2f} s (wanted: under 2)")
     seen = SubsetOutputs(models.double(), models > 0, halves(K)(POOL, seed=0))
     for name, statistic in STATISTICS.items():
         seconds = statistics.median(timed(lambda: statistic(seen)) for _ in range(max(rounds, 3)))
