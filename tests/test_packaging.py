@@ -166,7 +166,9 @@ def test_the_rooms_are_few_and_none_is_empty():
     package = HOME / "unlearnkit"
     flat = [file.name for file in package.glob("*.py") if file.name != "__init__.py"]
     assert len(flat) <= 3, flat
-    modules = {room.name: len(list(room.rglob("*.py"))) for room in package.iterdir() if (room / "__init__.py").is_file()}
+    modules = {
+        room.name: len(list(room.rglob("*.py"))) for room in package.iterdir() if (room / "__init__.py").is_file()
+    }
     assert len(modules) > 10 and min(modules.values()) >= 3, modules  # __init__ and two more
 
 

@@ -1,5 +1,5 @@
 """64 shadow models of `mlp` on a pool of 1,000 images: all at once, and one by one by the ordinary loop; then KLoM, U-LiRA
-and the likeliest world of these samples, and the privacy risk of each, from margins that are there.
+and the likeliest reference distribution of these samples, and the privacy risk of each, from margins that are there.
 
     python tests/benchmarks/shadows.py [rounds]
 
@@ -37,7 +37,7 @@ def main(rounds: int) -> None:
     )
     for name in ("digits", *(("mnist", "fashion_mnist") if os.environ.get("UNLEARNKIT_DATA") else ())):
         raw = datasets[name]()
-        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "max_pool_images"))[:POOL]]
+        data = Samples(raw.x, raw.y)[torch.randperm(len(raw.y), generator=generator(0, "pool"))[:POOL]]
         nets = [build("mlp", tuple(data.stored.shape[1:]), 10, seed=i) for i in range(K)]
         fit_many(nets[:8], [data] * 8, Recipe(epochs=1), seeds=range(8))  # torch's one-off costs
         times = []

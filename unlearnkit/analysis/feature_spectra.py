@@ -17,7 +17,6 @@ from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics.features import features
 from unlearnkit.study.ensembles import models_of_rows
-from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.rows import applicable_rows
 
 SPECTRUM_GROUPS = ("retain", "target", "test")
@@ -35,26 +34,26 @@ def subspace_rules(classes: int) -> dict[str, dict]:
     }
 
 
-def eigenvalues(seen: Outputs) -> pd.DataFrame:
+def eigenvalues(outputs: Outputs) -> pd.DataFrame:
     """Columns group, eigenvalue_index (from 1) and eigenvalue_share: the eigenvalues of each group's uncentred second
     moment as shares of their sum."""
     parts = []
-    for group in (g for g in SPECTRUM_GROUPS if features(seen, g).any()):
-        values = spectrum(moment(features(seen, group)))[:N_EIGENVALUES]
-        share = (values / moment(features(seen, group)).trace()).tolist()
+    for group in (g for g in SPECTRUM_GROUPS if features(outputs, g).any()):
+        values = spectrum(moment(features(outputs, group)))[:N_EIGENVALUES]
+        share = (values / moment(features(outputs, group)).trace()).tolist()
         index = range(1, len(share) + 1)
         parts.append(pd.DataFrame({"group": group, "eigenvalue_index": index, "eigenvalue_share": share}))
     names = ["group", "eigenvalue_index", "eigenvalue_share"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
 
 
-def alignment_by_rule(seen: Outputs) -> pd.DataFrame:
+def alignment_by_rule(outputs: Outputs) -> pd.DataFrame:
     """Columns subspace_rule, subspace_rank and DA of the targets (and of test samples: DA_test), for each of
     `subspace_rules`; and effective_rank of the targets. A rule by which some of these have no value, as of features
     that are all 0 or all alike, has no row."""
-    kept, gone, test = (features(seen, g) for g in ("retain", "target", "test"))
+    kept, gone, test = (features(outputs, g) for g in ("retain", "target", "test"))
     rows = []
-    for name, rule in subspace_rules(seen.logits.shape[1]).items():
+    for name, rule in subspace_rules(outputs.logits.shape[1]).items():
         with contextlib.suppress(NotApplicable):
             main = directions(kept, **rule)
             da, da_test = (alignment(v, main, centred=rule["centred"]).item() for v in (gone, test))
@@ -77,8 +76,8 @@ def feature_spectra(
             for row, model in models_of_rows(of_protocol, device=device):
                 if model is not None:
                     columns = row.config.columns() | {"protocol": protocol, "method": row.name}
-                    key, seen = outputs(model, features=True, device=device)
-                    for tables, table in zip(parts, (eigenvalues(seen), alignment_by_rule(seen)), strict=True):
+                    key, outputs = study.outputs(model, features=True, device=device)
+                    for tables, table in zip(parts, (eigenvalues(outputs), alignment_by_rule(outputs)), strict=True):
                         tables += [table.assign(**columns, run=key)] if len(table) else []
                 bar.step()
     return tuple(pd.concat(tables, ignore_index=True) for tables in parts)
@@ -116,9 +115,9 @@ def plane(models: Mapping[str, Outputs], onto: str = "original") -> dict[str, tu
     (orthogonal Procrustes), which changes no distance and no metric here. Widths must be equal. Features of nothing but
     0 stay in the middle.
     """
-    seen = models[onto]
-    kept = seen.rows("retain")
-    trained = torch.cat([kept, seen.rows("target")])
+    outputs = models[onto]
+    kept = outputs.rows("retain")
+    trained = torch.cat([kept, outputs.rows("target")])
     scaled = {name: _centred_and_scaled(o.features.double(), kept) for name, o in models.items()}
     axes = directions(scaled[onto][trained], rank=2, centred=True)
     planes = {}
@@ -142,13 +141,15 @@ def planes(
     parts = []
     for config in configs:
         models = models_of_rows(applicable_rows([config], names, tuned=tuned), device=device)
-        known = {row.name: outputs(model, features=True, device=device) for row, model in models if model is not None}
-        for name, (xy, share) in plane({name: seen for name, (_, seen) in known.items()}).items():
-            key, seen = known[name]
+        known = {
+            row.name: study.outputs(model, features=True, device=device) for row, model in models if model is not None
+        }
+        for name, (xy, share) in plane({name: outputs for name, (_, outputs) in known.items()}).items():
+            key, outputs = known[name]
             columns = config.columns() | {"method": name, "variance_explained": share, "run": key}
             for group in ("retain", "target"):
-                rows = seen.rows(group)
-                part = pd.DataFrame(xy[rows].numpy(), columns=["x", "y"]).assign(label=seen.labels[rows].numpy())
+                rows = outputs.rows(group)
+                part = pd.DataFrame(xy[rows].numpy(), columns=["x", "y"]).assign(label=outputs.labels[rows].numpy())
                 parts.append(part.assign(**columns, group=group))
     return pd.concat(parts, ignore_index=True)
 

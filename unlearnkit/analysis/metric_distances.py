@@ -123,12 +123,12 @@ def distance_table(
             refs = refs_of[row.config]
             model = model_of_row(row, refs["original"], device=device)
             if model.diverged:
-                found = [pd.DataFrame([{"metric": "diverged", "distance": 1.0, "run": model.key}])]
+                own = [pd.DataFrame([{"metric": "diverged", "distance": 1.0, "run": model.key}])]
             else:
-                found = [_by_metrics(row, model, refs, device)]
-                found += [_by_ensembles(row, n_models, device)] if n_models else []
+                own = [_by_metrics(row, model, refs, device)]
+                own += [_by_ensembles(row, n_models, device)] if n_models else []
             columns = row.config.columns() | {"method": row.name, "method_seconds": model.artefact.info.get("seconds")}
-            tables += [table.assign(**columns) for table in found]
+            tables += [table.assign(**columns) for table in own]
             bar.step()
     return pd.concat(tables, ignore_index=True)
 

@@ -81,10 +81,10 @@ def _risks(
 
     by_shadow_models = [name for name in names if name in STATISTICS]
     if by_shadow_models:
-        seen, role = _shadow_outputs(config, task, model, n_models, device)
+        outputs, role = _shadow_outputs(config, task, model, n_models, device)
         for half, models in _halves(n_models).items():
             for name in by_shadow_models:
-                value = STATISTICS[name](seen.of(models=models))
+                value = STATISTICS[name](outputs.of(models=models))
                 note(name, half, {group: value[role == ROLES.index(group)] for group in rows})
     for name in (name for name in names if name not in STATISTICS):
         needs = rankers[name].info["needs"]

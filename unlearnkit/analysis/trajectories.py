@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from data_builders.task import ROLES
+from unlearnkit import study
 from unlearnkit.core.alignment import effective_rank, moment
 from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
@@ -27,7 +28,6 @@ from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
 from unlearnkit.methods import methods
 from unlearnkit.metrics.features import dimensional_alignment, features
-from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.reference_models import Trained, references
 from unlearnkit.study.rows import Row, applicable_rows, resolve_row
 from unlearnkit.study.unlearned_models import unlearn_row
@@ -35,12 +35,12 @@ from unlearnkit.study.unlearned_models import unlearn_row
 TRACKED_GROUPS = {"forget": "target", "retain": "retain", "test": "test"}
 
 
-def state_metrics(seen: Outputs) -> dict[str, float]:
+def state_metrics(outputs: Outputs) -> dict[str, float]:
     """Accuracy on the forget set, the retain set and test samples; DA and effective rank of the forget set's features,
     NaN and 0 where all of them are 0."""
-    state = {name: seen.correct[seen.rows(group)].mean().item() for name, group in TRACKED_GROUPS.items()}
-    target, alive = features(seen, "target"), all(features(seen, g).any() for g in ("target", "retain"))
-    da = dimensional_alignment(seen) if alive else float("nan")
+    state = {name: outputs.correct[outputs.rows(group)].mean().item() for name, group in TRACKED_GROUPS.items()}
+    target, alive = features(outputs, "target"), all(features(outputs, g).any() for g in ("target", "retain"))
+    da = dimensional_alignment(outputs) if alive else float("nan")
     return state | {"DA": da, "effective_rank": effective_rank(moment(target))}
 
 
@@ -70,17 +70,19 @@ def _trajectory(row: Row, every: int, device: str) -> pd.DataFrame:
     task, steps = load_task(row.config), unlearned.artefact.info["steps"]
 
     def make() -> pd.DataFrame:
-        rows = [{"step": 0} | state_metrics(outputs(original, features=True, device=device)[1])]
+        rows = [{"step": 0} | state_metrics(study.outputs(original, features=True, device=device)[1])]
 
         def look(net: nn.Module, taken: int) -> None:
             if taken % every == 0 or taken == steps:
-                seen = forward_task(net, task, features=True, device=device, precision=row.config.recipe.precision)
-                if seen.features.isfinite().all():
-                    rows.append({"step": taken} | state_metrics(seen))
+                outputs = forward_task(net, task, features=True, device=device, precision=row.config.recipe.precision)
+                if outputs.features.isfinite().all():
+                    rows.append({"step": taken} | state_metrics(outputs))
 
         _run_again(unlearned, original, look, device)
         if len(rows) == 1 and not unlearned.diverged:  # no steps, or none of `minimise`
-            rows.append({"step": max(steps, 1)} | state_metrics(outputs(unlearned, features=True, device=device)[1]))
+            rows.append(
+                {"step": max(steps, 1)} | state_metrics(study.outputs(unlearned, features=True, device=device)[1])
+            )
         return pd.DataFrame(rows)
 
     roots = (state_metrics, methods[row.name], outputs_module)

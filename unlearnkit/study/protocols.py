@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from unlearnkit.core.errors import NotApplicable, unknown
 from unlearnkit.images.config import Config, config_grid
 
-PROTOCOLS = ("tenth", "class", "classes", "subclass")
 PARTS = {"digits": "digits_parity", "cifar100": "cifar20"}  # the same images by coarser classes, whose parts are known
 
 

@@ -39,13 +39,13 @@ def reference_scores(configs: Sequence[Config], *, device: str = "auto") -> pd.D
     rows = []
     for config, refs in zip(configs, references(configs, device=device), strict=True):
         for name, model in refs.items():
-            key, seen = outputs(model, device=device)
-            values = {"accuracy": seen.correct, "phi": seen.phi}
+            key, model_outputs = outputs(model, device=device)
+            values = {"accuracy": model_outputs.correct, "phi": model_outputs.phi}
             if config.domain == "text":
-                values["loss"] = seen.losses
-            for metric, group in ((m, g) for m in values for g in seen.groups):
+                values["loss"] = model_outputs.losses
+            for metric, group in ((m, g) for m in values for g in model_outputs.groups):
                 columns = {"method": name, "metric": metric, "group": group, "reference": ""}
-                value = values[metric][seen.rows(group)].mean().item()
+                value = values[metric][model_outputs.rows(group)].mean().item()
                 rows.append(config.columns() | columns | {"value": value, "run": key})
     return pd.DataFrame(rows)
 
@@ -151,8 +151,8 @@ def _outputs(
         more["generations"] = generations(model, device=device)[1]
     if "embedding" in needs:
         more["answer_similarity"] = answer_similarity(model, device=device)[1]
-    seen = outputs(model, features="features" in needs, cost=cost, device=device)[1]
-    return replace(seen, **more) if more else seen
+    own = outputs(model, features="features" in needs, cost=cost, device=device)[1]
+    return replace(own, **more) if more else own
 
 
 def scores_within(

@@ -54,8 +54,8 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                 nets = [models[i].load() for i, _ in stack]
                 seeds = [specs[i].params["seed"] for i, _ in stack]
                 m = specs[stack[0][0]].params["m"]
-                found = find_candidates(stacked(nets), m, search, seeds, device=device, step=bar.step)
-                for (i, folder), net, candidates in zip(stack, nets, found, strict=True):
+                results = find_candidates(stacked(nets), m, search, seeds, device=device, step=bar.step)
+                for (i, folder), net, candidates in zip(stack, nets, results, strict=True):
                     task = load_task(models[i].config)
                     sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
                     known, info = known_samples(net, *sets, task.of("decoy"))  # type: ignore[call-arg]
@@ -139,24 +139,24 @@ def difference(model: Trained, *, device: str = "auto") -> dict | None:
     return load_file(artefact.folder / "candidates.safetensors") | dict(artefact.info) | {"run": artefact.key}
 
 
-def _scored(config: Config, name: str, attack: str, by_kkt: Mapping, found: Mapping) -> pd.DataFrame:
-    """One row per target and decoy. by_kkt: of `searched`; found: the candidates of this attack."""
+def _scored(config: Config, name: str, attack: str, by_kkt: Mapping, candidates: Mapping) -> pd.DataFrame:
+    """One row per target and decoy. by_kkt: of `searched`; candidates: those of this attack."""
     task = load_task(config)
     kept, trained_on = task.training_set("retrain"), task.index(*TRAINED_ON["original"])
     place = torch.cat([trained_on, task.index("decoy")]).tolist()  # of the samples whose multipliers are known
     multiplier = by_kkt["known"] / by_kkt["known"][: len(trained_on)].mean()
-    columns = config.columns() | {"method": name, "attack": attack, "reconstruction_residual": found["residual"]}
+    columns = config.columns() | {"method": name, "attack": attack, "reconstruction_residual": candidates["residual"]}
     columns |= {"kkt_residual": by_kkt["kkt"], "training_loss": by_kkt["loss"]}
     columns |= {"converged": by_kkt["loss"] <= LOSS and by_kkt["kkt"] <= KKT}
     rows = []
     for group in ("target", "decoy"):
         samples = task.of(group)
-        (value, which), (near, _) = best(samples, found["x"]), best(samples, unit(kept.stored).flatten(1))
+        (value, which), (near, _) = best(samples, candidates["x"]), best(samples, unit(kept.stored).flatten(1))
         for i, row in enumerate(task.index(group).tolist()):
             sample = {"group": group, "sample": row, "label": int(samples.y[i]), "ssim": value[i].item()}
             sample |= {"ssim_nearest_retained": near[i].item(), "kkt_multiplier": multiplier[place.index(row)].item()}
             sample |= {"correct": bool(by_kkt["correct"][place.index(row)]), "candidate_index": int(which[i])}
-            rows.append(columns | sample | {"run": found["run"]})
+            rows.append(columns | sample | {"run": candidates["run"]})
     return pd.DataFrame(rows)
 
 
