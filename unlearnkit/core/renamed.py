@@ -58,9 +58,10 @@ NAMES = {
     "said": "generations", "meant": "answer_similarity", "unlearned": "unlearn_all", "trained": "train_references",
     "measured": "measure_cost", "cheap": "single_pass_metrics", "t1": "dataset_cards", "t2": "dose_response_table",
     "t3": "text_table", "t4": "mitigations_table", "t5": "features_table", "t7": "backdoor_table", "t9": "ranking_table",
-    "t10": "cost_table", "compose": "build_task", "kinds": "perturbations", "drawn": "limited_to", "Ruler": "FeatureExtractor",
-    "scored": "score_tokens", "members": "models_of_row", "t1_text": "dataset_cards", "sheet": "text_sheet",
-    "placed": "vectors", "told": "teacher_log_probs", "answers_of": "label_index", "texts": "text_request", "f3": "plot_dose_response", "f5": "plot_text_dose_response", "f6": "plot_mitigations",
+    "t10": "cost_table", "compose": "build_task", "kinds": "perturbations", "drawn": "limited_to",
+    "Ruler": "FeatureExtractor", "scored": "score_tokens", "members": "models_of_row", "t1_text": "dataset_cards",
+    "sheet": "text_sheet", "placed": "vectors", "told": "teacher_log_probs", "answers_of": "label_index",
+    "texts": "text_request", "f3": "plot_dose_response", "f5": "plot_text_dose_response", "f6": "plot_mitigations",
 }  # fmt: skip
 # names that have left their module
 _ELSEWHERE = {
