@@ -16,6 +16,8 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.metrics import metrics
 from unlearnkit.metrics.contracts import outputs_from
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"train_size": 200, "n_targets": 12, "recipe": {"epochs": 12, "batch_size": 32, "lr": 0.1}}
 
 

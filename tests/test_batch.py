@@ -18,6 +18,8 @@ from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from unlearnkit.images.config import Config
 from unlearnkit.runner import batch, grid, job
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 from pathlib import Path
 import os, time
@@ -30,6 +32,7 @@ with open(paths.root() / "trace", "a") as trace:
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
+    monkeypatch.setenv("UNLEARNKIT_PRELOAD", "0")  # these notebooks need no torch
     (tmp_path / "notebooks" / "grids").mkdir(parents=True)
     return tmp_path
 
@@ -263,6 +266,7 @@ def test_gpus_are_called_what_cuda_calls_them(monkeypatch, there, visible, names
 def test_a_scheduler_that_does_not_answer_is_named(home, monkeypatch):
     write(home, "1_first", WORK)
     grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
+    monkeypatch.setattr(batch, "PATIENCE", 1)
     with pytest.raises(UnlearnkitError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         batch.run(grid.load("smoke"), scheduler="tcp://127.0.0.1:9")
 

@@ -6,6 +6,8 @@ from data_builders.export import load_export
 from unlearnkit.cli import main
 from unlearnkit.listing import LISTS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("what", LISTS)
 def test_lists_for_people_and_for_programs(what, capsys):

@@ -28,6 +28,8 @@ from unlearnkit.metrics.ensembles import histogram_kl
 from unlearnkit.study import reference_models as references
 from unlearnkit.study import unlearned_models as unlearned
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"train_size": 120, "recipe": {"epochs": 8, "batch_size": 32, "lr": 0.1}}
 VALUES = st.lists(st.integers(0, 6), min_size=3, max_size=9)
 

@@ -16,6 +16,8 @@ from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.images.request import request_of
 
+pytestmark = pytest.mark.slow
+
 POOL, TEST, CLASSES = 160, 40, 4
 NATURAL = [name for name, entry in perturbations.items() if entry.info["natural"]]
 

@@ -26,6 +26,8 @@ from data_builders.export import export, load_export
 from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.errors import BadValue
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def colour():

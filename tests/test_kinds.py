@@ -19,6 +19,8 @@ from data_builders.task import unit
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, UnknownName
 
+pytestmark = pytest.mark.slow
+
 MADE = [name for name, entry in perturbations.items() if not entry.info["natural"]]
 EXACT = {"exact_duplicate"}  # has no strength, and its copies do not differ
 VARIED = [name for name in MADE if name not in EXACT]

@@ -27,6 +27,8 @@ from unlearnkit.methods.undial import lowered
 from unlearnkit.texts.models import build
 from unlearnkit.texts.tokens import Tokens
 
+pytestmark = pytest.mark.slow
+
 OURS = sorted(name for name in methods if methods[name].info["domains"] == ("text",))
 
 

@@ -19,6 +19,8 @@ from unlearnkit.texts.pretrained import fingerprint, read
 from unlearnkit.texts.tokenizer import of_pretrained, trained
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
 
+pytestmark = pytest.mark.slow
+
 SIZE, CONTEXT = 400, 128
 
 

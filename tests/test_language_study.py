@@ -23,6 +23,8 @@ from unlearnkit.texts.models import build
 from unlearnkit.texts.outputs import READ_ROLES, score_tokens, summed
 from unlearnkit.texts.tokens import run_index
 
+pytestmark = pytest.mark.slow
+
 TEXT = sorted(name for name in methods if "text" in methods[name].info["domains"])
 
 

@@ -21,6 +21,8 @@ from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.diversify import reworded
 from unlearnkit.wrappers.neighbours import find
 
+pytestmark = pytest.mark.slow
+
 TEXTS = sorted(name for name in wrappers if "text" in wrappers[name].info["domains"])
 
 

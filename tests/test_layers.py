@@ -16,6 +16,8 @@ from unlearnkit.images.models import Classifier, build
 from unlearnkit.images.predict import BATCH, predict
 from unlearnkit.study.model_outputs import by_layer
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 32, 32)
 
 

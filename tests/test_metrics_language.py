@@ -19,6 +19,8 @@ from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
 from unlearnkit.texts.outputs import TextOutputs
 
+pytestmark = pytest.mark.slow
+
 
 def answers(*p: list[float], roles=None, hit=None, restated=None, wrong=None, **more) -> TextOutputs:
     """Outputs of answers whose tokens have these probabilities; restated: {sample: p}, wrong: {sample: [p, ...]}."""

@@ -9,6 +9,8 @@ from unlearnkit.images.heads import Ensemble, blocks, head, head_name, logits_an
 from unlearnkit.images.models import Classifier, build, fresh, models
 from unlearnkit.methods.contracts import same
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 28, 28)  # one that every model takes
 NAMES = [*sorted(models), "torchvision:mobilenet_v3_small"]
 

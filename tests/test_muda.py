@@ -16,6 +16,8 @@ from unlearnkit.methods import methods
 from unlearnkit.methods.muda import distilled, muda
 from unlearnkit.metrics import metrics
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def class_request(class_task):

@@ -15,6 +15,8 @@ from unlearnkit.methods.contracts import same
 from unlearnkit.methods.muda import TEXT, distilled, muda
 from unlearnkit.texts.outputs import score_tokens
 
+pytestmark = pytest.mark.slow
+
 ONE_STEP = {"rounds": 1, "forget_epochs": 1, "recover_epochs": 0, "lr": 1e-3}
 
 

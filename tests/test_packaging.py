@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 
 import unlearnkit
 
+pytestmark = pytest.mark.slow
+
 HOME = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 DECLARED = [*PROJECT["dependencies"], *(d for extra in PROJECT["optional-dependencies"].values() for d in extra)]

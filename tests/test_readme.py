@@ -14,6 +14,8 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.listing import LISTS
 from unlearnkit.results import claims, numbers, readme
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "unlearnkit.cli")
 HOME = Path(__file__).resolve().parent.parent
 README = (HOME / "README.md").read_text()

@@ -32,6 +32,8 @@ from unlearnkit.images.models import build, fresh
 from unlearnkit.images.train import Recipe, fit
 from unlearnkit.study import unlearned_models as unlearned
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {"epochs": 600, "batch_size": 12, "lr": 0.5, "weight_decay": 1e-3}
 QUICK = Search(steps=150)
 

@@ -17,6 +17,8 @@ from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.metrics import metrics
 from unlearnkit.report import cards, claims, leaderboard, show, sources, text
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

@@ -7,6 +7,8 @@ import published
 from unlearnkit import report
 from unlearnkit.report import show
 
+pytestmark = pytest.mark.slow
+
 if not browser.program():
     pytest.skip("no Chromium is installed (Debian: apt-get install chromium)", allow_module_level=True)
 

@@ -9,6 +9,8 @@ from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.results import records, selection
 from unlearnkit.runner import reproduce
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.images.config import config_grid
 
+pytestmark = pytest.mark.slow
+
 TINY = {"n_targets": 2, "train_size": 40, "copies": 2, "targets": "canary", "recipe": {"epochs": 2, "batch_size": 20}}
 
 

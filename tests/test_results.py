@@ -9,6 +9,8 @@ from unlearnkit.core.errors import BadValue, StoreError, UnknownName
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.runner import grid
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = grid.makes("small")
 
 

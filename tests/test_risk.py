@@ -23,6 +23,8 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.study import load_task, outputs, references, unlearn
 from unlearnkit.study.reference_models import train_references
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"n_targets": 12, "train_size": 120, "max_pool_images": 300, "recipe": {"epochs": 4}}
 NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]
 

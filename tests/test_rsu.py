@@ -24,6 +24,8 @@ from unlearnkit.privacy_risk import rankers
 from unlearnkit.wrappers.partial_passes import PartialPass, steps_of_pass
 from unlearnkit.wrappers.rsu import Order, partition, rsu
 
+pytestmark = pytest.mark.slow
+
 ORDERS = Order.__args__
 SPLIT = [
     "finetune",

@@ -17,6 +17,8 @@ from unlearnkit.privacy_risk.shadow_models import ensemble
 from unlearnkit.texts import domain as texts
 from unlearnkit.wrappers.rsu import rsu
 
+pytestmark = pytest.mark.slow
+
 BASES = ["dpo", "gradient_ascent", "npo", "random_label"]
 
 

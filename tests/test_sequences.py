@@ -15,6 +15,8 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.methods import methods
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"targets": "random", "n_targets": 6, "train_size": 120, "copies": 0, "recipe": {"epochs": 6, "lr": 0.1}}
 FAST = {"epochs": 2, "batch_size": 3}
 BASES = ["finetune", "random_label", "amnesiac"]

@@ -28,6 +28,8 @@ from unlearnkit.study import unlearned_models as unlearned
 from unlearnkit.study.ensembles import drop_diverged, margins, models_of_reference
 from unlearnkit.study.rows import resolve_row
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "recipe": {"epochs": 4, "batch_size": 32, "lr": 0.1}}
 SEEDS = st.integers(0, 2**31)
 

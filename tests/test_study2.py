@@ -17,6 +17,8 @@ from unlearnkit.metrics.contracts import outputs_from
 from unlearnkit.metrics.features import dimensional_alignment
 from unlearnkit.study import protocols
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"train_size": 120, "recipe": {"epochs": 6, "lr": 0.1}}
 
 

@@ -15,6 +15,8 @@ from unlearnkit.images.predict import predict
 from unlearnkit.images.pretrained import FeatureExtractor, pretrained
 from unlearnkit.study.reference_models import measured_pairs
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"n_targets": 4, "train_size": 80, "copies": 3, "recipe": {"epochs": 2, "batch_size": 32}}
 
 

@@ -34,6 +34,8 @@ from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 
+pytestmark = pytest.mark.slow
+
 SIDES = ("question", "answer", "both", "mixed")
 
 

@@ -29,6 +29,8 @@ from unlearnkit.study import reference_models as references
 from unlearnkit.tuning import objective, search_space
 from unlearnkit.tuning import search as tuning
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"train_size": 100, "recipe": {"epochs": 2, "batch_size": 32, "lr": 0.1}}
 NAME = "gradient_ascent"
 

@@ -17,6 +17,8 @@ from unlearnkit.texts import domain
 from unlearnkit.tuning import objective, search_space
 from unlearnkit.tuning import search as tuning
 
+pytestmark = pytest.mark.slow
+
 
 def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(config):  # noqa: F811
     task = study.load_task(config)

@@ -33,6 +33,8 @@ from unlearnkit.wrappers.impute import vote
 from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find
 from unlearnkit.wrappers.weigh import drawn
 
+pytestmark = pytest.mark.slow
+
 IMAGES = sorted(name for name in wrappers if "image" in wrappers[name].info["domains"])
 AROUND = [name for name in IMAGES if "near" in wrappers[name].options()]  # that look for neighbours
 NOTHING, ALL = "pixel above 1", "pixel above -1"

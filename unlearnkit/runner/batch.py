@@ -21,6 +21,8 @@ from unlearnkit.core.registry import plugin_names
 from unlearnkit.runner import job
 from unlearnkit.runner.grid import Job
 
+PATIENCE = 10  # seconds in which a scheduler must answer
+
 
 def run(
     jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | None = None, minutes: float | None = None
@@ -110,7 +112,7 @@ def _client(workers: int, scheduler: str | None):
             yield client
         return
     try:
-        client = Client(scheduler, timeout=10)
+        client = Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise UnlearnkitError(
             f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave --scheduler "

@@ -3,7 +3,7 @@
 An ordinary kernel spends 4 to 7 s on torch, torchvision and seaborn; a batch has some hundred kernels, many of which work
 for less than that. Python's fork server imports third-party libraries once for each worker. The project's own code is
 imported by each kernel, so that a change of it counts. Linux without a GPU only: neither CUDA nor macOS's libraries survive
-a fork.
+a fork. `UNLEARNKIT_PRELOAD=0` leaves the imports to the kernels: for notebooks that need none of them.
 """
 
 import multiprocessing
@@ -15,9 +15,10 @@ from multiprocessing.process import BaseProcess
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
+KERNEL = "ipykernel.kernelapp"
 PRELOADED = [
     "transformers.models.llama.modeling_llama",  # first: its tqdm would take an imported ipykernel for a notebook
-    "ipykernel.kernelapp",
+    KERNEL,
     "torch",
     "torch._dynamo",  # which the first optimiser imports
     "torchvision",
@@ -47,7 +48,7 @@ class Forked(LocalProvisioner):
 
     async def launch_kernel(self, cmd, **kwargs):
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context.set_forkserver_preload(PRELOADED if os.environ.get("UNLEARNKIT_PRELOAD") != "0" else [KERNEL])
         process = context.Process(target=_kernel, args=(cmd[cmd.index("-f") :], kwargs["env"]))
         process.start()
         self.process, self.pid, self.pgid = _Process(process), process.pid, process.pid
