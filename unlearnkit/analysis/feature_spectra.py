@@ -70,7 +70,7 @@ def feature_spectra(
     there."""
     parts: tuple[list, list] = ([], [])
     rows = {protocol: applicable_rows(grid, names, tuned=tuned) for protocol, grid in grids.items()}
-    study.references([config for grid in grids.values() for config in grid], device=device)  # together
+    study.references([c for grid in grids.values() for c in grid], ["original"], device=device)  # together
     with Progress("spectra", sum(len(of_protocol) for of_protocol in rows.values())) as bar:
         for protocol, of_protocol in rows.items():
             for row, model in models_of_rows(of_protocol, device=device):
