@@ -45,8 +45,7 @@ unlearnkit.tuning: objective search_space language.objective=objective tuning=se
 # parameters of notebooks and configs, notebooks, classes and functions
 NAMES = {
     "pool": "max_pool_images", "kind": "perturbation", "degree": "similarity_level", "degrees": "similarity_levels",
-    "which": "forget_ids",
-    "kind_options": "perturbation_options", "also": "extra_conditions", "full": "all_methods_at",
+    "which": "forget_ids", "kind_options": "perturbation_options", "also": "extra_conditions", "full": "all_methods_at",
     "core": "methods_elsewhere", "at_strength": "plot_strength", "at_copies": "plot_copies", "around": "wrappers",
     "ways": "neighbour_searches", "by": "ranker", "way": "subspace_rule", "steady": "watched_runs",
     "doses": "figure_batches", "doses_of": "figure_targets",
