@@ -10,12 +10,14 @@ from unlearnkit.study.model_outputs import outputs, relearn_steps
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, untrained
 from unlearnkit.study.rows import BASELINES, Row, applicable_rows
 from unlearnkit.study.scoring import reference_scores, scores, scores_within
+from unlearnkit.study.target_scores import REFERENCE_ROWS, target_scores
 from unlearnkit.study.unlearned_models import unlearn, unlearn_all
 
 __all__ = [
     "BASELINES",
     "INITIAL",
     "REFERENCES",
+    "REFERENCE_ROWS",
     "Row",
     "Trained",
     "answer_similarity",
@@ -31,6 +33,7 @@ __all__ = [
     "relearn_steps",
     "scores",
     "scores_within",
+    "target_scores",
     "task_artefact",
     "unlearn",
     "unlearn_all",

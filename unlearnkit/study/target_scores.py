@@ -1,0 +1,123 @@
+"""Per target, what a model still knows of it: the table that influence is inferred from, seeds and targets drawn anew."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+
+from data_builders.arms import Arm
+from data_builders.task import SimilarityTask
+from unlearnkit.core import divergence as divergence_module
+from unlearnkit.core.divergence import js
+from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.progress import Progress
+from unlearnkit.core.store import Spec
+from unlearnkit.core.stored_tables import stored_table
+from unlearnkit.images.config import MIXED, Config
+from unlearnkit.images.outputs import Outputs
+from unlearnkit.metrics import accuracy as accuracy_module
+from unlearnkit.metrics import standardised as standardised_module
+from unlearnkit.metrics.accuracy import accuracy
+from unlearnkit.metrics.standardised import rank_share, standardised
+from unlearnkit.study.domains import domain, load_task, task_artefact
+from unlearnkit.study.model_outputs import outputs
+from unlearnkit.study.reference_models import REFERENCES, Trained, references, train_references
+from unlearnkit.study.rows import Names, label, resolve_row
+from unlearnkit.study.unlearned_models import unlearn_row
+
+AGAIN = "-again"  # a reference from other seeds: its noise floor
+REFERENCE_ROWS = tuple(name + repeat for name in REFERENCES for repeat in ("", AGAIN))
+
+
+def target_scores(
+    configs: Sequence[Config],
+    methods: Names = (),
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """One row per mixed config, model and target: the six references of REFERENCE_ROWS, and each method that applies.
+
+    Columns: those of the config and its arm; method, seed, target (the id of its image); score, the margin standardised
+    by the decoys of its kind (unlearnkit.metrics.standardised); rank, the share of decoys below it; label_given, 1 if the
+    model gives the label trained on; divergence, of its probabilities from the original's, nats; and of the model as a
+    whole TA, RA (filler alone), RA_similar, steps, seconds, n_decoys, run. A method that diverged, or that refuses the
+    config, has no rows; `refused` in the table's attrs says which, and why. methods, options, tuned: as in
+    unlearnkit.study.scores. Raises BadValue for a config without arms.
+    """
+    if single := next((c for c in configs if c.targets != MIXED), None):
+        raise BadValue(f"scores per target are of mixed tasks: give the config of {single.dataset} its `arms`")
+    given = [item if isinstance(item, tuple) else (item, (options or {}).get(item, {})) for item in methods]
+    rows = {c: [resolve_row(c, name, own, tuned=tuned) for name, own in given] for c in configs}  # checked before training
+    train_references([(c, *_split(name)) for c in configs for name in REFERENCE_ROWS], device)  # what is missing, together
+    tables, refused = [], {}
+    with Progress("scores per target", len(configs) * (len(REFERENCE_ROWS) + len(given))) as bar:
+        for config in configs:
+            original = references([config], ["original"], device=device)[0]["original"]
+            for name in REFERENCE_ROWS:
+                (model,) = train_references([(config, *_split(name))], device)
+                tables.append(_scored(config, name, model, original, device))
+                bar.step()
+            for row in rows[config]:
+                name = label(row.name, row.options)
+                try:
+                    model = unlearn_row(row, original, device=device)
+                    if model.diverged:
+                        refused[name] = "diverged"
+                    else:
+                        tables.append(_scored(config, name, model, original, device))
+                except NotApplicable as error:
+                    refused[name] = str(error)
+                bar.step()
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs["refused"] = refused
+    return table
+
+
+def _split(name: str) -> tuple[str, str]:
+    """(reference, draw of its seeds)."""
+    return name.removesuffix(AGAIN), "again" if name.endswith(AGAIN) else ""
+
+
+def _scored(config: Config, name: str, model: Trained, original: Trained, device: str) -> pd.DataFrame:
+    roots = (of_targets, standardised_module, accuracy_module, divergence_module, domain(config).outputs_code(config)[0])
+    spec = Spec("target-scores", {}, roots, [model.key, original.key, task_artefact(config).key])
+
+    def make() -> pd.DataFrame:
+        task = load_task(config)
+        own, before = (outputs(m, device=device)[1] for m in (model, original))
+        return of_targets(task, own, before)
+
+    info = model.artefact.info
+    cost = {"steps": info.get("steps"), "seconds": info.get("seconds")}
+    columns = {"dataset": config.columns()["dataset"], "train_size": config.train_size, "architecture": config.model,
+               "augment": config.recipe.augment, "seed": config.seed, "method": name}  # fmt: skip
+    return stored_table(spec, make).assign(**columns, **cost)
+
+
+def of_targets(task: SimilarityTask, own: Outputs, before: Outputs) -> pd.DataFrame:
+    """The part of `target_scores` that is measured on one model of a mixed task. before: the original's outputs."""
+    assert task.arm is not None
+    arms, tables = task.facts["arms"], []
+    rows, decoys = task.index("target"), task.index("decoy")
+    kind_of_decoy = [arms[i]["targets"] for i in task.arm[decoys]]
+    moved = js(own.log_probs[rows], before.log_probs[rows])
+    for number, arm in enumerate(arms):
+        place = (task.arm[rows] == number).nonzero().squeeze(1)
+        own_decoys = decoys[torch.tensor([kind == arm["targets"] for kind in kind_of_decoy])]
+        phi, reference = own.phi[rows[place]], own.phi[own_decoys]
+        values = {
+            "target": task.source[rows[place]].numpy(),
+            "score": standardised(phi, reference).numpy(),
+            "rank": rank_share(phi, reference).numpy(),
+            "label_given": own.correct[rows[place]].numpy(),
+            "divergence": moved[place].numpy(),
+            "n_decoys": len(own_decoys),
+        }
+        tables.append(pd.DataFrame(values).assign(**Arm(**arm).columns()))
+    similar = accuracy(own, "similar") if len(own.rows("similar")) else None
+    return pd.concat(tables, ignore_index=True).assign(
+        TA=accuracy(own, "test"), RA=accuracy(own, "filler"), RA_similar=similar
+    )
+
