@@ -3,7 +3,7 @@
 The same models serve the choice of memorised targets and, with their margins, privacy risk on whole sets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,18 @@ class HalfModels:
 
 
 def half_models(
-    raw: RawImages, digest: str, model: str, recipe: Recipe, *, n_models: int = HALF_MODELS, device: str = "auto"
+    raw: RawImages,
+    digest: str,
+    model: str,
+    recipe: Recipe,
+    *,
+    n_models: int = HALF_MODELS,
+    only: Sequence[int] | None = None,
+    device: str = "auto",
 ) -> tuple[list[str], HalfModels]:
     """(keys, what they say) of n_models models, an even number, each trained on a random half of the pool; those that are
-    not stored yet are trained together. digest: that of the pool."""
+    not stored yet are trained together. digest: that of the pool. only: the numbers of some of the models, where several
+    processes share the work."""
     n, pairs = len(raw.x), n_models // 2
     first = [torch.randperm(n, generator=generator(0, "half", pair))[: n // 2].sort().values for pair in range(pairs)]
     everything = torch.arange(n)
@@ -76,6 +84,8 @@ def half_models(
             data = [Samples(raw.x[rows[i]], raw.y[rows[i]]) for i, _ in missing]
             fit_many(nets, data, recipe, seeds=[seeds[i] for i, _ in missing], device=device, done=done)
 
+    if only is not None:
+        rows, seeds, specs = ([values[i] for i in only] for values in (rows, seeds, specs))
     artefacts = Store().get_many(specs, make)
     parts = [load_file(a.folder / "half-model.safetensors") for a in artefacts]
     phi, correct, inside = (torch.stack([p[name] for p in parts]) for name in ("phi", "correct", "inside"))

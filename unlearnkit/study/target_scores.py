@@ -1,6 +1,7 @@
 """Per target, what a model still knows of it: the table that influence is inferred from, seeds and targets drawn anew."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -8,8 +9,10 @@ import torch
 from data_builders.arms import Arm
 from data_builders.task import SimilarityTask
 from unlearnkit.core import divergence as divergence_module
+from unlearnkit.core import paths
+from unlearnkit.core.compute import processor
 from unlearnkit.core.divergence import js
-from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec
 from unlearnkit.core.stored_tables import stored_table
@@ -20,9 +23,10 @@ from unlearnkit.metrics import standardised as standardised_module
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.standardised import rank_share, standardised
 from unlearnkit.study.domains import domain, load_task, task_artefact
+from unlearnkit.study.memory import Memory
 from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.reference_models import REFERENCES, Trained, references, train_references
-from unlearnkit.study.rows import Names, label, resolve_row
+from unlearnkit.study.rows import Names, Row, resolve_row
 from unlearnkit.study.unlearned_models import unlearn_row
 
 AGAIN = "-again"  # a reference from other seeds: its noise floor
@@ -35,6 +39,7 @@ def target_scores(
     options: Mapping[str, Mapping] | None = None,
     *,
     tuned: bool = True,
+    memory: str | Path = "",
     device: str = "auto",
 ) -> pd.DataFrame:
     """One row per mixed config, model and target: the six references of REFERENCE_ROWS, and each method that applies.
@@ -42,37 +47,49 @@ def target_scores(
     Columns: those of the config and its arm; method, seed, target (the id of its image); score, the margin standardised
     by the decoys of its kind (unlearnkit.metrics.standardised); rank, the share of decoys below it; label_given, 1 if the
     model gives the label trained on; divergence, of its probabilities from the original's, nats; and of the model as a
-    whole TA, RA (filler alone), RA_similar, steps, seconds, n_decoys, run. A method that diverged, or that refuses the
-    config, has no rows; `refused` in the table's attrs says which, and why. methods, options, tuned: as in
-    unlearnkit.study.scores. Raises BadValue for a config without arms.
+    whole TA, RA (filler alone), RA_similar, steps, seconds, n_decoys, processor, run. A method that diverged, or that
+    refuses the config, has no rows; `refused` in the table's attrs says which, and why.
+
+    methods, options, tuned: as in unlearnkit.study.scores. memory: a folder of the project in which scores are kept as they
+    are made, and looked up first (unlearnkit.study.memory). Raises BadValue for a config without arms.
     """
     if single := next((c for c in configs if c.targets != MIXED), None):
         raise BadValue(f"scores per target are of mixed tasks: give the config of {single.dataset} its `arms`")
     given = [item if isinstance(item, tuple) else (item, (options or {}).get(item, {})) for item in methods]
     rows = {c: [resolve_row(c, name, own, tuned=tuned) for name, own in given] for c in configs}  # checked before training
-    train_references([(c, *_split(name)) for c in configs for name in REFERENCE_ROWS], device)  # what is missing, together
+    memories = {c: Memory(paths.root() / memory if memory else None, c) for c in configs}
+    wanted = [Row(c, name) for c in configs for name in REFERENCE_ROWS]
+    missing = [row for row in wanted if memories[row.config][row] is None]
+    train_references([(row.config, *_split(row.name)) for row in missing], device)  # together
     tables, refused = [], {}
-    with Progress("scores per target", len(configs) * (len(REFERENCE_ROWS) + len(given))) as bar:
-        for config in configs:
-            original = references([config], ["original"], device=device)[0]["original"]
-            for name in REFERENCE_ROWS:
-                (model,) = train_references([(config, *_split(name))], device)
-                tables.append(_scored(config, name, model, original, device))
-                bar.step()
-            for row in rows[config]:
-                name = label(row.name, row.options)
+    with Progress("scores per target", len(wanted) + sum(map(len, rows.values()))) as bar:
+        for row in (row for c in configs for row in (*(Row(c, name) for name in REFERENCE_ROWS), *rows[c])):
+            table = memories[row.config][row]
+            if table is None:
                 try:
-                    model = unlearn_row(row, original, device=device)
-                    if model.diverged:
-                        refused[name] = "diverged"
-                    else:
-                        tables.append(_scored(config, name, model, original, device))
-                except NotApplicable as error:
-                    refused[name] = str(error)
-                bar.step()
+                    table = _measured(row, device)
+                    memories[row.config][row] = table
+                except (NotApplicable, NonFiniteLoss) as error:
+                    refused[row.label] = str(error)
+            if table is not None:
+                tables.append(table)
+            bar.step()
     table = pd.concat(tables, ignore_index=True)
     table.attrs["refused"] = refused
     return table
+
+
+def _measured(row: Row, device: str) -> pd.DataFrame:
+    """The scores of one row. Raises NotApplicable for a method that refuses the config, NonFiniteLoss for one that
+    diverged."""
+    original = references([row.config], ["original"], device=device)[0]["original"]
+    if row.name in REFERENCE_ROWS:
+        (model,) = train_references([(row.config, *_split(row.name))], device)
+    else:
+        model = unlearn_row(row, original, device=device)
+    if model.diverged:
+        raise NonFiniteLoss(model.artefact.info["diverged"])
+    return _scored(row, model, original, device)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -80,7 +97,8 @@ def _split(name: str) -> tuple[str, str]:
     return name.removesuffix(AGAIN), "again" if name.endswith(AGAIN) else ""
 
 
-def _scored(config: Config, name: str, model: Trained, original: Trained, device: str) -> pd.DataFrame:
+def _scored(row: Row, model: Trained, original: Trained, device: str) -> pd.DataFrame:
+    config = row.config
     roots = (of_targets, standardised_module, accuracy_module, divergence_module, domain(config).outputs_code(config)[0])
     spec = Spec("target-scores", {}, roots, [model.key, original.key, task_artefact(config).key])
 
@@ -90,9 +108,9 @@ def _scored(config: Config, name: str, model: Trained, original: Trained, device
         return of_targets(task, own, before)
 
     info = model.artefact.info
-    cost = {"steps": info.get("steps"), "seconds": info.get("seconds")}
+    cost = {"steps": info.get("steps"), "seconds": info.get("seconds"), "processor": processor(device)}
     columns = {"dataset": config.columns()["dataset"], "train_size": config.train_size, "architecture": config.model,
-               "augment": config.recipe.augment, "seed": config.seed, "method": name}  # fmt: skip
+               "augment": config.recipe.augment, "seed": config.seed, "method": row.label}  # fmt: skip
     return stored_table(spec, make).assign(**columns, **cost)
 
 
