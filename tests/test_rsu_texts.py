@@ -72,8 +72,8 @@ def test_rankers_of_answers_by_hand(asked):
 
 def test_which_rankers_a_domain_has(asked, models, request_):
     assert {"loss", "margin", "gradient_norm"} <= {*ranking("text")} & {*ranking("image")}
-    assert "likelihood" not in ranking("image") and "lira_online" not in ranking("text")
-    for name in ("lira_online", "held_out_gap", "confidence"):
+    assert "likelihood" not in ranking("image") and "lira_separation" not in ranking("text")
+    for name in ("lira_separation", "held_out_gap", "confidence"):
         with pytest.raises(NotApplicable, match="for texts there are gradient_norm, likelihood, loss"):
             rankers[name](*asked, seed=0)
     with pytest.raises(NotApplicable, match="losses of single answer tokens; for images there are class_distance"):
