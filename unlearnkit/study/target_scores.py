@@ -26,7 +26,7 @@ from unlearnkit.study.domains import domain, load_task, task_artefact
 from unlearnkit.study.memory import Memory
 from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.reference_models import REFERENCES, Trained, references, train_references
-from unlearnkit.study.rows import Names, Row, resolve_row
+from unlearnkit.study.rows import Names, Row, label, resolve_row
 from unlearnkit.study.unlearned_models import unlearn_row
 
 AGAIN = "-again"  # a reference from other seeds: its noise floor
@@ -50,33 +50,42 @@ def target_scores(
     whole TA, RA (filler alone), RA_similar, steps, seconds, n_decoys, processor, run. A method that diverged, or that
     refuses the config, has no rows; `refused` in the table's attrs says which, and why.
 
-    methods, options, tuned: as in unlearnkit.study.scores. memory: a folder of the project in which scores are kept as they
+    methods: names, or pairs (name, options) where a method comes with several sets of options, which are then part of its
+    name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the project in which scores are kept as they
     are made, and looked up first (unlearnkit.study.memory). Raises BadValue for a config without arms.
     """
     if single := next((c for c in configs if c.targets != MIXED), None):
         raise BadValue(f"scores per target are of mixed tasks: give the config of {single.dataset} its `arms`")
-    given = [item if isinstance(item, tuple) else (item, (options or {}).get(item, {})) for item in methods]
-    rows = {c: [resolve_row(c, name, own, tuned=tuned) for name, own in given] for c in configs}  # checked before training
+    rows = {c: _rows(c, methods, options or {}, tuned) for c in configs}  # checked before anything is trained
     memories = {c: Memory(paths.root() / memory if memory else None, c) for c in configs}
     wanted = [Row(c, name) for c in configs for name in REFERENCE_ROWS]
     missing = [row for row in wanted if memories[row.config][row] is None]
     train_references([(row.config, *_split(row.name)) for row in missing], device)  # together
     tables, refused = [], {}
     with Progress("scores per target", len(wanted) + sum(map(len, rows.values()))) as bar:
-        for row in (row for c in configs for row in (*(Row(c, name) for name in REFERENCE_ROWS), *rows[c])):
+        for name, row in (pair for c in configs for pair in (*((r, Row(c, r)) for r in REFERENCE_ROWS), *rows[c])):
             table = memories[row.config][row]
             if table is None:
                 try:
                     table = _measured(row, device)
                     memories[row.config][row] = table
                 except (NotApplicable, NonFiniteLoss) as error:
-                    refused[row.label] = str(error)
+                    refused[name] = str(error)
             if table is not None:
-                tables.append(table)
+                tables.append(table.assign(method=name))
             bar.step()
     table = pd.concat(tables, ignore_index=True)
     table.attrs["refused"] = refused
     return table
+
+
+def _rows(config: Config, methods: Names, options: Mapping[str, Mapping], tuned: bool) -> list[tuple[str, Row]]:
+    """(what the table calls it, row) of each method."""
+    rows = []
+    for item in methods:
+        name, own = (item, {}) if isinstance(item, str) else item
+        rows.append((label(name, own), resolve_row(config, name, {**options.get(name, {}), **own}, tuned=tuned)))
+    return rows
 
 
 def _measured(row: Row, device: str) -> pd.DataFrame:
@@ -110,7 +119,7 @@ def _scored(row: Row, model: Trained, original: Trained, device: str) -> pd.Data
     info = model.artefact.info
     cost = {"steps": info.get("steps"), "seconds": info.get("seconds"), "processor": processor(device)}
     columns = {"dataset": config.columns()["dataset"], "train_size": config.train_size, "architecture": config.model,
-               "augment": config.recipe.augment, "seed": config.seed, "method": row.label}  # fmt: skip
+               "augment": config.recipe.augment, "seed": config.seed}  # fmt: skip
     return stored_table(spec, make).assign(**columns, **cost)
 
 
