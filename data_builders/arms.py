@@ -35,7 +35,9 @@ class Arm:
     copies_of: CopiesOf = "target"
 
     def __post_init__(self):
-        for name, hint in (get_type_hints(Arm) | {"perturbation_options": dict}).items():
+        for name, hint in (
+            get_type_hints(Arm) | {"perturbation_options": dict, "targets": str, "copies_of": str}
+        ).items():
             check_type(f"arm: {name!r}", getattr(self, name), hint)
         for name, known in (("targets", Kind), ("copies_of", CopiesOf)):
             if (value := getattr(self, name)) not in get_args(known):

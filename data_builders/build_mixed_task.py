@@ -84,7 +84,9 @@ def build_mixed_task(
     role = role_column((name, len(part[1])) for name, part in parts.items())
     x, y, source, arm = (torch.cat([part[i] for part in parts.values()]) for i in range(4))
     facts = dict(raw.facts) | {"arms": [arm.as_dict() for arm in parsed]}
-    anchors = torch.arange(n_targets).repeat_interleave(torch.tensor([a.copies for a in parsed for _ in range(a.n_targets)]))
+    anchors = torch.arange(n_targets).repeat_interleave(
+        torch.tensor([a.copies for a in parsed for _ in range(a.n_targets)])
+    )
     pairs = _pairs(x, anchors, n_targets, [parsed[i].perturbation for i in arm[anchors]], strengths)
     return SimilarityTask(x, y, role, source, pairs, raw.n_classes, facts, arm.to(torch.int16)).check()
 
@@ -175,7 +177,9 @@ def _images_for_controls(
         for target in drawn[arm.targets][0][part]:
             same = others[raw.y[others] == raw.y[target]][: arm.copies]
             if len(same) < arm.copies:
-                raise BadValue(f"the control needs {arm.copies} other images of class {int(raw.y[target])}, {len(same)} are left")
+                raise BadValue(
+                    f"the control needs {arm.copies} other images of class {int(raw.y[target])}, {len(same)} are left"
+                )
             others = others[~torch.isin(others, same)]
             rows.append(same)
         chosen[i] = torch.cat(rows)

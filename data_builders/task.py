@@ -190,7 +190,9 @@ class SimilarityTask(WithRoles):
         """Hash of all content: pixels, labels, roles, sources and pairs."""
         text = self.pairs.to_csv(index=False, float_format="%.6g").encode()
         arm = () if self.arm is None else (self.arm,)
-        return digest(self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8), *arm)
+        return digest(
+            self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8), *arm
+        )
 
     def check(self) -> "SimilarityTask":
         """Itself. Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""

@@ -4,7 +4,7 @@ Input everywhere is the table of unlearnkit.study.target_scores. Intervals are t
 then their targets, are drawn anew; methods are compared on the same targets, doses by the same seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,9 @@ from unlearnkit.study import REFERENCE_ROWS
 
 CONDITION = ["dataset", "train_size", "architecture", "augment"]  # of the models
 ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_level"]  # of the targets
-NEVER_COUNTED = (*REFERENCE_ROWS, "sisa", "cmf_head")  # references; what trains anew; the negative control
 LEARNT = 0.95  # share of canaries and memorised targets that the original must give their label
 USABLE = 0.05  # test accuracy that a model may lose against retrain
+NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
 
@@ -46,9 +46,18 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
 def _check(scores: pd.DataFrame) -> None:
     for keys, part in scores.groupby(CONDITION):
         if missing := set(REFERENCE_ROWS) - set(part.method):
-            raise BadValue(f"{keys[0]}: residual influence needs the references, and {', '.join(sorted(missing))} are not there")
+            raise BadValue(
+                f"{keys[0]}: residual influence needs the references, and {', '.join(sorted(missing))} are not there"
+            )
         if part.duplicated([*ARM, "seed", "target", "method"]).any():
             raise BadValue(f"{keys[0]}: a target of one seed has two rows of one method: options belong into its name")
+        targets = {key: frozenset(rows.target) for key, rows in part.groupby([*ARM, "seed", "method"])}
+        for key, own in targets.items():
+            if own != targets[(*key[:-1], "original")]:
+                raise BadValue(
+                    f"{keys[0]}, seed {key[-2]}: {key[-1]} was measured on other targets than original: delete the "
+                    "remembered scores of this seed, and measure all of it anew"
+                )
 
 
 def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
@@ -78,7 +87,7 @@ class _Arm:
 
     def __init__(self, part: pd.DataFrame, name: tuple):
         wide = part.pivot(index=["seed", "target"], columns="method")
-        self.methods = [m for m in dict.fromkeys(part.method)]
+        self.methods = list(dict.fromkeys(part.method))
         self.seeds = wide.index.get_level_values("seed")
         self.weights = bootstrap.weights(self.seeds, arm=str(name))
         self.wide, self.n_decoys = wide, int(part.n_decoys.iloc[0])
@@ -111,8 +120,10 @@ class _Arm:
         row = _columns("residual_influence", own) | _columns("residual_influence_rank", ranked)
         row |= _columns("label_given", given)
         row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
-        for name, other in (("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
-                            ("minus_retrain", self.residual("retrain") if method != "retrain" else None)):
+        for name, other in (
+            ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
+            ("minus_retrain", self.residual("retrain") if method != "retrain" else None),
+        ):
             difference = None if own is None or other is None else (own[0] - other[0], own[1] - other[1])
             row |= _columns(name, difference)
             row[f"p_{name}"] = None if difference is None else bootstrap.p_value(_finite(difference[1]))
@@ -165,8 +176,8 @@ def primary_contrasts(table: pd.DataFrame, families: Mapping[str, Mapping]) -> p
         contrast, rows = wanted["contrast"], table
         for column, value in wanted.items():
             if column != "contrast":
-                rows = rows[rows[column].isin(value if isinstance(value, Sequence) and not isinstance(value, str) else [value])]
-        counted = rows[~rows.verdict.isin(["not learnt", "masked", "not usable", "not moved"]) & rows[f"p_{contrast}"].notna()]
+                rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
+        counted = rows[~rows.verdict.isin(NOT_COUNTED) & rows[f"p_{contrast}"].notna()]
         p = bootstrap.holm(dict(counted[f"p_{contrast}"]))
         columns = {contrast: "difference", f"{contrast}_low": "difference_low", f"{contrast}_high": "difference_high",
                    f"p_{contrast}": "p"}  # fmt: skip

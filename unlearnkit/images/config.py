@@ -12,7 +12,11 @@ from unlearnkit.core.registry import check_type
 from unlearnkit.images.train import Recipe
 
 MIXED = "mixed"  # the targets of a task of several arms
-SINGLE_ARM = ("n_targets", "perturbation", "similarity_level")  # what only a task of one arm has, beside targets, copies
+SINGLE_ARM = (
+    "n_targets",
+    "perturbation",
+    "similarity_level",
+)  # what only a task of one arm has, beside targets, copies
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,10 @@ def config_grid(
             if name not in {f.name for f in fields(recipe_type)}:
                 raise unknown("recipe entry", name, [f.name for f in fields(recipe_type)])
         recipe = recipe_type(**recipe)
-    lists = {k: v if isinstance(v, list | tuple | range) and k not in ("forget_ids", "arms") else [v] for k, v in values.items()}
+    lists = {
+        k: v if isinstance(v, list | tuple | range) and k not in ("forget_ids", "arms") else [v]
+        for k, v in values.items()
+    }
     grid = [config_type(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in chosen_seeds]  # fmt: skip
     for extra in extra_conditions:

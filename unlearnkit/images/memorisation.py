@@ -75,7 +75,11 @@ def half_models(
                 logits, _ = predict(net, raw.x, precision=recipe.precision, device=device)
                 inside = torch.zeros(n, dtype=torch.uint8)
                 inside[rows[i]] = 1
-                tensors = {"phi": margin(logits, raw.y).float(), "correct": (logits.argmax(1) == raw.y).byte(), "inside": inside}
+                tensors = {
+                    "phi": margin(logits, raw.y).float(),
+                    "correct": (logits.argmax(1) == raw.y).byte(),
+                    "inside": inside,
+                }
                 save_file(tensors, folder / "half-model.safetensors")
                 publish(i, {})
                 bar.step()
@@ -92,9 +96,7 @@ def half_models(
     return [a.key for a in artefacts], HalfModels(phi, correct.bool(), inside.bool())
 
 
-def memorisation_artefact(
-    raw: RawImages, digest: str, model: str, recipe: Recipe, *, device: str = "auto"
-) -> Artefact:
+def memorisation_artefact(raw: RawImages, digest: str, model: str, recipe: Recipe, *, device: str = "auto") -> Artefact:
     """The stored `memorisation` of every image of a pool."""
     keys, said = half_models(raw, digest, model, recipe, device=device)
 

@@ -34,4 +34,3 @@ def exposure(rank: np.ndarray, n_decoys: int) -> float:
     """-log2 of the mean share of decoys that stand above the targets, in bits; at most log2 of 2 n_decoys, where none
     does. rank: (targets,), see `rank_share`."""
     return float(-np.log2(max(1 - float(np.mean(rank)), 1 / (2 * n_decoys))))
-

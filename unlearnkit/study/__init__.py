@@ -7,10 +7,10 @@ from unlearnkit.study.domains import load_task, task_artefact
 from unlearnkit.study.ensembles import ensemble, model
 from unlearnkit.study.generation import answer_similarity, compare_generations, generations
 from unlearnkit.study.model_outputs import outputs, relearn_steps
+from unlearnkit.study.per_target import REFERENCE_ROWS, target_scores
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, untrained
 from unlearnkit.study.rows import BASELINES, Row, applicable_rows
 from unlearnkit.study.scoring import reference_scores, scores, scores_within
-from unlearnkit.study.target_scores import REFERENCE_ROWS, target_scores
 from unlearnkit.study.unlearned_models import unlearn, unlearn_all
 
 __all__ = [

@@ -34,7 +34,9 @@ class Memory:
             try:
                 self._table = pd.read_parquet(self.file)
             except (OSError, ValueError) as error:
-                raise BadValue(f"{name} is damaged ({error}): restore it from git, or delete it to measure it anew") from error
+                raise BadValue(
+                    f"{name} is damaged ({error}): restore it from git, or delete it to measure it anew"
+                ) from error
             if "identity" not in self._table:
                 raise BadValue(f"{name} does not hold remembered scores: restore it from git, or delete it")
 
@@ -48,7 +50,8 @@ class Memory:
         if not self.file:
             return
         kept = self._table[self._table.identity != identity(row)]
-        self._table = pd.concat([kept, scores.assign(identity=identity(row))], ignore_index=True)
+        new = scores.assign(identity=identity(row))
+        self._table = pd.concat([kept, new], ignore_index=True) if len(kept) else new
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part")
         self._table.to_parquet(part, compression="zstd")

@@ -51,11 +51,11 @@ def measure(config, device: str = "auto") -> Callable[[nn.Module], float]:
         return lambda model: gap(outputs_of(model), retrained)
     task = mixed_task(load_task(config))
 
-    def outputs_of(model: nn.Module) -> Outputs:
+    def on_task(model: nn.Module) -> Outputs:
         return finite(domain(config).validation_outputs(model, config, task, device))
 
-    original, retrained = (outputs_of(refs[name].load()) for name in ("original", "retrain"))
-    return lambda model: mixed_distance(task, outputs_of(model), original, retrained)
+    original, retrain = (on_task(refs[name].load()) for name in ("original", "retrain"))
+    return lambda model: mixed_distance(task, on_task(model), original, retrain)
 
 
 def validation_outputs(config, device: str = "auto") -> Callable[[nn.Module], Outputs]:
@@ -108,13 +108,18 @@ def mixed_distance(task: SimilarityTask, outputs: Outputs, original: Outputs, re
     """|I - I(retrain)| / |I(original) - I(retrain)|, with I the mean standardised margin of each kind of target, mean over
     the kinds, plus the absolute differences in RA and TA. task: of `mixed_task`."""
     arms = task.facts["arms"]
-    kinds = {row: arms[int(task.arm[row])]["targets"] for row in (*task.index("target").tolist(), *task.index("decoy").tolist())}
+    kinds = {
+        row: arms[int(task.arm[row])]["targets"]
+        for row in (*task.index("target").tolist(), *task.index("decoy").tolist())
+    }
     distances = []
     for kind in sorted(set(kinds.values())):
         rows = torch.tensor([row for row, of in kinds.items() if of == kind])
         targets, decoys = (rows[torch.isin(rows, task.index(role))] for role in ("target", "decoy"))
         if len(targets):
-            own, before, after = (standardised(o.phi[targets], o.phi[decoys]).mean() for o in (outputs, original, retrained))
+            own, before, after = (
+                standardised(o.phi[targets], o.phi[decoys]).mean() for o in (outputs, original, retrained)
+            )
             distances.append(((own - after).abs() / (before - after).abs()).item())
     lost = sum(abs(accuracy(outputs, group) - accuracy(retrained, group)) for group in ("filler", "test"))
     return sum(distances) / len(distances) + lost

@@ -43,7 +43,8 @@ def make_record(
         "values": best["options"],
         "defaults": dict(defaults),
         "searched": {name: vars(search) for name, search in ranges.items()},
-        "objective": {"is": objective.goal(config), "n": len(grid), "default": trials[0]["gap"], "best": best["gap"]} | dict(baselines),
+        "objective": {"is": objective.goal(config), "n": len(grid), "default": trials[0]["gap"], "best": best["gap"]}
+        | dict(baselines),
         "budget": {"trials": len(trials), "seeds": [c.seed for c in grid], "sampler": "Optuna TPE, seed 0"},
         "protocol": {"targets": config.targets, "n_targets": len(task.index("target")), "copies": config.copies}
         | {"train_size": config.train_size, "validation": len(task.index("test"))}

@@ -81,7 +81,8 @@ def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settin
     A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024
     and that of retraining again 0.015 (10 seeds), 0.9 standard deviations of a seed apart; with a fifth it is 0.025 and
     0.012, 2 apart. With a half it is 4, but methods would pass over five batches where the study's 12 targets fill one.
-    Methods that forget whole classes forget one. With `arms` the task is mixed, as in the tables. Raises NotApplicable for a method that does not unlearn such models.
+    Methods that forget whole classes forget one. With `arms` the task is mixed, as in the tables. Raises NotApplicable for
+    a method that does not unlearn such models.
     """
     kind, config_type = wing(model).NAME, wing(model).CONFIG
     hints = get_type_hints(config_type) | {"recipe": dict | type(config_type.recipe)}

@@ -51,8 +51,9 @@ def target_scores(
     refuses the config, has no rows; `refused` in the table's attrs says which, and why.
 
     methods: names, or pairs (name, options) where a method comes with several sets of options, which are then part of its
-    name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the project in which scores are kept as they
-    are made, and looked up first (unlearnkit.study.memory). Raises BadValue for a config without arms.
+    name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the
+    project in which scores are kept as they are made, and looked up first (unlearnkit.study.memory). Raises BadValue for
+    a config without arms.
     """
     if single := next((c for c in configs if c.targets != MIXED), None):
         raise BadValue(f"scores per target are of mixed tasks: give the config of {single.dataset} its `arms`")
@@ -108,7 +109,13 @@ def _split(name: str) -> tuple[str, str]:
 
 def _scored(row: Row, model: Trained, original: Trained, device: str) -> pd.DataFrame:
     config = row.config
-    roots = (of_targets, standardised_module, accuracy_module, divergence_module, domain(config).outputs_code(config)[0])
+    roots = (
+        of_targets,
+        standardised_module,
+        accuracy_module,
+        divergence_module,
+        domain(config).outputs_code(config)[0],
+    )
     spec = Spec("target-scores", {}, roots, [model.key, original.key, task_artefact(config).key])
 
     def make() -> pd.DataFrame:
@@ -117,7 +124,7 @@ def _scored(row: Row, model: Trained, original: Trained, device: str) -> pd.Data
         return of_targets(task, own, before)
 
     info = model.artefact.info
-    cost = {"steps": info.get("steps"), "seconds": info.get("seconds"), "processor": processor(device)}
+    cost = {name: float(info.get(name, "nan")) for name in ("steps", "seconds")} | {"processor": processor(device)}
     columns = {"dataset": config.columns()["dataset"], "train_size": config.train_size, "architecture": config.model,
                "augment": config.recipe.augment, "seed": config.seed}  # fmt: skip
     return stored_table(spec, make).assign(**columns, **cost)
@@ -147,4 +154,3 @@ def of_targets(task: SimilarityTask, own: Outputs, before: Outputs) -> pd.DataFr
     return pd.concat(tables, ignore_index=True).assign(
         TA=accuracy(own, "test"), RA=accuracy(own, "filler"), RA_similar=similar
     )
-
