@@ -5,6 +5,7 @@ import torch
 
 from data_builders.arms import Arm, parse_arms
 from data_builders.build_mixed_task import build_mixed_task
+from data_builders.export import export, load_export
 from data_builders.raw_images import RawImages
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue, UnknownName
@@ -154,3 +155,10 @@ def test_a_stored_task_is_read_back_with_its_arms(tmp_path, monkeypatch):
     task = study.load_task(config)
     assert task.arm.dtype == torch.int16 and task.facts["arms"] == config.arms
     assert len(task.index("refill")) == 4 and study.task_artefact(config).info["digest"] == task.digest()
+
+
+def test_an_exported_task_is_read_back_equal(raw, memorisation, tmp_path):
+    task = build(raw, memorisation)
+    read = load_export(export(task, tmp_path / "task"))
+    assert read.digest() == task.digest() and torch.equal(read.arm, task.arm)
+    assert "`arm`" in (tmp_path / "task" / "README.md").read_text()
