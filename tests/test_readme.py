@@ -60,7 +60,9 @@ def test_the_prose_and_the_results_agree(tmp_path):
     if wrong := differences(HOME):
         root = committed(tmp_path)
         if root is None:
-            pytest.skip("the results here are others than the prose tells, and without git the committed ones are unknown")
+            pytest.skip(
+                "the results here are others than the prose tells, and without git the committed ones are unknown"
+            )
         wrong = differences(root)
     assert not wrong, "\n".join(wrong)
 

@@ -10,16 +10,12 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,6 +23,7 @@ from filelock import FileLock
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.errors import StoreError
+from unlearnkit.core.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -229,22 +226,3 @@ def _explained(root: Path):
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@cache
-def _versions() -> dict:
-    return {name: metadata.version(name) for name in ("torch", "numpy", "pandas", "scikit-learn")}
-
-
-def provenance() -> dict:
-    """Code version, library versions, hardware and threads, date: what a reader needs to judge a number."""
-    torch = sys.modules.get("torch")  # a batch worker never loads it
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code": code.version(),
-        "python": platform.python_version(),
-        "libraries": _versions(),
-        "processor": platform.machine(),
-        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads() if torch else 1,
-    }

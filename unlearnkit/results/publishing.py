@@ -14,7 +14,7 @@ from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.core.parameters import Parameters
-from unlearnkit.core.store import provenance
+from unlearnkit.core.provenance import provenance
 from unlearnkit.results import records
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from unlearnkit.core import paths
-from unlearnkit.core.store import provenance
+from unlearnkit.core.provenance import provenance
 
 
 @dataclass(frozen=True)
