@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from unlearnkit.images.config import Config
-from unlearnkit.runner import batch, grid, job
+from unlearnkit.runner import batch, cluster, grid, job
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +145,7 @@ def quick(home, monkeypatch):
     )
 
     def take(seconds):
-        def run(stem, path, parameters, key, *settings):
+        def run(stem, path, parameters, key, *settings, **options):
             with open(home / "trace", "a") as file:
                 file.write(f"start {stem}\n")
             return job.Outcome(key, "ran", seconds)
@@ -266,7 +266,7 @@ def test_gpus_are_called_what_cuda_calls_them(monkeypatch, there, visible, names
 def test_a_scheduler_that_does_not_answer_is_named(home, monkeypatch):
     write(home, "1_first", WORK)
     grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
-    monkeypatch.setattr(batch, "PATIENCE", 1)
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(UnlearnkitError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         batch.run(grid.load("smoke"), scheduler="tcp://127.0.0.1:9")
 

@@ -56,8 +56,9 @@ def torch_build() -> dict[str, str]:
     stated = {}
     for node in ast.parse(file.read_text()).body:
         target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
-        if isinstance(target, ast.Name) and isinstance(getattr(node, "value", None), ast.Constant):
-            stated[target.id] = node.value.value
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
+            stated[target.id] = value.value
     names = {"__version__": "version", "git_version": "commit", "cuda": "cuda", "hip": "hip"}
     return {name: str(stated[key]) for key, name in names.items() if stated.get(key)}
 
