@@ -86,5 +86,9 @@ def _no_pages():
 
 def quiet() -> None:
     """No log lines of the packages below us: what a person needs to know is said in one line."""
-    for name in ("distributed", "papermill", "traitlets", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    import distributed  # noqa: F401  its loggers have levels of their own from then on
+
+    noisy = ("distributed", "papermill", "traitlets", "tornado", "asyncio")
+    for name in (*noisy, *logging.root.manager.loggerDict):
+        if name.split(".")[0] in noisy:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
