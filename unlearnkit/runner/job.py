@@ -64,15 +64,24 @@ def finished(stem: str, key: str, places: Places | None = None) -> bool:
     """
     places = places or Places.of()
     file = places.folder(stem, key) / "manifest.json"
-    try:
-        outputs = json.loads(file.read_text())["outputs"]
-        whole = {places.home / str(name): digest for name, digest in outputs.items()}
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return False
-    except WRONG:
-        print(f"{_short(file)} is not a job's manifest: the job runs again", file=sys.stderr)
+    written = outputs(file)
+    if written is None:
+        print(f"{'/'.join(file.parts[-3:])} is not a job's manifest: the job runs again", file=sys.stderr)
         return False
+    whole = {places.home / name: digest for name, digest in written.items()}
     return all(_digest(path) == digest and publishing.listed(path, digest) for path, digest in whole.items())
+
+
+def outputs(file: Path) -> dict[str, str] | None:
+    """{file relative to the project: its digest} that a job wrote, by its manifest; None for one of any wrong shape."""
+    try:
+        written = json.loads(file.read_text())["outputs"]
+        whole = isinstance(written, dict) and all(isinstance(digest, str) for digest in written.values())
+    except (OSError, *WRONG):
+        return None
+    return written if whole else None
 
 
 def wall_times(stem: str) -> list[float]:
@@ -214,13 +223,13 @@ def _indent(source: str) -> str:
 def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float, places: Places) -> None:
     log = beside / "log.jsonl"
     notes = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    outputs = {value: _digest(places.home / value) for what, value in notes if what == "output"}
+    written = {value: _digest(places.home / value) for what, value in notes if what == "output"}
     manifest = {
         "key": key,
         "notebook": stem,
         "parameters": parameters,
         "artefacts": sorted({value for what, value in notes if what == "artefact"}),
-        "outputs": outputs,
+        "outputs": written,
         "seconds": round(seconds, 2),
         "made": provenance(),
     }
@@ -231,10 +240,6 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
         shutil.rmtree(final)
     os.rename(beside, final)
     Path(beside).mkdir()  # for TemporaryDirectory to remove
-
-
-def _short(file: Path) -> str:
-    return "/".join(file.parts[-3:])
 
 
 def _digest(file: Path) -> str | None:
