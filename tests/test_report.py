@@ -10,9 +10,9 @@ import pytest
 
 import published
 from unlearnkit import report, results
-from unlearnkit.core.store import digest_of
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.store import digest_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.metrics import metrics
