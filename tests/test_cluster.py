@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from distributed import Client, LocalCluster
 import batches
 from batches import WORK, alive, grids, trace, wait_for, write
 from unlearnkit.cli import main
-from unlearnkit.runner import batch, grid, job, workers
+from unlearnkit.runner import batch, cluster, grid, job, workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Port .* is already in use")]
 ONE = "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n"
@@ -178,6 +180,55 @@ def test_it_is_said_that_there_is_no_worker_then_every_minute(home, monkeypatch,
         "no job can begin yet: worker tcp://w:1 runs without this package: start it in this environment (No module named "
         "'unlearnkit')"
     ]
+
+
+# --- the embedded cluster ---
+
+
+def ports(pid):
+    """The TCP ports at which a process listens."""
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    listening = {f"socket:[{line[9]}]": int(line[1].split(":")[1], 16) for line in lines if line[3] == "0A"}
+    held = [os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir() if f.is_symlink()]
+    return {listening[name] for name in held if name in listening}
+
+
+def asked(port, context=None):
+    """What a port answers to a stranger: b"" if nothing."""
+    try:
+        stranger = socket.create_connection(("127.0.0.1", port), timeout=5)
+        with context.wrap_socket(stranger) if context else stranger as stranger:
+            stranger.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+            return stranger.recv(100)
+    except (ssl.SSLError, ConnectionError):
+        return b""
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks for ports in /proc")
+def test_no_other_user_reaches_the_embedded_cluster():
+    """Each port of driver, nanny and worker wants the certificate of this cluster, and none serves pages."""
+    before = ports(os.getpid())
+    unverified = ssl._create_unverified_context()
+    with cluster.local_cluster(1) as client:
+        (worker,) = client.run(os.getpid).values()
+        opened = (ports(os.getpid()) - before) | ports(worker)
+        assert len(opened) == 3 and client.submit(sum, [1, 2]).result() == 3
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        for port in opened:
+            assert not asked(port) and not asked(port, unverified)
+        with pytest.raises(OSError):
+            Client(address.replace("tls", "tcp"), timeout=2)
+
+
+def test_what_makes_the_certificate_is_named_if_it_is_missing(home, monkeypatch, capfd):
+    write(home, "1_first", WORK)
+    grids(home, ONE)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert main(["study", "--profile", "smoke"]) == 2
+    assert "needs cryptography: pip install 'unlearnkit[notebooks]'" in capfd.readouterr().err
 
 
 # --- processes of their own ---

@@ -64,9 +64,9 @@ def test_a_notebook_that_may_not_begin_stays():
 @pytest.mark.parametrize("fails", [(), {"0"}])
 def test_five_thousand_jobs_that_wait_for_each_other_in_a_chain(fails):
     chain = jobs_of({str(i): {str(i - 1)} if i else set() for i in range(5000)})
-    begun = time.perf_counter()
+    begun = time.process_time()
     order, lost = run(Plan(chain, {}), fails)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert [*order, *lost] == [str(i) for i in range(5000)] and len(order) == (1 if fails else 5000)
 
 
@@ -75,9 +75,9 @@ def test_five_thousand_jobs_in_layers_each_of_which_waits_for_all_of_the_last():
     after = {key: layers[k - 1] if k else set() for k, layer in enumerate(layers) for key in sorted(layer)}
     shared = [frozenset(layer) for layer in layers]
     jobs = [Job(Path("n.ipynb"), {}, (), shared[int(k[0]) - 1] if k[0] != "0" else frozenset(), k, k) for k in after]
-    begun = time.perf_counter()
+    begun = time.process_time()
     order, _ = run(Plan(jobs, {}))
-    assert time.perf_counter() - begun < 1 and order == list(after)
+    assert time.process_time() - begun < 1 and order == list(after)
 
 
 class Here:
@@ -116,9 +116,9 @@ def test_a_batch_of_a_deep_chain_runs_and_fails_without_recursion(capsys):
     ]
     outcomes: dict = {}
     where = batch._Where(Here(), "here", batch.environment(), Limits(60.0, 1.0))
-    begun = time.perf_counter()
+    begun = time.process_time()
     batch._drive(where, jobs, outcomes, batch.Board(jobs, {}), None)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
     assert [outcomes[k].state for k in keys] == ["ran"] * 3000 + ["failed"] * 2000
 
 
@@ -134,9 +134,9 @@ def test_a_grid_of_five_thousand_jobs_is_planned_in_a_second(tmp_path, monkeypat
     entries = "- {notebook: 1_first, each: [n, m]}\n- {notebook: 2_second, each: [n, m], after: [1_first]}\n"
     (tmp_path / "notebooks" / "grids" / "g.yaml").write_text(f"profiles: {{smoke: {{{values}}}}}\njobs:\n{entries}")
     assert code_digest.everything() and tuned_options.digest({}) == ""
-    begun = time.perf_counter()
+    begun = time.process_time()
     jobs = grid.load("smoke")
     assert not any(job.finished(j.notebook.stem, j.key) for j in jobs)
     plan = Plan(jobs, {})
     assert len([*plan.take()]) == 2500 and len(plan) == 2500 and len({j.key for j in jobs}) == 5000
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
-from unlearnkit.core.disk import explained
+from unlearnkit.core.disk import explained, lock
 from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.provenance import provenance
@@ -52,7 +51,7 @@ def publish(
         write_whole(
             folder / files[1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
         )
-    with FileLock(folder / ".manifest.lock"):
+    with lock(folder / ".manifest.lock"):
         if isinstance(runs, pd.DataFrame):
             files.append(records.write(runs, folder, write_whole))
         manifest = _to_extend(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}

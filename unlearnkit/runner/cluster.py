@@ -4,8 +4,11 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
+from unlearnkit.core.disk import explained
 from unlearnkit.core.errors import UnlearnkitError
+from unlearnkit.runner import kernels
 
 PATIENCE = 10  # seconds in which a scheduler must answer
 
@@ -44,6 +47,7 @@ def local_cluster(workers: int) -> Iterator:
     No other user of this machine can reach it: all connections are by TLS with a certificate that only this cluster has, and
     there is no dashboard.
     """
+    import cryptography  # noqa: F401  makes the certificate; named here if it is missing
     import dask
     from distributed import Client, LocalCluster
 
@@ -58,14 +62,15 @@ def local_cluster(workers: int) -> Iterator:
     }
     with warnings.catch_warnings(), dask.config.set(settings):
         warnings.filterwarnings("ignore", message="Port .* is already in use")  # a second cluster takes another port
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            memory_limit=None,
-            security=True,
-        )
+        with explained("the folder for temporary files", Path(kernels.temporary()), "TMPDIR"):
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                memory_limit=None,
+                security=True,
+            )
     with cluster, Client(cluster) as client:
         cluster.scheduler.http_server.stop()  # of pages that nobody asked for
         client.register_plugin(_no_pages())

@@ -83,7 +83,7 @@ def configured(environment: Mapping[str, str], seconds: float | None):
 
 def short_folder() -> str:
     """The folder for temporary files, or, if its name is too long for sockets, another that can be written."""
-    usual = Path(_usual())
+    usual = Path(temporary())
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     for folder in (usual, *([Path(runtime)] if runtime else []), Path("/tmp"), Path("/var/tmp")):
         if len(str(folder)) + 20 <= SOCKET and os.access(folder, os.W_OK | os.X_OK):
@@ -95,10 +95,10 @@ def short_folder() -> str:
 def temporary_folder(prefix: str, parent: str | None = None):
     """The name of an empty folder below `parent`, by default the system's for temporary files; deleted afterwards."""
     try:
-        held = tempfile.TemporaryDirectory(prefix=prefix, dir=parent or _usual(), ignore_cleanup_errors=True)
+        held = tempfile.TemporaryDirectory(prefix=prefix, dir=parent or temporary(), ignore_cleanup_errors=True)
     except OSError as error:
         raise StoreError(
-            f"no temporary folder can be made in {parent or _usual()}: {error.strerror}; {HINT}"
+            f"no temporary folder can be made in {parent or temporary()}: {error.strerror}; {HINT}"
         ) from error
     with held as name:
         yield name
@@ -107,7 +107,8 @@ def temporary_folder(prefix: str, parent: str | None = None):
 HINT = "free some space, or set TMPDIR to another folder"
 
 
-def _usual() -> str:
+def temporary() -> str:
+    """The folder for temporary files. Raises StoreError if there is none that can be written."""
     try:
         return tempfile.gettempdir()
     except OSError as error:
