@@ -278,7 +278,7 @@ def contents():
     return {f"{n}:contents": workers.contents(Path(settings[n]), *workers.READ[n]) for n in workers.READ}
 
 
-@pytest.mark.parametrize("victim", ["scheduler", "driver"])
+@pytest.mark.parametrize("victim", ["scheduler", "driver", "Ctrl-C"])
 def test_a_scheduler_or_driver_that_is_gone_loses_nothing(home, tmp_path, scheduler, victim):
     gate = home / "gate"
     wait = f"while n == 2 and not Path({str(gate)!r}).exists(): time.sleep(0.1)"
@@ -288,13 +288,16 @@ def test_a_scheduler_or_driver_that_is_gone_loses_nothing(home, tmp_path, schedu
         run = batches.driver(home, "--scheduler", scheduler.address)
         wait_for(lambda: any(t[1] == "2" for t in trace(home)))
         kernel = int(next(t[2] for t in trace(home) if t[1] == "2"))
-        (scheduler if victim == "scheduler" else run).kill()
+        {"scheduler": scheduler.kill, "driver": run.kill}.get(victim, lambda: run.send_signal(signal.SIGINT))()
         said = run.communicate(timeout=60)[0]
         if victim == "scheduler":
             assert run.returncode == 2 and "Traceback" not in said, said
             (line,) = [text for text in said.splitlines() if text.startswith("unlearnkit: ")]
             assert said.splitlines()[-1] == line and f"the scheduler at {scheduler.address} is gone" in line
             wait_for(lambda: not alive(kernel), 60)
+        if victim == "Ctrl-C":
+            assert run.returncode == 130 and "Traceback" not in said, said
+            assert said.endswith("\nunlearnkit: stopped; the same command goes on from here\n")
         gate.touch()
         again = batches.driver(
             home, *(("--workers", "1") if victim == "scheduler" else ("--scheduler", scheduler.address))
