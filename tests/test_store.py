@@ -269,6 +269,7 @@ Store(Path(sys.argv[1])).get_many([Spec("thing", {"i": i}) for i in range(8)], m
 """
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_published_key_does_not_wait_for_its_batch(store):
     """The batch takes 3.2 s; its first artefact is there after 0.4 s, and a key that it does not make is free at once."""
     batch = subprocess.Popen([sys.executable, "-c", BATCH, str(store.root)], stdout=subprocess.PIPE, text=True)
@@ -284,6 +285,7 @@ def test_who_waits_for_a_published_key_does_not_wait_for_its_batch(store):
     batch.wait()
 
 
+@pytest.mark.slow
 def test_equal_batches_of_two_processes_are_one(store):
     runs = [subprocess.Popen([sys.executable, "-c", BATCH, str(store.root)], stdout=subprocess.PIPE, text=True)
             for _ in range(2)]  # fmt: skip
@@ -329,3 +331,35 @@ def test_a_manifest_is_found_by_its_key_and_a_changed_one_is_not(tmp_path, monke
     file = tmp_path / "thing" / f"{spec.key}.json"
     file.write_text(file.read_text().replace('"length": 5', '"length": 6'))
     assert store_module.described(spec.key) is None
+
+
+def several(folder):
+    for name, text in (("a.txt", "A"), ("b.json", "[]"), ("c.bin", "C" * 1000)):
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2000, 2), (1000, 4)])
+def test_several_small_files_are_one_and_read_as_before(store, monkeypatch, limit, expected):
+    monkeypatch.setattr(store_module, "PACKED", limit)
+    spec = Spec("thing", {})
+    files = store.get(spec, several).folder
+    assert inodes(store.root / "thing") == expected and files.names == ["a.txt", "b.json", "c.bin"]
+    for _ in range(2):
+        assert [(files / name).read_text() for name in files.names] == ["A", "[]", "C" * 1000]
+        assert not (files / "d").exists()
+        forget_what_was_read()
+        files = store.get(spec, several).folder
+        if limit == 2000:
+            (files / "a.txt").unlink()  # as somebody who cleans the temporary folder
+    (stored,) = [p for p in (store.root / "thing").iterdir() if p.name.endswith(("zip", "a.txt"))]
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    forget_what_was_read()
+    assert store.read(spec) is None
+
+
+def test_what_was_unpacked_goes_with_its_process(store):
+    store.get(Spec("thing", {}), several)
+    code = "import sys; from pathlib import Path; from unlearnkit.core.store import Spec, Store; "
+    code += "print((Store(Path(sys.argv[1])).read(Spec('thing', {})).folder / 'a.txt').parent)"
+    run = subprocess.run([sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() and not Path(run.stdout.strip()).exists()

@@ -1,9 +1,9 @@
 """Content-addressed artefacts: computed once, published whole or not at all, verified when read.
 
 An artefact is a manifest `<cache>/<kind>/<key>.json`, written last, that names and digests its files, and these, beside it
-as `<key>-<digest>.<name>`: two inodes for an artefact of one file. The key is the hash of everything the content depends
-on: the kind, resolved parameters, the source of the modules that compute it (unlearnkit.core.code_digest), and the keys of
-what it is computed from.
+as `<key>-<digest>.<name>`; several small ones are in one archive: two inodes an artefact. The key is the hash of everything
+the content depends on: the kind, resolved parameters, the source of the modules that compute it
+(unlearnkit.core.code_digest), and the keys of what it is computed from.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.archive import PACKED, pack, unpacked
 from unlearnkit.core.disk import drop, explained, lock, take
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.provenance import provenance
@@ -58,8 +59,11 @@ class Files:
 
     folder: Path
     stored: tuple[tuple[str, str], ...]  # (name, name in the folder)
+    packed: str = ""  # the archive that holds all of them, if one does
 
     def __truediv__(self, name: str) -> Path:
+        if self.packed and name in self.names:
+            return unpacked(self.folder / self.packed, name)
         return self.folder / dict(self.stored).get(name, name)
 
     @property
@@ -157,11 +161,14 @@ class Store:
         where locks do not reach across a network share, never sees the one's manifest with the other's files."""
         artefact = self.read(spec)
         if artefact is None:
-            files = {}
-            for path in sorted(folder.iterdir()):
-                digest = _sha256(path)
-                stored = f"{spec.key}-{digest[:8]}.{path.name}"
-                files[path.name] = {"sha256": digest, "bytes": path.stat().st_size, "stored": stored}
+            parts = sorted(folder.iterdir())
+            files = {path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in parts}
+            packed = len(files) > 1 and sum(file["bytes"] for file in files.values()) <= PACKED
+            if packed:
+                parts = [pack(parts, folder / "files.zip")]
+            stored = {path.name: f"{spec.key}-{_sha256(path)[:8]}.{path.name}" for path in parts}
+            for name, file in files.items():
+                file["stored"] = stored["files.zip" if packed else name]
             manifest = {
                 "key": spec.key,
                 "kind": spec.kind,
@@ -169,13 +176,14 @@ class Store:
                 "parents": list(spec.parents),
                 "sources": dict(spec.sources),
                 "files": files,
+                "packed": _sha256(parts[0]) if packed else "",
                 "info": info,
                 "made": provenance() | {"seconds_since_start": round(seconds, 3)},
             }
             manifest = json.loads(json.dumps(manifest))  # as it will be read: a number as a name becomes text
             text = json.dumps(manifest | {"digest": digest_of(manifest)}, indent=1, sort_keys=True)
-            for name, file in files.items():
-                os.replace(folder / name, folder.parent / file["stored"])
+            for name, there in stored.items():
+                os.replace(folder / name, folder.parent / there)
             (folder / "manifest.json").write_text(text)
             os.replace(folder / "manifest.json", folder.parent / f"{spec.key}.json")
             artefact = self.read(spec)
@@ -202,7 +210,8 @@ class Store:
             manifest, damage = _checked(text, spec.key, file.parent)
         if not damage:
             stored = tuple((name, entry["stored"]) for name, entry in manifest["files"].items())
-            _verified[file] = Artefact(spec.key, Files(file.parent, stored), manifest)
+            files = Files(file.parent, stored, stored[0][1] if manifest["packed"] else "")
+            _verified[file] = Artefact(spec.key, files, manifest)
             return _verified[file]
         self._set_aside(file, spec, damage)
         return None
@@ -285,7 +294,7 @@ def _checked(text: str, key: str, folder: Path) -> tuple[dict, str]:
         return {}, "its manifest is another artefact's"
     for name, expected in manifest["files"].items():
         try:
-            if _sha256(folder / expected["stored"]) != expected["sha256"]:
+            if _sha256(folder / expected["stored"]) != (manifest["packed"] or expected["sha256"]):
                 return {}, f"{name} is not what was written"
         except OSError as error:
             return {}, f"{name} cannot be read: {error.strerror}"
