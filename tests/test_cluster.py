@@ -106,6 +106,23 @@ def test_a_folder_that_workers_do_not_share_is_named_and_no_job_begins(home, mon
     assert not trace(home) and not [*Path(os.environ["UNLEARNKIT_RUNS"]).glob(".shared-*")]
 
 
+def test_a_job_whose_tables_the_driver_does_not_see_has_not_run(home, monkeypatch, capfd):
+    """The manifest is shared, and what the job published is not."""
+
+    def run(stem, path, parameters, key, *more, **options):
+        (folder := job.folder(stem, key)).mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"outputs": {"results/tables/T1.csv": "0" * 64}}))
+        return job.Outcome(key, "ran", 1.0)
+
+    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(workers, "NEVER_SEEN", 0.3)
+    write(home, "1_first", WORK)
+    grids(home, ONE)
+    with threads(1) as address:
+        assert main(["study", "--profile", "smoke", "--scheduler", address]) == 1
+    assert f"what it published is not in {home} as this machine sees it" in capfd.readouterr().err
+
+
 def answer(**changes):
     there = {"versions": workers.versions() | {"commit": "abc"}, "stale": False, "folders": []}
     there |= {"processor": "P (avx2)", "instructions": ["avx2"], "slowness": 1.0}

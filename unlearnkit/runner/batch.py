@@ -154,24 +154,24 @@ def _outcome(j: Job, future, where: _Where) -> job.Outcome:
     outcome = future.result()
     if outcome.state == "refused":
         raise UnlearnkitError(f"{outcome.error}. {GONE[0].upper()}{GONE[1:]}")
-    if where.fit and outcome.state in ("ran", "cached") and not _seen(j):
-        folder = paths.runs() / j.notebook.stem
-        lines = f"it ran, but its manifest is not in {folder} as this machine sees it: workers must share that folder"
-        return replace(outcome, state="failed", error=lines)
+    if where.fit and outcome.state in ("ran", "cached") and (unseen := _unseen(j)):
+        return replace(outcome, state="failed", error=f"it ran, but {unseen}: workers must share that folder")
     return outcome
 
 
-def _seen(j: Job) -> bool:
-    """Whether the job's manifest is here. A network share may show it some seconds late."""
+def _unseen(j: Job) -> str:
+    """What of a job that has run is not here, "" if all is. A network share may show it some seconds late."""
     end = time.monotonic() + others.NEVER_SEEN
-    folder = job.folder(j.notebook.stem, j.key)
-    while not (folder / "manifest.json").is_file():
-        if time.monotonic() > end:
-            return False
-        if folder.parent.is_dir():
-            os.listdir(folder.parent)  # it looks anew
+    manifest = job.folder(j.notebook.stem, j.key) / "manifest.json"
+    while time.monotonic() < end:
+        if manifest.is_file() and job.finished(j.notebook.stem, j.key):
+            return ""
+        if manifest.parent.parent.is_dir():
+            os.listdir(manifest.parent.parent)  # it looks anew
         time.sleep(0.2)
-    return job.finished(j.notebook.stem, j.key)
+    if manifest.is_file():
+        return f"what it published is not in {paths.root()} as this machine sees it"
+    return f"its manifest is not in {manifest.parent.parent} as this machine sees it"
 
 
 class _Watch:
