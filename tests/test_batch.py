@@ -4,53 +4,24 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
+import batches
+from batches import WORK, alive, driver, grids, parent, trace, wait_for, write
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from unlearnkit.images.config import Config
-from unlearnkit.runner import batch, grid, job
+from unlearnkit.runner import batch, cluster, grid, job
 
 pytestmark = pytest.mark.slow
-
-WORK = """
-from pathlib import Path
-import os, time
-from unlearnkit.core import paths
-with open(paths.root() / "trace", "a") as trace:
-    trace.write(f"start {n} {os.getpid()}\\n")
-"""
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
-    monkeypatch.setenv("UNLEARNKIT_PRELOAD", "0")  # these notebooks need no torch
-    (tmp_path / "notebooks" / "grids").mkdir(parents=True)
-    return tmp_path
-
-
-def write(home, name, *cells):
-    parameters = new_code_cell("n: int = 0  # which", metadata={"tags": ["parameters"]})
-    book = new_notebook(cells=[parameters, *map(new_code_cell, cells)])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(book, home / "notebooks" / f"{name}.ipynb")
-
-
-def grids(home, text):
-    (home / "notebooks" / "grids" / "g.yaml").write_text(text)
-
-
-def trace(home):
-    file = home / "trace"
-    return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    return batches.home(tmp_path, monkeypatch)
 
 
 def test_runs_in_order_then_nothing_twice(home, capfd):
@@ -111,27 +82,6 @@ def test_a_kernel_that_dies_is_a_failure(home, cell, capfd):
     assert "1_dies" in capfd.readouterr().err
 
 
-def driver(home, *arguments):
-    command = [sys.executable, "-m", "unlearnkit.cli", "study", "--profile", "smoke", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ.copy())
-
-
-def wait_for(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def alive(pid) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def parent(pid) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-
-
 @pytest.fixture
 def quick(home, monkeypatch):
     """Four jobs of three notebooks, whose kernels are not started: `quick(seconds)` says how long each is to have taken."""
@@ -145,7 +95,7 @@ def quick(home, monkeypatch):
     )
 
     def take(seconds):
-        def run(stem, path, parameters, key, *settings):
+        def run(stem, path, parameters, key, *settings, **options):
             with open(home / "trace", "a") as file:
                 file.write(f"start {stem}\n")
             return job.Outcome(key, "ran", seconds)
@@ -266,7 +216,7 @@ def test_gpus_are_called_what_cuda_calls_them(monkeypatch, there, visible, names
 def test_a_scheduler_that_does_not_answer_is_named(home, monkeypatch):
     write(home, "1_first", WORK)
     grids(home, "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n")
-    monkeypatch.setattr(batch, "PATIENCE", 1)
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(UnlearnkitError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         batch.run(grid.load("smoke"), scheduler="tcp://127.0.0.1:9")
 

@@ -12,6 +12,7 @@ import published
 from unlearnkit import report, results
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.store import digest_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.metrics import metrics
@@ -121,10 +122,10 @@ def test_the_cache_tells_more_while_it_is_there(home, tmp_path):
         (key, "scores", {"name": "scrub"}, ["p" * 20]),
         ("p" * 20, "model", {"lr": 0.07}, []),
     ):
-        folder = tmp_path / "cache" / kind / k
-        folder.mkdir(parents=True)
+        folder = tmp_path / "cache" / kind
+        folder.mkdir(parents=True, exist_ok=True)
         content = {"key": k, "kind": kind, "params": params, "parents": parents, "made": made}
-        (folder / "manifest.json").write_text(json.dumps(content))
+        (folder / f"{k}.json").write_text(json.dumps(content | {"digest": digest_of(content)}))
     page = report.build()
     rows = [p.read_text() for p in (page.parent / "results" / "small" / "T2").iterdir()]
     (page_text,) = [row for row in rows if f"<code>{key}</code> scores" in row]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -66,11 +67,11 @@ def test_the_order_of_parameters_is_no_change():
     assert Spec("t", {"a": 1, "b": 2}).key == Spec("t", {"b": 2, "a": 1}).key
 
 
-@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "manifest", "no manifest", "another's"])
+@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "manifest", "info", "list", "folder", "another's"])
 def test_a_damaged_artefact_is_named_set_aside_and_recomputed(store, damage, capsys):
     spec, make = Spec("thing", {}), write()
     folder = store.get(spec, make).folder
-    manifest = folder / "manifest.json"
+    manifest = store.root / "thing" / f"{spec.key}.json"
     if damage == "truncate":
         (folder / "data.txt").write_text("hel")
     elif damage == "alter":
@@ -79,8 +80,13 @@ def test_a_damaged_artefact_is_named_set_aside_and_recomputed(store, damage, cap
         (folder / "data.txt").unlink()
     elif damage == "manifest":
         manifest.write_text(manifest.read_text()[:40])
-    elif damage == "no manifest":
+    elif damage == "info":  # what it says of itself is protected, too
+        manifest.write_text(manifest.read_text().replace('"length": 5', '"length": 6'))
+    elif damage == "list":
+        manifest.write_text("[]")
+    elif damage == "folder":
         manifest.unlink()
+        manifest.mkdir()
     else:
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "0" * 20}))
     forget_what_was_read()
@@ -207,13 +213,153 @@ def test_publishing_a_key_that_another_machine_published_first_is_harmless(store
     spec = Spec("thing", {})
 
     def make(folder):
-        Store(store.root)._publish(spec, _filled(folder.parent / "theirs"), {}, 0.0)
-        _filled(folder, exist=True)
+        Store(store.root)._publish(spec, _filled(folder.parent / "theirs", "theirs"), {}, 0.0)
+        _filled(folder, "ours", exist=True)
 
-    assert (store.get(spec, make).folder / "x").read_text() == "1"
+    assert (store.get(spec, make).folder / "x").read_text() == "theirs"
 
 
-def _filled(folder, exist=False):
+def _filled(folder, text, exist=False):
     folder.mkdir(exist_ok=exist)
-    (folder / "x").write_text("1")
+    (folder / "x").write_text(text)
     return folder
+
+
+def inodes(folder):
+    return len([*folder.rglob("*")])
+
+
+def test_an_artefact_takes_two_inodes_and_leaves_no_lock(store):
+    specs = [Spec("thing", {"i": i}) for i in range(30)]
+
+    def make(missing, publish):
+        for i, folder in missing:
+            (folder / "x").write_text(str(i))
+            publish(i, {})
+
+    store.get_many(specs, make)
+    assert inodes(store.root / "thing") == 2 * 30
+    assert not [*(store.root / "locks").iterdir()]
+
+
+def test_what_killed_processes_left_is_swept(store):
+    run = start(store.root, 60)
+    assert run.stdout.readline() == "started\n"
+    run.kill()
+    run.wait()
+    locks = store.root / "locks"
+    (locks / ("0" * 20)).touch()
+    assert len([*locks.iterdir()]) == 2 and len([*(store.root / "thing").iterdir()]) == 1
+    store_module._swept.clear()
+    store.get(Spec("other", {}), write())
+    assert not [*locks.iterdir()] and not [*(store.root / "thing").iterdir()]
+
+
+BATCH = """
+import sys, time
+from pathlib import Path
+from unlearnkit.core.store import Spec, Store
+def make(missing, publish):
+    print("has", *[i for i, _ in missing], flush=True)
+    for i, folder in missing:
+        time.sleep(0.4)
+        (folder / "x").write_text("batch")
+        publish(i, {})
+Store(Path(sys.argv[1])).get_many([Spec("thing", {"i": i}) for i in range(8)], make)
+"""
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_published_key_does_not_wait_for_its_batch(store):
+    """The batch takes 3.2 s; its first artefact is there after 0.4 s, and a key that it does not make is free at once."""
+    batch = subprocess.Popen([sys.executable, "-c", BATCH, str(store.root)], stdout=subprocess.PIPE, text=True)
+    assert batch.stdout.readline() == "has 0 1 2 3 4 5 6 7\n"
+    begun, make = time.monotonic(), write("mine")
+    first, other = store.get_many([Spec("thing", {"i": 0}), Spec("other", {})], lambda missing, publish: [
+        publish(i, make(folder)) for i, folder in missing
+    ])  # fmt: skip
+    took = time.monotonic() - begun
+    assert took < 1.6 and batch.poll() is None, took
+    assert (first.folder / "x").read_text() == "batch" and (other.folder / "data.txt").read_text() == "mine"
+    assert len(make.calls) == 1
+    batch.wait()
+
+
+@pytest.mark.slow
+def test_equal_batches_of_two_processes_are_one(store):
+    runs = [subprocess.Popen([sys.executable, "-c", BATCH, str(store.root)], stdout=subprocess.PIPE, text=True)
+            for _ in range(2)]  # fmt: skip
+    said = sorted(run.communicate(timeout=60)[0] for run in runs)
+    assert said == ["", "has 0 1 2 3 4 5 6 7\n"]
+
+
+def test_what_another_fails_to_make_is_made_here(store):
+    """In threads: the second waits for the first, which fails."""
+    begun, fail = threading.Event(), threading.Event()
+    failed = []
+
+    def bad(folder):
+        begun.set()
+        fail.wait(10)
+        raise ValueError("boom")
+
+    def first():
+        with pytest.raises(ValueError, match="boom"):
+            store.get(Spec("thing", {}), bad)
+        failed.append(1)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert begun.wait(10)
+    threading.Timer(0.2, fail.set).start()
+    assert (store.get(Spec("thing", {}), write("second")).folder / "data.txt").read_text() == "second"
+    thread.join()
+    assert failed == [1]
+
+
+def test_a_cache_that_cannot_be_a_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write to the cache \(.*file/cache\): a part of its path is a file"):
+        Store(tmp_path / "file" / "cache").get(Spec("thing", {}), write())
+
+
+def test_a_manifest_is_found_by_its_key_and_a_changed_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path))
+    spec = Spec("thing", {"a": {1: 2}})
+    Store().get(spec, write())
+    assert store_module.described(spec.key)["info"] == {"length": 5}
+    file = tmp_path / "thing" / f"{spec.key}.json"
+    file.write_text(file.read_text().replace('"length": 5', '"length": 6'))
+    assert store_module.described(spec.key) is None
+
+
+def several(folder):
+    for name, text in (("a.txt", "A"), ("b.json", "[]"), ("c.bin", "C" * 1000)):
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2000, 2), (1000, 4)])
+def test_several_small_files_are_one_and_read_as_before(store, monkeypatch, limit, expected):
+    monkeypatch.setattr(store_module, "PACKED", limit)
+    spec = Spec("thing", {})
+    files = store.get(spec, several).folder
+    assert inodes(store.root / "thing") == expected and files.names == ["a.txt", "b.json", "c.bin"]
+    for _ in range(2):
+        assert [(files / name).read_text() for name in files.names] == ["A", "[]", "C" * 1000]
+        assert not (files / "d").exists()
+        forget_what_was_read()
+        files = store.get(spec, several).folder
+        if limit == 2000:
+            (files / "a.txt").unlink()  # as somebody who cleans the temporary folder
+    (stored,) = [p for p in (store.root / "thing").iterdir() if p.name.endswith(("zip", "a.txt"))]
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    forget_what_was_read()
+    assert store.read(spec) is None
+
+
+def test_what_was_unpacked_goes_with_its_process(store):
+    store.get(Spec("thing", {}), several)
+    code = "import sys; from pathlib import Path; from unlearnkit.core.store import Spec, Store; "
+    code += "print((Store(Path(sys.argv[1])).read(Spec('thing', {})).folder / 'a.txt').parent)"
+    run = subprocess.run([sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() and not Path(run.stdout.strip()).exists()

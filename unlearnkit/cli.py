@@ -11,7 +11,7 @@ from unlearnkit import listing
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 
 # packages of the extra `notebooks`, which commands need and the library does not
-NOTEBOOKS = {"dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
+NOTEBOOKS = {"cryptography", "dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
 NOTEBOOKS |= {"optuna", "papermill", "yaml"}
 
 
@@ -63,6 +63,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
         help="tables, figures or notebooks, and what these wait for: T2 F3",
     )
     study.add_argument("--minutes", type=_minutes, help="begin no job that would end later than this")
+    study.add_argument(
+        "--job-minutes", type=_minutes, help="stop a job that takes longer (default: hours, said at the start)"
+    )
     study.add_argument("--workers", type=_positive, help="processes of one thread (default: one per GPU, or per core)")
     study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler: tcp://host:8786")
 
@@ -140,7 +143,7 @@ def _minutes(text: str) -> float:
 def _study(given) -> int:
     from unlearnkit.runner import batch, grid
 
-    settings = {name: getattr(given, name) for name in ("workers", "scheduler", "minutes")}
+    settings = {name: getattr(given, name) for name in ("workers", "scheduler", "minutes", "job_minutes")}
     outcomes = batch.run(grid.load(given.profile, given.only), **settings)
     return int(any(outcome.state == "failed" for outcome in outcomes))
 

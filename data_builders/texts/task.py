@@ -170,11 +170,14 @@ class TextTask(WithRoles):
         (folder / TASK).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load(folder: Path) -> TextTask:
-    """The task that `TextTask.save` wrote. Raises BadValue for missing or damaged files and another version."""
+def load(folder) -> TextTask:
+    """The task that `TextTask.save` wrote. Raises BadValue for missing or damaged files and another version.
+
+    folder: a path, or the files of an artefact.
+    """
     import pyarrow.parquet as pq
 
-    folder = Path(folder)
+    folder = Path(folder) if isinstance(folder, str) else folder
     for name in (TASK, SAMPLES, PAIRS):
         if not (folder / name).is_file():
             raise BadValue(f"{folder.name} has no {name}: it is not a stored text task, or an incomplete one")

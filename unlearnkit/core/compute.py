@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.provenance import processor_model
 
 
 def resolve_device(device: str = "auto") -> torch.device:
@@ -36,12 +36,7 @@ def processor(device: str = "auto") -> str:
     """What computes on this device, by its name: "NVIDIA H100 80GB HBM3", "AMD EPYC"."""
     if (resolved := resolve_device(device)).type == "cuda":
         return torch.cuda.get_device_name(resolved)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return processor_model() or platform.machine()
 
 
 def derive(seed: int, *labels: object) -> int:

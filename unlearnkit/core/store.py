@@ -1,32 +1,31 @@
 """Content-addressed artefacts: computed once, published whole or not at all, verified when read.
 
-An artefact is a folder `<cache>/<kind>/<key>/` whose `manifest.json`, written last, names and digests its files. The key
-is the hash of everything the content depends on: the kind, resolved parameters, the source of the modules that
-compute it (unlearnkit.core.code_digest), and the keys of what it is computed from.
+An artefact is a manifest `<cache>/<kind>/<key>.json`, written last, that names and digests its files, and these, beside it
+as `<key>-<digest>.<name>`; several small ones are in one archive: two inodes an artefact. The key is the hash of everything
+the content depends on: the kind, resolved parameters, the source of the modules that compute it
+(unlearnkit.core.code_digest), and the keys of what it is computed from.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.archive import PACKED, pack, unpacked
+from unlearnkit.core.disk import drop, explained, lock, take
 from unlearnkit.core.errors import StoreError
+from unlearnkit.core.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,33 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Files:
+    """The files of an artefact, by the names that its maker gave them: `files / "model.safetensors"` is a path to open."""
+
+    folder: Path
+    stored: tuple[tuple[str, str], ...]  # (name, name in the folder)
+    packed: str = ""  # the archive that holds all of them, if one does
+
+    def __truediv__(self, name: str) -> Path:
+        if self.packed and name in self.names:
+            return unpacked(self.folder / self.packed, name)
+        return self.folder / dict(self.stored).get(name, name)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.stored]
+
+
+@dataclass(frozen=True)
 class Artefact:
-    """A published folder. `folder / name` are its files, `info` what its maker returned."""
+    """A published artefact. `folder / name` are its files, `info` what its maker returned."""
 
     key: str
-    folder: Path
+    folder: Files
     manifest: Mapping
 
     @property
@@ -68,12 +89,13 @@ class Artefact:
 
 
 _verified: dict[Path, Artefact] = {}  # read and found whole by this process: not digested again
+_swept: set[Path] = set()  # caches in which this process has looked for what killed ones left behind
 
 Make = Callable[[list[tuple[int, Path]], Callable[[int, dict], None]], None]
 
 
 class Store:
-    """The artefacts below one folder, `paths.cache()` by default. Safe for several processes at once."""
+    """The artefacts below one folder, `paths.cache()` by default. Safe for several processes and threads at once."""
 
     def __init__(self, root: Path | None = None):
         self.root = Path(root) if root else paths.cache()
@@ -91,62 +113,80 @@ class Store:
         """The artefacts of `specs`, in order; the missing ones are computed by one call, each published when done.
 
         `make(missing, publish)` gets [(index into specs, empty folder)] and calls `publish(index, info)` as soon as a
-        folder is complete. Another process that computes one of the keys is waited for. Raises StoreError when the
-        disk is full or the folder cannot be written; whatever was published before stays.
+        folder is complete; from then on others have it. What another process is at is left to it and waited for, with no
+        lock held; should that process fail, it is computed here by a further call. Raises StoreError when the disk is full
+        or the folder cannot be written; whatever was published before stays.
         """
         found = {spec.key: self.read(spec) for spec in specs}
-        if any(artefact is None for artefact in found.values()):
-            with self._locked(spec for spec in specs if found[spec.key] is None):
-                found |= {spec.key: self.read(spec) for spec in specs if found[spec.key] is None}
-                self._make(specs, found, make)
+        pause = 0.02
+        while left := {spec.key: spec for spec in specs if found[spec.key] is None}:
+            with self._claimed(left) as held:
+                found |= {key: self.read(left[key]) for key in held}
+                for key in [key for key in held if found[key]]:  # published between our look and our lock
+                    drop(held.pop(key))
+                if held:
+                    self._make(specs, found, held, make)
+                    continue
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+            found |= {key: self.read(spec) for key, spec in left.items() if found[key] is None}
         for key in found:
             paths.note("artefact", key)
         return [found[spec.key] for spec in specs]
 
-    def _make(self, specs: Sequence[Spec], found: dict, make: Make) -> None:
+    def _make(self, specs: Sequence[Spec], found: dict, held: dict[str, FileLock], make: Make) -> None:
         first: dict[str, int] = {}  # equal specs are computed once
         for i, spec in enumerate(specs):
             first.setdefault(spec.key, i)
-        with contextlib.ExitStack() as folders, _explained(self.root):
+        with contextlib.ExitStack() as folders, self._explained():
             missing = {}
-            for key, i in first.items():
-                if found[key] is None:
-                    parent = self.root / specs[i].kind
-                    parent.mkdir(parents=True, exist_ok=True)
-                    missing[i] = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=parent))
-                    folders.callback(shutil.rmtree, missing[i], ignore_errors=True)
+            for key in [key for key in first if key in held]:
+                parent = self.root / specs[first[key]].kind
+                parent.mkdir(parents=True, exist_ok=True)
+                missing[first[key]] = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=parent))
+                folders.callback(shutil.rmtree, missing[first[key]], ignore_errors=True)
             start = time.perf_counter()
 
             def publish(i: int, info: dict) -> None:
-                with _explained(self.root):
+                with self._explained():
                     found[specs[i].key] = self._publish(specs[i], missing[i], info, time.perf_counter() - start)
+                    drop(held.pop(specs[i].key))
 
-            if missing:
-                make(list(missing.items()), publish)
+            make(list(missing.items()), publish)
             left = [specs[i].key for i in missing if found[specs[i].key] is None]
             assert not left, f"computed, but never published: {left}"
 
     def _publish(self, spec: Spec, folder: Path, info: dict, seconds: float) -> Artefact:
-        files = {p.name: {"sha256": _sha256(p), "bytes": p.stat().st_size} for p in sorted(folder.iterdir())}
-        manifest = {
-            "key": spec.key,
-            "kind": spec.kind,
-            "params": dict(spec.params),
-            "parents": list(spec.parents),
-            "sources": dict(spec.sources),
-            "files": files,
-            "info": info,
-            "made": provenance() | {"seconds_since_start": round(seconds, 3)},
-        }
-        text = json.dumps(manifest, indent=1, sort_keys=True)
-        (folder / "manifest.json").write_text(text)
-        final = self.root / spec.kind / spec.key
-        try:
-            os.rename(folder, final)
-        except OSError as error:  # another machine's run was first (locks may not reach across a network share)
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+        """Files first, under names that hold their digest, then the manifest: a reader, or another machine at the same key
+        where locks do not reach across a network share, never sees the one's manifest with the other's files."""
         artefact = self.read(spec)
+        if artefact is None:
+            parts = sorted(folder.iterdir())
+            files = {path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in parts}
+            packed = len(files) > 1 and sum(file["bytes"] for file in files.values()) <= PACKED
+            if packed:
+                parts = [pack(parts, folder / "files.zip")]
+            stored = {path.name: f"{spec.key}-{_sha256(path)[:8]}.{path.name}" for path in parts}
+            for name, file in files.items():
+                file["stored"] = stored["files.zip" if packed else name]
+            manifest = {
+                "key": spec.key,
+                "kind": spec.kind,
+                "params": dict(spec.params),
+                "parents": list(spec.parents),
+                "sources": dict(spec.sources),
+                "files": files,
+                "packed": _sha256(parts[0]) if packed else "",
+                "info": info,
+                "made": provenance() | {"seconds_since_start": round(seconds, 3)},
+            }
+            manifest = json.loads(json.dumps(manifest))  # as it will be read: a number as a name becomes text
+            text = json.dumps(manifest | {"digest": digest_of(manifest)}, indent=1, sort_keys=True)
+            for name, there in stored.items():
+                os.replace(folder / name, folder.parent / there)
+            (folder / "manifest.json").write_text(text)
+            os.replace(folder / "manifest.json", folder.parent / f"{spec.key}.json")
+            artefact = self.read(spec)
         if artefact is None:
             raise StoreError(
                 f"{spec.kind} {spec.key} could not be read back after it was written; is the disk failing?"
@@ -155,96 +195,111 @@ class Store:
 
     def read(self, spec: Spec) -> Artefact | None:
         """The artefact if it is there and undamaged. A damaged one is named on stderr and set aside."""
-        folder = self.root / spec.kind / spec.key
-        if not folder.exists():
+        file = self.root / spec.kind / f"{spec.key}.json"
+        if file in _verified:
+            if file.exists():
+                return _verified[file]
+            del _verified[file]
+        try:
+            text = file.read_text()
+        except FileNotFoundError:
             return None
-        if folder in _verified:
-            return _verified[folder]
-        damage = self._damage(folder, spec)
-        if damage is None:
-            _verified[folder] = Artefact(spec.key, folder, json.loads((folder / "manifest.json").read_text()))
-            return _verified[folder]
-        aside = self.root / "damaged" / f"{spec.kind}-{spec.key}-{time.time_ns()}"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process has set it aside already
-            folder.rename(aside)
-            print(f"{spec.kind} {spec.key} is damaged ({damage}): set aside and computed anew", file=sys.stderr)
+        except (OSError, ValueError) as error:  # a folder in its place, or bytes that are no text
+            text, damage = "", f"its manifest cannot be read: {error}"
+        else:
+            manifest, damage = _checked(text, spec.key, file.parent)
+        if not damage:
+            stored = tuple((name, entry["stored"]) for name, entry in manifest["files"].items())
+            files = Files(file.parent, stored, stored[0][1] if manifest["packed"] else "")
+            _verified[file] = Artefact(spec.key, files, manifest)
+            return _verified[file]
+        self._set_aside(file, spec, damage)
         return None
 
-    @staticmethod
-    def _damage(folder: Path, spec: Spec) -> str | None:
-        try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            if manifest["key"] != spec.key:
-                return "its manifest is another artefact's"
-            for name, expected in manifest["files"].items():
-                if _sha256(folder / name) != expected["sha256"]:
-                    return f"{name} is not what was written"
-        except FileNotFoundError as error:
-            return f"{Path(error.filename).name} is missing"
-        except (ValueError, KeyError):
-            return "manifest.json cannot be read"
-        return None
+    def _set_aside(self, file: Path, spec: Spec, damage: str) -> None:
+        aside = self.root / "damaged" / f"{spec.kind}-{spec.key}-{time.time_ns()}"
+        with self._explained():
+            aside.mkdir(parents=True, exist_ok=True)
+            moved = 0
+            for part in [file, *file.parent.glob(f"{spec.key}-*.*")]:  # the manifest first: without it there is nothing
+                with contextlib.suppress(FileNotFoundError):  # another process has set it aside already
+                    part.rename(aside / part.name)
+                    moved += 1
+        if moved:
+            print(f"{spec.kind} {spec.key} is damaged ({damage}): set aside and computed anew", file=sys.stderr)
+        else:
+            aside.rmdir()
 
     @contextlib.contextmanager
-    def _locked(self, specs):
-        """Hold the locks of these keys, taken in one order everywhere; the system frees them if we are killed."""
-        with contextlib.ExitStack() as stack, _explained(self.root):
-            folder = self.root / "locks"
-            folder.mkdir(parents=True, exist_ok=True)
-            for key in sorted({spec.key for spec in specs}):
-                stack.enter_context(FileLock(folder / key))
-            yield
+    def _claimed(self, keys: Iterable[str]):
+        """{key: lock} of those that nobody else is at; the system frees them if we are killed.
+
+        All are taken in one go: two processes at the same batch do not share it out between them.
+        """
+        folder, held = self.root / "locks", {}
+        try:
+            with self._explained():
+                folder.mkdir(parents=True, exist_ok=True)
+                with lock(folder / "claim"):
+                    self._sweep(folder)
+                    for key in keys:
+                        if mine := take(folder / key):
+                            held[key] = mine
+            yield held
+        finally:
+            for mine in held.values():
+                drop(mine)
+
+    def _sweep(self, locks: Path) -> None:
+        """Once per process, delete what killed processes left: lock files that nobody holds, and folders of their keys."""
+        if self.root in _swept:
+            return
+        _swept.add(self.root)
+        for name in os.listdir(locks):
+            if name != "claim" and (old := take(locks / name)):
+                for folder in self.root.glob(f"*/.{name}-*"):
+                    shutil.rmtree(folder, ignore_errors=True)
+                drop(old)
+
+    def _explained(self):
+        return explained("the cache", self.root, "UNLEARNKIT_CACHE")
 
 
 def described(key: str) -> Mapping | None:
     """The manifest of an artefact by its key alone, None if it is not in the cache. Its files are not looked at."""
     folder = str(paths.cache())
     for kind in os.listdir(folder) if os.path.isdir(folder) else ():
-        with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, kind, key, "manifest.json")) as file:
-            return json.load(file)
+        with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, kind, f"{key}.json")) as file:
+            manifest = json.load(file)
+            if isinstance(manifest, dict) and manifest.get("digest") == digest_of(manifest):
+                return manifest
     return None
 
 
-@contextlib.contextmanager
-def _explained(root: Path):
+def digest_of(manifest: Mapping) -> str:
+    """The digest of all that a manifest says, but for the digest itself."""
+    text = json.dumps({k: v for k, v in manifest.items() if k != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checked(text: str, key: str, folder: Path) -> tuple[dict, str]:
+    """(a manifest, what is wrong with it or with its files: "" if nothing is)."""
     try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "it is read-only",
-            errno.EACCES: "there is no permission to write",
-        }
-        if error.errno not in reasons:
-            raise
-        raise StoreError(
-            f"cannot write to the cache: {reasons[error.errno]}. Nothing half-written was kept; all that was finished "
-            "is. Free some space (or delete the cache: it only costs time), or set UNLEARNKIT_CACHE to another folder."
-        ) from error
+        manifest = json.loads(text)
+    except ValueError:
+        return {}, "its manifest cannot be read"
+    if not isinstance(manifest, dict) or manifest.get("digest") != digest_of(manifest):
+        return {}, "its manifest is not what was written"
+    if manifest["key"] != key:
+        return {}, "its manifest is another artefact's"
+    for name, expected in manifest["files"].items():
+        try:
+            if _sha256(folder / expected["stored"]) != (manifest["packed"] or expected["sha256"]):
+                return {}, f"{name} is not what was written"
+        except OSError as error:
+            return {}, f"{name} cannot be read: {error.strerror}"
+    return manifest, ""
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@cache
-def _versions() -> dict:
-    return {name: metadata.version(name) for name in ("torch", "numpy", "pandas", "scikit-learn")}
-
-
-def provenance() -> dict:
-    """Code version, library versions, hardware and threads, date: what a reader needs to judge a number."""
-    torch = sys.modules.get("torch")  # a batch worker never loads it
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code": code.version(),
-        "python": platform.python_version(),
-        "libraries": _versions(),
-        "processor": platform.machine(),
-        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads() if torch else 1,
-    }

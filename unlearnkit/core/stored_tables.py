@@ -17,8 +17,11 @@ def stored_tables(spec: Spec, make: Callable[[], Mapping[str, pd.DataFrame]]) ->
             table.to_parquet(folder / f"{name}.parquet")
 
     artefact = Store().get(spec, write)
-    files = sorted(artefact.folder.glob("*.parquet"))
-    return {file.stem: pd.read_parquet(file).assign(run=artefact.key) for file in files}
+    files = artefact.folder
+    return {
+        name.removesuffix(".parquet"): pd.read_parquet(files / name).assign(run=artefact.key)
+        for name in sorted(files.names)
+    }
 
 
 def stored_table(spec: Spec, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

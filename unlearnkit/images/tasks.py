@@ -18,7 +18,7 @@ from data_builders.perturbations import perturbations
 from data_builders.task import TRAINED_ON, Samples, SimilarityTask
 from unlearnkit.core import paths
 from unlearnkit.core.compute import derive
-from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.core.store import Artefact, Files, Spec, Store
 from unlearnkit.images.config import Config
 from unlearnkit.images.memorisation import memorisation_artefact
 from unlearnkit.images.models import build, models
@@ -32,7 +32,7 @@ FOLDS = 5  # of `held_out_loss`
 
 def load_task(config: Config) -> SimilarityTask:
     """The task of a config; built at the first call."""
-    return read_task(str(task_artefact(config).folder))
+    return read_task(task_artefact(config).folder)
 
 
 def task_artefact(config: Config) -> Artefact:
@@ -66,7 +66,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
     def make(folder: Path) -> dict:
         per_image = {k: load_file(artefact.folder / f"{k}.safetensors")[k] for k, artefact in inputs.items()}
         options = {k: v for k, v in params.items() if k != "facts"}
-        task = builder(_read_pool(str(pool.folder)), **options, **per_image)
+        task = builder(_read_pool(pool.folder), **options, **per_image)
         tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
         if task.arm is not None:
             tensors["arm"] = task.arm
@@ -80,9 +80,8 @@ def _task_artefact(config: Config, *state) -> Artefact:
 
 
 @lru_cache(maxsize=64)
-def read_task(folder: str) -> SimilarityTask:
-    """The task stored in a folder."""
-    folder = Path(folder)
+def read_task(folder: Files) -> SimilarityTask:
+    """The task of a stored artefact."""
     info = json.loads((folder / "task.json").read_text())
     pairs = pd.read_parquet(folder / "pairs.parquet")
     return SimilarityTask(
@@ -122,12 +121,11 @@ def _facts(source: Source, raw: RawImages, distinct: RawImages) -> dict:
 
 def load_pool(config: Config) -> RawImages:
     """The images that a config's task is drawn from."""
-    return _read_pool(str(pool_artefact(config).folder))
+    return _read_pool(pool_artefact(config).folder)
 
 
 @lru_cache(maxsize=4)
-def _read_pool(folder: str) -> RawImages:
-    folder = Path(folder)
+def _read_pool(folder: Files) -> RawImages:
     info = json.loads((folder / "pool.json").read_text())
     return RawImages(**load_file(folder / "pool.safetensors"), n_classes=info["n_classes"], facts=info["facts"])
 

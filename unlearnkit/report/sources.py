@@ -1,6 +1,5 @@
 """What a report is made from: published results with their records, executed notebooks, and the claims."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import pandas as pd
 from unlearnkit import results
 from unlearnkit.core import paths
 from unlearnkit.results import records
-from unlearnkit.runner import grid
+from unlearnkit.runner import grid, job
 
 TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score table
 
@@ -73,8 +72,8 @@ class Result:
         """The notebook as it was run for this result: the run whose outputs are this result's files, None if it is gone."""
         wanted = {f"{(self.folder / name).relative_to(paths.root())}": d for name, d in self.entry["files"].items()}
         for manifest in sorted((paths.runs() / self.entry["notebook"]).glob("*/manifest.json")):
-            outputs = json.loads(manifest.read_text())["outputs"]
-            if wanted.items() <= outputs.items():
+            outputs = job.outputs(manifest)
+            if outputs and wanted.items() <= outputs.items():
                 return manifest.parent / "notebook.ipynb"
         return None
 

@@ -3,18 +3,19 @@
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.disk import explained, lock
 from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.core.parameters import Parameters
-from unlearnkit.core.store import provenance
+from unlearnkit.core.provenance import provenance
 from unlearnkit.results import records
 
 
@@ -39,7 +40,8 @@ def publish(
         return []
     folder = paths.root() / parameters["publish"]
     kind = "tables" if name.startswith("T") else "figures"
-    (folder / kind).mkdir(parents=True, exist_ok=True)
+    with explained("the results", folder, "the notebook's parameter `publish`"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     files = [f"{kind}/{name}.csv"]
     write_whole(
         folder / files[0], lambda path: data.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
@@ -49,12 +51,12 @@ def publish(
         write_whole(
             folder / files[1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
         )
-    with FileLock(folder / ".manifest.lock"):
+    with lock(folder / ".manifest.lock"):
         if isinstance(runs, pd.DataFrame):
             files.append(records.write(runs, folder, write_whole))
-        manifest = _manifest(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
+        manifest = _to_extend(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
         write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
-        named = {file for other in manifest.values() for file in other["files"]}
+        named = {file for other in manifest.values() if not misshapen(other) for file in other["files"]}
         for file in (folder / "scores").glob("*.parquet"):
             if f"scores/{file.name}" not in named:  # of an earlier version of this result
                 file.unlink()
@@ -94,30 +96,90 @@ def _json(manifest: Mapping) -> str:
     return text + "\n"
 
 
+def listed(path: Path, digest: str | None = None) -> bool:
+    """Whether a file is as the manifest of its results folder lists it; true where it lies in no such folder.
+
+    path: FOLDER/tables/T2.csv and the like; digest: of the file as it is, by default taken from it.
+    """
+    folder = path.parent.parent
+    if path.parent.name not in ("tables", "figures", "scores"):
+        return True
+    file = folder / "manifest.json"
+    try:
+        version = (file, file.stat().st_mtime_ns)
+    except OSError:
+        return False
+    if version not in _listed:
+        _listed.clear()
+        try:
+            entries = list(_manifest(folder).values())
+        except StoreError:
+            entries = []
+        _listed[version] = {k: v for entry in entries if not misshapen(entry) for k, v in entry["files"].items()}
+    return _listed[version].get(f"{path.parent.name}/{path.name}") == (digest or _sha256(path))
+
+
+_listed: dict[tuple[Path, int], dict[str, str]] = {}
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside `path` and move it there: a reader never sees half a file."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
+    beside = ""
     try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        os.close(handle)
         write(Path(beside))
         os.chmod(beside, 0o644)
         os.replace(beside, path)
     except OSError as error:
-        raise StoreError(f"cannot write {path.name}: {error.strerror}. What was there before is unchanged.") from error
+        reason = f"cannot write {path.name} in {path.parent}: {error.strerror}"
+        raise StoreError(f"{reason}. What was there before is unchanged.") from error
     finally:
-        Path(beside).unlink(missing_ok=True)
+        if beside:
+            Path(beside).unlink(missing_ok=True)
 
 
 def _manifest(folder: Path) -> dict:
     try:
-        return json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text())
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise StoreError(
-            f"manifest.json in {folder.name}/ is not valid JSON ({error}): restore it from git, or delete it and run "
-            "`make study`"
-        ) from error
+        raise StoreError(f"{BROKEN.format(folder.name)} is not valid JSON ({error}): {MEND}") from error
+    if not isinstance(manifest, dict):
+        raise StoreError(f"{BROKEN.format(folder.name)} holds no results by name: {MEND}")
+    return manifest
+
+
+BROKEN = "manifest.json in {}/"
+MEND = "restore it from git, or delete it and run `make study`"
+SHAPE = {"files": dict, "sources": dict, "parameters": dict, "runs": list, "made": dict, "notebook": str, "rows": int}
+
+
+def _to_extend(folder: Path) -> dict:
+    """The manifest; one that cannot be read is named on stderr and set aside, and all that it listed is made again."""
+    try:
+        return _manifest(folder)
+    except StoreError as error:
+        print(
+            f"{str(error).partition(': ')[0]}: it is kept as manifest.damaged.json, and a new one begun",
+            file=sys.stderr,
+        )
+        os.replace(folder / "manifest.json", folder / "manifest.damaged.json")
+        return {}
+
+
+def misshapen(entry: object) -> str:
+    """What is wrong with an entry of a manifest, "" if it has the parts that `publish` writes."""
+    if not isinstance(entry, dict):
+        return "is no entry"
+    for part, kind in SHAPE.items():
+        if not isinstance(entry.get(part), kind):
+            return f"has no {part}, or a wrong one"
+    words = (*entry["files"].values(), *entry["sources"].values(), *entry["runs"], entry["made"].get("date"))
+    if not all(isinstance(word, str) for word in words):
+        return "has a digest, a run or a date that is none"
+    return "" if any(file.endswith(".csv") for file in entry["files"]) else "has no table"
 
 
 def verify(folder: Path | None = None, expected: Sequence[str] = ()) -> list[tuple[str, str, str]]:
@@ -174,7 +236,8 @@ def _file(name: str, profile: str, ending: str) -> Path:
     """The file of a published result with this ending."""
     (folder,) = folders(profile or "small").values()
     manifest = _manifest(folder)
-    files = {key: f for key, entry in manifest.items() for f in entry["files"] if f.endswith(ending)}
+    whole = {key: entry for key, entry in manifest.items() if not misshapen(entry)}
+    files = {key: f for key, entry in whole.items() for f in entry["files"] if f.endswith(ending)}
     if name not in files:
         what = "table" if ending == ".csv" else "figure"
         raise unknown(f"published {what}", name, files, f"To make it: `unlearnkit study --only {name}`.")
@@ -186,7 +249,19 @@ def _file(name: str, profile: str, ending: str) -> Path:
 def states(folder: Path, expected: Sequence[str] = ()) -> dict[str, tuple[dict | None, str, str]]:
     """{id: (entry of the manifest, state, detail)} of each expected and each listed result of one folder, sorted."""
     manifest = _manifest(folder)
-    return {n: (manifest.get(n), *_state(folder, manifest.get(n))) for n in sorted({*manifest, *expected})}
+    found: dict[str, tuple[dict | None, str, str]] = {}
+    for name in sorted({*manifest, *expected}):
+        entry = manifest.get(name)
+        wrong = misshapen(entry) if name in manifest else ""
+        if wrong:
+            found[name] = (
+                None,
+                "damaged",
+                f"its entry in manifest.json {wrong}; restore it from git or run `make study`",
+            )
+        else:
+            found[name] = (entry, *_state(folder, entry))
+    return found
 
 
 def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:

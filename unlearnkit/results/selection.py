@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit.core.errors import BadValue, unknown
+from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.results import publishing, records
 
 
@@ -32,12 +32,12 @@ def find(name: str, where: Mapping[str, str], folder: Path) -> Selection:
     """The selected runs of a table. where: {column: value} of the table, and `seed` for one run of a row.
 
     Raises UnknownName for a table that is not there; BadValue, with what there is, for a column or a value that does not
-    exist and for a selection that fits several rows.
+    exist and for a selection that fits several rows; StoreError for a table or record that is not as it was written.
     """
-    entries = {n: e for n, (e, _, _) in publishing.states(folder).items() if e}
-    if name not in entries:
-        raise unknown("table", name, entries)
-    entry, asked = entries[name], dict(where)
+    states = publishing.states(folder)
+    if name not in states:
+        raise unknown("table", name, states)
+    entry, asked = _whole(name, *states[name]), dict(where)
     seed = asked.pop("seed", None)
     table = records.table(folder / next(f for f in entry["files"] if f.endswith(".csv")))
     rows = records.select(table, asked, name)
@@ -56,8 +56,9 @@ def find(name: str, where: Mapping[str, str], folder: Path) -> Selection:
 
 def find_run(key: str, folder: Path) -> Selection:
     """The run with this key, or the only one whose key starts so, in whichever table has it. Raises BadValue if none has."""
-    for name, (entry, _, _) in publishing.states(folder).items():
-        record = records.read(folder, entry) if entry and any(k.startswith(key) for k in entry["runs"]) else None
+    for name, (entry, state, detail) in publishing.states(folder).items():
+        mine = entry and any(k.startswith(key) for k in entry["runs"])
+        record = records.read(folder, _whole(name, entry, state, detail)) if mine else None
         if record is not None:
             runs = records.runs(record)
             runs = runs[runs.run.str.startswith(key)]
@@ -67,6 +68,13 @@ def find_run(key: str, folder: Path) -> Selection:
     raise BadValue(
         f"no table here keeps a record of a run {key!r}: see `unlearnkit report`, or select by TABLE --where"
     )
+
+
+def _whole(name: str, entry: Mapping | None, state: str, detail: str) -> Mapping:
+    """The entry of a result whose files are as they were written. Raises StoreError for any other: it proves nothing."""
+    if state in ("damaged", "missing"):
+        raise StoreError(f"{name} is {state}: {detail}")
+    return entry
 
 
 def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:

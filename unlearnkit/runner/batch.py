@@ -4,181 +4,205 @@ Where torch sees GPUs there is a worker for each, which sees no other; else ther
 with their scheduler or driver, and kernels with their worker: a killed run leaves no process behind.
 """
 
-import contextlib
-import logging
+import hashlib
 import math
 import os
-import sys
+import queue
 import time
-import warnings
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.errors import UnlearnkitError
-from unlearnkit.core.progress import duration
 from unlearnkit.core.registry import plugin_names
 from unlearnkit.runner import job
+from unlearnkit.runner import workers as others
+from unlearnkit.runner.board import Board
+from unlearnkit.runner.cluster import connected, local_cluster
 from unlearnkit.runner.grid import Job
+from unlearnkit.runner.limits import Limits, slowness
+from unlearnkit.runner.plan import Plan
 
-PATIENCE = 10  # seconds in which a scheduler must answer
+GONE = "the same command goes on from what is finished"
 
 
 def run(
-    jobs: Sequence[Job], *, workers: int | None = None, scheduler: str | None = None, minutes: float | None = None
+    jobs: Sequence[Job],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    minutes: float | None = None,
+    job_minutes: float | None = None,
 ) -> list[job.Outcome]:
     """Run the jobs that are not finished yet; prints a line per job and the time left, and every failure in full at the end.
 
     One job's failure stops only those that wait for it. minutes: begin no job that would probably end later than this;
-    such jobs, and those that wait for them, have the outcome "left", and a second call goes on with them. Raises
-    UnlearnkitError when the scheduler cannot be reached.
+    such jobs, and those that wait for them, have the outcome "left", and a second call goes on with them. job_minutes: the
+    most that one job may take, by default that of unlearnkit.runner.limits. Raises UnlearnkitError when the scheduler
+    cannot be reached or goes away, and when its workers are not fit for these jobs.
     """
     outcomes = {j.key: job.Outcome(j.key, "cached", 0.0) for j in jobs if job.finished(j.notebook.stem, j.key)}
-    board = _Board(jobs, outcomes)
+    board = Board(jobs, outcomes)
     todo = [j for j in jobs if j.key not in outcomes]
-    if todo:
-        gpus = [] if scheduler else job.gpus()  # on a running cluster whoever starts the workers decides
-        with _client(min(workers or len(gpus) or os.cpu_count() or 1, len(todo)), scheduler) as client:
-            _drive(client, todo, outcomes, board, gpus, fork=not (scheduler or gpus), minutes=minutes)
+    if todo and scheduler:
+        _on_scheduler(scheduler, todo, outcomes, board, minutes, job_minutes)
+    elif todo:
+        gpus = job.gpus()
+        with local_cluster(min(workers or len(gpus) or os.cpu_count() or 1, len(todo))) as client:
+            limits = Limits(job_minutes, slowness())
+            where = _Where(client, "this machine", environment(), limits, {"gpus": gpus, "fork": not gpus})
+            _drive(where, todo, outcomes, board, minutes)
     board.summary()
     return [outcomes.get(j.key, job.Outcome(j.key, "left", 0.0)) for j in jobs]
 
 
-def _drive(
-    client, todo: list[Job], outcomes: dict, board: "_Board", gpus: Sequence[str], *, fork: bool, minutes: float | None
-) -> None:
-    from distributed import as_completed
+@dataclass(frozen=True)
+class _Where:
+    """Where jobs run. options: of job.run; fit: of workers that others started, see unlearnkit.runner.workers."""
 
+    client: Any  # of Dask, which is imported late
+    name: str
+    settings: Mapping[str, str]
+    limits: Limits
+    options: Mapping[str, object] = field(default_factory=dict)
+    fit: others.Fit | None = None
+
+    def submit(self, j: Job, place: int):
+        """A future of the job's outcome. Its key is of this checkout and folder alone: no other is served by it."""
+        arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, self.settings)
+        options = dict(self.options) | {"limit": self.limits(j.notebook.stem)}
+        places = [self.settings[name] for name in ("UNLEARNKIT_HOME", "UNLEARNKIT_RUNS")]
+        own = hashlib.sha256("\0".join([*places, code.version()]).encode()).hexdigest()[:12]
+        common = {"key": f"{j.notebook.stem}-{j.key}-{own}", "pure": False, "priority": -place}
+        if self.fit:
+            return self.client.submit(others.run, self.fit.expected, *arguments, **options, **common)
+        return self.client.submit(job.run, *arguments, **options, **common)
+
+
+def _on_scheduler(scheduler: str, todo: list[Job], outcomes: dict, board: Board, minutes, job_minutes) -> None:
     settings = environment()
-    waiting, running, futures = list(todo), set(), as_completed()
+    try:
+        with connected(scheduler) as client:
+            fit = others.wait_until_fit(client, scheduler, settings)
+            limits = Limits(job_minutes, fit.slowness)
+            _drive(_Where(client, scheduler, settings, limits, fit=fit), todo, outcomes, board, minutes)
+    except OSError as error:  # Dask's for a connection that broke
+        if isinstance(error, UnlearnkitError):
+            raise
+        raise UnlearnkitError(f"the scheduler at {scheduler} is gone ({error}): {GONE}") from error
+
+
+def _drive(where: _Where, todo: list[Job], outcomes: dict, board: Board, minutes: float | None) -> None:
+    plan = Plan(todo, {key: outcome.state == "failed" for key, outcome in outcomes.items()})
     place = {j.key: i for i, j in enumerate(todo)}
-    by_name = {f"{j.notebook.stem}-{j.key}": j for j in todo}
+    ended: queue.SimpleQueue = queue.SimpleQueue()
+    running: dict[str, object] = {}  # the futures: Dask forgets a job that nobody holds
+    took: dict[str, list[float]] = {}  # notebook: [seconds, jobs] of this run
+    print(where.limits.said([j.notebook.stem for j in todo]), flush=True)
 
     def submit_ready() -> None:
-        at_once = math.inf if minutes is None else sum(client.nthreads().values())
-        for j in [*waiting]:
-            if any(k in outcomes and outcomes[k].state == "failed" for k in j.after):
-                waiting.remove(j)
-                outcomes[j.key] = job.Outcome(j.key, "failed", 0.0, "not run: a job that it waits for failed")
-                board.line(j, outcomes[j.key])
-                return submit_ready()
-            if all(k in outcomes for k in j.after) and len(running) < at_once and ends_in_time(j):
-                waiting.remove(j)
-                running.add(j.key)
-                arguments = (j.notebook.stem, str(j.notebook), j.parameters, j.key, settings, gpus, fork)
-                name = f"{j.notebook.stem}-{j.key}"
-                futures.add(client.submit(job.run, *arguments, key=name, pure=False, priority=-place[j.key]))
+        most = math.inf if minutes is None else sum(where.client.nthreads().values())
+        if len(running) < most:
+            for j in plan.take(ends_in_time):
+                running[j.key] = future = where.submit(j, place[j.key])
+                future.add_done_callback(lambda future, j=j: ended.put((j, future)))
+                if len(running) >= most:
+                    break
 
     def ends_in_time(j: Job) -> bool:
         """By the mean wall time of this notebook's jobs, in this run or else in earlier ones; 0 where there are none."""
         if minutes is None:
             return True
-        done = [outcomes[i.key] for i in todo if i.key in outcomes and i.notebook == j.notebook]
-        seconds = [o.seconds for o in done if o.state == "ran"] or job.wall_times(j.notebook.stem) or [0.0]
-        return board.seconds() + sum(seconds) / len(seconds) < 60 * minutes
+        if j.notebook.stem not in took:
+            earlier = job.wall_times(j.notebook.stem)
+            mean = sum(earlier) / len(earlier) if earlier else 0.0
+        else:
+            seconds, number = took[j.notebook.stem]
+            mean = seconds / number
+        return board.seconds() + mean < 60 * minutes
 
     submit_ready()
-    for future in futures:
-        j = by_name[future.key]
-        running.remove(j.key)
-        error = future.exception()
-        outcomes[j.key] = future.result() if error is None else job.Outcome(j.key, "failed", 0.0, _explain(error))
-        board.line(j, outcomes[j.key])
+    watch = _Watch(where)
+    while running:
+        try:
+            j, future = ended.get(timeout=1)
+        except queue.Empty:
+            watch.look()
+            continue
+        outcome = _outcome(j, future, where)
+        del running[j.key]
+        outcomes[j.key] = outcome
+        board.line(j, outcome)
+        if outcome.state == "ran":
+            seconds, number = took.get(j.notebook.stem, (0.0, 0))
+            took[j.notebook.stem] = [seconds + outcome.seconds, number + 1]
+        plan.ended(j.key, outcome.state == "failed")
+        for lost in plan.lost():
+            outcomes[lost.key] = job.Outcome(lost.key, "failed", 0.0, "not run: a job that it waits for failed")
+            board.line(lost, outcomes[lost.key])
         submit_ready()
 
 
+def _outcome(j: Job, future, where: _Where) -> job.Outcome:
+    if future.cancelled() or future.status == "cancelled":
+        raise UnlearnkitError(f"the scheduler at {where.name} is gone: {GONE}")
+    error = future.exception()
+    if error is not None:
+        return job.Outcome(j.key, "failed", 0.0, _explain(error))
+    outcome = future.result()
+    if outcome.state == "refused":
+        raise UnlearnkitError(f"{outcome.error}. {GONE[0].upper()}{GONE[1:]}")
+    if where.fit and outcome.state in ("ran", "cached") and (unseen := _unseen(j)):
+        return replace(outcome, state="failed", error=f"it ran, but {unseen}: workers must share that folder")
+    return outcome
+
+
+def _unseen(j: Job) -> str:
+    """What of a job that has run is not here, "" if all is. A network share may show it some seconds late."""
+    end = time.monotonic() + others.NEVER_SEEN
+    manifest = job.folder(j.notebook.stem, j.key) / "manifest.json"
+    while time.monotonic() < end:
+        if manifest.is_file() and job.finished(j.notebook.stem, j.key):
+            return ""
+        if manifest.parent.parent.is_dir():
+            os.listdir(manifest.parent.parent)  # it looks anew
+        time.sleep(0.2)
+    if manifest.is_file():
+        return f"what it published is not in {paths.root()} as this machine sees it"
+    return f"its manifest is not in {manifest.parent.parent} as this machine sees it"
+
+
+class _Watch:
+    """Looks, while jobs run, whether the scheduler is still there and has workers."""
+
+    def __init__(self, where: _Where):
+        self.where, self.alone, self.said = where, None, 0.0
+
+    def look(self) -> None:
+        if self.where.client.status not in ("running", "newly-created"):
+            raise UnlearnkitError(f"the scheduler at {self.where.name} is gone: {GONE}")
+        now = time.monotonic()
+        if self.where.client.scheduler_info(n_workers=1)["n_workers"]:
+            self.alone = None
+            return
+        self.alone = self.alone or now
+        if now - self.alone >= others.FIRST and now - self.said >= others.AGAIN:
+            self.said = now
+            print(f"{self.where.name} has no worker any more: its jobs wait until one comes", flush=True)
+
+
 def environment() -> dict[str, str]:
-    """The project's settings for a worker, which may run in another folder."""
-    settings = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_")}
+    """The project's settings for a worker, which may run in another folder: with all paths absolute."""
+    settings = {k: v for k, v in os.environ.items() if k.startswith("UNLEARNKIT_") and k != "UNLEARNKIT_JOB_LOG"}
     settings |= {"UNLEARNKIT_HOME": str(paths.root()), "UNLEARNKIT_CACHE": str(paths.cache())}
     settings |= {"UNLEARNKIT_DATA": str(paths.data()), "UNLEARNKIT_TUNED": str(paths.tuned())}
+    settings |= {"UNLEARNKIT_RUNS": str(paths.runs())}
     return settings | {"UNLEARNKIT_PLUGINS": ",".join(plugin_names())}
 
 
 def _explain(error: BaseException) -> str:
     if type(error).__name__ == "KilledWorker":
         return "the workers that ran it were killed again and again; is there enough memory? Try --workers 1"
-    return f"{type(error).__name__}: {error}"
-
-
-@contextlib.contextmanager
-def _client(workers: int, scheduler: str | None):
-    from distributed import Client
-
-    for name in ("distributed", "papermill", "traitlets"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if not scheduler:
-        with local_cluster(workers) as client:
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
-        raise UnlearnkitError(
-            f"no Dask scheduler answers at {scheduler}: {error}. Start one with `dask scheduler`, or leave --scheduler "
-            "out to run on this machine"
-        ) from error
-    with client:
-        client.run(_keep_freed_memory)
-        yield client
-
-
-def _keep_freed_memory() -> None:
-    """On a worker that others started: its kernels do not inherit what `local_cluster` switches off for its own."""
-    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
-
-
-@contextlib.contextmanager
-def local_cluster(workers: int):
-    """A client of as many one-thread worker processes, which end with this one."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    settings = {
-        "distributed.worker.profile.enabled": False,  # it samples each worker every 10 ms, and nobody reads it
-        "distributed.worker.daemon": False,  # a daemon may not fork kernels; workers end with their driver without being one
-        # Dask has its workers hand freed memory back at once; training would fetch it anew at every step, 1.7 times as slow
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-    }
-    with warnings.catch_warnings(), dask.config.set(settings):
-        warnings.filterwarnings("ignore", message="Port .* is already in use")  # a second cluster takes another port
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
-        )
-    with cluster, Client(cluster) as client:
-        yield client
-
-
-class _Board:
-    """The lines that a person watches."""
-
-    def __init__(self, jobs: Sequence[Job], outcomes: dict):
-        self.jobs, self.outcomes, self.start = jobs, outcomes, time.monotonic()
-        self.cached = len(outcomes)
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.start
-
-    def line(self, j: Job, outcome: job.Outcome) -> None:
-        done, total = len(self.outcomes), len(self.jobs)
-        left = self.seconds() / max(done - self.cached, 1) * (total - done)
-        tail = f"about {duration(left)} left" if done < total else f"in {duration(self.seconds())}"
-        print(
-            f"[{done}/{total}] {outcome.state} {j.label} ({outcome.seconds:.0f} s) | {self._counts()}, {tail}",
-            flush=True,
-        )
-
-    def summary(self) -> None:
-        for j in self.jobs:
-            if j.key in self.outcomes and self.outcomes[j.key].state == "failed":
-                print(f"\nFAILED {j.label}\n{self.outcomes[j.key].error}", file=sys.stderr)
-        print(f"{len(self.jobs)} jobs: {self._counts()} in {duration(self.seconds())}", flush=True)
-        left = Counter(j.notebook.stem for j in self.jobs if j.key not in self.outcomes)
-        if left:
-            names = ", ".join(f"{n} of {stem}" for stem, n in left.items())
-            print(f"{left.total()} jobs are left ({names}): the same command goes on with them", flush=True)
-
-    def _counts(self) -> str:
-        count = Counter(outcome.state for outcome in self.outcomes.values())
-        return ", ".join(f"{state} {count[state]}" for state in ("ran", "cached", "failed"))
+    return str(error) if isinstance(error, UnlearnkitError) else f"{type(error).__name__}: {error}"

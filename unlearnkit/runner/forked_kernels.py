@@ -9,6 +9,7 @@ a fork. `UNLEARNKIT_PRELOAD=0` leaves the imports to the kernels: for notebooks 
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 from importlib.metadata import EntryPoint
 from multiprocessing.process import BaseProcess
@@ -36,6 +37,11 @@ def use() -> None:
     """Fork each kernel that this process starts from now on, unless it is a daemon of multiprocessing, which may not."""
     if sys.platform != "linux" or multiprocessing.current_process().daemon:
         return
+    from unlearnkit.runner.kernels import short_folder
+
+    tempfile.tempdir = (
+        short_folder()
+    )  # the fork server's sockets are there; kernels keep the folder of their environment
     # a kernel's backend, which matplotlib reads when it is imported
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     factory = KernelProvisionerFactory.instance()

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     earlier: dict[str, list[Job]] = {}
-    jobs = [job for file, entries, values in _grids(profile) for job in _jobs(file, entries, values, earlier)]
+    program = cache(_program)  # taken once, after the checks of the first entry
+    jobs = [job for file, entries, values in _grids(profile) for job in _jobs(file, entries, values, earlier, program)]
     if not jobs:
         raise BadValue(f"no grid in notebooks/grids has a profile {profile!r}")
     return _select(jobs, only) if only else jobs
@@ -65,24 +67,32 @@ def _grids(profile: str) -> list[tuple[Path, list[dict], dict]]:
     return grids
 
 
-def _jobs(file: Path, entries: list[dict], values: dict, earlier: dict[str, list[Job]]) -> list[Job]:
-    """earlier: {notebook: its jobs} of the files before this one, to which this one's are added."""
-    jobs: list[Job] = []
+def _jobs(
+    file: Path, entries: list[dict], values: dict, earlier: dict[str, list[Job]], program: Callable[[], list]
+) -> list[Job]:
+    """earlier: {notebook: its jobs} of the files before this one, to which this one's are added. program: see `_program`."""
+    jobs: dict[str, Job] = {}
     for entry in entries:
         if extra := set(entry) - _ENTRY:
             raise unknown(f"entry of {file.name}", sorted(extra)[0], _ENTRY)
         try:
-            expanded = _expand(entry, values, earlier)
+            expanded = _expand(entry, values, earlier, program)
         except (BadValue, KeyError) as error:
             raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
         earlier.setdefault(entry["notebook"], []).extend(expanded)
-        jobs += [
-            job for job in expanded if job.key not in {j.key for j in jobs}
-        ]  # an earlier entry may have one of them
-    return jobs
+        for job in expanded:
+            jobs.setdefault(job.key, job)  # an earlier entry may have one of them
+    return list(jobs.values())
 
 
-def _expand(entry: dict, values: dict, earlier: dict[str, list[Job]]) -> list[Job]:
+def _program() -> list:
+    """What every key holds of the project's code and of the plugins."""
+    return [code.everything(), [code.digests([module]) for module in load_plugins()]]
+
+
+def _expand(
+    entry: dict, values: dict, earlier: dict[str, list[Job]], program: Callable[[], list] = _program
+) -> list[Job]:
     path = notebook.find(entry["notebook"])
     own = dict(entry.get("set", {}))
     known = values | own
@@ -97,13 +107,16 @@ def _expand(entry: dict, values: dict, earlier: dict[str, list[Job]]) -> list[Jo
     after = frozenset(job.key for name in entry.get("after", ()) for job in earlier[name])
     from unlearnkit.methods import tuned_options as tuned  # imports torch: after the checks of the grid
 
-    plugins = [code.digests([module]) for module in load_plugins()]
+    cells, declared = notebook.sources(path), notebook.parameters(path)
+    defaults = {name: default for name, (_, default) in declared.items()}
+    notebook.check_arguments(path, fixed, declared)
+    everything, plugins = program()
     jobs = []
     for combination in product(*each.values()):
         parameters = fixed | dict(zip(each, combination, strict=True))
-        notebook.check_arguments(path, parameters)
-        parts = [path.stem, notebook.sources(path), parameters, code.everything(), plugins]
-        if values := tuned.digest({n: d for n, (_, d) in notebook.parameters(path).items()} | parameters):
+        notebook.check_arguments(path, parameters, declared)
+        parts = [path.stem, cells, parameters, everything, plugins]
+        if values := tuned.digest(defaults | parameters):
             parts.append(values)
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
         label = " ".join([path.stem, *_short({k: v for k, v in parameters.items() if k in own or k in each})])

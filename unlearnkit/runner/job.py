@@ -1,25 +1,34 @@
-"""Run one notebook as a job: completed or not at all, with a manifest written last."""
+"""Run one notebook as a job: completed or not at all, with a manifest written last.
+
+Nothing here reads or changes this process's environment for a job's sake: several jobs may run in threads of one process.
+"""
 
 import contextlib
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from unlearnkit.core import paths
-from unlearnkit.core.store import provenance
+from unlearnkit.core.disk import explained, lock
+from unlearnkit.core.errors import UnlearnkitError
+from unlearnkit.core.progress import duration
+from unlearnkit.core.provenance import provenance
+from unlearnkit.results import publishing
+
+WRONG = (AttributeError, KeyError, TypeError, ValueError)  # what a file of any wrong shape raises
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """state: "ran", "cached" or "failed"; `error` says what failed: cell, source, exception."""
+    """state: "ran", "cached", "failed", or "refused" by a worker that should not run it; `error` says what failed: cell,
+    source, exception."""
 
     key: str
     state: str
@@ -27,22 +36,61 @@ class Outcome:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Places:
+    """The project's folder, and that of executed notebooks: of this process by default, or of the settings of a driver."""
+
+    home: Path
+    runs: Path
+
+    @classmethod
+    def of(cls, settings: Mapping[str, str] | None = None) -> "Places":
+        given = settings or {}
+        home, runs = given.get("UNLEARNKIT_HOME"), given.get("UNLEARNKIT_RUNS")
+        return cls(Path(home) if home else paths.root(), Path(runs) if runs else paths.runs())
+
+    def folder(self, stem: str, key: str) -> Path:
+        return self.runs / stem / key
+
+
 def folder(stem: str, key: str) -> Path:
-    return paths.runs() / stem / key
+    return Places.of().folder(stem, key)
 
 
-def finished(stem: str, key: str) -> bool:
-    """Whether the job's manifest is there and all files that it wrote are as it wrote them."""
-    try:
-        manifest = json.loads((folder(stem, key) / "manifest.json").read_text())
-    except (FileNotFoundError, ValueError):
+def finished(stem: str, key: str, places: Places | None = None) -> bool:
+    """Whether the job's manifest is there, and all files that it wrote are as it wrote them and listed where it published.
+
+    A manifest of any wrong shape is named on stderr, and the job counts as not finished.
+    """
+    places = places or Places.of()
+    file = places.folder(stem, key) / "manifest.json"
+    if not os.path.lexists(file):
         return False
-    return all(_digest(paths.root() / file) == digest for file, digest in manifest["outputs"].items())
+    written = outputs(file)
+    if written is None:
+        print(f"{'/'.join(file.parts[-3:])} is not a job's manifest: the job runs again", file=sys.stderr)
+        return False
+    whole = {places.home / name: digest for name, digest in written.items()}
+    return all(_digest(path) == digest and publishing.listed(path, digest) for path, digest in whole.items())
+
+
+def outputs(file: Path) -> dict[str, str] | None:
+    """{file relative to the project: its digest} that a job wrote, by its manifest; None for one of any wrong shape."""
+    try:
+        written = json.loads(file.read_text())["outputs"]
+        whole = isinstance(written, dict) and all(isinstance(digest, str) for digest in written.values())
+    except (OSError, *WRONG):
+        return None
+    return written if whole else None
 
 
 def wall_times(stem: str) -> list[float]:
-    """Seconds that each finished job of a notebook took, with whatever parameters."""
-    return [json.loads(file.read_text())["seconds"] for file in (paths.runs() / stem).glob("*/manifest.json")]
+    """Seconds that each finished job of a notebook took, with whatever parameters. Damaged manifests are left out."""
+    seconds = []
+    for file in (paths.runs() / stem).glob("*/manifest.json"):
+        with contextlib.suppress(OSError, *WRONG):
+            seconds.append(float(json.loads(file.read_text())["seconds"]))
+    return seconds
 
 
 def run(
@@ -50,35 +98,44 @@ def run(
     path: str,
     parameters: dict,
     key: str,
-    environment: dict | None = None,
+    settings: Mapping[str, str] | None = None,
     gpus: Sequence[str] = (),
     fork: bool = False,
+    limit: float | None = None,
 ) -> Outcome:
-    """Execute the notebook with papermill in this process, after any other process that is at the same job.
+    """Execute the notebook with papermill, after any other process or thread that is at the same job.
 
-    gpus: see `choose_gpu`; fork: see unlearnkit.runner.forked_kernels.
+    settings: the driver's `UNLEARNKIT_` variables, instead of this process's own. gpus: see `gpu`. fork: see
+    unlearnkit.runner.forked_kernels. limit: seconds after which the job is stopped and has failed.
     """
     start = time.monotonic()
-    os.environ.update(environment or {})
-    choose_gpu(gpus)
+    try:
+        return _run(stem, path, parameters, key, settings, gpus, fork, limit, start)
+    except UnlearnkitError as error:  # a folder that cannot be written
+        return Outcome(key, "failed", time.monotonic() - start, str(error))
+
+
+def _run(stem, path, parameters, key, settings, gpus, fork, limit, start) -> Outcome:
+    places = Places.of(settings)
     if fork:
         from unlearnkit.runner import forked_kernels
 
         forked_kernels.use()
-    parent = paths.runs() / stem
-    (paths.runs() / "locks").mkdir(parents=True, exist_ok=True)
-    parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(paths.runs() / "locks" / key):
-        if finished(stem, key):
-            return Outcome(key, "cached", time.monotonic() - start)
-        with tempfile.TemporaryDirectory(prefix=f".{key}-", dir=parent) as beside:
-            error = execute(Path(path), Path(beside), parameters)
-            seconds = time.monotonic() - start
-            if error:
-                with contextlib.suppress(FileNotFoundError):  # a kernel that would not start leaves none
-                    shutil.copy(Path(beside) / "notebook.ipynb", parent / f"failed-{key}.ipynb")
-                return Outcome(key, "failed", seconds, error)
-            _publish(Path(beside), stem, key, parameters, seconds)
+    parent = places.runs / stem
+    with explained("the folder of runs", places.runs, "UNLEARNKIT_RUNS"):
+        (places.runs / "locks").mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
+        with lock(places.runs / "locks" / key):
+            if finished(stem, key, places):
+                return Outcome(key, "cached", time.monotonic() - start)
+            with tempfile.TemporaryDirectory(prefix=f".{key}-", dir=parent) as beside:
+                error = execute(Path(path), Path(beside), parameters, kernel_environment(settings, gpus), limit)
+                seconds = time.monotonic() - start
+                if error:
+                    with contextlib.suppress(FileNotFoundError):  # a kernel that would not start leaves none
+                        shutil.copy(Path(beside) / "notebook.ipynb", parent / f"failed-{key}.ipynb")
+                    return Outcome(key, "failed", seconds, error)
+                _publish(Path(beside), stem, key, parameters, seconds, places)
     return Outcome(key, "ran", seconds)
 
 
@@ -91,53 +148,69 @@ def gpus() -> list[str]:
     return (names or [str(i) for i in range(count)])[:count]
 
 
-def choose_gpu(gpus: Sequence[str]) -> None:
-    """Let worker i of a local cluster, and the kernels that it starts, see GPU i modulo their number alone.
-
-    To be called before anything asks CUDA for a device. Does nothing outside a worker.
-    """
+def gpu(gpus: Sequence[str]) -> dict[str, str]:
+    """The variable by which worker i of a local cluster sees GPU i modulo their number alone; {} outside a worker."""
     from distributed import get_worker
 
     with contextlib.suppress(ValueError):  # not on a worker
         name = get_worker().name
         if gpus and isinstance(name, int):
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[name % len(gpus)]
+            return {"CUDA_VISIBLE_DEVICES": gpus[name % len(gpus)]}
+    return {}
 
 
-def execute(path: Path, out: Path, parameters: dict) -> str:
+def choose_gpu(gpus: Sequence[str]) -> None:
+    """Let this worker see its GPU alone: see `gpu`. To be called before anything asks CUDA for a device."""
+    os.environ.update(gpu(gpus))
+
+
+def kernel_environment(settings: Mapping[str, str] | None = None, gpus: Sequence[str] = ()) -> dict[str, str]:
+    """This process's environment with a driver's settings in place of its own, for a kernel of one thread."""
+    environment = dict(os.environ)
+    if settings is not None:
+        environment = {k: v for k, v in environment.items() if not k.startswith("UNLEARNKIT_")} | dict(settings)
+        environment.setdefault("OMP_NUM_THREADS", "1")  # on a worker without a nanny, which sets it
+        environment.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's: training is 1.7 times as slow with it
+    return environment | gpu(gpus)
+
+
+def execute(
+    path: Path,
+    out: Path,
+    parameters: dict,
+    environment: Mapping[str, str] | None = None,
+    limit: float | None = None,
+) -> str:
     """Run a notebook into the folder `out`; returns "", or what went wrong.
 
-    papermill's return is not proof enough: after a killed kernel there are cells that never ran.
+    environment: of its kernel, by default this process's; limit: seconds after which the kernel is killed. papermill's
+    return is not proof enough: after a killed kernel there are cells that never ran.
     """
     import nbformat
     import papermill
-    from traitlets.config import Config
 
-    log = out / "log.jsonl"
-    os.environ["UNLEARNKIT_JOB_LOG"] = str(log)
+    from unlearnkit.runner import kernels
+
     # this environment's kernel, not one of the same name in the home folder
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    # a folder of its own, since two kernels at one socket talk to each other, with a short name, as sockets need
-    sockets = tempfile.mkdtemp(prefix="kernel-")
-    try:
-        papermill.execute_notebook(
-            str(path),
-            str(out / "notebook.ipynb"),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel logs the interrupt that ends it as an error
-            config=Config(
-                {"KernelManager": {"transport": "ipc", "ip": f"{sockets}/s"}}
-            ),  # two kernels may get one port
-        )
-    except papermill.PapermillExecutionError as error:
-        return f"cell {error.exec_count}:\n{_indent(error.source)}\n{error.ename}: {error.evalue}"
-    except Exception as error:  # the kernel died, or would not start: this job's failure, not the batch's
-        return f"{type(error).__name__}: {error}"
-    finally:
-        os.environ.pop("UNLEARNKIT_JOB_LOG", None)
-        shutil.rmtree(sockets, ignore_errors=True)
+    held = dict(os.environ if environment is None else environment) | {"UNLEARNKIT_JOB_LOG": str(out / "log.jsonl")}
+    with kernels.configured(held, limit) as (config, time_is_up):
+        try:
+            papermill.execute_notebook(
+                str(path),
+                str(out / "notebook.ipynb"),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel logs the interrupt that ends it as an error
+                config=config,
+            )
+        except papermill.PapermillExecutionError as error:
+            return f"cell {error.exec_count}:\n{_indent(error.source)}\n{error.ename}: {error.evalue}"
+        except Exception as error:  # the kernel died, or would not start: this job's failure, not the batch's
+            if time_is_up.is_set():
+                return f"stopped after {duration(limit)}, the most a job may take: see --job-minutes"
+            return f"{type(error).__name__}: {error}"
     executed = nbformat.read(out / "notebook.ipynb", as_version=4)
     left = [c for c in executed.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
     return f"{len(left)} cells never ran, the first:\n{_indent(left[0].source)}" if left else ""
@@ -147,22 +220,22 @@ def _indent(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.strip().split("\n"))
 
 
-def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float) -> None:
+def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float, places: Places) -> None:
     log = beside / "log.jsonl"
     notes = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    outputs = {value: _digest(paths.root() / value) for what, value in notes if what == "output"}
+    written = {value: _digest(places.home / value) for what, value in notes if what == "output"}
     manifest = {
         "key": key,
         "notebook": stem,
         "parameters": parameters,
         "artefacts": sorted({value for what, value in notes if what == "artefact"}),
-        "outputs": outputs,
+        "outputs": written,
         "seconds": round(seconds, 2),
         "made": provenance(),
     }
     log.unlink(missing_ok=True)
     (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    final = folder(stem, key)
+    final = places.folder(stem, key)
     if final.exists():  # an earlier run whose outputs have changed since
         shutil.rmtree(final)
     os.rename(beside, final)
@@ -170,6 +243,6 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
 
 
 def _digest(file: Path) -> str | None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return hashlib.sha256(file.read_bytes()).hexdigest()
     return None

@@ -95,9 +95,12 @@ def parameters(path: Path) -> dict[str, tuple[str, object]]:
     return {node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value)) for node in annotated}  # type: ignore
 
 
-def check_arguments(path: Path, given: Mapping[str, object]) -> None:
-    """Raises UnknownName or BadValue for an argument that the notebook's parameters cell does not admit."""
-    declared = parameters(path)
+def check_arguments(path: Path, given: Mapping[str, object], declared: Mapping | None = None) -> None:
+    """Raises UnknownName or BadValue for an argument that the notebook's parameters cell does not admit.
+
+    declared: its `parameters`, where they are known.
+    """
+    declared = parameters(path) if declared is None else declared
     for name, value in given.items():
         if name not in declared:
             raise unknown(f"parameter of {path.name}", name, declared)

@@ -7,7 +7,6 @@ are the same; their numbers should then be equal, up to the order in which sums 
 
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -86,13 +85,13 @@ def again(selection: Selection) -> tuple[pd.DataFrame, str]:
     "close" within RELATIVE or ABSOLUTE, "clock" for a measured time or memory, "differs". Raises UnlearnkitError if the
     notebook fails, or does not make the selected runs.
     """
-    from unlearnkit.runner import job
+    from unlearnkit.runner import job, kernels
 
     name, entry, row = selection.name, selection.entry, selection.row
     path = notebook.find(entry["notebook"])
     seeds = sorted(set(selection.runs.seed.tolist())) if "seed" in selection.runs else []
     parameters = narrowed(path, entry["parameters"], selection.where, seeds)
-    with tempfile.TemporaryDirectory(prefix="reproduce-") as beside, _settings(beside):
+    with kernels.temporary_folder("reproduce-") as beside, _settings(beside):
         published = Path(beside) / "results"
         error = job.execute(path, Path(beside), parameters | {"publish": str(published)})
         made = results.states(published, [name])[name][0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data_builders.texts.similarity import EMBEDDING, embedding_cosine, encoder
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.core.store import Artefact, Files, Spec, Store
 from unlearnkit.study.reference_models import Trained
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
@@ -26,7 +26,7 @@ def generations(trained: Trained, *, device: str = "auto") -> tuple[str, tuple[s
     An answer has as many tokens as the longest of the task, at most. Raises NotApplicable for an image classifier.
     """
     artefact = _generated(trained, device)
-    return artefact.key, _read(str(artefact.folder))
+    return artefact.key, _read(artefact.folder)
 
 
 def _generated(trained: Trained, device: str) -> Artefact:
@@ -46,8 +46,8 @@ def _generated(trained: Trained, device: str) -> Artefact:
 
 
 @lru_cache(maxsize=64)
-def _read(folder: str) -> tuple[str, ...]:
-    return tuple(bytes(load_file(Path(folder) / "generations.safetensors")["text"].numpy()).decode().split(END))
+def _read(folder: Files) -> tuple[str, ...]:
+    return tuple(bytes(load_file(folder / "generations.safetensors")["text"].numpy()).decode().split(END))
 
 
 def compare_generations(
@@ -77,7 +77,7 @@ def answer_similarity(trained: Trained, *, model: str = EMBEDDING, device: str =
 
     def make(folder: Path) -> None:
         answer = texts.load_task(trained.config).answer
-        value = embedding_cosine(answer, _read(str(generated.folder)), encoder(model))
+        value = embedding_cosine(answer, _read(generated.folder), encoder(model))
         save_file({"cosine": torch.from_numpy(value)}, folder / "similarity.safetensors")
 
     spec = Spec("answer-similarity", {"model": model}, (embedding_cosine,), [generated.key])

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from unlearnkit.core.compute import derive, measure_cost, resolve_device, threads
 from unlearnkit.core.errors import NotApplicable
-from unlearnkit.core.store import Spec, Store
+from unlearnkit.core.store import Files, Spec, Store
 from unlearnkit.images import layers as layers_module
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import relearn_time as relearn_module
@@ -40,16 +40,16 @@ def outputs(
             publish(i, {})
 
     artefacts = Store().get_many(specs, make)
-    folders = tuple(str(artefact.folder) for artefact in artefacts)
-    return artefacts[0].key, _read_outputs(wing.NAME, folders, task.folder.as_posix(), tuple((cost or {}).items()))
+    folders = tuple(artefact.folder for artefact in artefacts)
+    return artefacts[0].key, _read_outputs(wing.NAME, folders, task.folder, tuple((cost or {}).items()))
 
 
 @lru_cache(maxsize=64)
-def _read_outputs(name: str, folders: tuple[str, ...], task_folder: str, cost: tuple) -> Outputs:
+def _read_outputs(name: str, folders: tuple[Files, ...], task_folder: Files, cost: tuple) -> Outputs:
     wing, tensors = DOMAINS[name], {}
     for folder in folders:
-        (file,) = Path(folder).glob("*.safetensors")
-        tensors |= load_file(file)
+        (name,) = folder.names
+        tensors |= load_file(folder / name)
     return wing.outputs(tensors, wing.read_task(task_folder), dict(cost))
 
 

@@ -9,13 +9,13 @@ from data_builders.texts import RawTexts, find
 from data_builders.texts.build_task import build_task
 from data_builders.texts.task import TextTask, load
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.core.store import Artefact, Files, Spec, Store
 from unlearnkit.texts.config import TextConfig
 
 
 def load_task(config: TextConfig) -> TextTask:
     """The task of a config; built at the first call."""
-    return read_task(str(task_artefact(config).folder))
+    return read_task(task_artefact(config).folder)
 
 
 def task_artefact(config: TextConfig) -> Artefact:
@@ -36,9 +36,9 @@ def task_artefact(config: TextConfig) -> Artefact:
 
 
 @lru_cache(maxsize=64)
-def read_task(folder: str) -> TextTask:
-    """The task stored in a folder."""
-    return load(Path(folder))
+def read_task(folder: Files) -> TextTask:
+    """The task of a stored artefact."""
+    return load(folder)
 
 
 def pool_params(dataset: str) -> tuple[dict, Callable]:

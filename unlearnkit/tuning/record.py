@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unlearnkit.core import code_digest
-from unlearnkit.core.store import provenance
+from unlearnkit.core.provenance import provenance
 from unlearnkit.images.config import MIXED, Config
 from unlearnkit.methods import Search, methods, tuned_options
 from unlearnkit.results import write_whole
