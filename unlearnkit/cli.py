@@ -11,7 +11,7 @@ from unlearnkit import listing
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 
 # packages of the extra `notebooks`, which commands need and the library does not
-NOTEBOOKS = {"dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
+NOTEBOOKS = {"bleach", "dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
 NOTEBOOKS |= {"optuna", "papermill", "yaml"}
 
 
