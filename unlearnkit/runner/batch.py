@@ -144,8 +144,9 @@ def local_cluster(workers: int):
     with warnings.catch_warnings(), dask.config.set(settings):
         warnings.filterwarnings("ignore", message="Port .* is already in use")  # a second cluster takes another port
         cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None
-        )
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None,
+            silence_logs=logging.CRITICAL,  # on workers, too: an interrupt is no warning
+        )  # fmt: skip
     with cluster, Client(cluster) as client:
         yield client
 

@@ -45,6 +45,11 @@ def wall_times(stem: str) -> list[float]:
     return [json.loads(file.read_text())["seconds"] for file in (paths.runs() / stem).glob("*/manifest.json")]
 
 
+def wall_time(stem: str, key: str) -> float:
+    """Seconds that a finished job took."""
+    return json.loads((folder(stem, key) / "manifest.json").read_text())["seconds"]
+
+
 def run(
     stem: str,
     path: str,
