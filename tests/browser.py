@@ -12,6 +12,7 @@ from pathlib import Path
 KEYS = {
     "Tab": {"code": "Tab", "windowsVirtualKeyCode": 9},
     "Enter": {"code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},
+    "ArrowUp": {"code": "ArrowUp", "windowsVirtualKeyCode": 38},
     "ArrowDown": {"code": "ArrowDown", "windowsVirtualKeyCode": 40},
     "ArrowRight": {"code": "ArrowRight", "windowsVirtualKeyCode": 39},
 }
@@ -69,8 +70,12 @@ class Page:
         return message
 
     def open(self, file: Path) -> None:
+        self.visit(file.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        """An address with ? or #; of another page than the one that is open."""
         self.loaded = False
-        self.call("Page.navigate", url=file.resolve().as_uri())
+        self.call("Page.navigate", url=address)
         while not self.loaded:
             self._next()
 

@@ -4,6 +4,9 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -14,7 +17,7 @@ from batches import WORK, alive, driver, grids, parent, trace, wait_for, write
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from unlearnkit.images.config import Config
-from unlearnkit.runner import batch, cluster, grid, job
+from unlearnkit.runner import batch, cluster, forecast, grid, job
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +45,72 @@ def test_runs_in_order_then_nothing_twice(home, capfd):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["parameters"] == {"n": 9} and manifest["made"]["libraries"]
     assert nbformat.read(folder / "notebook.ipynb", 4).cells[-1].execution_count
+
+
+def test_a_run_says_first_what_it_will_do_and_last_where_the_results_are(home, capfd):
+    write(home, "1_first", WORK, "print(publish)")
+    book = home / "notebooks" / "1_first.ipynb"
+    book.write_text(
+        book.read_text().replace("n: int = 0  # which", "n: int = 0  # which\\npublish: str = ''  # where to")
+    )
+    text = (
+        "profiles: {smoke: {n: [1, 2], publish: results/x}}\njobs: [{notebook: 1_first, each: [n], with: [publish]}]\n"
+    )
+    grids(home, text)
+    assert main(["study", "--profile", "smoke", "--workers", "1"]) == 0
+    printed = capfd.readouterr().out
+    assert printed.startswith(
+        "profile smoke: 2 jobs of 1 notebook, 0 finished, 2 to run on 1 worker: nothing like it ran"
+    )
+    assert printed.endswith("2 jobs ran. Results in results/x; executed notebooks in results/runs\n")
+    assert main(["study", "--profile", "smoke", "--workers", "1"]) == 0
+    assert capfd.readouterr().out.startswith("profile smoke: 2 jobs of 1 notebook, all finished\nResults in results/x")
+
+
+def test_a_run_is_estimated_from_the_reference_at_the_pace_of_this_machine(home, monkeypatch):
+    write(home, "1_first", WORK)
+    write(home, "2_second", WORK)
+    grids(
+        home,
+        "profiles: {small: {n: [1, 2, 3, 4, 5, 6]}}\njobs: [{notebook: 1_first, each: [n]}, {notebook: 2_second}]\n",
+    )
+    jobs = grid.load("small")
+    assert forecast.expected("small", jobs, jobs) == (0.0, 7)  # nothing is known
+    (home / "notebooks" / "grids" / "seconds.csv").write_text("# why\nprofile,notebook,seconds\nsmall,1_first,60\n")
+    monkeypatch.setattr(forecast, "probe", lambda: 2 * forecast.PROBE)
+    assert forecast.expected("small", jobs, jobs) == (720.0, 1)  # twice as slow as the reference
+    assert "about 6 min and 1 job of which nothing is known, of which 3 min now" in forecast.announced(
+        "small", jobs, 2, 3
+    )
+    for j in jobs[:5]:  # which took a fourth of the reference here
+        folder = job.folder("1_first", j.key)
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"outputs": {}, "seconds": 15.0}))
+    assert forecast.expected("small", jobs, jobs[5:]) == (15.0, 1)
+    assert forecast.expected("other", jobs, jobs[5:]) == (15.0, 1)  # as long as other jobs of the notebook took here
+    assert "7 jobs of 2 notebooks, 5 finished, 2 to run on 1 worker" in forecast.announced("small", jobs, 1)
+
+
+def test_the_probe_measures_and_the_reference_is_of_this_study():
+    assert 0 < forecast.probe() < 60
+    known = forecast._reference("small")
+    assert {j.notebook.stem for j in grid.load("small")} == set(known) and all(0 < s < 3600 for s in known.values())
+
+
+def test_an_interrupt_is_answered_by_one_line(home):
+    write(home, "1_first", WORK, "time.sleep(60)")
+    grids(home, "profiles: {smoke: {}}\njobs: [{notebook: 1_first}]\n")
+    command = [sys.executable, "-m", "unlearnkit.cli", "study", "--profile", "smoke", "--workers", "1"]
+    interruptible = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen(command, start_new_session=True, preexec_fn=interruptible, **streams)
+    deadline = time.monotonic() + 60
+    while not trace(home) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert said == "\nunlearnkit: stopped; the same command goes on from here\n"
 
 
 def test_a_changed_notebook_runs_again_and_outputs_do_not_count(home):

@@ -1,9 +1,13 @@
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
+import unlearnkit
 from data_builders.export import load_export
-from unlearnkit.cli import main
+from unlearnkit.cli import CHECKOUT, main
 from unlearnkit.listing import LISTS
 
 pytestmark = pytest.mark.slow
@@ -16,6 +20,68 @@ def test_lists_for_people_and_for_programs(what, capsys):
     assert main(["list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows and all(row["name"] in plain and row["summary"] for row in rows)
+    assert max(map(len, plain.splitlines())) <= 80
+
+
+def test_one_thing_is_shown_in_detail(capsys):
+    assert main(["list", "method", "scrub"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("scrub\n") and "temperature: float, default 4.0; Kurmanji et al. 2023, official code" in said
+    assert "tuned within\n    0.0005 to 0.05" in said and max(map(len, said.splitlines())) <= 80
+    assert main(["list", "methods", "scrub", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == "scrub" and set(row["options"]) >= {"alpha", "gamma"}
+    for name in (["wrapper", "expand"], ["notebook", "30_unlearn"], ["profile", "small"], ["metric", "KLoM"]):
+        assert main(["list", *name]) == 0 and capsys.readouterr().out.startswith(f"{name[1]}\n")
+    assert main(["list", "method", "scurb"]) == 2 and "Did you mean 'scrub'" in capsys.readouterr().err
+
+
+def test_a_list_is_made_anew_when_code_changes_and_is_else_read_from_the_cache(tmp_path, monkeypatch, capsys):
+    plugin = tmp_path / "mine.py"
+    text = """from unlearnkit.methods import method
+
+@method("mine_{0}", source="mine")
+def mine(model, request, *, seed, device="auto"):
+    "Do nothing."
+    return model
+"""
+    plugin.write_text(text.format("first"))
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UNLEARNKIT_PLUGINS", str(plugin))
+    listed = [sys.executable, "-m", "unlearnkit.cli", "list", "methods"]
+    assert "mine_first" in subprocess.run(listed, capture_output=True, text=True).stdout
+    start = time.monotonic()
+    quick = subprocess.run([listed[0], "-X", "importtime", *listed[1:]], capture_output=True, text=True)
+    assert "mine_first" in quick.stdout and " torch" not in quick.stderr and time.monotonic() - start < 10
+    plugin.write_text(text.format("second"))
+    assert "mine_second" in subprocess.run(listed, capture_output=True, text=True).stdout
+    assert len(list((tmp_path / "cache" / "lists").iterdir())) == 1
+
+
+def test_help_loads_nothing_heavy_and_the_version_is_said(capsys):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "unlearnkit.cli", "--help"], capture_output=True, text=True
+    )
+    assert not {"torch", "pandas", "numpy", "yaml"} & {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"unlearnkit {unlearnkit.__version__}\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m unlearnkit.cli list methods | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize("command", sorted(CHECKOUT))
+def test_a_command_outside_of_a_checkout_says_what_it_needs(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
+    assert main([command, *(["T2"] if command == "reproduce" else [])]) == 2
+    said = capsys.readouterr().err
+    assert (
+        f"`{command}` works on the project's notebooks" in said and "UNLEARNKIT_HOME" in said and said.count("\n") == 1
+    )
 
 
 def test_options_are_listed_with_type_default_source_and_range(capsys):
@@ -72,6 +138,10 @@ def test_help_begins_with_a_sentence_and_fits_a_terminal(command, monkeypatch, c
         main([*command.split(), "--help"])
     lines = capsys.readouterr().out.splitlines()
     about = lines[lines.index("") + 1]
+    assert any(line.startswith("  unlearnkit ") for line in lines[lines.index("examples:") :])
+    if command:  # every option says its default
+        said = " ".join(" ".join(lines).split()).partition("options:")[2].partition("examples:")[0]
+        assert said.count("(default") == sum(line.startswith("  -") for line in lines) - 1  # but --help
     assert about[0].isupper() and ". " in f"{about} " and max(map(len, lines)) <= 80
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -5,8 +6,10 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import published
 from unlearnkit import report, results
@@ -16,7 +19,8 @@ from unlearnkit.core.store import digest_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS
 from unlearnkit.metrics import metrics
-from unlearnkit.report import cards, claims, leaderboard, show, sources, text
+from unlearnkit.report import cards, claims, columns, gates, leaderboard, pictures, show, sources, text
+from unlearnkit.report.site import Site
 
 pytestmark = pytest.mark.slow
 
@@ -61,8 +65,8 @@ def test_every_link_stays_in_the_site_and_leads_somewhere(site):
     for page in pages:
         for address in addresses(page):
             path, _, anchor = address.partition("#")
-            if address == "data:," or address.startswith("data:image/png;base64,"):
-                continue
+            if address == "data:," or re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{4,5}", address):
+                continue  # a paper is a link that a reader may follow; nothing is loaded from there
             assert not re.match(r"[a-z]+:|//|/", path), f"{page.name} asks for {address}"
             there = page if not path else Path(os.path.normpath(page.parent / path))
             assert there.is_file(), f"{page.name} links to {address}, which is not there"
@@ -81,37 +85,70 @@ def test_every_page_is_fit_for_all_readers(site):
         content = page.read_text()
         assert '<html lang="en">' in content and 'name="viewport"' in content and 'class="skip" href="#main"' in content
         assert len(re.findall(r"<h1[ >]", content)) == 1, page.name
-        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img [^>]*>", content) if "base64" not in tag)
+        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img [^>]*>", content))
         assert content.count('class="box') == content.count('role="region"'), (
             page.name
-        )  # what scrolls can be reached by Tab
+        )  # what scrolls is reached by Tab
+        assert "default-src 'none'" in content and not re.search(r"<script(?! src=)|\son\w+=|style=", content), (
+            page.name
+        )
 
 
-def test_the_first_page_says_what_the_readme_says(site):
+def test_the_first_page_opens_with_the_findings_of_the_readme(site):
     said = (site / "index.html").read_text()
-    assert "<strong>Does it?</strong>" in said and 'src="data/small/F3.png"' in said
-    assert "phi of retrain is 3.12 [2.83, 3.40], of scrub 2.12, 2.12" in said and "clean, 0.07" in said
-    assert "supported | so far" in said and "abstract" in said
+    assert (
+        said.index("<strong>Does it?</strong>")
+        < said.index("In one minute</h2>")
+        < said.index('src="data/small/F3.png"')
+    )
+    assert "It is 0.75 [0.70, 0.80]" in said
     assert "<!--" not in said and "{" not in said.split("<main")[1].split("<math")[0]
-    assert 'href="data/small/T2.csv"' in said and 'href="notebooks/00_small.html"' in said
+    assert 'href="data/small/F3.csv"' in said
     assert "uv (example.org/uv)" in said and "a file." in said  # links that would leave the site are text
     assert "<math" in said and "make study" in said and "$$" not in said
+
+
+def test_claims_have_their_own_page(site):
+    said = (site / "claims.html").read_text()
+    assert "phi of retrain is 3.12 [2.83, 3.40], of scrub 2.12, 2.12" in said and "clean, 0.07" in said
+    assert "supported | so far" in said and "abstract" in said
+    assert 'href="data/small/T2.csv"' in said and 'href="notebooks/00_small.html"' in said
+
+
+def behind(site: Path, table: str = "T2") -> dict:
+    """The data of what stands behind the rows of a table's page."""
+    content = (site / "results" / "small" / f"{table}.js").read_text()
+    assert content.startswith("window.ROWS=") and content.endswith(";\n")
+    return json.loads(content[len("window.ROWS=") : -2])
 
 
 def test_a_row_leads_to_its_runs_and_to_the_command_that_repeats_it(site):
     table = pd.read_csv(site / "data" / "small" / "T2.csv")
     i = table[(table.method == "scrub") & (table.targets == "canary") & (table.copies == 5)].index[0]
-    assert f'href="T2/{i + 1}.html"' in (site / "results" / "small" / "T2.html").read_text()
-    content = (site / "results" / "small" / "T2" / f"{i + 1}.html").read_text()
-    runs = published.scores(["canary"], [5], ["scrub"])
+    page = (site / "results" / "small" / "T2.html").read_text()
+    assert f'<tr id="row={i + 1}">' in page and f'href="#row={i + 1}"' in page and 'src="T2.js"' in page
+    assert not (site / "results" / "small" / "T2").exists()  # no page of its own for every row
+    data, runs = behind(site), published.scores(["canary"], [5], ["scrub"])
     scrub = runs[runs.method == "scrub"]
-    assert all(key in content for key in scrub.run.unique()) and not any(
-        k in content for k in runs[runs.method == "clean"].run
-    )
-    assert "unlearnkit reproduce T2 --where method=scrub targets=canary copies=5</code>" in content
-    assert "The cache that held these runs is not here" in content and "as stored with its defaults" in content
-    (line,) = re.findall(r"<tr><td>phi</td><td></td><td>target</td>(.*?)</tr>", content)
-    assert re.findall(r">([\d.]+)<", line) == [f"{v:.2f}" for v in scrub[scrub.group == "target"].value]
+    command, numbers, single = data["rows"][i]
+    assert command == "unlearnkit reproduce T2 --where method=scrub targets=canary copies=5" and single == 1
+    assert {data["keys"][n] for n in numbers} == set(scrub.run)
+    place = data["measures"].index(["phi", "", "target"])
+    found = {data["seeds"][n]: float(data["scores"][n].split(",")[place]) for n in numbers}
+    wanted = scrub[(scrub.metric == "phi") & (scrub.group == "target")].set_index("seed").value.to_dict()
+    assert found == pytest.approx(wanted, rel=1e-3)
+    assert data["known"] == [] and set(data["runs"]) == {-1}  # the cache is empty
+    assert "as stored with its defaults" in page
+
+
+def test_scores_of_several_methods_are_not_shown_as_those_of_one_seed(home):
+    scores = published.scores(["canary"], [5])
+    table = scores[["targets", "copies"]].drop_duplicates().assign(run=" ".join(scores.run.unique()))
+    roots = [published.publish]
+    results.publish("T9", table, parameters=published.into("results"), runs=scores, roots=roots)
+    data = behind(report.build().parent, "T9")
+    (row,) = data["rows"]
+    assert row[2] == 0 and len(row[1]) == scores.run.nunique() and not any(data["scores"])
 
 
 def test_the_cache_tells_more_while_it_is_there(home, tmp_path):
@@ -126,15 +163,11 @@ def test_the_cache_tells_more_while_it_is_there(home, tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         content = {"key": k, "kind": kind, "params": params, "parents": parents, "made": made}
         (folder / f"{k}.json").write_text(json.dumps(content | {"digest": digest_of(content)}))
-    page = report.build()
-    rows = [p.read_text() for p in (page.parent / "results" / "small" / "T2").iterdir()]
-    (page_text,) = [row for row in rows if f"<code>{key}</code> scores" in row]
-    assert (
-        "<dt>name</dt><dd>scrub</dd>" in page_text
-        and "from model" in page_text
-        and "<dt>lr</dt><dd>0.07</dd>" in page_text
-    )
-    assert "code abc, Python 3.11, torch 2; x86, 1 thread" in page_text and "cache that held" not in page_text
+    data = behind(report.build().parent)
+    kind, made_in, words, ((parent, number),) = data["known"][data["runs"][data["keys"].index(key)]]
+    assert kind == "scores" and [data["words"][w] for w in words] == ["name scrub"] and parent == "p" * 20
+    assert data["known"][number][0] == "model" and [data["words"][w] for w in data["known"][number][2]] == ["lr 0.07"]
+    assert data["made"][made_in] == "2026-01-02, code abc, Python 3.11, torch 2; x86, 1 thread"
 
 
 def test_an_executed_notebook_is_found_by_what_it_wrote(home, monkeypatch):
@@ -213,10 +246,8 @@ def test_a_profile_that_published_nothing_is_said(home, capsys):
 def test_results_of_another_profile_stand_beside(home):
     published.publish(published.scores(["random"], [5], shift=1.0), published.into("results/real"))
     page = report.build()
-    assert (page.parent / "results" / "real" / "T2" / "1.html").is_file() and (
-        page.parent / "data/real/T2.csv"
-    ).is_file()
-    assert "--profile real" in (page.parent / "results" / "real" / "T2" / "1.html").read_text()
+    assert (page.parent / "results" / "real" / "T2.html").is_file() and (page.parent / "data/real/T2.csv").is_file()
+    assert "--profile real" in (page.parent / "results" / "real" / "T2.js").read_text()
     board = leaderboard.board(sources.gather())
     assert board.rows.profile.unique().tolist() == ["small", "real"] and "profile" in board.varying
     alone = report.build(page.parent, "real")
@@ -233,7 +264,139 @@ def test_a_readme_without_a_title_or_a_project_without_claims_is_an_error(home):
         report.build()
 
 
+@pytest.mark.parametrize("name", ["../T2", "T2/x", "<b>", "T2.html", "t2", "T2-", ""])
+def test_names_of_results_have_one_form(home, name, capsys):
+    manifest(home, lambda m: m.update({name: m["T2"]}))
+    assert main(["report", "--allow-stale"]) == 2
+    assert "is no name of a result" in capsys.readouterr().err and not (home / "results" / "report").exists()
+
+
+@pytest.mark.parametrize("file", ["../README.md", "tables/../../README.csv", "/etc/hosts", "tables/T2.html"])
+def test_no_file_is_read_from_outside_of_the_results(home, file, capsys):
+    manifest(home, lambda m: m["T2"]["files"].update({file: "0"}))
+    assert main(["report", "--allow-stale"]) == 2
+    assert "files are like tables/T2.csv" in capsys.readouterr().err
+
+
+def test_nothing_is_written_outside_of_the_folder(home, tmp_path):
+    made = Site(tmp_path / "site", [])
+    with pytest.raises(BadValue, match="outside of its folder"):
+        made.put("../x.html", "x")
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_values_are_text_wherever_they_stand(home):
+    nasty = "<script>alert(1)</script>"
+    scores = published.scores(["random"], [5])
+    scores = scores.assign(method=scores.method.replace("scrub", nasty))
+    published.publish(scores, published.into("results"))
+    first = report.build()
+    for file in [*first.parent.rglob("*.html"), first.parent / "results" / "small" / "T2.js"]:
+        assert nasty not in file.read_text(), file.name
+    assert "&lt;script&gt;" in (first.parent / "results" / "small" / "T2.html").read_text()
+
+
+def test_outputs_of_notebooks_are_sanitised(home):
+    file = home / "notebooks" / "00_small.ipynb"
+    content = json.loads(file.read_text())
+    bad = '<table border="1" style="x"><tr><td onclick="a()">kept</td></tr></table><script>b()</script><img src="http://c/d">'
+    data = {"text/html": [bad], "application/javascript": ["e()"], "image/svg+xml": ["<svg onload='f()'/>"]}
+    cell = next(c for c in content["cells"] if c["cell_type"] == "code")
+    cell["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": data}]
+    content["cells"].append(
+        {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "<img src=x onerror=g()> *said*"}
+    )
+    file.write_text(json.dumps(content))
+    page = (report.build().parent / "notebooks" / "00_small.html").read_text()
+    assert "<td>kept</td>" in page and "<em>said</em>" in page and "&lt;img src=x onerror=g()&gt;" in page
+    assert not any(word in page for word in ("onclick", "b()", "http://c", "e()", "f()", "<img src=x", "border="))
+
+
 # --- the board, the cards, the text ---
+
+
+def test_the_board_opens_on_the_commonest_condition_as_a_whole():
+    rows = pd.DataFrame([("a", 0), ("a", 5), ("b", 5), ("b", 5), ("a", 9), ("a", 9), ("a", 9)], columns=["x", "copies"])
+    values = {("TA", ""): np.zeros((7, 3))}
+    board = leaderboard.Board(rows, values, {}, ["x", "copies"])
+    assert board.start() == {"x": "a", "copies": 9}
+    values["TA", ""][4:6] = np.nan  # rows without a number do not count
+    assert board.start() == {"x": "b", "copies": 5}  # where the commonest x is "a", and of "a" no condition has two
+
+
+def test_a_broken_model_is_not_usable_against_retrain_of_its_own_condition():
+    rows = pd.DataFrame({"method": ["retrain", "scrub", "ssd"] * 2, "copies": [0, 0, 0, 5, 5, 5]})
+    accuracy = pd.Series([0.95, 0.91, 0.85, 0.60, 0.56, 0.54])
+    assert gates.unusable(rows, accuracy).tolist() == [False, False, True, False, False, True]
+    assert gates.apart(rows.assign(TA=accuracy)) == [False, False, True, False, False, True]
+    assert gates.apart(rows.assign(TA=accuracy, usable=True, moved=[True, False] * 3)) == [False, True] * 3
+    assert not any(gates.apart(rows)) and not any(gates.unusable(rows[1:3], accuracy[1:3]))
+
+
+def test_rows_that_are_not_usable_stand_apart(home):
+    scores = published.scores(["canary"], [5])
+    accuracy = scores[scores.metric == "RTE"].assign(metric="TA", reference="", group="test")
+    accuracy["value"] = accuracy.method.map({"scrub": 0.5}).fillna(0.9)
+    published.publish(pd.concat([scores, accuracy], ignore_index=True), published.into("results"))
+    site = report.build().parent
+    board = (site / "leaderboard.html").read_text().partition("<tbody")[2]
+    assert board.index('="reference"') < board.index(">retrain<") < board.index('data-part="apart"')
+    assert board.index('data-part="apart"') < board.index(">scrub<") and "0.50 [0.50, 0.50]" in board
+
+
+@pytest.mark.parametrize(
+    ("method", "base"),
+    [("muda(rank=9)", "muda"), ("expand(scrub)(near=feature top 25)", "expand(scrub)"), ("salun, ascending", "salun"),
+     ("expand(scrub)", ""), ("scrub", "")],
+)  # fmt: skip
+def test_variants_are_told_from_methods(method, base):
+    assert leaderboard.variant_of(method) == base
+
+
+def test_every_column_of_a_published_table_is_explained():
+    home = Path(report.__file__).resolve().parents[2] / "results"
+    unknown = set()
+    for file in [*home.glob("tables/*.csv"), *home.glob("*/tables/*.csv")]:
+        names = list(pd.read_csv(file, nrows=0))
+        unknown |= {name for name in names if not columns.meaning(name)}
+    assert not unknown
+    assert columns.meaning("ssim_p5").startswith("structural similarity") and columns.meaning("nonsense_p5") == ""
+    assert columns.meaning("gap_clean").endswith("against clean") and "one-shot" not in columns.meaning("TA")
+
+
+def test_residual_influence_has_a_card_and_the_glossary_has_terms_and_columns(site):
+    card = (site / "metric" / "residual_influence.html").read_text()
+    assert (
+        "s(original) - s(clean)" in card
+        and 'href="metric/residual_influence.html"' in (site / "metrics.html").read_text()
+    )
+    words = (site / "glossary.html").read_text()
+    assert "<dt>canary</dt>" in words and "<code>residual_influence</code>" in words
+
+
+def test_papers_are_links_to_arxiv_and_other_addresses_are_text():
+    assert text.linked("MUDA <i>, arXiv 2407.17710, Eq. 8") == (
+        'MUDA &lt;i&gt;, <a href="https://arxiv.org/abs/2407.17710" rel="external noreferrer">arXiv 2407.17710</a>, Eq. 8'
+    )
+    page = text.within(
+        text.markdown("[P](https://arxiv.org/abs/2407.17710) and [Q](https://example.org/abs/1)"), lambda _: None
+    )
+    assert page.count("<a ") == 1 and "Q (example.org/abs/1)" in page
+
+
+def test_the_search_lists_every_page(site):
+    listed = set(re.findall(r'<dt><a href="([^"]+)"', (site / "search.html").read_text()))
+    assert listed == {str(p.relative_to(site)) for p in site.rglob("*.html")} - {"search.html"}
+
+
+def test_pictures_shrink_and_stay_the_same():
+    file = Path(report.__file__).resolve().parents[2] / "results" / "figures" / "F3.png"
+    small = pictures.small(file.read_bytes())
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(p)).convert("RGB"), dtype=int) for p in (file.read_bytes(), small)
+    )
+    assert len(small) < 0.5 * file.stat().st_size and before.shape == after.shape and abs(before - after).mean() < 2
+    assert pictures.small(small) == small or len(pictures.small(small)) < len(small)
 
 
 def test_the_board_holds_what_the_tables_hold(home):
@@ -266,7 +429,7 @@ def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):
     assert set(board.rows.method[is_text]) == set(published.LEVELS)
     assert pd.isna(board.values["RTE", "retrain"][is_text]).all()
     assert not pd.isna(board.values["residual_influence", "clean"][is_text]).any()
-    page = (report.build().parent / "leaderboard.html").read_text()
+    page = (report.build().parent / "static" / "leaderboard.js").read_text()
     assert "fictional" in page and "paraphrase of both" in page
 
 
@@ -297,7 +460,7 @@ def test_every_registered_thing_has_a_card(site):
         for name in registry:
             assert (site / kind.replace(" ", "-") / f"{name}.html").is_file()
     content = (site / "method" / "scrub.html").read_text()
-    assert methods["scrub"].info["source"] in content and "5e-05 to 0.005, logarithmic" in content
+    assert text.linked(methods["scrub"].info["source"]) in content and "5e-05 to 0.005, logarithmic" in content
     assert all(contract.__name__.replace("_", " ") in content for contract in CONTRACTS)
     assert "0.50 (0.50 to 0.50)" in content  # its cost, from the scores
     assert metrics["KLoM"].info["unit"] in (site / "metric" / "KLoM.html").read_text()

@@ -117,6 +117,18 @@ def test_a_file_that_says_the_same_keeps_its_date():
     assert len(content(file)["trials"]) == 3
 
 
+def test_a_record_is_not_replaced_by_one_of_a_smaller_budget(monkeypatch):
+    file = tune(trials=3)
+    before = file.read_text()
+    smaller = r"2 trials on 1 forget sets are less .* gradient_ascent \(3 trials on 1 .*--force"
+    with monkeypatch.context() as patch, pytest.raises(BadValue, match=smaller):
+        patch.setattr(tuning, "_results", lambda *_: pytest.fail("it ran"))
+        tune(trials=2)
+    assert file.read_text() == before
+    tune(trials=2, force=True)
+    assert len(content(file)["trials"]) == 2
+
+
 def test_the_budget_is_the_same_for_all_and_methods_without_options_say_so(fake, capsys):
     files = tuning.run(["fake", "retrain", NAME], trials=2, seeds=2, workers=1, **SMALL)
     assert [f.stem for f in files] == ["fake", NAME]

@@ -2,17 +2,43 @@
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unlearnkit import listing
+from unlearnkit import __version__, listing
+from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 
 # packages of the extra `notebooks`, which commands need and the library does not
-NOTEBOOKS = {"cryptography", "dask", "distributed", "jinja2", "latex2mathml", "mistune", "nbconvert", "nbformat"}
+NOTEBOOKS = {
+    "bleach",
+    "cryptography",
+    "dask",
+    "distributed",
+    "jinja2",
+    "latex2mathml",
+    "mistune",
+    "nbconvert",
+    "nbformat",
+}
 NOTEBOOKS |= {"optuna", "papermill", "yaml"}
+
+
+EXAMPLES = {
+    "study": ["", "--only T2 F3", "--profile real --workers 4", "--minutes 25"],
+    "tune": ["scrub salun", "all --dataset mnist --trials 8", "npo --dataset fictional --model nano_llama"],
+    "list": ["methods", "method scrub", "profiles", "metrics --json"],
+    "export": ["folder -p copies 25", "folder -p dataset mnist -p targets canary"],
+    "verify": ["", "--strict"],
+    "report": ["", "--profile small --out site", "--allow-stale"],
+    "reproduce": ["T2 --where method=scrub copies=25 seed=0", "017082b93ed3"],
+    "readme": ["", "--write"],
+}
+CHECKOUT = {"study", "verify", "report", "reproduce", "readme"}  # work on the project's notebooks and results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = "`cut` of version 0.1 is now `study --minutes`." if arguments[0] == "cut" else ""
             raise unknown("command", arguments[0], commands, hint)
         given = parser.parse_args(arguments)
-        return given.run(given)
+        if arguments[0] in CHECKOUT:
+            _need_checkout(arguments[0])
+        status = given.run(given)
+        sys.stdout.flush()
+        return status
     except UnlearnkitError as error:
         print(f"unlearnkit: {error}", file=sys.stderr)
         return 2
@@ -33,20 +63,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"unlearnkit: this command needs {error.name}: pip install 'unlearnkit[notebooks]'", file=sys.stderr)
             return 2
         raise
+    except BrokenPipeError:  # `unlearnkit list methods | head -3`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 141
     except KeyboardInterrupt:
         print("\nunlearnkit: stopped; the same command goes on from here", file=sys.stderr)
         return 130
 
 
+def _need_checkout(command: str) -> None:
+    if not (paths.root() / "notebooks" / "grids").is_dir():
+        raise BadValue(
+            f"`{command}` works on the project's notebooks and results, and {paths.root()} has no notebooks/grids: run it "
+            "in a checkout of the project, or set UNLEARNKIT_HOME to one"
+        )
+
+
 def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     """The parser, and the names of all commands."""
     about = "Run the study of machine unlearning, or a part of it. Each command has its own --help."
-    parser = argparse.ArgumentParser(prog="unlearnkit", description=about, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="unlearnkit", description=about, allow_abbrev=False, formatter_class=_Help,
+        epilog="examples:\n  unlearnkit study\n  unlearnkit list method scrub\n  unlearnkit report --out site",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"unlearnkit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run, sentence: str, more: str = "") -> argparse.ArgumentParser:
         # abbreviations are errors: --profil should not pass for --profile
-        added = commands.add_parser(name, help=sentence, description=f"{sentence} {more}", allow_abbrev=False)
+        epilog = "\n".join(["examples:", *(f"  unlearnkit {name} {e}".rstrip() for e in EXAMPLES[name])])
+        added = commands.add_parser(
+            name,
+            help=sentence,
+            description=f"{sentence} {more}",
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=_Help,
+        )
         added.set_defaults(run=run)
         return added
 
@@ -54,70 +107,84 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
         "study", _study, "Run the notebooks of a profile that are not finished yet.",
         "Ctrl-C stops it, and the same command goes on. A killed job is run again, a finished one never.",
     )  # fmt: skip
-    study.add_argument("--profile", default="small", help="smoke, small (default), real or paper; see notebooks/grids")
+    study.add_argument("--profile", default="small", help="smoke, small, real or paper; see `unlearnkit list profiles`")
+    study.add_argument("--only", nargs="+", default=[], metavar="ID",
+                       help="tables, figures or notebooks, and what these wait for (default: all)")  # fmt: skip
     study.add_argument(
-        "--only",
-        nargs="+",
-        default=[],
-        metavar="ID",
-        help="tables, figures or notebooks, and what these wait for: T2 F3",
+        "--minutes", type=_minutes, help="begin no job that would end later than this (default: no limit)"
     )
-    study.add_argument("--minutes", type=_minutes, help="begin no job that would end later than this")
     study.add_argument(
         "--job-minutes", type=_minutes, help="stop a job that takes longer (default: hours, said at the start)"
     )
     study.add_argument("--workers", type=_positive, help="processes of one thread (default: one per GPU, or per core)")
-    study.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler: tcp://host:8786")
+    study.add_argument("--scheduler", metavar="ADDRESS",
+                       help="a running Dask scheduler, tcp://host:8786 (default: workers of its own)")  # fmt: skip
 
     tune = command(
         "tune", _tune, "Search a method's options for the smallest gap to retraining.",
         "The search uses forget sets that no table reports. What it finds is kept in results/tuned.",
     )  # fmt: skip
     tune.add_argument("methods", nargs="+", metavar="METHOD", help="methods, or `all` that can unlearn such a model")
-    tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own (default: digits)")
-    tune.add_argument("--model", default="small_cnn", help="architecture (default: small_cnn), or a language model")
-    tune.add_argument("--trials", type=_positive, help="settings tried per method, its default first (default: 20)")
-    tune.add_argument("--seeds", type=_positive, help="forget sets that each setting is tried on (default: 5)")
+    tune.add_argument("--dataset", default="digits", help="a registered one, or a path of your own")
+    tune.add_argument("--model", default="small_cnn", help="architecture, or a language model")
+    tune.add_argument("--trials", type=_positive, default=20, help="settings tried per method, its default first")
+    tune.add_argument("--seeds", type=_positive, default=5, help="forget sets that each setting is tried on")
     tune.add_argument("--workers", type=_positive, help="methods at a time (default: one per GPU, or per core)")
+    tune.add_argument(
+        "--force", action="store_true", help="replace records that had a larger budget, too (default: never)"
+    )
     names = "train_size, test_size, recipe; of images max_pool_images; of texts context, vocabulary, lora"
-    _take_parameters(tune, f"a parameter of the config: {names}")
+    _take_parameters(tune, f"a parameter of the config (default: the config's): {names}")
 
-    lists = command("list", _list, "List what there is: methods, metrics, datasets, notebooks and so on.")
-    lists.add_argument("what", metavar="WHAT", help=", ".join((*listing.LISTS, "tuned")))
-    lists.add_argument("--json", action="store_true", help="for programs, with all that is known of each")
+    lists = command("list", _list, "List what there is: methods, metrics, datasets, notebooks and so on.",
+                    "Or one of them in detail, with its options.")  # fmt: skip
+    lists.add_argument(
+        "what", metavar="WHAT", help=", ".join((*listing.LISTS, "tuned")) + "; or one, `method`, and NAME"
+    )
+    lists.add_argument("name", metavar="NAME", nargs="?", default="", help="one thing, in detail (default: all)")
+    lists.add_argument("--json", action="store_true", help="for programs, with all that is known (default: for people)")
 
     export = command(
         "export", _export, "Write a task as Parquet files with a dataset card.", "They are read without this package."
     )
     export.add_argument("folder", help="where to; new or empty")
-    _take_parameters(export, "a parameter of unlearnkit.images.config.Config: copies 25")
-    export.add_argument(
-        "--features", default="", metavar="BY", help="measure pairs also by `original` or a torchvision classifier"
-    )
+    _take_parameters(export, "a parameter of unlearnkit.images.config.Config: copies 25 (default: Config's)")
+    export.add_argument("--features", default="", metavar="BY",
+                        help="measure pairs also by `original` or a torchvision classifier (default: neither)")  # fmt: skip
 
     verify = command("verify", _verify, "Check that the committed results are whole and up to date.")
-    verify.add_argument("--strict", action="store_true", help="fail on stale results, too")
+    verify.add_argument("--strict", action="store_true", help="fail on stale results, too (default: name them)")
 
     report = command("report", _report, "Write the study as a static site, from what is published.")
     report.add_argument("--profile", default="", help="small or real alone (default: all that published)")
     report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: results/report)")
-    report.add_argument(
-        "--allow-stale",
-        action="store_true",
-        help="mark results that are stale, damaged, missing or mixed, do not refuse",
-    )
+    report.add_argument("--allow-stale", action="store_true",
+                        help="mark results that are stale, damaged, missing or mixed (default: refuse)")  # fmt: skip
 
     again = command(
         "reproduce", _reproduce, "Make a row or a run of a table again, and compare the numbers.",
         "It runs the notebook of that table in an empty cache, with no more than the row needs.",
     )  # fmt: skip
     again.add_argument("what", metavar="TABLE|RUN", help="a table or figure, T2, with --where; or the key of a run")
-    again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="a row: copies=25; one run: seed=0")
-    again.add_argument("--profile", default="small", help="whose results: small (default) or real")
+    again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE",
+                       help="a row: copies=25; one run: seed=0 (default: the only row)")  # fmt: skip
+    again.add_argument("--profile", default="small", help="whose results: small or real")
 
     readme = command("readme", _readme, "Check the numbers in README, notebooks and other prose against the results.")
-    readme.add_argument("--write", action="store_true", help="fill them in")
+    readme.add_argument("--write", action="store_true", help="fill them in (default: only compare)")
     return parser, list(commands.choices)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Descriptions wrapped, examples as they stand, and the default of every option that says none itself."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = argparse.HelpFormatter._fill_text
+        return super()._fill_text(text, width, indent) if "\n" in text else fill(self, text, width, indent)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        given = action.option_strings and action.default not in (None, "", [], False, argparse.SUPPRESS)
+        return f"{action.help} (default: %(default)s)" if given else action.help
 
 
 def _take_parameters(parser: argparse.ArgumentParser, about: str) -> None:
@@ -141,10 +208,14 @@ def _minutes(text: str) -> float:
 
 
 def _study(given) -> int:
-    from unlearnkit.runner import batch, grid
+    from unlearnkit.runner import batch, forecast, grid, job
 
+    jobs = grid.load(given.profile, given.only)
+    workers = given.workers or (len(job.gpus()) or os.cpu_count() or 1)
+    print(forecast.announced(given.profile, jobs, workers, given.minutes), flush=True)
     settings = {name: getattr(given, name) for name in ("workers", "scheduler", "minutes", "job_minutes")}
-    outcomes = batch.run(grid.load(given.profile, given.only), **settings)
+    outcomes = batch.run(jobs, **settings)
+    print(forecast.ended(given.profile, jobs, outcomes), flush=True)
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
@@ -153,14 +224,13 @@ def _tune(given) -> int:
     from unlearnkit.tuning import search_space
 
     names = search_space.serving(given.model) if given.methods == ["all"] else list(dict.fromkeys(given.methods))
-    chosen = {k: v for k, v in vars(given).items() if k in ("trials", "seeds") and v}
-    settings = {name: _value(text) for name, text in given.p}
-    tuning.run(names, given.dataset, given.model, workers=given.workers, **chosen, **settings)
+    chosen = {name: getattr(given, name) for name in ("trials", "seeds", "workers", "force")}
+    tuning.run(names, given.dataset, given.model, **chosen, **{name: _value(text) for name, text in given.p})
     return 0
 
 
 def _list(given) -> int:
-    listing.show(given.what, given.json)
+    listing.show(given.what, given.name, given.json)
     return 0
 
 
@@ -207,8 +277,12 @@ def _report(given) -> int:
         print("unlearnkit: no report was written of these results:", *problems, sep="\n  ", file=sys.stderr)
         print("Run `make study`, or mark them in the report: --allow-stale", file=sys.stderr)
         return 1
+    start = time.monotonic()
     page = report.build(given.out, given.profile)
-    print(f"{page.name} and {sum(1 for _ in page.parent.rglob('*.html')) - 1} more pages in {page.parent.name}/")
+    files = [file for file in page.parent.rglob("*") if file.is_file()]
+    pages, size = sum(file.suffix == ".html" for file in files), sum(file.stat().st_size for file in files)
+    took = f"{size / 1e6:.0f} MB, in {time.monotonic() - start:.0f} s"
+    print(f"{page.name} and {pages - 1} more pages in {page.parent.name}/, {took}")
     return 0
 
 

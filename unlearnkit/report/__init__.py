@@ -7,8 +7,10 @@ sets by their registries, claims in results/claims.yaml.
 from pathlib import Path
 
 from unlearnkit.core import paths
-from unlearnkit.report import sources
+from unlearnkit.core.progress import Progress
+from unlearnkit.report import board_page, card_pages, leaderboard, prose_pages, result_pages, sources
 from unlearnkit.report.site import Site
+from unlearnkit.runner import notebook
 
 
 def check(profile: str = "") -> list[str]:
@@ -19,6 +21,24 @@ def check(profile: str = "") -> list[str]:
 def build(out: Path | None = None, profile: str = "") -> Path:
     """Write the site; returns its first page. Every page marks the results on it that are stale, damaged or missing.
 
-    out: the folder, results/report if not given; its pages are replaced.
+    out: the folder, results/report if not given; its pages are replaced. Raises BadValue if it holds something else.
     """
-    return Site(out or paths.root() / "results" / "report", sources.gather(profile)).write()
+    site = Site(out or paths.root() / "results" / "report", sources.gather(profile))
+    site.clear()
+    with Progress("report", len(site.results) + len(notebook.notebooks()) + len(site.registries) + 8) as bar:
+        for r in site.results:
+            result_pages.write(site, r)
+            bar.step()
+        result_pages.index(site)
+        board = leaderboard.board(site.results)
+        board_page.write(site, board)
+        bar.step(8)  # it takes as long as so many results
+        for kind in site.registries:
+            card_pages.write(site, kind, board.costs() if board and kind == "method" else {})
+            bar.step()
+        prose_pages.start(site)
+        prose_pages.all_claims(site)
+        prose_pages.all_notebooks(site, bar.step)
+        prose_pages.glossary(site)
+        prose_pages.search(site)
+    return site.out / "index.html"

@@ -1,15 +1,18 @@
 """One board of all scores: the tidy tables behind all results, with one number and its interval per metric."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
-from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval, residual_influence
+from unlearnkit.core.statistics import CONDITION_COLUMNS, LEVEL, residual_influence
 from unlearnkit.metrics import metrics
-from unlearnkit.report import show
+from unlearnkit.report import gates, show
+from unlearnkit.report.columns import meaning
 from unlearnkit.report.sources import TIDY, Result
 
 FIRST = ("target", "all")  # the group that a metric is shown for, if it has several
@@ -17,12 +20,15 @@ INFLUENCE = {
     "residual_influence": "phi",
     "residual_influence_net": "phi-decoy",
 }  # and the metric that each is made from
+BESIDE = (("residual_influence", "clean"), ("TA", ""), ("neighbour-cost", "original"), ("RTE", "retrain"))
+VARIANT = re.compile(r"(.+?)(?:\([a-z_]+=.*\)|, .+)")  # muda(rank=9); random_label, ascending
 
 
 @dataclass(frozen=True)
 class Board:
-    """rows: one per condition and method, with `runs`, their keys; values: {(metric, reference): (rows, 3) of mean, low and
-    high, NaN where there is none}; groups: {metric: the group of samples it is shown for}; varying: columns that differ."""
+    """rows: one per condition and method, with `runs`, their keys, and `unusable`; values: {(metric, reference): (rows, 3)
+    of mean, low and high, NaN where there is none}; groups: {metric: the group of samples it is shown for}; varying: columns
+    that differ, in the order in which a reader chooses."""
 
     rows: pd.DataFrame
     values: dict[tuple[str, str], np.ndarray]
@@ -33,10 +39,26 @@ class Board:
         """What the board can show, in order: metric, reference, group, direction, unit and summary of each."""
         return [{"metric": m, "reference": ref, "group": self.groups[m], **about(m)} for m, ref in self.values]
 
-    def rounded(self) -> dict[str, list[list[float | None]]]:
-        """{"metric|reference": [mean, low, high] of each row to 4 digits, None where there is none}, for a script."""
+    def beside(self) -> list[tuple[str, str]]:
+        """(metric, reference) of the measures that stand side by side, those of BESIDE that were measured at all."""
+        return [kind for kind in BESIDE if kind in self.values] or list(self.values)[:1]
+
+    def start(self) -> dict[str, object]:
+        """The commonest condition as a whole, {column of `varying`: value}: the one with the most rows that have a value of
+        the first measure; of several, the first."""
+        known = self.rows[~np.isnan(self.values[self.beside()[0]][:, 0])]
+        if not self.varying or known.empty:
+            return {}
+        sizes = known.groupby(self.varying, sort=False).size()
+        at = sizes.idxmax()
+        return dict(zip(self.varying, at if isinstance(at, tuple) else (at,)))
+
+    def rounded(self) -> dict[str, list[list[float | None] | int]]:
+        """{"metric|reference": per row [mean], or [mean, low, high] to 4 digits, or 0 for none}, for a script."""
         return {
-            f"{metric}|{reference}": [[None if np.isnan(v) else float(f"{v:.4g}") for v in row] for row in table]
+            f"{metric}|{reference}": [
+                [float(f"{v:.4g}") for v in row if not np.isnan(v)] or 0 for row in table.tolist()
+            ]
             for (metric, reference), table in self.values.items()
         }
 
@@ -59,30 +81,33 @@ def board(results: Sequence[Result]) -> Board | None:
         return None
     names = [c for c in scores if c not in TIDY]
     index = [*names, "method"]
+    scores["row"] = scores.groupby(index, sort=False, dropna=False).ngroup()
     groups = _headline(scores)
-    shown = scores[scores.group == scores.metric.map(groups)]
-    measured = scores.seed.where(scores.metric != "diverged")  # a seed on which a method diverged has no numbers
-    rows = scores.assign(measured=measured).groupby(index, sort=False)
-    rows = rows.agg(n_seeds=("measured", "nunique"), runs=("run", frozenset)).reset_index()
-    diverged = scores[scores.metric == "diverged"].groupby(index, sort=False).size().rename("n_diverged")
-    rows = rows.join(diverged, on=index).fillna({"n_diverged": 0}).astype({"n_diverged": int})
-    place = {key: i for i, key in enumerate(rows[index].itertuples(index=False, name=None))}
-    values: dict[tuple[str, str], np.ndarray] = {}
-
-    def put(metric: str, reference: str, key: tuple, interval: Sequence[float | None]) -> None:
-        table = values.setdefault((metric, reference), np.full((len(rows), 3), np.nan))
-        table[place[key]] = [np.nan if v is None else v for v in interval]
-
-    for (metric, reference), part in shown[shown.metric != "diverged"].groupby(["metric", "reference"], sort=True):
-        for key, group in part.groupby(index, sort=False).value:
-            mean = mean_interval(group.to_numpy())
-            put(metric, reference, key, (mean["mean"], mean["low"], mean["high"]))
-    for name, metric in INFLUENCE.items():
-        for key, *interval in _influence(scores, metric, names):
-            put(name, "clean", key, interval)
+    rows = scores.drop_duplicates("row")[index].reset_index(drop=True)  # in the order of their numbers
+    measured = scores[scores.metric != "diverged"]  # a seed on which a method diverged has no numbers
+    counts = {"n_seeds": measured.groupby("row").seed.nunique()}
+    counts["n_diverged"] = scores[scores.metric == "diverged"].groupby("row").size()
+    for name, count in counts.items():
+        rows[name] = count.reindex(rows.index, fill_value=0).astype(int)
+    keys = scores.drop_duplicates(["row", "run"]).groupby("row").run
+    rows["runs"] = keys.agg(frozenset)
+    shown = measured[measured.group == measured.metric.map(groups)]
+    values = _means(shown, len(rows)) | _influences(scores, names, rows)
     varying = [n for n in names if rows[n].nunique() > 1]
+    varying = sorted(varying, key=lambda name: name == "profile")  # the data set says it already
     ordered = sorted(values, key=lambda k: (k[0] not in INFLUENCE, k[0].lower(), k[1]))
+    known = [values[kind][:, 0] for kind in (("model-utility", ""), ("TA", "")) if kind in values]
+    utility = pd.Series(known[0] if known else np.nan, index=rows.index)
+    for other in known[1:]:
+        utility = utility.fillna(pd.Series(other))
+    rows["unusable"] = gates.unusable(rows, utility)
     return Board(rows, {k: values[k] for k in ordered}, groups | dict.fromkeys(INFLUENCE, "target"), varying)
+
+
+def variant_of(method: str) -> str:
+    """The method that a row is a variant of: one option set to another value, or another order; "" if of none."""
+    match = VARIANT.fullmatch(method)
+    return match[1] if match else ""
 
 
 def tidy(results: Sequence[Result]) -> pd.DataFrame | None:
@@ -112,6 +137,29 @@ def _headline(scores: pd.DataFrame) -> dict[str, str]:
     return {metric: next((g for g in FIRST if g in groups), groups[0]) for metric, groups in known.items()}
 
 
+def _means(shown: pd.DataFrame, n: int) -> dict[tuple[str, str], np.ndarray]:
+    """{(metric, reference): (n, 3)} of mean and t interval over seeds, as unlearnkit.core.statistics.mean_interval has them;
+    here for a hundred thousand groups at once."""
+    stats = shown.groupby(["metric", "reference", "row"]).value.agg(["mean", "std", "count"]).reset_index()
+    half = stdtrit(np.maximum(stats["count"] - 1, 1), 0.5 + LEVEL / 2) * stats["std"] / np.sqrt(stats["count"])
+    stats = stats.assign(low=stats["mean"] - half, high=stats["mean"] + half)  # of one seed NaN, as its deviation is
+    values = {}
+    for kind, part in stats.groupby(["metric", "reference"]):
+        values[kind] = np.full((n, 3), np.nan)
+        values[kind][part.row.to_numpy()] = part[["mean", "low", "high"]].to_numpy()
+    return values
+
+
+def _influences(scores: pd.DataFrame, names: Sequence[str], rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    place = {key: i for i, key in enumerate(rows[[*names, "method"]].itertuples(index=False, name=None))}
+    values: dict[tuple[str, str], np.ndarray] = {}
+    for name, metric in INFLUENCE.items():
+        for key, *interval in _influence(scores, metric, names):
+            table = values.setdefault((name, "clean"), np.full((len(rows), 3), np.nan))
+            table[place[key]] = [np.nan if v is None else v for v in interval]
+    return values
+
+
 def _influence(scores: pd.DataFrame, metric: str, names: Sequence[str]) -> Iterator[tuple]:
     """(row's key, mean, low, high) of the residual influence wherever original and clean stand beside a method."""
     others = [n for n in names if n not in CONDITION_COLUMNS]
@@ -126,14 +174,9 @@ def _influence(scores: pd.DataFrame, metric: str, names: Sequence[str]) -> Itera
 
 
 def about(metric: str) -> dict[str, str]:
-    """Direction, unit and meaning of a metric of the board."""
-    if metric in INFLUENCE:
-        net = ", net of what the model knows of decoys" if metric == "residual_influence_net" else ""
-        meaning = (
-            f"Residual influence of the targets{net}: 1 as before unlearning, 0 as in a model that saw nothing alike."
-        )
-        return {"direction": "gap", "unit": "share", "summary": meaning}
-    if metric not in metrics:
-        return {"direction": "", "unit": "", "summary": ""}
-    entry = metrics[metric]
-    return {"direction": entry.info["direction"], "unit": entry.info["unit"], "summary": entry.summary}
+    """Direction, unit and summary of a metric, as registered."""
+    if metric in metrics:
+        entry = metrics[metric]
+        return {name: entry.info[name] for name in ("direction", "unit")} | {"summary": entry.summary}
+    gap = {"direction": "gap", "unit": "share"} if metric in INFLUENCE else {"direction": "", "unit": ""}
+    return gap | {"summary": meaning(metric)[:1].upper() + meaning(metric)[1:] + "."}

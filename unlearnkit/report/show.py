@@ -1,13 +1,12 @@
 """Tables as cells of a page: a number with its interval as one text, and the value to sort by."""
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from unlearnkit.metrics import metrics
+from unlearnkit.report.columns import meaning
 from unlearnkit.results.records import NUMBERS, names_a_run
 
 HIDDEN = ("run", "digests", "raw_digest")
@@ -53,11 +52,12 @@ def columns(table: pd.DataFrame) -> tuple[list[Column], dict[str, str]]:
     chosen = [c for c in table if c not in bounds and c not in HIDDEN]
     constant = {c: text(table[c].iloc[0]) for c in chosen if len(table) > 1 and table[c].map(str).nunique() == 1}
     made = []
-    for name in [c for c in chosen if c not in constant] or chosen:
+    varying = [c for c in chosen if c not in constant] or chosen
+    for name in sorted(varying, key=lambda c: c != "method"):  # first, since it stays in sight while the rest scrolls
         numbers = pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool
         choice = names_a_run(table[name]) and not name.startswith("n_") and 1 < table[name].nunique() <= FEW
         choice = choice and f"{name}_low" not in table and name not in COUNTS and _short(table[name])
-        made.append(Column(name, numbers, choice, _meaning(name)))
+        made.append(Column(name, numbers, choice, meaning(name)))
     return made, {k: v for k, v in constant.items() if k not in {c.name for c in made}}
 
 
@@ -65,33 +65,17 @@ def _short(column: pd.Series) -> bool:
     return column.map(lambda v: len(str(v))).max() <= 40
 
 
-def _meaning(name: str) -> str:
-    """The summary of the metric that a column is named after, "" for other columns."""
-    for guess in (
-        name,
-        name.replace("_", "-"),
-        *(name.removesuffix(f"_{r}") for r in ("retrain", "clean", "original")),
-    ):
-        for metric in (guess, guess.replace("_", "-")):
-            if metric in metrics:
-                return metrics[metric].summary
-    return ""
-
-
-def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[tuple[str, str]]]:
-    """Per row and column (text, number to sort by), the latter "" where the text itself sorts."""
+def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[str]]:
+    """Per row the text of each column."""
     made = []
     for column in shown:
         name, low, high = column.name, f"{column.name}_low", f"{column.name}_high"
         if low in table and high in table:
-            rows = zip(table[name], table[low], table[high])
-            made.append([(interval(*row), "" if pd.isna(row[0]) else f"{row[0]:.6g}") for row in rows])
-        elif name in NUMBERS:
-            made.append([(text(v), "") for v in table[name]])
-        elif column.numbers:
-            made.append([("", "") if pd.isna(v) else (number(v), f"{v:.6g}") for v in table[name]])
+            made.append([interval(*row) for row in zip(table[name], table[low], table[high])])
+        elif column.numbers and name not in NUMBERS:
+            made.append(["" if pd.isna(v) else number(v) for v in table[name]])
         else:
-            made.append([(text(v), "") for v in table[name]])
+            made.append([text(v) for v in table[name]])
     return [list(row) for row in zip(*made)]
 
 
@@ -100,7 +84,3 @@ def text(value: object) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"
     return str(value)
-
-
-def escape(value: object) -> str:
-    return html.escape(str(value), quote=True)

@@ -1,6 +1,7 @@
 """What a report is made from: published results with their records, executed notebooks, and the claims."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,14 @@ import pandas as pd
 
 from unlearnkit import results
 from unlearnkit.core import paths
+from unlearnkit.core.errors import BadValue
 from unlearnkit.results import records
 from unlearnkit.runner import grid, job
 
+NAME = re.compile(r"[TF]\d{1,3}(-[a-z0-9]+)*")  # of a table or figure: T2, F3-size
+FILE = re.compile(r"(tables|figures|scores)/[A-Za-z0-9-]+\.(csv|png|parquet)")  # of one of its files
+PROFILE = re.compile(r"[a-z0-9_-]*")
+NOTEBOOK = re.compile(r"\w*")
 TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score table
 
 
@@ -79,12 +85,28 @@ class Result:
 
 
 def gather(profile: str = "") -> list[Result]:
-    """All results, tables before figures; those that the profile `small` should have and has not are among them."""
+    """All results, tables before figures; those that the profile `small` should have and has not are among them.
+
+    Raises BadValue for a name or a file in a manifest that is not of the form that `results.publish` gives: names become
+    addresses of pages.
+    """
     listed = []
     for name, folder in results.folders(profile).items():
         for key, (entry, state, detail) in results.states(folder, () if name else grid.makes("small")).items():
+            _check(name, key, entry or {})
             listed.append(Result(key, name, folder, entry or {}, state, detail))
     return sorted(listed, key=lambda r: (r.profile, r.name[0] != "T", _natural(r.name)))
+
+
+def _check(profile: str, name: str, entry: Mapping) -> None:
+    where = f"manifest.json of results/{profile}".rstrip("/")
+    if not PROFILE.fullmatch(profile) or not NAME.fullmatch(name):
+        raise BadValue(f"{where}: {name!r} is no name of a result; they are like T2 or F3-size")
+    if not NOTEBOOK.fullmatch(entry.get("notebook", "")):
+        raise BadValue(f"{where}: {name} is of a notebook {entry['notebook']!r}; they are like 30_unlearn")
+    for file in entry.get("files", ()):
+        if not FILE.fullmatch(file):
+            raise BadValue(f"{where}: {name} has a file {file!r}; files are like tables/T2.csv")
 
 
 def _natural(name: str) -> tuple:

@@ -70,6 +70,7 @@ def local_cluster(workers: int) -> Iterator:
                 dashboard_address=None,
                 memory_limit=None,
                 security=True,
+                silence_logs=logging.CRITICAL,  # on workers, too: an interrupt is no warning
             )
     with cluster, Client(cluster) as client:
         cluster.scheduler.http_server.stop()  # of pages that nobody asked for

@@ -53,6 +53,33 @@ def makes(profile: str) -> list[str]:
     return sorted({name for _, entries, _ in _grids(profile) for entry in entries for name in entry.get("makes", ())})
 
 
+def described(profile: str) -> dict:
+    """{name, summary, datasets, seeds, notebooks, publishes_to} of a profile, {} if no grid has it."""
+    grids = _grids(profile)
+    if not grids:
+        return {}
+
+    def values(name: str) -> list:
+        places = [d for _, entries, own in grids for d in (own, *(entry.get("set", {}) for entry in entries))]
+        given = [d.get(name) for place in places for d in (place, *_sets(place))]
+        if name == "seeds":  # a number of them, or which
+            given = [len(value) if isinstance(value, list) else value for value in given]
+        return sorted({v for value in given if value for v in (value if isinstance(value, list) else [value])})
+
+    datasets, seeds, places = values("dataset"), values("seeds"), values("publish")
+    notebooks = sorted({entry["notebook"] for _, entries, _ in grids for entry in entries})
+    many = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else "".join(map(str, seeds))
+    summary = f"{', '.join(datasets)}; {many} seeds; {len(notebooks)} notebooks; published to {', '.join(places)}"
+    facts = {"datasets": datasets, "seeds": seeds, "publishes_to": places, "notebooks": notebooks}
+    return {"name": profile, "summary": summary, **facts}
+
+
+def _sets(values: Mapping) -> list[Mapping]:
+    """The data sets with settings of their own, as notebook 56 takes them; a job for each comes as a list of lists."""
+    given = values.get("sets") or []
+    return [one for item in given for one in (item if isinstance(item, list) else [item])]
+
+
 def _grids(profile: str) -> list[tuple[Path, list[dict], dict]]:
     """(file, its jobs, the profile's values) of each grid that has this profile, in the order of the files' names."""
     grids = []

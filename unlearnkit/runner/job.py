@@ -93,6 +93,11 @@ def wall_times(stem: str) -> list[float]:
     return seconds
 
 
+def wall_time(stem: str, key: str) -> float:
+    """Seconds that a finished job took."""
+    return json.loads((folder(stem, key) / "manifest.json").read_text())["seconds"]
+
+
 def run(
     stem: str,
     path: str,

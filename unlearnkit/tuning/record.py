@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unlearnkit.core import code_digest
+from unlearnkit.core.errors import BadValue
 from unlearnkit.core.provenance import provenance
 from unlearnkit.images.config import MIXED, Config
 from unlearnkit.methods import Search, methods, tuned_options
@@ -54,6 +55,24 @@ def make_record(
         "sources": code_digest.digests([methods[method]]),
         "made": provenance() | {"optuna": optuna.__version__},
     }
+
+
+def check_budget(names: Sequence[str], dataset: str, model: str, trials: int, seeds: int) -> None:
+    """Raises BadValue if a record of one of these methods has a larger budget, trials x forget sets: a quick try must not
+    replace what a long search found."""
+    larger = []
+    for name in names:
+        file = tuned_options.place(name, dataset, model)
+        if file.is_file():
+            before = tuned_options.read(file)
+            known = len(before["trials"]), before["objective"]["n"]
+            if known[0] * known[1] > trials * seeds:
+                larger.append(f"{name} ({known[0]} trials on {known[1]} forget sets)")
+    if larger:
+        raise BadValue(
+            f"{trials} trials on {seeds} forget sets are less than what is on record for {', '.join(larger)}: ask for as "
+            "much, leave these methods out, or replace their records by --force"
+        )
 
 
 def write(record: Mapping) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from unlearnkit import study
+from unlearnkit.core import paths
 from unlearnkit.core.compute import derive, resolve_device, threads
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.progress import Progress, duration
@@ -22,7 +23,7 @@ from unlearnkit.methods import methods
 from unlearnkit.runner import job
 from unlearnkit.study.domains import domain, task_artefact
 from unlearnkit.tuning import objective, search_space
-from unlearnkit.tuning.record import make_record, summary, write
+from unlearnkit.tuning.record import check_budget, make_record, summary, write
 
 TRIALS = 20  # settings tried of each method
 
@@ -132,6 +133,7 @@ def run(
     trials: int = TRIALS,
     seeds: int = search_space.SEEDS,
     workers: int | None = None,
+    force: bool = False,
     **settings,
 ) -> list[Path]:
     """Tune methods and write their files, each as soon as it is finished; prints a line per method and the time left.
@@ -139,8 +141,11 @@ def run(
     One budget, trials x seeds, for all. Several methods are tuned at a time, each by one worker: the next trial depends
     on the earlier ones of its method, and the result on nothing else. An exception stops its own method alone, and is
     raised when the others are finished. The same command continues a stopped run. settings: see
-    `search_space.protocol`.
+    `search_space.protocol`. Raises BadValue, before anything runs, where a record of a larger budget would be replaced,
+    unless `force`.
     """
+    if not force:
+        check_budget(names, dataset, model, trials, seeds)
     grids = {name: search_space.protocol(name, dataset, model, seeds, **settings) for name in names}
     ready = [name for name, grid in grids.items() if search_space.space(name, grid[0].domain)]
     for name in grids:
@@ -165,6 +170,8 @@ def run(
             f"about {duration(seconds / done * (len(ready) - done))} left" if done < len(ready) else duration(seconds)
         )
         print(f"[{done}/{len(ready)}] {name}: {text} | {left}", flush=True)
+    if files:
+        print(f"records in {os.path.relpath(files[0].parent, paths.root())}; `unlearnkit list tuned` shows them")
     for error in failed.values():
         raise error
     return files

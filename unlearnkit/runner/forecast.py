@@ -1,0 +1,97 @@
+"""What a batch is about to run, about how long that takes on this machine, and where its results stand afterwards."""
+
+import csv
+import time
+from collections.abc import Sequence
+
+from unlearnkit.core import paths
+from unlearnkit.core.compute import threads
+from unlearnkit.core.progress import duration
+from unlearnkit.runner import job
+from unlearnkit.runner.grid import Job
+
+PROBE = 0.05  # seconds of `probe` on the machine of notebooks/grids/seconds.csv; 0.04 to 0.06 as it was loaded
+ENOUGH = 5  # jobs that ran here; with fewer the probe says how fast the machine is
+
+
+def announced(profile: str, jobs: Sequence[Job], workers: int, minutes: float | None = None) -> str:
+    """Two lines to print before a batch starts: what it will run, for about how long, and where results go."""
+    todo = [j for j in jobs if not job.finished(j.notebook.stem, j.key)]
+    there = f"profile {profile}: {_count(len(jobs), 'job')} of {_count(len({j.notebook for j in jobs}), 'notebook')}"
+    if not todo:
+        return f"{there}, all finished\n{_places(jobs)}"
+    seconds, unknown = expected(profile, jobs, todo)
+    long = f"about {duration(seconds / min(workers, len(todo)))}" if seconds else "nothing like it ran here before"
+    further = f" and {_count(unknown, 'job')} of which nothing is known" if seconds and unknown else ""
+    limit = f", of which {minutes:g} min now" if minutes else ""
+    counted = f"{len(jobs) - len(todo)} finished, {len(todo)} to run on {_count(workers, 'worker')}"
+    return f"{there}, {counted}: {long}{further}{limit}\n{_places(jobs)}; Ctrl-C stops, the same command goes on"
+
+
+def ended(profile: str, jobs: Sequence[Job], outcomes: Sequence[job.Outcome]) -> str:
+    """A line for the end of a batch: where its results are, and what to do next."""
+    step = "; `unlearnkit verify` checks them" if profile == "small" else ""
+    return f"{_count(sum(outcome.state == 'ran' for outcome in outcomes), 'job')} ran. {_places(jobs)}{step}"
+
+
+def expected(profile: str, jobs: Sequence[Job], todo: Sequence[Job]) -> tuple[float, int]:
+    """(seconds of work in `todo` on one worker of this machine, number of jobs of which nothing is known).
+
+    A job takes what it took on the machine of notebooks/grids/seconds.csv, times how much slower this one is: by the jobs of
+    the profile that are finished here, else by `probe`. One that is not in that file takes what other jobs of its notebook
+    took here, whatever their parameters.
+    """
+    known = _reference(profile)
+    left = {j.key for j in todo}
+    done = [j for j in jobs if j.key not in left and j.notebook.stem in known]
+    here = [(job.wall_time(j.notebook.stem, j.key), known[j.notebook.stem]) for j in done]
+    pace = 1.0
+    if known:
+        pace = sum(t for t, _ in here) / sum(ref for _, ref in here) if len(here) >= ENOUGH else probe() / PROBE
+    seconds, unknown = 0.0, 0
+    for j in todo:
+        name = j.notebook.stem
+        earlier = [] if name in known else job.wall_times(name)
+        if name in known:
+            seconds += known[name] * pace
+        elif earlier:
+            seconds += sum(earlier) / len(earlier)
+        else:
+            unknown += 1
+    return seconds, unknown
+
+
+def probe() -> float:
+    """Seconds of a fixed piece of work like that of most jobs, small steps of training on one thread; the best of five."""
+    import torch
+
+    x, best = torch.linspace(-1, 1, 64 * 64).reshape(64, 1, 8, 8), float("inf")
+    with threads(1):
+        for _ in range(5):
+            weight, start = torch.full((32, 1, 3, 3), 0.1, requires_grad=True), time.perf_counter()
+            for _ in range(50):
+                loss = torch.nn.functional.conv2d(x, weight, padding=1).relu().square().mean()
+                (gradient,) = torch.autograd.grad(loss, weight)
+                weight = (weight - 0.01 * gradient).detach().requires_grad_()
+            best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _reference(profile: str) -> dict[str, float]:
+    """{notebook: mean seconds of its jobs in this profile}, as measured once; {} where nothing was."""
+    file = paths.root() / "notebooks" / "grids" / "seconds.csv"
+    if not file.is_file():
+        return {}
+    with file.open() as lines:
+        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+        return {row["notebook"]: float(row["seconds"]) for row in rows if row["profile"] == profile}
+
+
+def _places(jobs: Sequence[Job]) -> str:
+    places = sorted({j.parameters["publish"] for j in jobs if j.parameters.get("publish")})
+    executed = "executed notebooks in results/runs"
+    return f"Results in {', '.join(places)}; {executed}" if places else executed.capitalize()
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
