@@ -44,8 +44,8 @@ def near_duplicates(
         raise BadValue(f"threshold must be above 0 and below 1, got {threshold}")
     if neighbours < 1:
         raise BadValue(f"neighbours must be at least 1, got {neighbours}")
-    left = _signatures(a)
-    right = left if b is None else _signatures(b)
+    left = signatures(a)
+    right = left if b is None else signatures(b)
     k = min(neighbours, len(right) - (b is None))
     step = max(BLOCK // len(right), 1)
     parts = []
@@ -75,8 +75,9 @@ def recall(detected: pd.DataFrame, published: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _signatures(x: Tensor) -> Tensor:
-    """(n, d) float32 vectors of length 1: the weighted low frequencies of each colour plane, and FLOOR."""
+def signatures(x: Tensor) -> Tensor:
+    """(n, d) float32 vectors of length 1, whose product is the similarity: the weighted low frequencies of each colour
+    plane, and FLOOR. x: (n, channels, height, width) in grey levels, 0 to 255, uint8 or float."""
     return torch.cat([_signature(part) for part in x.split(IMAGES)])
 
 
