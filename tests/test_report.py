@@ -297,7 +297,7 @@ def test_every_registered_thing_has_a_card(site):
         for name in registry:
             assert (site / kind.replace(" ", "-") / f"{name}.html").is_file()
     content = (site / "method" / "scrub.html").read_text()
-    assert methods["scrub"].info["source"] in content and "0.0005 to 0.05, logarithmic" in content
+    assert methods["scrub"].info["source"] in content and "5e-05 to 0.005, logarithmic" in content
     assert all(contract.__name__.replace("_", " ") in content for contract in CONTRACTS)
     assert "0.50 (0.50 to 0.50)" in content  # its cost, from the scores
     assert metrics["KLoM"].info["unit"] in (site / "metric" / "KLoM.html").read_text()
