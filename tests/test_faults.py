@@ -16,7 +16,7 @@ from unlearnkit import results
 from unlearnkit.cli import main
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.parameters import Parameters
-from unlearnkit.results import publishing, records
+from unlearnkit.results import manifests, records
 from unlearnkit.runner import batch, forked_kernels, grid, job, kernels
 from unlearnkit.runner.limits import Limits, slowness
 
@@ -88,7 +88,7 @@ def change(folder, to):
     manifest = json.loads(file.read_text())
     manifest["T1"] = to(manifest["T1"])
     file.write_text(json.dumps(manifest))
-    publishing._listed.clear()  # the change may be within one tick of the clock
+    manifests._listed.clear()  # the change may be within one tick of the clock
 
 
 def ran(name):
@@ -136,7 +136,7 @@ def test_results_without_a_manifest_are_made_again(folder):
 @pytest.mark.parametrize("text", ["{", "[]", "null"])
 def test_a_manifest_that_is_none_is_refused_by_readers_and_set_aside_by_jobs(folder, text, capsys):
     (folder / "manifest.json").write_text(text)
-    publishing._listed.clear()
+    manifests._listed.clear()
     with pytest.raises(StoreError, match=r"^manifest.json in results/ .*: restore it from git, or delete it and run"):
         results.verify(folder)
     assert not ran("T1")

@@ -7,7 +7,6 @@ the content depends on: the kind, resolved parameters, the source of the modules
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -15,78 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
 
-from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
-from unlearnkit.core.archive import PACKED, pack, unpacked
+from unlearnkit.core.archive import PACKED, pack
+from unlearnkit.core.artefacts import Artefact, Files, Spec, checked, digest_of, sha256
 from unlearnkit.core.disk import drop, explained, lock, take
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.provenance import provenance
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What an artefact is computed from; two equal specs are one artefact.
-
-    roots: the functions and modules that compute it; all modules of the project that they import count as their source.
-    """
-
-    kind: str
-    params: Mapping
-    roots: Sequence = ()
-    parents: Sequence[str] = ()
-    sources: Mapping[str, str] = field(init=False, compare=False)
-    key: str = field(init=False)
-
-    def __post_init__(self):
-        program = code.fingerprint(self.roots)
-        parts = {"kind": self.kind, "params": self.params, "program": program, "parents": list(self.parents)}
-        try:
-            text = json.dumps(parts, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise StoreError(f"the parameters of a {self.kind} must be plain values to be stored: {error}") from error
-        object.__setattr__(self, "sources", code.digests(self.roots))
-        object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest()[:20])
-
-
-@dataclass(frozen=True)
-class Files:
-    """The files of an artefact, by the names that its maker gave them: `files / "model.safetensors"` is a path to open."""
-
-    folder: Path
-    stored: tuple[tuple[str, str], ...]  # (name, name in the folder)
-    packed: str = ""  # the archive that holds all of them, if one does
-
-    def __truediv__(self, name: str) -> Path:
-        if self.packed and name in self.names:
-            return unpacked(self.folder / self.packed, name)
-        return self.folder / dict(self.stored).get(name, name)
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self.stored]
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A published artefact. `folder / name` are its files, `info` what its maker returned."""
-
-    key: str
-    folder: Files
-    manifest: Mapping
-
-    @property
-    def info(self) -> Mapping:
-        return self.manifest["info"]
-
 
 _verified: dict[Path, Artefact] = {}  # read and found whole by this process: not digested again
 _swept: set[Path] = set()  # caches in which this process has looked for what killed ones left behind
@@ -162,11 +99,11 @@ class Store:
         artefact = self.read(spec)
         if artefact is None:
             parts = sorted(folder.iterdir())
-            files = {path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in parts}
+            files = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in parts}
             packed = len(files) > 1 and sum(file["bytes"] for file in files.values()) <= PACKED
             if packed:
                 parts = [pack(parts, folder / "files.zip")]
-            stored = {path.name: f"{spec.key}-{_sha256(path)[:8]}.{path.name}" for path in parts}
+            stored = {path.name: f"{spec.key}-{sha256(path)[:8]}.{path.name}" for path in parts}
             for name, file in files.items():
                 file["stored"] = stored["files.zip" if packed else name]
             manifest = {
@@ -176,7 +113,7 @@ class Store:
                 "parents": list(spec.parents),
                 "sources": dict(spec.sources),
                 "files": files,
-                "packed": _sha256(parts[0]) if packed else "",
+                "packed": sha256(parts[0]) if packed else "",
                 "info": info,
                 "made": provenance() | {"seconds_since_start": round(seconds, 3)},
             }
@@ -207,7 +144,7 @@ class Store:
         except (OSError, ValueError) as error:  # a folder in its place, or bytes that are no text
             text, damage = "", f"its manifest cannot be read: {error}"
         else:
-            manifest, damage = _checked(text, spec.key, file.parent)
+            manifest, damage = checked(text, spec.key, file.parent)
         if not damage:
             stored = tuple((name, entry["stored"]) for name, entry in manifest["files"].items())
             files = Files(file.parent, stored, stored[0][1] if manifest["packed"] else "")
@@ -274,32 +211,3 @@ def described(key: str) -> Mapping | None:
             if isinstance(manifest, dict) and manifest.get("digest") == digest_of(manifest):
                 return manifest
     return None
-
-
-def digest_of(manifest: Mapping) -> str:
-    """The digest of all that a manifest says, but for the digest itself."""
-    text = json.dumps({k: v for k, v in manifest.items() if k != "digest"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checked(text: str, key: str, folder: Path) -> tuple[dict, str]:
-    """(a manifest, what is wrong with it or with its files: "" if nothing is)."""
-    try:
-        manifest = json.loads(text)
-    except ValueError:
-        return {}, "its manifest cannot be read"
-    if not isinstance(manifest, dict) or manifest.get("digest") != digest_of(manifest):
-        return {}, "its manifest is not what was written"
-    if manifest["key"] != key:
-        return {}, "its manifest is another artefact's"
-    for name, expected in manifest["files"].items():
-        try:
-            if _sha256(folder / expected["stored"]) != (manifest["packed"] or expected["sha256"]):
-                return {}, f"{name} is not what was written"
-        except OSError as error:
-            return {}, f"{name} cannot be read: {error.strerror}"
-    return manifest, ""
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,9 +1,7 @@
 """Write and check the committed results: tables and figures, the data behind them, a manifest of where each came from."""
 
-import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from unlearnkit.core.disk import explained, lock
 from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.provenance import provenance
-from unlearnkit.results import records
+from unlearnkit.results import manifests, records
 
 
 def publish(
@@ -54,9 +52,9 @@ def publish(
     with lock(folder / ".manifest.lock"):
         if isinstance(runs, pd.DataFrame):
             files.append(records.write(runs, folder, write_whole))
-        manifest = _to_extend(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
+        manifest = manifests.to_extend(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
         write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
-        named = {file for other in manifest.values() if not misshapen(other) for file in other["files"]}
+        named = {file for other in manifest.values() if not manifests.misshapen(other) for file in other["files"]}
         for file in (folder / "scores").glob("*.parquet"):
             if f"scores/{file.name}" not in named:  # of an earlier version of this result
                 file.unlink()
@@ -71,7 +69,7 @@ def _entry(folder: Path, files: Sequence[str], rows: int, runs, parameters: Para
     return {
         "notebook": parameters.notebook,
         "parameters": recorded,
-        "files": {file: _sha256(folder / file) for file in files},
+        "files": {file: manifests.sha256(folder / file) for file in files},
         "rows": rows,
         "runs": sorted({key for several in keys for key in several.split()}),
         "sources": code.digests(roots),
@@ -96,32 +94,6 @@ def _json(manifest: Mapping) -> str:
     return text + "\n"
 
 
-def listed(path: Path, digest: str | None = None) -> bool:
-    """Whether a file is as the manifest of its results folder lists it; true where it lies in no such folder.
-
-    path: FOLDER/tables/T2.csv and the like; digest: of the file as it is, by default taken from it.
-    """
-    folder = path.parent.parent
-    if path.parent.name not in ("tables", "figures", "scores"):
-        return True
-    file = folder / "manifest.json"
-    try:
-        version = (file, file.stat().st_mtime_ns)
-    except OSError:
-        return False
-    if version not in _listed:
-        _listed.clear()
-        try:
-            entries = list(_manifest(folder).values())
-        except StoreError:
-            entries = []
-        _listed[version] = {k: v for entry in entries if not misshapen(entry) for k, v in entry["files"].items()}
-    return _listed[version].get(f"{path.parent.name}/{path.name}") == (digest or _sha256(path))
-
-
-_listed: dict[tuple[Path, int], dict[str, str]] = {}
-
-
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside `path` and move it there: a reader never sees half a file."""
     beside = ""
@@ -137,49 +109,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if beside:
             Path(beside).unlink(missing_ok=True)
-
-
-def _manifest(folder: Path) -> dict:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise StoreError(f"{BROKEN.format(folder.name)} is not valid JSON ({error}): {MEND}") from error
-    if not isinstance(manifest, dict):
-        raise StoreError(f"{BROKEN.format(folder.name)} holds no results by name: {MEND}")
-    return manifest
-
-
-BROKEN = "manifest.json in {}/"
-MEND = "restore it from git, or delete it and run `make study`"
-SHAPE = {"files": dict, "sources": dict, "parameters": dict, "runs": list, "made": dict, "notebook": str, "rows": int}
-
-
-def _to_extend(folder: Path) -> dict:
-    """The manifest; one that cannot be read is named on stderr and set aside, and all that it listed is made again."""
-    try:
-        return _manifest(folder)
-    except StoreError as error:
-        print(
-            f"{str(error).partition(': ')[0]}: it is kept as manifest.damaged.json, and a new one begun",
-            file=sys.stderr,
-        )
-        os.replace(folder / "manifest.json", folder / "manifest.damaged.json")
-        return {}
-
-
-def misshapen(entry: object) -> str:
-    """What is wrong with an entry of a manifest, "" if it has the parts that `publish` writes."""
-    if not isinstance(entry, dict):
-        return "is no entry"
-    for part, kind in SHAPE.items():
-        if not isinstance(entry.get(part), kind):
-            return f"has no {part}, or a wrong one"
-    words = (*entry["files"].values(), *entry["sources"].values(), *entry["runs"], entry["made"].get("date"))
-    if not all(isinstance(word, str) for word in words):
-        return "has a digest, a run or a date that is none"
-    return "" if any(file.endswith(".csv") for file in entry["files"]) else "has no table"
 
 
 def verify(folder: Path | None = None, expected: Sequence[str] = ()) -> list[tuple[str, str, str]]:
@@ -235,8 +164,8 @@ def published_figure(name: str, profile: str = "", alt: str = ""):
 def _file(name: str, profile: str, ending: str) -> Path:
     """The file of a published result with this ending."""
     (folder,) = folders(profile or "small").values()
-    manifest = _manifest(folder)
-    whole = {key: entry for key, entry in manifest.items() if not misshapen(entry)}
+    manifest = manifests.read(folder)
+    whole = {key: entry for key, entry in manifest.items() if not manifests.misshapen(entry)}
     files = {key: f for key, entry in whole.items() for f in entry["files"] if f.endswith(ending)}
     if name not in files:
         what = "table" if ending == ".csv" else "figure"
@@ -248,11 +177,11 @@ def _file(name: str, profile: str, ending: str) -> Path:
 
 def states(folder: Path, expected: Sequence[str] = ()) -> dict[str, tuple[dict | None, str, str]]:
     """{id: (entry of the manifest, state, detail)} of each expected and each listed result of one folder, sorted."""
-    manifest = _manifest(folder)
+    manifest = manifests.read(folder)
     found: dict[str, tuple[dict | None, str, str]] = {}
     for name in sorted({*manifest, *expected}):
         entry = manifest.get(name)
-        wrong = misshapen(entry) if name in manifest else ""
+        wrong = manifests.misshapen(entry) if name in manifest else ""
         if wrong:
             found[name] = (
                 None,
@@ -270,7 +199,7 @@ def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
     for file, digest in entry["files"].items():
         if not (folder / file).is_file():
             return "missing", f"{file} is not there; restore it from git or run `make study`"
-        if _sha256(folder / file) != digest:
+        if manifests.sha256(folder / file) != digest:
             return "damaged", f"{file} is not what was written; restore it from git or run `make study`"
     changed = code.changed(entry["sources"])
     if changed:
@@ -290,7 +219,3 @@ def _tuned(parameters: Mapping) -> str:
         return tuned.digest(parameters)
     except BadValue:
         return "unreadable"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

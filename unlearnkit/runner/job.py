@@ -18,9 +18,9 @@ from pathlib import Path
 from unlearnkit.core import paths
 from unlearnkit.core.disk import explained, lock
 from unlearnkit.core.errors import UnlearnkitError
-from unlearnkit.core.progress import duration
 from unlearnkit.core.provenance import provenance
-from unlearnkit.results import publishing
+from unlearnkit.results import manifests
+from unlearnkit.runner.execution import execute
 
 WRONG = (AttributeError, KeyError, TypeError, ValueError)  # what a file of any wrong shape raises
 
@@ -71,7 +71,7 @@ def finished(stem: str, key: str, places: Places | None = None) -> bool:
         print(f"{'/'.join(file.parts[-3:])} is not a job's manifest: the job runs again", file=sys.stderr)
         return False
     whole = {places.home / name: digest for name, digest in written.items()}
-    return all(_digest(path) == digest and publishing.listed(path, digest) for path, digest in whole.items())
+    return all(_digest(path) == digest and manifests.listed(path, digest) for path, digest in whole.items())
 
 
 def outputs(file: Path) -> dict[str, str] | None:
@@ -177,52 +177,6 @@ def kernel_environment(settings: Mapping[str, str] | None = None, gpus: Sequence
         environment.setdefault("OMP_NUM_THREADS", "1")  # on a worker without a nanny, which sets it
         environment.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's: training is 1.7 times as slow with it
     return environment | gpu(gpus)
-
-
-def execute(
-    path: Path,
-    out: Path,
-    parameters: dict,
-    environment: Mapping[str, str] | None = None,
-    limit: float | None = None,
-) -> str:
-    """Run a notebook into the folder `out`; returns "", or what went wrong.
-
-    environment: of its kernel, by default this process's; limit: seconds after which the kernel is killed. papermill's
-    return is not proof enough: after a killed kernel there are cells that never ran.
-    """
-    import nbformat
-    import papermill
-
-    from unlearnkit.runner import kernels
-
-    # this environment's kernel, not one of the same name in the home folder
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    held = dict(os.environ if environment is None else environment) | {"UNLEARNKIT_JOB_LOG": str(out / "log.jsonl")}
-    with kernels.configured(held, limit) as (config, time_is_up):
-        try:
-            papermill.execute_notebook(
-                str(path),
-                str(out / "notebook.ipynb"),
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel logs the interrupt that ends it as an error
-                config=config,
-            )
-        except papermill.PapermillExecutionError as error:
-            return f"cell {error.exec_count}:\n{_indent(error.source)}\n{error.ename}: {error.evalue}"
-        except Exception as error:  # the kernel died, or would not start: this job's failure, not the batch's
-            if time_is_up.is_set():
-                return f"stopped after {duration(limit)}, the most a job may take: see --job-minutes"
-            return f"{type(error).__name__}: {error}"
-    executed = nbformat.read(out / "notebook.ipynb", as_version=4)
-    left = [c for c in executed.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
-    return f"{len(left)} cells never ran, the first:\n{_indent(left[0].source)}" if left else ""
-
-
-def _indent(source: str) -> str:
-    return "\n".join(f"    {line}" for line in source.strip().split("\n"))
 
 
 def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float, places: Places) -> None:

@@ -1,0 +1,82 @@
+"""The manifest of a results folder: read, checked for its shape, asked whether it lists a file."""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from unlearnkit.core.errors import StoreError
+
+
+def read(folder: Path) -> dict:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise StoreError(f"{BROKEN.format(folder.name)} is not valid JSON ({error}): {MEND}") from error
+    if not isinstance(manifest, dict):
+        raise StoreError(f"{BROKEN.format(folder.name)} holds no results by name: {MEND}")
+    return manifest
+
+
+BROKEN = "manifest.json in {}/"
+MEND = "restore it from git, or delete it and run `make study`"
+SHAPE = {"files": dict, "sources": dict, "parameters": dict, "runs": list, "made": dict, "notebook": str, "rows": int}
+
+
+def to_extend(folder: Path) -> dict:
+    """The manifest; one that cannot be read is named on stderr and set aside, and all that it listed is made again."""
+    try:
+        return read(folder)
+    except StoreError as error:
+        print(
+            f"{str(error).partition(': ')[0]}: it is kept as manifest.damaged.json, and a new one begun",
+            file=sys.stderr,
+        )
+        os.replace(folder / "manifest.json", folder / "manifest.damaged.json")
+        return {}
+
+
+def misshapen(entry: object) -> str:
+    """What is wrong with an entry of a manifest, "" if it has the parts that `publish` writes."""
+    if not isinstance(entry, dict):
+        return "is no entry"
+    for part, kind in SHAPE.items():
+        if not isinstance(entry.get(part), kind):
+            return f"has no {part}, or a wrong one"
+    words = (*entry["files"].values(), *entry["sources"].values(), *entry["runs"], entry["made"].get("date"))
+    if not all(isinstance(word, str) for word in words):
+        return "has a digest, a run or a date that is none"
+    return "" if any(file.endswith(".csv") for file in entry["files"]) else "has no table"
+
+
+def listed(path: Path, digest: str | None = None) -> bool:
+    """Whether a file is as the manifest of its results folder lists it; true where it lies in no such folder.
+
+    path: FOLDER/tables/T2.csv and the like; digest: of the file as it is, by default taken from it.
+    """
+    folder = path.parent.parent
+    if path.parent.name not in ("tables", "figures", "scores"):
+        return True
+    file = folder / "manifest.json"
+    try:
+        version = (file, file.stat().st_mtime_ns)
+    except OSError:
+        return False
+    if version not in _listed:
+        _listed.clear()
+        try:
+            entries = list(read(folder).values())
+        except StoreError:
+            entries = []
+        _listed[version] = {k: v for entry in entries if not misshapen(entry) for k, v in entry["files"].items()}
+    return _listed[version].get(f"{path.parent.name}/{path.name}") == (digest or sha256(path))
+
+
+_listed: dict[tuple[Path, int], dict[str, str]] = {}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
