@@ -36,6 +36,14 @@ def test_one_thing_is_shown_in_detail(capsys):
     assert main(["list", "method", "scurb"]) == 2 and "Did you mean 'scrub'" in capsys.readouterr().err
 
 
+def test_lists_outside_of_a_checkout_leave_nothing_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
+    monkeypatch.delenv("UNLEARNKIT_CACHE", raising=False)
+    assert main(["list", "methods"]) == 0 and "scrub" in capsys.readouterr().out
+    assert main(["list", "notebooks"]) == 2 and "`list notebooks` needs" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_list_is_made_anew_when_code_changes_and_is_else_read_from_the_cache(tmp_path, monkeypatch, capsys):
     plugin = tmp_path / "mine.py"
     text = """from unlearnkit.methods import method
@@ -79,9 +87,7 @@ def test_a_command_outside_of_a_checkout_says_what_it_needs(command, tmp_path, m
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
     assert main([command, *(["T2"] if command == "reproduce" else [])]) == 2
     said = capsys.readouterr().err
-    assert (
-        f"`{command}` works on the project's notebooks" in said and "UNLEARNKIT_HOME" in said and said.count("\n") == 1
-    )
+    assert f"`{command}` needs the project's notebooks" in said and "UNLEARNKIT_HOME" in said and said.count("\n") == 1
 
 
 def test_options_are_listed_with_type_default_source_and_range(capsys):

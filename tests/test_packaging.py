@@ -159,6 +159,10 @@ def test_the_wheel_alone_gives_library_and_command(wheel, tmp_path):
 
     listed = run("list", "methods")
     assert listed.returncode == 0 and "scrub" in listed.stdout, listed.stderr
+    assert not list((tmp_path / "empty").iterdir())
+    outside = run("report", "--allow-stale")
+    assert outside.returncode == 2 and "run it in a checkout of the project" in outside.stderr
+    bare["UNLEARNKIT_HOME"] = str(HOME)
     refused = run("report", "--allow-stale")
     assert refused.returncode == 2 and "pip install 'unlearnkit[notebooks]'" in refused.stderr
 

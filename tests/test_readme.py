@@ -1,5 +1,6 @@
 import ast
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -126,8 +127,8 @@ def test_the_counts_are_those_of_the_registries():
     rows = dict(re.findall(r"^\| (\w+) \| (.*?) \|", README.split("## What is here")[1].split("##")[0], re.M))
     counts = {}
     for what in LISTS:
-        listed = subprocess.run([*COMMAND, "list", what], capture_output=True, text=True, check=True).stdout
-        counts[what] = len([line for line in listed.splitlines() if "(METHOD)" not in line])
+        listed = subprocess.run([*COMMAND, "list", what, "--json"], capture_output=True, text=True, check=True).stdout
+        counts[what] = len([row for row in json.loads(listed) if "(METHOD)" not in row["name"]])
     for what, text in rows.items():
         assert text.split(",")[0].split(" ")[0] == str(counts[what]), what
     assert (

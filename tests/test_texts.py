@@ -115,7 +115,7 @@ def test_roles_and_sources_are_checked(task):
     for columns, message in (
         ({"role": task.role.long()}, "role must be .* of torch.int8"),
         ({"source": task.source[1:]}, "source must be"),
-        ({"role": torch.full_like(task.role, 7)}, "roles are 0 to 6"),
+        ({"role": torch.full_like(task.role, 8)}, "roles are 0 to 7"),
     ):
         with pytest.raises(BadValue, match=message):
             changed(task, **columns)

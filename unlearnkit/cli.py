@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise unknown("command", arguments[0], commands, hint)
         given = parser.parse_args(arguments)
         if arguments[0] in CHECKOUT:
-            _need_checkout(arguments[0])
+            paths.need_checkout(f"`{arguments[0]}`")
         status = given.run(given)
         sys.stdout.flush()
         return status
@@ -69,14 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nunlearnkit: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-
-
-def _need_checkout(command: str) -> None:
-    if not (paths.root() / "notebooks" / "grids").is_dir():
-        raise BadValue(
-            f"`{command}` works on the project's notebooks and results, and {paths.root()} has no notebooks/grids: run it "
-            "in a checkout of the project, or set UNLEARNKIT_HOME to one"
-        )
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:

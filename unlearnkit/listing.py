@@ -25,6 +25,8 @@ def show(what: str, name: str = "", as_json: bool = False) -> None:
     whole = f"{what}s" if name and f"{what}s" in LISTS else what
     if whole not in (*LISTS, "tuned"):
         raise unknown("list", what, (*LISTS, "tuned"))
+    if whole in ("notebooks", "profiles"):
+        paths.need_checkout(f"`list {what}`")
     rows = _stored(whole, {"tuned": _tuned, "notebooks": _notebooks, "profiles": _profiles}.get(whole, _registered))
     if name:
         key = "method" if whole == "tuned" else "name"
@@ -111,6 +113,8 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
         return json.loads(file.read_text())
     except (OSError, ValueError):  # not made yet, or cut short: it is made anew
         rows = json.loads(json.dumps(make(what), default=str))
+    if not (paths.in_checkout() or "UNLEARNKIT_CACHE" in os.environ):
+        return rows  # the current folder is no place to leave files in
     file.parent.mkdir(parents=True, exist_ok=True)
     for old in file.parent.glob(f"{what}-*.json"):
         old.unlink(missing_ok=True)

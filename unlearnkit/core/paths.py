@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+from unlearnkit.core.errors import BadValue
+
 
 def root() -> Path:
     """The project: `UNLEARNKIT_HOME`, else the nearest folder upwards with `notebooks/grids`, else this checkout.
@@ -18,6 +20,20 @@ def root() -> Path:
         if (folder / "notebooks" / "grids").is_dir():
             return folder
     return here
+
+
+def in_checkout() -> bool:
+    """Whether `root` has the notebooks and their grids, which an installed library does not bring along."""
+    return (root() / "notebooks" / "grids").is_dir()
+
+
+def need_checkout(what: str) -> None:
+    """Raises BadValue, saying what `what` needs, outside of a checkout."""
+    if not in_checkout():
+        raise BadValue(
+            f"{what} needs the project's notebooks and results, and {root()} has no notebooks/grids: run it in a checkout "
+            "of the project, or set UNLEARNKIT_HOME to one"
+        )
 
 
 def cache() -> Path:

@@ -51,7 +51,8 @@ def evaluate(
 
     All intervals are 95%, over the n samples of a set, and say nothing of other seeds. "forgot?" ranks each forget
     sample among unseen samples of its label by the label's score, which no scaling of logits moves: 0.5 is like unseen.
-    Where whole classes are forgotten it is the share that is still given its label. "near retrain?" is the influence
+    Where whole classes are forgotten it is the share that is still given its label, and "usable?" is about the classes
+    that stay. "near retrain?" is the influence
     left, standardised by unseen samples: 1 as in the original, 0 as in retrain.
 
     Raises BadValue for models or sets that cannot be used, and where a forget sample stands in test; NonFiniteLoss for
@@ -69,6 +70,9 @@ def evaluate(
     for parts in read.values():
         parts.setdefault("unseen", parts["test"])
     whole = not {*read["model"]["forget"].label.tolist()} & {*read["model"]["retain"].label.tolist()}
+    if whole:  # what is to be forgotten is not to be judged as useful
+        for parts in read.values():
+            parts["test"] = parts["test"].of(parts["retain"].label)
     kind = TOLD[sets["forget"].domain]
     rows = [*_forgot(read, whole, kind), *_usable(read, kind), *_moved(read), *_near(read, kind), *_unsaid(read)]
     table = [(q, a, m, i.value, i.low, i.high, i.n, words) for q, a, m, i, words in _gated(rows)]

@@ -27,6 +27,11 @@ class Reading:
     told: np.ndarray
     label: np.ndarray
 
+    def of(self, labels: np.ndarray) -> "Reading":
+        """The samples that have one of these labels."""
+        rows = np.isin(self.label, labels)
+        return Reading(self.score[rows], self.probability[rows], self.told[rows], self.label[rows])
+
     @property
     def finite(self) -> bool:
         return bool(np.isfinite(self.score).all())
