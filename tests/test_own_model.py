@@ -170,7 +170,7 @@ def test_samples_that_are_no_images_work_too(shape):
     sets = (x[:6], y[:6]), (x[6:], y[6:])
     for method in ("scrub", "ssd", "boundary_shrink"):
         assert unlearnkit.unlearn(mlp(), *sets, method)(x).shape == (60, 10)
-    assert len(unlearnkit.find_near_duplicates(*sets, closer_than=0.0)) > 0
+    assert len(unlearnkit.find_near_duplicates(*sets)) > 0
 
 
 def test_a_model_that_gives_an_object_with_logits():
@@ -533,12 +533,14 @@ def test_planted_near_duplicates_are_found(digits):
     retain = (torch.cat([sets["retain"][0], planted]), torch.cat([sets["retain"][1], y]))
     for model in (None, original):
         table = unlearnkit.find_near_duplicates(sets["forget"], retain, model)
-        pairs = set(zip(table.target, table.retained))
-        assert {(i, 780 + i) for i in range(20)} <= pairs and table.same_label.all()
+        assert {(i, 780 + i) for i in range(20)} <= set(zip(table.target, table.retained)) and table.same_label.all()
         assert table.similarity.iloc[0] == 1 and table.similarity.is_monotonic_decreasing
-        assert table.closer_than.between(0.95, 1).all() and len(table) < 100  # of 20 x 10
-        everything = unlearnkit.find_near_duplicates(sets["forget"], retain, model, closer_than=0.0, neighbours=3)
+        assert table.closer_than.between(0, 1).all() and len(table) < 100  # of 20 x 10: others have other labels
+        near = unlearnkit.find_near_duplicates(sets["forget"], retain, model, closer_than=0.95)
+        assert len(near) < len(table) and (near.closer_than >= 0.95).all()
+        everything = unlearnkit.find_near_duplicates(sets["forget"], retain, model, any_label=True, neighbours=3)
         assert (everything.groupby("target").size() == 3).all()
+    assert len(unlearnkit.find_near_duplicates(sets["forget"], sets["retain"])) < 10  # without them: hardly any
     other = (retain[0], (retain[1] + 1) % 10)
     assert not len(unlearnkit.find_near_duplicates(sets["forget"], other).query("similarity > 0.9999"))
     found = unlearnkit.find_near_duplicates(sets["forget"], other, any_label=True).query("similarity > 0.9999")
@@ -549,7 +551,7 @@ def test_colours_of_any_normalisation_give_the_same_neighbours():
     x, y = data(40, 2, (3, 12, 12))
     near = (x[:5] * 0.9, y[:5])
     tables = [
-        unlearnkit.find_near_duplicates((near[0] * a + b, y[:5]), (x * a + b, y), closer_than=0.0, neighbours=1)
+        unlearnkit.find_near_duplicates((near[0] * a + b, y[:5]), (x * a + b, y), neighbours=1)
         for a, b in ((1, 0), (4.5, -2.0), (255.0, 0))
     ]
     for table in tables:
@@ -658,9 +660,9 @@ def test_an_answer_is_forgotten(language):
 def test_paraphrases_are_found(language):
     model, tokenizer = language
     kept = [*KEPT, ("where was Anna born, please?", "In Madrid.")]
-    table = unlearnkit.find_near_duplicates(ASKED, kept, closer_than=0.0)
+    table = unlearnkit.find_near_duplicates(ASKED, kept)
     assert table[table.target == 0].retained.iloc[0] == len(kept) - 1 and "same_label" not in table
-    table = unlearnkit.find_near_duplicates(ASKED, kept, model, tokenizer=tokenizer, closer_than=0.0, neighbours=2)
+    table = unlearnkit.find_near_duplicates(ASKED, kept, model, tokenizer=tokenizer, neighbours=2)
     assert len(table) == 6
 
 

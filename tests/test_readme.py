@@ -97,8 +97,16 @@ def test_the_readme_is_short_enough_to_be_read():
 
 
 def test_the_readme_has_its_parts_in_order():
-    wanted = ["In one minute", "Quick start", "The setting", "What is here", "The notebooks", "What we find"]
-    wanted += ["Unlearn your own model", "Commands", "How the numbers stay honest", "Map of the code", "Limits", "Cite"]
+    wanted = ["In one minute", "Your own model", "Quick start", "The setting", "What is here", "The notebooks"]
+    wanted += [
+        "What we find",
+        "A method of your own",
+        "Commands",
+        "How the numbers stay honest",
+        "Map of the code",
+        "Limits",
+        "Cite",
+    ]
     assert re.findall(r"^## (.*)", README, re.M) == wanted
     assert len(re.findall(r"^- \*\*", README.split("## In one minute")[1].split("##")[0], re.M)) == 7
 
@@ -157,22 +165,28 @@ def test_the_map_names_every_room():
         assert not [room for room in rooms if f"[{room}](" not in text]
 
 
-def test_the_examples_run():
+def test_the_examples_run(capsys):
     """A model of one's own is unlearned, and a method of one's own is registered, as the README shows."""
+    from data_builders.task import Samples
+    from unlearnkit.images.request import Request
     from unlearnkit.methods import methods
 
     torch.manual_seed(0)
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     assert len(blocks) == 2 and all(len(block.splitlines()) <= 11 for block in blocks)
-    forget = torch.arange(60) < 6
+    gone, x, y = torch.arange(60) < 6, torch.rand(80, 1, 8, 8), torch.arange(80) % 10
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
-    names = {"model": model, "x": torch.rand(60, 1, 8, 8), "y": torch.arange(60) % 10, "forget": forget}
+    names = {"model": model, "x": x[:60], "y": y[:60], "gone": gone, "test": (x[60:], y[60:])}
     try:
         for block in blocks:
             ast.parse(block)
             exec(block, names)
-        request = names["request"]
-        assert len(request.forget) == 6 and len(request.retain) == 54 and names["unlearned"] is not model
+        assert type(names["unlearned"]) is nn.Sequential and names["unlearned"] is not model
+        assert list(names["copies"].columns[:3]) == ["target", "retained", "similarity"]
+        assert {"forgot?", "usable?", "moved?", "near retrain?", "not said"} == set(names["table"].index)
+        assert "near retrain?" in capsys.readouterr().out
+        samples = Samples(x[:6], y[:6]), Samples(x[6:], y[6:])
+        request = Request(*samples, n_classes=10)
         after = methods["ascend"](model, request, seed=0)
         assert request.losses(after, request.forget).mean() > request.losses(model, request.forget).mean()
     finally:

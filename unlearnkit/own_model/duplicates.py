@@ -33,23 +33,26 @@ def find_near_duplicates(
     model: nn.Module | None = None,
     *,
     neighbours: int = 10,
-    closer_than: float = 0.95,
+    closer_than: float = 0.0,
     any_label: bool = False,
     tokenizer=None,
     prompt: str = PROMPT,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """The retained samples that are unusually similar to a sample of the forget set, the most similar first.
+    """The retained samples that keep a target's influence alive: those among its nearest that carry its label, the most
+    similar first.
+
+    A target of which none is listed is surrounded by other labels: its own has no support once it is forgotten.
 
     Args:
         forget, retain: as of `unlearnkit.unlearn`; the two may overlap.
         model: compares what enters its last linear layer (of texts its hidden states, mean over an answer); None:
             images by their low frequencies, which a little noise, brightness or a shift by a pixel hardly changes, texts
             by runs of three letters.
-        neighbours: retained samples of each target, at most.
-        closer_than: a pair is listed if it is more similar than this share of retained samples is to the nearest other
-            one; 0 lists all `neighbours`.
-        any_label: compare samples of other labels, too. A retained sample keeps a label alive only if it carries it.
+        neighbours: how many of the retained samples nearest to each target are looked at.
+        closer_than: list a pair only if it is more similar than this share of retained samples is to the nearest other
+            one: near 1 for a set with few near-duplicates, of which the forget set may have some.
+        any_label: list neighbours of other labels, too, which rather undo a target's influence.
         tokenizer, prompt, device: as of `unlearnkit.unlearn`.
 
     Returns:
@@ -74,9 +77,8 @@ def find_near_duplicates(
     if not all(part.isfinite().all() for part in vectors):
         raise NonFiniteLoss("model gives features that are not finite: it diverged")
     asked, kept = (F.normalize(part.float(), dim=1) for part in vectors)
-    y_asked, y_kept = [None, None] if any_label else labels
-    similarity, index = _nearest(asked, kept, y_asked, y_kept, neighbours)
-    usual = np.sort(_usual(kept, y_kept))
+    similarity, index = _nearest(asked, kept, neighbours)
+    usual = np.sort(_usual(kept))
     table = pd.DataFrame(
         {
             "target": np.repeat(np.arange(len(asked)), similarity.shape[1]),
@@ -88,7 +90,9 @@ def find_near_duplicates(
     if labels[0] is not None:
         same = labels[0].numpy()[table.target.to_numpy()] == labels[1].numpy()[table.retained.to_numpy()]
         table["same_label"] = same
-    listed = table[np.isfinite(table.similarity) & (table.closer_than >= closer_than)]
+    listed = table[table.closer_than >= closer_than]
+    if "same_label" in listed and not any_label:
+        listed = listed[listed.same_label]
     return listed.sort_values(["similarity", "target", "retained"], ascending=[False, True, True], ignore_index=True)
 
 
@@ -126,16 +130,12 @@ def _of_pixels(read: dict[str, Samples]) -> list[Tensor]:
     return [signatures((x - low) * (255 / (high - low).clamp(min=1e-12))) for x in parts]
 
 
-def _nearest(
-    a: Tensor, b: Tensor, y_a: Tensor | None, y_b: Tensor | None, k: int, own: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """(similarity, rows of b) of the k nearest to each row of a, (len(a), k), -inf where there are fewer. own: (len(a),)
-    rows of b that are the rows of a themselves, which do not count."""
+def _nearest(a: Tensor, b: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(similarity, rows of b) of the k nearest to each row of a, (len(a), k or fewer). own: (len(a),) rows of b that are
+    the rows of a themselves, which do not count."""
     values, indices, step = [], [], max(ENTRIES // len(b), 1)
     for i in range(0, len(a), step):
         table = a[i : i + step] @ b.T
-        if y_a is not None:
-            table.masked_fill_(y_a[i : i + step, None] != y_b, -torch.inf)
         if own is not None:
             table.scatter_(1, own[i : i + step, None], -torch.inf)
         value, index = table.topk(min(k, len(b)))
@@ -144,9 +144,9 @@ def _nearest(
     return torch.cat(values), torch.cat(indices)
 
 
-def _usual(kept: Tensor, y: Tensor | None) -> np.ndarray:
+def _usual(kept: Tensor) -> np.ndarray:
     """The similarity of COMPARED retained samples, evenly spaced, to the nearest other one."""
     rows = torch.linspace(0, len(kept) - 1, min(COMPARED, len(kept))).long()
-    similarity, _ = _nearest(kept[rows], kept, None if y is None else y[rows], y, 1, own=rows)
+    similarity, _ = _nearest(kept[rows], kept, 1, own=rows)
     found = similarity.flatten().double().numpy().round(DIGITS)
     return found[np.isfinite(found)]

@@ -53,7 +53,7 @@ def evaluate(
     sample among unseen samples of its label by the label's score, which no scaling of logits moves: 0.5 is like unseen.
     Where whole classes are forgotten it is the share that is still given its label, and "usable?" is about the classes
     that stay. "near retrain?" is the influence
-    left, standardised by unseen samples: 1 as in the original, 0 as in retrain.
+    left, standardised by unseen samples: 1 as in the original, 0 as in retrain; masked where these two do not differ.
 
     Raises BadValue for models or sets that cannot be used, and where a forget sample stands in test; NonFiniteLoss for
     a model whose outputs are not finite.
@@ -74,7 +74,7 @@ def evaluate(
         for parts in read.values():
             parts["test"] = parts["test"].of(parts["retain"].label)
     kind = TOLD[sets["forget"].domain]
-    rows = [*_forgot(read, whole, kind), *_usable(read, kind), *_moved(read), *_near(read, kind), *_unsaid(read)]
+    rows = [*_forgot(read, whole, kind), *_usable(read, kind), *_moved(read), *_near(read, whole, kind), *_unsaid(read)]
     table = [(q, a, m, i.value, i.low, i.high, i.n, words) for q, a, m, i, words in _gated(rows)]
     return pd.DataFrame(table, columns=COLUMNS).set_index("question")
 
@@ -129,9 +129,7 @@ def _forgot(read: dict, whole: bool, kind: str) -> Iterator[Row]:
         limit = EQUAL + told["retrain"].value if "retrain" in told else EQUAL
         yield "forgot?", _answer(told["model"], 0, limit), f"{kind}, whole classes", told["model"], in_words
         return
-    rank = {name: ranks(parts["forget"], parts["unseen"]) for name, parts in read.items()}
-    seen = ~np.isnan(rank["model"])
-    rank = {name: values[seen] for name, values in rank.items()}
+    rank = _ranks(read)
     found = share(rank["model"])
     if "retrain" in rank:
         like = "retrain's"
@@ -139,11 +137,12 @@ def _forgot(read: dict, whole: bool, kind: str) -> Iterator[Row]:
     else:
         like = "that of unseen samples, 0.5"
         before, after = (less(share(rank[name]), 0.5) for name in ("original", "model"))
-    if not seen.any():
+    if not found.n:
         answer, words = "cannot be said", "no unseen sample has a label of forget"
     elif before.low <= 0 <= before.high:
         answer = "cannot be said"
         words = f"nothing to measure: original ranks the forget set {before} from {like}, which is no difference"
+        words += "; near-duplicates that stay may be why" if "retrain" in rank else ""
     elif after.low > EQUAL:
         answer, words = "no", f"still ranked above {like}, by {after}; original by {before}"
     elif after.high < -EQUAL:
@@ -178,31 +177,36 @@ def _moved(read: dict) -> Iterator[Row]:
     yield "moved?", answer, "change of a sample's probability, forget set", forget, words
 
 
-def _near(read: dict, kind: str) -> Iterator[Row]:
+def _near(read: dict, whole: bool, kind: str) -> Iterator[Row]:
     if "retrain" not in read:
         words = "pass retrain=, a model trained without the forget set"
         yield "near retrain?", "cannot be said", "influence left", NONE, words
         return
-    influence = {name: _standardised(parts) for name, parts in read.items()}
-    found = ratio(influence["model"] - influence["retrain"], influence["original"] - influence["retrain"])
     told = {name: parts["forget"].told for name, parts in read.items()}
     gap = difference(told["model"], told["retrain"])
-    if np.isnan(found.value):
-        words = "original and retrain do not differ on the forget set: there is no influence to measure"
+    same = f"{kind}, forget set, less retrain's", gap, f"retrain {told['retrain'].mean():.2f}"
+    if whole:
+        yield "near retrain?", _answer(gap, -EQUAL, EQUAL), *same
+        return
+    left = {name: _standardised(parts) for name, parts in read.items()}
+    found = ratio(left["model"] - left["retrain"], left["original"] - left["retrain"])
+    by_rank = _ranks(read)
+    apart = difference(by_rank["original"], by_rank["retrain"])
+    if np.isnan(found.value) or np.isnan(apart.value) or apart.low <= 0 <= apart.high:
+        found, words = Interval(np.nan, np.nan, np.nan, found.n), "original and retrain do not differ on the forget set"
     else:
         words = f"{found.value:.2f} of what original knows beyond retrain is left (0: as retrain, 1: as original)"
     answer = _answer(found, -EQUAL, EQUAL)
-    if answer == "no" and _rank_left(read) * found.value < 0:
+    if answer == "no" and found.value * apart.value * np.mean(by_rank["model"] - by_rank["retrain"]) < 0:
         answer, words = "depends on the measure", f"{words}; by ranks it has the other sign"
     yield "near retrain?", answer, "influence left", found, words
-    yield "near retrain?", "", f"{kind}, forget set, less retrain's", gap, f"retrain {told['retrain'].mean():.2f}"
+    yield "near retrain?", "", *same
 
 
-def _rank_left(read: dict) -> float:
-    """The influence left by ranks among unseen samples, in the units of the original's; 0 if it has none."""
-    rank = {name: np.nanmean(ranks(parts["forget"], parts["unseen"])) for name, parts in read.items()}
-    there = rank["original"] - rank["retrain"]
-    return float((rank["model"] - rank["retrain"]) / there) if there else 0.0
+def _ranks(read: dict) -> dict[str, np.ndarray]:
+    """The rank of each forget sample among unseen samples, by model; without those whose label no unseen sample has."""
+    rank = {name: ranks(parts["forget"], parts["unseen"]) for name, parts in read.items()}
+    return {name: values[~np.isnan(values)] for name, values in rank.items()}
 
 
 def _standardised(parts: dict[str, Reading]) -> np.ndarray:

@@ -24,7 +24,8 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         if np.isnan(self.value):
             return "-"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        value, low, high = (round(v, 2) + 0.0 for v in self[:3])  # no -0.00
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def share(values: np.ndarray) -> Interval:
