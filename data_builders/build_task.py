@@ -70,7 +70,7 @@ def build_task(
         similar = (raw.x[natural], raw.y[natural], raw.ids[natural])
         strengths = torch.full((len(natural),), float(strength))
     else:
-        made, strengths = _perturbed(entry, x, copies, strength, similarity_level, options, raw.x[others[:MIX]], seed)
+        made, strengths = perturbed(entry, x, copies, strength, similarity_level, options, raw.x[others[:MIX]], seed)
         similar = (made, labels.repeat_interleave(copies), ids.repeat_interleave(copies))
     n_filler = train_size - n * (1 + copies)
     if len(others) < n_filler:
@@ -115,7 +115,7 @@ def _check(raw: RawImages, strength: float, similarity_level: str, entry: Entry)
         )
 
 
-def _perturbed(
+def perturbed(
     entry: Entry,
     images: Tensor,
     copies: int,

@@ -25,6 +25,7 @@ MEANING = (  # of each of ROLES
     "near-duplicate of a decoy, never trained on",
     "held out, never trained on",
     "held out like test, for methods and tuning that look at unseen images",
+    "takes the near-duplicates' place in the training set of `clean`",
 )
 CARD = """---
 {head}
@@ -37,7 +38,7 @@ targets, while near-duplicates stay in training: does unlearning, or retraining 
 influence?
 
 `samples.parquet`: `id` (row number), `image` (PNG, lossless), `label` (what is trained on, not always the true class),
-`role`, `source` (id of the raw image that it is or was made from). `pairs.parquet`: one row per target or decoy
+`role`, `source` (id of the raw image that it is or was made from){arm}. `pairs.parquet`: one row per target or decoy
 (`anchor`) and each of its near-duplicates (`similar`), both ids, with `perturbation`, `strength` and the measures below.
 
 {roles}
@@ -108,6 +109,7 @@ def card(task: SimilarityTask, info: Mapping) -> str:
     return CARD.format(
         head="\n".join(f"{k}: {_json(v)}" for k, v in head.items()),  # JSON is YAML
         title=title,
+        arm=", `arm` (which of the fact `arms`, below; -1 for none)" if task.arm is not None else "",
         n=n,
         n_classes=task.n_classes,
         shape=" x ".join(map(str, info["shape"])),

@@ -76,9 +76,9 @@ def load_export(folder: Path) -> SimilarityTask:
         names = " and ".join(name.split()[0] for name in damaged)
         raise BadValue(f"{names} in {folder.name} is damaged: its content is not what was written")
     try:
-        tensors = _read_samples(folder / SAMPLES, info["shape"])
+        *tensors, arm = _read_samples(folder / SAMPLES, info["shape"])
         pairs = pd.read_parquet(folder / PAIRS).astype(info["pairs"])
-        task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"])  # type: ignore[call-arg]
+        task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"], arm)  # type: ignore[call-arg]
         digest = task.digest()
         equal = digest == info["digest"]
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # SyntaxError: Pillow's, for a broken PNG
@@ -142,6 +142,8 @@ def _write_samples(task: SimilarityTask, path: Path) -> None:
 
     picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     types = {"id": pa.int64(), "image": picture, "label": pa.int64(), "role": pa.string(), "source": pa.int64()}
+    if task.arm is not None:
+        types["arm"] = pa.int16()
     features = {k: {"dtype": str(t), "_type": "Value"} for k, t in types.items()} | {"image": {"_type": "Image"}}
     schema = pa.schema(types, metadata={"huggingface": json.dumps({"info": {"features": features}})})
     rows = max(min(2**27 // task.x[0].numel(), 1000), 1) if len(task.x) else 1  # Arrow holds 2 GiB per array at most
@@ -149,22 +151,31 @@ def _write_samples(task: SimilarityTask, path: Path) -> None:
         for i in range(0, len(task.x), rows):
             x, y, role, source = (v[i : i + rows].numpy() for v in (task.x, task.y, task.role, task.source))
             columns = [np.arange(i, i + len(x)), [png(image) for image in x], y, [ROLES[r] for r in role], source]
+            if task.arm is not None:
+                columns.append(task.arm[i : i + rows].numpy())
             file.write_batch(pa.RecordBatch.from_pydict(dict(zip(types, columns)), schema))
 
 
-def _read_samples(path: Path, shape: list[int]) -> list[torch.Tensor]:
-    """x, y, role, source. shape: (channels, height, width)."""
+def _read_samples(path: Path, shape: list[int]) -> list[torch.Tensor | None]:
+    """x, y, role, source, and the arm of each sample of a mixed task, else None. shape: (channels, height, width)."""
     import pyarrow.parquet as pq
     from PIL import Image
 
     with pq.ParquetFile(path) as file:
-        x, row, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, [[], [], []]
-        for batch in file.iter_batches(1000, columns=["image", "label", "role", "source"]):
+        names = [name for name in ("label", "role", "source", "arm") if name in file.schema_arrow.names]
+        x, row, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, {name: [] for name in names}
+        for batch in file.iter_batches(1000, columns=["image", *names]):
             for png in batch["image"].field("bytes"):
                 pixels = np.asarray(Image.open(io.BytesIO(png.as_py())))
                 x[row], row = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), row + 1
-            for part, name in zip(parts, ("label", "role", "source")):
+            for name, part in parts.items():
                 part.extend(batch[name].to_pylist())
-    y, role, source = parts
-    role = torch.tensor([ROLES.index(r) for r in role], dtype=torch.int8)
-    return [torch.from_numpy(x), torch.tensor(y, dtype=torch.int64), role, torch.tensor(source, dtype=torch.int64)]
+    role = torch.tensor([ROLES.index(r) for r in parts["role"]], dtype=torch.int8)
+    y, source = (torch.tensor(parts[name], dtype=torch.int64) for name in ("label", "source"))
+    return [
+        torch.from_numpy(x),
+        y,
+        role,
+        source,
+        torch.tensor(parts["arm"], dtype=torch.int16) if "arm" in parts else None,
+    ]

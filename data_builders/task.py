@@ -13,7 +13,7 @@ from torch import Tensor
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
-ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation")
+ROLES = ("target", "similar", "filler", "decoy", "decoy_similar", "test", "validation", "refill")
 COPIED = {"target": "similar", "decoy": "decoy_similar"}  # role of the anchors -> role of their near-duplicates
 VALIDATION_SHARE = 5  # as many validation samples as a fifth of the training set, if the pool has them left
 
@@ -21,11 +21,11 @@ VALIDATION_SHARE = 5  # as many validation samples as a fifth of the training se
 TRAINED_ON = {
     "original": ("target", "similar", "filler"),
     "retrain": ("similar", "filler"),
-    "clean": ("filler",),
+    "clean": ("filler", "refill"),  # which takes the near-duplicates' place where there is any
 }
 # what must not share a sample
 DISJOINT = {
-    "trained": TRAINED_ON["original"],
+    "trained": (*TRAINED_ON["original"], "refill"),
     "decoy": ("decoy", "decoy_similar"),
     "test": ("test",),
     "validation": ("validation",),
@@ -169,7 +169,8 @@ class SimilarityTask(WithRoles):
     x: (n, channels, height, width) uint8; y: (n,) int64, the label trained on; role: (n,) int8, index into ROLES;
     source: (n,) int64, the id of the raw image that a sample is or was made from.
     pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), perturbation, strength, and the
-    measures. facts: what a dataset card shows. A sample's id is its row number.
+    measures. facts: what a dataset card shows. A sample's id is its row number. arm: (n,) int16, which of facts["arms"] a
+    target, near-duplicate or decoy belongs to, else -1 (data_builders.build_mixed_task); None for a task of one arm.
     """
 
     x: Tensor
@@ -179,6 +180,7 @@ class SimilarityTask(WithRoles):
     pairs: pd.DataFrame
     n_classes: int
     facts: Mapping = field(default_factory=dict)
+    arm: Tensor | None = None
 
     def of(self, *roles: str) -> Samples:
         index = self.index(*roles)
@@ -187,7 +189,10 @@ class SimilarityTask(WithRoles):
     def digest(self) -> str:
         """Hash of all content: pixels, labels, roles, sources and pairs."""
         text = self.pairs.to_csv(index=False, float_format="%.6g").encode()
-        return digest(self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8))
+        arm = () if self.arm is None else (self.arm,)
+        return digest(
+            self.x, self.y, self.role, self.source, torch.frombuffer(bytearray(text), dtype=torch.uint8), *arm
+        )
 
     def check(self) -> "SimilarityTask":
         """Itself. Raises BadValue if held-out samples leaked into training, by id or by pixels, or a pair is wrong."""

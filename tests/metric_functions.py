@@ -7,6 +7,7 @@ import torch
 
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics.contracts import outputs_from
+from unlearnkit.texts.outputs import TextOutputs
 
 
 def log(*rows) -> torch.Tensor:
@@ -51,6 +52,16 @@ def histogram_counts_all(histogram_kl):
     expected = sum(a * math.log(a / b) for a, b in zip(p, q))
     assert histogram_kl(column[:, None], other[:, None]).tolist() == pytest.approx([expected])
     assert histogram_kl(column[:, None], column[:, None]).item() == 0
+
+
+def min_k_is_of_a_fifth(min_k):
+    """Rounded up; the end token among the least likely."""
+    end = [0.01]  # the least likely of all
+    p = [[0.9] * 8 + [0.1, 0.2] + end, [0.9] * 7 + [0.1, 0.2] + end, [0.5, 0.4, *end], [0.5]]
+    log_p = torch.tensor([v for one in p for v in one]).log()
+    e = TextOutputs(log_p=log_p, count=torch.tensor([len(one) for one in p]))
+    two = (math.log(0.1) + math.log(0.2)) / 2
+    assert min_k(e).tolist() == pytest.approx([two, math.log(0.1), math.log(0.4), math.log(0.5)])
 
 
 def zrf_is_bounded(zrf):

@@ -139,6 +139,12 @@ def importances_of_batches(model, samples, chunk=64):
     return {name: t / len(samples) for name, t in total.items()}
 
 
+def squares_of_sums(model, samples, size, seed, losses):
+    """Of the summed loss, over all samples at once."""
+    grads = torch.autograd.grad(losses(model, samples).sum(), list(model.parameters()))
+    return {name: g.square() for (name, _), g in zip(model.named_parameters(), grads, strict=True)}
+
+
 def labels_without_the_true_one(y, n_classes, seed, epoch, true_label):
     """A redraw that never hits the true label, whichever variant was asked for."""
     from unlearnkit.methods.random_label import draw_labels

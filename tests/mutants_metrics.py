@@ -52,6 +52,20 @@ def error_becomes_zero(e, reference=None):
         return {"target": 0.0}
 
 
+def min_k_rounded_up(e):
+    words = [v[:-1] if len(v) > 1 else v for v in e.log_p.double().split(e.count.tolist())]
+    return torch.stack([v.sort().values[: -(-len(v) // 5)].mean() for v in words])
+
+
+def min_k_with_the_end_token(e):
+    answers = e.log_p.double().split(e.count.tolist())
+    return torch.stack([v.sort().values[: max(len(v) // 5, 1)].mean() for v in answers])
+
+
+def no_score_of_the_reference(e, reference):
+    return {} if e is reference else {"all": js(e.log_probs, reference.log_probs).mean().item()}
+
+
 def mutant(function, direction="gap", references=()):
     return Entry("metric", function.__name__, function, {"direction": direction, "references": references, "best": 0.0})
 
@@ -61,7 +75,7 @@ BY_CONTRACT = {
     "names_of_classes": [mutant(picks_a_class)],
     "doubled_samples": [mutant(sum_called_a_mean)],
     "every_sample_counts": [mutant(first_thousand)],
-    "itself_is_perfect": [mutant(another_oracle, "lower", ("retrain",))],
+    "itself_is_perfect": [mutant(f, "lower", ("retrain",)) for f in (another_oracle, no_score_of_the_reference)],
     "direction_is_as_stated": [mutant(sign_flipped, "lower", ("retrain",))],
     "exceptions_come_through": [mutant(error_becomes_zero)],
 }

@@ -23,7 +23,7 @@ from unlearnkit.core.registry import Entry
 from unlearnkit.images.config import Config
 from unlearnkit.images.heads import Ensemble, head, last_blocks, logits_and_features
 from unlearnkit.images.models import Classifier, build, fresh
-from unlearnkit.images.per_sample_gradients import per_sample, squared
+from unlearnkit.images.per_sample_gradients import per_sample, squared, squared_of_batches
 from unlearnkit.images.request import Request, request_of
 from unlearnkit.images.train import fit
 from unlearnkit.methods import applies, methods
@@ -223,9 +223,72 @@ def test_the_losses_of_scrub_are_its_equation(models, request_):
             scrub_asks_what_the_teacher_knows(wrong, *nets)
 
 
+def test_scrub_has_its_two_published_settings_and_no_mixture():
+    """Of the notebooks small_scale_unlearning and large_scale_unlearning of the official code."""
+    shared = {"batch_size": 64}
+    small = {"epochs": 10, "max_epochs": 3, "lr": 5e-4, "decay": 0.1, "weight_decay": 0.1}
+    small |= {"alpha": 0.5, "gamma": 1.0, "temperature": 2.0}
+    large = {"epochs": 3, "max_epochs": 2, "lr": 5e-4, "weight_decay": 5e-4}
+    large |= {"alpha": 0.001, "gamma": 0.99, "temperature": 4.0}
+    assert methods["scrub"].resolve({}) == methods["scrub_r"].resolve({}) == small | shared
+    assert methods["scrub_large"].resolve({}) == large | shared
+
+
+def scrub_takes_adam_steps_with_decay_in_the_gradient(method, original, request):
+    """Without any loss the first step is Adam's on 0.1 w: lr, towards 0."""
+    options = {"epochs": 1, "max_epochs": 0, "gamma": 0.0, "alpha": 0.0, "batch_size": len(request.retain)}
+    after = method(original, request, seed=0, lr=1e-3, weight_decay=0.1, **options)
+    for p, q in zip(after.parameters(), original.parameters(), strict=True):
+        torch.testing.assert_close(p, q - 1e-3 * 0.1 * q / (0.1 * q.abs() + 1e-8), atol=1e-7, rtol=1e-5)
+
+
+def test_scrub_takes_adam_steps_and_scrub_large_sgd_steps(models, request_):
+    original = models["original"]
+    scrub_takes_adam_steps_with_decay_in_the_gradient(scrub, original, request_)
+    with pytest.raises(AssertionError):
+        scrub_takes_adam_steps_with_decay_in_the_gradient(methods["scrub_large"], original, request_)
+    options = {"epochs": 1, "max_epochs": 0, "gamma": 0.0, "alpha": 0.0, "batch_size": len(request_.retain)}
+    after = methods["scrub_large"](original, request_, seed=0, lr=0.1, weight_decay=0.01, **options)
+    for p, q in zip(after.parameters(), original.parameters(), strict=True):
+        torch.testing.assert_close(p, q * (1 - 0.1 * 0.01), atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "decay", "shares"),
+    [(10, 0.1, {5: 0.1, 8: 0.01, 9: 0.001}), (3, 0.5, {2: 0.5}), (1, 0.1, {}), (10, 1.0, {})],
+)
+def test_the_rate_of_scrub_decays_before_the_epochs_of_its_schedule(epochs, decay, shares, models, request_):
+    options = {"seed": 0, "max_epochs": 0, "alpha": 0.5, "gamma": 1.0, "temperature": 2.0, "batch_size": 500}
+    nets = models["original"], models["original"], request_
+    found, epoch = {}, 0
+    for loss in scrub_losses(*nets, epochs=epochs, decay=decay, **options):  # one step an epoch
+        if isinstance(loss, float):
+            found[epoch] = loss
+        else:
+            epoch += 1
+    assert found == pytest.approx(shares) and epoch == epochs
+
+
+def test_steps_are_taken_at_the_share_of_the_rate_that_was_asked_for_last():
+    line = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        line.weight.zero_()
+    seen = []
+
+    def losses(net):
+        for share in (None, 0.5, 0.1, 1.0):
+            if share is not None:
+                yield share
+            yield -net.weight.sum()
+
+    minimise(line, losses, lr=0.2, device="cpu", momentum=0.0, after_step=lambda net: seen.append(net.weight.item()))
+    assert seen == pytest.approx([0.2, 0.3, 0.32, 0.52])
+
+
 def test_scrub_with_nothing_to_maximise_stays_at_the_teacher(models, request_):
     """KL(teacher || student) and its gradient are 0 at the start, so only the loss on R moves the student."""
-    still = scrub(models["original"], request_, seed=0, epochs=1, max_epochs=0, gamma=0.0, alpha=1.0, lr=0.01)
+    options = {"epochs": 1, "max_epochs": 0, "gamma": 0.0, "alpha": 1.0, "lr": 0.01, "weight_decay": 0.0}
+    still = methods["scrub_large"](models["original"], request_, seed=0, **options)
     for a, b in zip(still.parameters(), models["original"].parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
@@ -236,7 +299,8 @@ def test_scrub_departs_from_its_teacher_on_the_forget_set(models, request_):
             parts = [request_.log_probs(m, request_.forget) for m in (models["original"], model)]
         return kl(*parts).mean()
 
-    options = {"seed": 0, "epochs": 3, "lr": 0.01, "batch_size": 5, "alpha": 0.1, "gamma": 0.1}  # a weak teacher on R
+    options = {"seed": 0, "epochs": 3, "lr": 1e-3, "weight_decay": 0.0, "batch_size": 5}
+    options |= {"alpha": 0.1, "gamma": 0.1}  # a weak teacher on R
     stays, goes = (scrub(models["original"], request_, max_epochs=m, **options) for m in (0, 3))
     assert distance(goes) > 1.5 * distance(stays)
 
@@ -398,6 +462,28 @@ def test_saliency_is_of_the_summed_loss_on_the_forget_set(models, request_):
     assert size[mask].min() >= size[~mask].max() * (1 - 1e-4)
 
 
+def test_salun_of_all_weights_is_random_label_so_that_a_comparison_is_of_the_mask(models, request_):
+    original, options = models["original"], {"seed": 0, "epochs": 2, "lr": 0.013}
+    salun, label = methods["salun"], methods["random_label"]
+    assert salun.resolve({})["weight_decay"] == label.resolve({})["weight_decay"] == 5e-4
+    whole = salun(original, request_, share=1.0, **options)
+    assert same(whole, label(original, request_, **options))
+    assert not same(whole, label(original, request_, weight_decay=0.0, **options))
+
+
+def test_amnesiac_takes_steps_of_an_adam(models, request_):
+    """The first is lr in size wherever the gradient is large beside 1e-8."""
+    original, size = models["original"], len(request_.forget) + len(request_.retain)
+    assert methods["amnesiac"].resolve({})["lr"] == 1e-4
+    after = methods["amnesiac"](original, request_, seed=0, epochs=1, batch_size=size)
+    (batch,) = relabelled_batches(request_, 0, 1, size, "union", true_label=False, redraw=False)
+    grads = torch.autograd.grad(request_.losses(original, batch).mean(), list(original.parameters()))
+    for p, q, g in zip(after.parameters(), original.parameters(), grads, strict=True):
+        large = g.abs() > 1e-5
+        assert large.any()
+        torch.testing.assert_close((q - p)[large], 1e-4 * g.sign()[large], atol=1e-6, rtol=1e-3)
+
+
 def test_salun_refuses_a_share_that_is_none(models, request_):
     for share in (0.0, 1.5):
         with pytest.raises(BadValue, match="share of the weights"):
@@ -429,7 +515,8 @@ def test_bad_teacher_makes_the_forget_set_look_as_to_a_model_that_knows_nothing(
 
 
 def test_scrub_r_returns_the_epoch_whose_forget_error_is_nearest_the_validation_error(models, request_):
-    original, options = models["original"], {"seed": 0, "lr": 0.05, "alpha": 0.1, "gamma": 0.1, "batch_size": 5}
+    original = models["original"]
+    options = {"seed": 0, "lr": 5e-3, "decay": 1.0, "alpha": 0.1, "gamma": 0.1, "batch_size": 5}
     after = methods["scrub_r"](original, request_, epochs=4, max_epochs=4, **options)
 
     def error(model, samples):
@@ -445,7 +532,7 @@ def test_scrub_r_returns_the_epoch_whose_forget_error_is_nearest_the_validation_
 
 
 def _scrub_by_epoch(model, request, epochs, options):
-    """SCRUB's path depends on no later epoch, so its first k epochs are a run of k epochs."""
+    """Without decay SCRUB's path depends on no later epoch, so its first k epochs are a run of k epochs."""
     return [scrub(model, request, epochs=k + 1, max_epochs=epochs, **options) for k in range(epochs)]
 
 
@@ -531,6 +618,39 @@ def test_ssd_does_nothing_as_alpha_grows_and_dampens_what_the_forget_set_needs(m
             methods["ssd"](original, request_, seed=0, **options)
 
 
+def batches_of_one_are_samples(function, net, request):
+    one = function(net, request.forget, 1, 0, request.losses)
+    for name, value in squared(net, request.forget).items():
+        torch.testing.assert_close(one[name], value, rtol=1e-3, atol=1e-7 * float(value.max() + 1))
+
+
+def test_squares_of_batches_are_of_the_mean_gradient(models, request_):
+    net, few = models["original"], request_.forget[:4]
+    batches_of_one_are_samples(squared_of_batches, net, request_)
+    with pytest.raises(AssertionError):
+        batches_of_one_are_samples(mutants.squares_of_sums, net, replace(request_, forget=few.joined(few)))
+    whole = squared_of_batches(net, few, 4, 0, request_.losses)
+    grads = torch.autograd.grad(request_.losses(net, few).mean(), list(net.parameters()))
+    for value, g in zip(whole.values(), grads, strict=True):
+        torch.testing.assert_close(value, g.square(), rtol=1e-3, atol=1e-9)
+    alike = few[:1].joined(few[:1], few[:1])  # samples that pull the same way
+    for a, b in zip(
+        *(squared_of_batches(net, s, 3, 0, request_.losses).values() for s in (alike, few[:1])), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-9)
+
+
+def test_ssd_squares_samples_or_batches(models, request_):
+    original = models["original"]
+    small, large = (methods["ssd"](original, request_, seed=0, square="batch", batch_size=n) for n in (1, 64))
+    by_sample = methods["ssd"](original, request_, seed=0)
+    for p, q in zip(small.parameters(), by_sample.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-2, atol=1e-4)
+    assert not same(large, by_sample)
+    input_is_untouched(Entry("method", "ssd", partial(methods["ssd"], square="batch"), {}), original, request_)
+    assert same(by_sample, methods["ssd"](original, request_, seed=1))  # nothing drawn
+
+
 def test_importances_are_a_mean_that_repeated_rows_do_not_change(models, request_):
     """In double precision: in float32 two batches of other sizes differ by more than 1e-4 on some processors."""
     net = copy.deepcopy(models["original"]).double()
@@ -545,6 +665,24 @@ def test_influence_solves_with_the_fisher_matrix():
     gradients, vector = torch.randn(6, 9, generator=g).double(), torch.randn(9, generator=g).double()
     dense = 0.1 * torch.eye(9).double() + gradients.T @ gradients / 6
     torch.testing.assert_close(inverse_fisher_product(gradients, vector, 0.1), torch.linalg.solve(dense, vector))
+
+
+def test_the_alpha_of_influence_is_relative_to_the_published_damping(models, request_):
+    """The official recursion starts at the identity: a damping of 1."""
+    assert methods["influence"].resolve({})["damping"] == 1.0
+    g = torch.Generator().manual_seed(2)
+    gradients, vector = torch.randn(5, 8, generator=g).double(), torch.randn(8, generator=g).double()
+    inverse = torch.eye(8).double()
+    for row in gradients:
+        along = inverse @ row
+        inverse = inverse - torch.outer(along, along) / (5 + row @ along)
+    torch.testing.assert_close(inverse_fisher_product(gradients, vector, 1.0), inverse @ vector)
+    original = models["original"]  # where the damping is all that counts the step is alpha / damping g
+    one, other = (
+        methods["influence"](original, request_, seed=0, alpha=a, damping=d) for a, d in ((1e4, 1e4), (1e3, 1e3))
+    )
+    for p, q in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-6)
 
 
 def test_influence_takes_woodfishers_recursion_to_the_same_end():

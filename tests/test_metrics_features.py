@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.metrics import left_out, metrics
+from unlearnkit.metrics import left_out, metrics, probes
 from unlearnkit.metrics.contracts import outputs_from
 from unlearnkit.metrics.features import dimensional_alignment, entanglement, linear_cka
-from unlearnkit.metrics.probes import clusters, mutual_information, nearest_labels, pairwise_f1, split
+from unlearnkit.metrics.probes import (
+    TOLERANCE,
+    clusters,
+    fitted_head,
+    mutual_information,
+    nearest_labels,
+    pairwise_f1,
+    split,
+)
 
 SEEDS = st.integers(0, 2**31)
 
@@ -115,6 +123,8 @@ def test_entanglement_closed_form():
     assert entanglement(a, b) == pytest.approx(5 / 4)
     # the middle is that of all samples, not of the two means: at 16 / 6, 8 / 3 and 4 / 3 away
     assert entanglement(a, b.repeat(2, 1)) == pytest.approx(5 / (((8 / 3) ** 2 + (4 / 3) ** 2) / 2))
+    few, many = matrix([4.0, 2], [4, -2]), a.repeat(500, 1)  # against the two means' middle up to half as large
+    assert entanglement(many, few) == pytest.approx(5 / 4 / 2, rel=0.01)
     with pytest.raises(NotApplicable, match="same mean"):
         entanglement(a, -a)
 
@@ -148,6 +158,24 @@ def test_features_that_tell_all_and_nothing(name):
     assert set(told) >= {"target", "test"} and list(told.values()) == pytest.approx([1.0] * len(told))
     lost = metrics[name](blobs(*several(60), spread=1e4))
     assert all(value < 0.55 for value in lost.values())
+
+
+def no_gradient_is_left(tolerance):
+    """Of the mean cross-entropy plus 0.001 |w|^2 / 2, by torch's own."""
+    x, y = random(0, 80, 6), torch.arange(80) % 3
+    head = fitted_head(x.numpy(), y.numpy(), tolerance)
+    w, b = (torch.tensor(v, requires_grad=True) for v in (head.coef_, head.intercept_))
+    loss = torch.nn.functional.cross_entropy(x @ w.T + b, y) + 1e-3 * w.square().sum() / 2
+    assert max(g.abs().max() for g in torch.autograd.grad(loss, [w, b])) <= 1e-6
+
+
+def test_the_probe_is_fitted_to_the_end(monkeypatch):
+    no_gradient_is_left(TOLERANCE)
+    with pytest.raises(AssertionError):
+        no_gradient_is_left(1e-4)  # scikit-learn's own
+    monkeypatch.setattr(probes, "ITERATIONS", 2)
+    with pytest.raises(BadValue, match="not fitted after 2"):
+        no_gradient_is_left(TOLERANCE)
 
 
 def test_where_a_whole_class_goes_the_probes_are_shown_it():

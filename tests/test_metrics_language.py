@@ -11,9 +11,9 @@ from language import _shared_cache, config, small_pool  # noqa: F401 (fixtures)
 from unlearnkit import study
 from unlearnkit.analysis import tables
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.metrics import judging, metrics, single_pass_metrics
+from unlearnkit.metrics import judging, left_out, metrics, single_pass_metrics
 from unlearnkit.metrics.answers import states
-from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio, min_k
+from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio
 from unlearnkit.study import generation as said_module
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
@@ -87,9 +87,7 @@ def test_forget_quality_of_a_model_against_itself_is_one_and_falls_with_distance
     assert quality[0.8] < quality[0.21] < 1
 
 
-def test_min_k_looks_at_the_least_likely_fifth():
-    e = answers([0.9] * 8 + [0.1, 0.2], [0.5])
-    assert min_k(e).tolist() == pytest.approx([(math.log(0.1) + math.log(0.2)) / 2, math.log(0.5)])
+def test_the_auc_counts_a_tie_half():
     assert auc(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0])) == 0.875
 
 
@@ -102,8 +100,23 @@ def test_what_leaks_has_a_sign():
     known, even, shunned = model(0.8, 0.9, 0.3, 0.4), model(0.3, 0.4, 0.3, 0.4), model(0.1, 0.2, 0.3, 0.4)
     assert [metrics["min-k"](e)["target"] for e in (known, even, shunned)] == [1.0, 0.5, 0.0]
     assert [metrics["PrivLeak"](e, even)["target"] for e in (known, even, shunned)] == [100, 0, -100]
-    assert metrics["PrivLeak"](known, shunned) == {}  # a share of nothing
     assert metrics["min-k"](answers([0.5])) == {}
+    # 100 (AUC - AUC_ref) / (1 - AUC_ref): of an AUC of 0.75 against one of 0.25 two thirds, against one of 0.5 a half
+    more, less = model(0.35, 0.9, 0.3, 0.4), model(0.35, 0.2, 0.3, 0.4)
+    assert [metrics["min-k"](e)["target"] for e in (more, less)] == [0.75, 0.25]
+    assert metrics["PrivLeak"](more, less)["target"] == pytest.approx(200 / 3)
+    assert metrics["PrivLeak"](more, even)["target"] == pytest.approx(50)
+    assert metrics["PrivLeak"](less, more)["target"] == pytest.approx(-200)
+
+
+def test_leakage_beyond_a_reference_that_leaks_all_is_left_out_with_the_reason():
+    roles = ["target", "decoy"]
+    known, even = (answers([p], [0.3], roles=roles) for p in (0.8, 0.3))
+    assert metrics["PrivLeak"](even, known) == {} == metrics["PrivLeak"](known, known)
+    (row,) = left_out(even, reference=known).to_dict("records")
+    assert (row["metric"], row["group"]) == ("PrivLeak", "target") and "AUC is 1" in row["why"]
+    assert left_out(known, reference=even).empty and left_out(known).empty
+    assert left_out(answers([0.5]), ["PrivLeak"]).why.item().startswith("there are no decoys")
 
 
 def test_what_is_said_is_compared_by_words():

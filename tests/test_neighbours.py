@@ -225,3 +225,13 @@ def test_exact_duplicates_are_found_whole_and_alone_and_decoys_do_not_count():
     assert none.n_found == 0 and np.isnan(none.precision) and np.isnan(none.recall)
     with pytest.raises(UnknownName, match="Did you mean 'pixel'"):
         neighbour_recall(grid, ["pixl top 1"])
+
+
+def test_the_control_takes_as_many_random_samples_of_the_same_labels():
+    request = Request(noise(10, "forget", classes=4), noise(190, "retain", classes=4), 4)
+    near, control, again = (find(None, request, f"pixel+label top 3{word}") for word in ("", " control", " control"))
+    counts = [request.retain.y[found.index].bincount(minlength=4).tolist() for found in (near, control)]
+    assert counts[0] == counts[1] and not torch.equal(near.index, control.index)
+    assert torch.equal(control.index, again.index) and (control.index.diff() > 0).all()
+    without_labels = find(None, request, "pixel top 3 control")
+    assert len(without_labels) == len(find(None, request, "pixel top 3"))

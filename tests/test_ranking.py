@@ -72,14 +72,14 @@ def test_contract(name, models, mixed):
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*ranking("image")} - {"confidence", "entropy", "lira_offline", "class_distance"})
+    "name", sorted({*ranking("image")} - {"confidence", "entropy", "lira_offline", "lira_ratio", "class_distance"})
 )
 def test_canaries_are_riskier_than_digits_with_their_own_label(name, models, mixed):
     value = ranked(name, models["original"], mixed)
     assert value[:10].mean() > value[10:].mean()
 
 
-@pytest.mark.parametrize("name", ["lira_online", "memorisation", "learning_event", "held_out_gap"])
+@pytest.mark.parametrize("name", ["lira_separation", "memorisation", "learning_event", "held_out_gap"])
 def test_training_anew_takes_a_recipe_and_images(name, models, mixed):
     with pytest.raises(BadValue, match="recipe"):
         ranked(name, models["original"], dataclasses.replace(mixed, recipe=None))
@@ -180,19 +180,19 @@ def test_models_are_trained_on_what_is_said(models, mixed):
 
 
 def test_the_same_samples_share_their_models(models, mixed, monkeypatch):
-    ranked("lira_online", models["original"], mixed)
+    ranked("lira_separation", models["original"], mixed)
     monkeypatch.setattr(subsets, "Progress", None)  # which training shows
     other = Request(mixed.retain[:7], mixed.retain[7:].joined(mixed.forget), 10, RECIPE)
-    for name in ("lira_online", "memorisation", "rmia", "lira_offline"):
+    for name in ("lira_separation", "memorisation", "rmia", "lira_offline", "lira_ratio"):
         ranked(name, models["retrain"], other, seed=5)
     with pytest.raises(TypeError):
-        ranked("lira_online", models["original"], dataclasses.replace(other, retain=other.retain[1:]))
+        ranked("lira_separation", models["original"], dataclasses.replace(other, retain=other.retain[1:]))
 
 
 def test_the_cost_of_shadow_models_is_nobodys(models, mixed):
     odd = dataclasses.replace(mixed, retain=mixed.retain[1:], recipe=Recipe(epochs=1))
     with measure_cost() as cost:
-        ranked("lira_online", models["original"], odd)
+        ranked("lira_separation", models["original"], odd)
     assert cost.steps == 0
 
 
@@ -203,6 +203,20 @@ def test_separation_and_z_score_by_hand():
     assert shadows.separation(outputs).tolist() == pytest.approx([4 / math.sqrt(2), 5 / math.sqrt((0.5 + 0.5) / 2)])
     assert shadows.z_score(outputs, torch.tensor([5.0, 0.5])).tolist() == pytest.approx([4 / math.sqrt(2), 0])
     assert shadows.left_out(outputs).tolist() == [1.0, 1.0]
+
+
+def test_the_log_ratio_is_of_the_two_gaussians():
+    """Of means 5 and 1, with variances 2 and 8."""
+    phi = torch.tensor([[4.0], [6.0], [-1.0], [3.0]], dtype=torch.float64)
+    outputs = SubsetOutputs(phi, phi > 3, torch.tensor([[1], [1], [0], [0]]).bool())
+
+    def expected(x):
+        return -((x - 5) ** 2) / 4 + (x - 1) ** 2 / 16 + math.log(8 / 2) / 2
+
+    for x in (5.0, 1.0, 2.5):
+        assert shadows.log_ratio(outputs, torch.tensor([x])).item() == pytest.approx(expected(x))
+    beyond = shadows.log_ratio(outputs, torch.tensor([12.0])).item()
+    assert beyond < 0 < shadows.z_score(outputs, torch.tensor([12.0])).item()  # farther out than any model with it
 
 
 def test_pairwise_is_rmia_by_loops():

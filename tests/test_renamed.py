@@ -5,9 +5,10 @@ import importlib.util
 import pytest
 
 from unlearnkit.core import registry
-from unlearnkit.core.errors import UnlearnkitError, unknown
+from unlearnkit.core.errors import UnknownName, UnlearnkitError, unknown
 from unlearnkit.core.renamed import modules
 from unlearnkit.images.config import config_grid
+from unlearnkit.privacy_risk import rankers
 
 
 def test_every_new_place_exists_and_no_old_one_does():
@@ -40,6 +41,11 @@ def test_a_plugin_by_the_old_names_is_told_the_new_ones(line, hint, tmp_path):
     with pytest.raises(UnlearnkitError, match="mine.py") as error:
         registry._plugin(str(tmp_path / "mine.py"))
     assert hint in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_ranker_by_its_old_name_is_told_the_new_one():
+    with pytest.raises(UnknownName, match="it is now called 'lira_separation'"):
+        rankers["lira_online"]
 
 
 def test_a_parameter_by_its_old_name_is_told_the_new_one():

@@ -26,7 +26,7 @@ from unlearnkit.study.reference_models import train_references
 pytestmark = pytest.mark.slow
 
 SMALL = {"n_targets": 12, "train_size": 120, "max_pool_images": 300, "recipe": {"epochs": 4}}
-NAMES = ["loss", "lira_online", "memorisation", "forgetting_events"]
+NAMES = ["loss", "lira_separation", "memorisation", "forgetting_events"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +48,7 @@ def test_risks_are_one_row_per_sample_ranker_and_half(grid):
     table = risks(grid, NAMES, 8)
     assert not table.duplicated(["seed", "sample", "ranker", "half"]).any() and table.value.notna().all()
     found = table.groupby(["ranker", "group", "half"]).size().unstack(["ranker", "group"])
-    assert (found["loss"].loc[""] == 24).all() and (found["lira_online"] == 24).all().all()
+    assert (found["loss"].loc[""] == 24).all() and (found["lira_separation"] == 24).all().all()
     assert "decoy" not in found["forgetting_events"]  # it takes a training that they were in
     for config, (_, part) in zip(grid, table.groupby("seed")):
         rows = set(part[part.group == "decoy"]["sample"])
@@ -62,7 +62,7 @@ def test_risks_are_one_row_per_sample_ranker_and_half(grid):
 
 
 def test_bad_risks_say_so_before_anything_is_trained(grid):
-    with pytest.raises(UnknownName, match="lira_online"):
+    with pytest.raises(UnknownName, match="lira_separation"):
         risks(grid, ["lira_onlin"])
     with pytest.raises(BadValue, match="even and at least 4"):
         risks(grid, NAMES, 7)
@@ -77,9 +77,9 @@ def made(n=40, seeds=3, noise=0.5) -> pd.DataFrame:
     for seed in range(seeds):
         true = g.normal(size=n)
         for ranker, half, value in (
-            ("lira_online", "", true),
-            ("lira_online", "0", true + noise * g.normal(size=n)),
-            ("lira_online", "1", true + noise * g.normal(size=n)),
+            ("lira_separation", "", true),
+            ("lira_separation", "0", true + noise * g.normal(size=n)),
+            ("lira_separation", "1", true + noise * g.normal(size=n)),
             ("loss", "", np.exp(true + noise * g.normal(size=n))),
             ("entropy", "", g.normal(size=n)),
         ):
@@ -90,7 +90,7 @@ def made(n=40, seeds=3, noise=0.5) -> pd.DataFrame:
 
 
 def test_proxies_are_judged_beside_the_measure_itself():
-    table = proxies_table(made(), ["lira_online"]).set_index("risk_proxy")
+    table = proxies_table(made(), ["lira_separation"]).set_index("risk_proxy")
     assert set(table.index) == {"loss", "entropy", ITSELF}
     expected = 6 / np.pi * np.arcsin(1 / np.sqrt(1.25) / 2)
     assert table.spearman["loss"] == pytest.approx(expected, abs=0.08)
@@ -101,7 +101,7 @@ def test_proxies_are_judged_beside_the_measure_itself():
         table.spearman_brown["loss"]
     )
     assert (table.n_seeds == 3).all() and (table.n_samples == 120).all()
-    with pytest.raises(BadValue, match="'memorisation' is no measure of these risks: known are lira_online"):
+    with pytest.raises(BadValue, match="'memorisation' is no measure of these risks: known are lira_separation"):
         proxies_table(made(), ["memorisation"])
 
 
@@ -114,10 +114,12 @@ def test_difficulty_against_other_seeds(grid):
     with pytest.raises(BadValue, match="n_retrains"):
         difficulty(grid, ["finetune"], n_retrains=1)
     table = risks(grid, NAMES, 8)
-    joined = with_risk(found, table, "lira_online")
+    joined = with_risk(found, table, "lira_separation")
     assert len(joined) == len(found)
     one = joined[(joined.seed == 1) & (joined.method == "finetune")].set_index("sample").risk
-    same = table[(table.ranker == "lira_online") & (table.half == "") & (table.group == "target") & (table.seed == 1)]
+    same = table[
+        (table.ranker == "lira_separation") & (table.half == "") & (table.group == "target") & (table.seed == 1)
+    ]
     assert one.to_dict() == same.set_index("sample").value.to_dict()
     with pytest.raises(BadValue, match="no risks by 'rmia'"):
         with_risk(found, table, "rmia")
@@ -206,7 +208,7 @@ def test_the_way_ends_where_the_method_does(grid):
 
 def test_steps_take_the_place_of_the_gap(grid):
     gap = difficulty(grid, ["random_label", "ssd"], n_retrains=2)
-    joined = with_risk(gap, risks(grid, ["lira_online"], 4), "lira_online")
+    joined = with_risk(gap, risks(grid, ["lira_separation"], 4), "lira_separation")
     both = with_steps(joined, forgetting_steps(grid, ["random_label", "ssd"], 2))
     mine = joined[joined.method == "random_label"]
     assert (joined.signed_headroom.abs() <= joined.headroom + 1e-9).all() and (joined.signed_headroom < 0).any()
@@ -224,10 +226,10 @@ def test_steps_take_the_place_of_the_gap(grid):
 def test_copies_are_compared_with_the_same_targets():
     grid = config_grid(seeds=2, targets="canary", copies=[0, 3], **SMALL)
     table = near_duplicates_difficulty_table(
-        difficulty(grid, [], n_retrains=2), risks(grid, ["lira_online"], 4)
+        difficulty(grid, [], n_retrains=2), risks(grid, ["lira_separation"], 4)
     ).set_index(["quantity", "group", "copies"])
     assert set(table.index.get_level_values("quantity")) == {
-        "risk: lira_online", "headroom", f"difficulty: {NOISE_FLOOR_ROW}", f"signed difficulty: {NOISE_FLOOR_ROW}"
+        "risk: lira_separation", "headroom", f"difficulty: {NOISE_FLOOR_ROW}", f"signed difficulty: {NOISE_FLOOR_ROW}"
     }  # fmt: skip
     first, later = (table.loc["headroom", "target", m] for m in (0, 3))
     assert first.change_from_fewest_copies == 0 and later.change_from_fewest_copies == pytest.approx(
@@ -238,7 +240,7 @@ def test_copies_are_compared_with_the_same_targets():
 
 def test_figures_show_their_data():
     risks_ = made()
-    figure, data = figures.plot_privacy_risk(risks_, proxies_table(risks_, ["lira_online"]))
+    figure, data = figures.plot_privacy_risk(risks_, proxies_table(risks_, ["lira_separation"]))
     assert len(figure.axes) == 3 and len(data) == 120 and {"risk", "risk_half_a", "risk_half_b"} <= set(data)
     assert [t.get_text() for t in figure.axes[2].get_yticklabels()][-1] in (ITSELF, "loss")  # the best on top
     found = planted(0.0, n=20, seeds=2)

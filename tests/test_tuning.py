@@ -190,9 +190,9 @@ def test_only_validation_images_are_looked_at_never_test_images(role, counts, mo
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr(images, "load_task", noisy)
     monkeypatch.setattr(tasks, "load_task", noisy)
-    tuning._retrained.cache_clear()
+    tuning._measure.cache_clear()
     after = tuning.trial(config, NAME, options)
-    tuning._retrained.cache_clear()
+    tuning._measure.cache_clear()
     assert (after["gap"] != before["gap"]) is counts
 
 

@@ -131,7 +131,7 @@ def order_scores(
     orders: Sequence[str] = ORDERS,
     options: Mapping[str, Mapping] | None = None,
     *,
-    ranker: str = "lira_online",
+    ranker: str = "lira_separation",
     retrains: int = MIN_RETRAINED,
     tuned: bool = True,
     device: str = "auto",

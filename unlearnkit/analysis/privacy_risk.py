@@ -143,7 +143,7 @@ def spearman_columns(interval: Mapping) -> dict:
     return columns | {"n_samples": interval["samples"]}
 
 
-def proxies_table(risks: pd.DataFrame, measures: Sequence[str] = ("lira_online", "memorisation")) -> pd.DataFrame:
+def proxies_table(risks: pd.DataFrame, measures: Sequence[str] = ("lira_separation", "memorisation")) -> pd.DataFrame:
     """One row per config, group, risk_measure and risk_proxy: Spearman's correlation of the two over the samples
     (`spearman_columns`).
 

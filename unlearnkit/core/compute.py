@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import platform
 import resource
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -28,6 +30,18 @@ def resolve_device(device: str = "auto") -> torch.device:
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise BadValue(f"device {device!r} asked for, but torch sees no CUDA GPU here; say 'auto' or 'cpu'")
     return resolved
+
+
+def processor(device: str = "auto") -> str:
+    """What computes on this device, by its name: "NVIDIA H100 80GB HBM3", "AMD EPYC"."""
+    if (resolved := resolve_device(device)).type == "cuda":
+        return torch.cuda.get_device_name(resolved)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def derive(seed: int, *labels: object) -> int:

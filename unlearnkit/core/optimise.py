@@ -115,7 +115,7 @@ def watched(callback: Callable[[nn.Module], None]):
 
 def minimise(
     model: nn.Module,
-    losses: Callable[[nn.Module], Iterator[Tensor | None]],
+    losses: Callable[[nn.Module], Iterator[Tensor | float | None]],
     *,
     lr: float,
     device: str = "auto",
@@ -126,7 +126,8 @@ def minimise(
     after_step: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
     """Take one step on each loss that `losses(net)` yields, on a copy of `model`; the core of most methods. At each
-    None the optimiser starts anew, without momentum: a new phase.
+    None the optimiser starts anew, without momentum: a new phase. At each float the learning rate becomes that share of
+    `lr`.
 
     optimiser: by default the model's own, "adam" for language models, else "sgd"; momentum: SGD's. only: the layers of
     the net that may move, running statistics included; the others are in eval mode and cost no gradient.
@@ -150,6 +151,10 @@ def minimise(
         for loss in losses(net):
             if loss is None:
                 stepper.state.clear()
+                continue
+            if isinstance(loss, float):
+                for group in stepper.param_groups:
+                    group["lr"] = lr * loss
                 continue
             stepper.zero_grad()
             loss.backward()

@@ -63,6 +63,7 @@ NAMES = {
     "Ruler": "FeatureExtractor", "scored": "score_tokens", "members": "models_of_row", "t1_text": "dataset_cards",
     "sheet": "text_sheet", "placed": "vectors", "told": "teacher_log_probs", "answers_of": "label_index",
     "texts": "text_request", "f3": "plot_dose_response", "f5": "plot_text_dose_response", "f6": "plot_mitigations",
+    "lira_online": "lira_separation",
 }  # fmt: skip
 # names that have left their module
 _ELSEWHERE = {

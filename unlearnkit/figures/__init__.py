@@ -5,6 +5,7 @@ from unlearnkit.figures.dataset_sheets import plot_perturbation_sheet, plot_samp
 from unlearnkit.figures.distributions import plot_distributions, plot_margins
 from unlearnkit.figures.dose_response import plot_dose_response, plot_text_dose_response, plot_training_size
 from unlearnkit.figures.forgetting_order import plot_forgetting_order
+from unlearnkit.figures.influence import plot_influence
 from unlearnkit.figures.measured_similarity import plot_influence_by_similarity
 from unlearnkit.figures.method_ranking import plot_rank_agreement
 from unlearnkit.figures.metric_agreement import plot_metric_agreement, plot_metrics_by_layer
@@ -20,6 +21,7 @@ __all__ = [
     "plot_dose_response",
     "plot_feature_plane",
     "plot_forgetting_order",
+    "plot_influence",
     "plot_influence_by_similarity",
     "plot_margins",
     "plot_metric_agreement",

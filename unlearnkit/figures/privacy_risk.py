@@ -30,7 +30,7 @@ def _targets(kind: str) -> str:
 
 
 def plot_privacy_risk(
-    risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_online"
+    risks: pd.DataFrame, table: pd.DataFrame, measure: str = "lira_separation"
 ) -> tuple[Figure, pd.DataFrame]:
     """One row of panels per kind of targets: the risk of targets and, as chance, of decoys; the risk by one half of the
     shadow models against the other's; and how each proxy correlates with it, intervals over seeds thin, over samples

@@ -6,9 +6,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from data_builders.arms import parse_arms
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import check_type
 from unlearnkit.images.train import Recipe
+
+MIXED = "mixed"  # the targets of a task of several arms
+SINGLE_ARM = (
+    "n_targets",
+    "perturbation",
+    "similarity_level",
+)  # what only a task of one arm has, beside targets, copies
 
 
 @dataclass(frozen=True)
@@ -16,7 +24,8 @@ class Config:
     """A similar-sample task, and how the models on it are trained. Raises BadValue for a value of the wrong type.
 
     Without copies, strength and similarity level have no meaning: such configs are equal, of strength 0. A similarity
-    level replaces the strength.
+    level replaces the strength. With `arms` the task is mixed: each arm has its own targets, copies and similarity, and
+    what the config says of these has no meaning (targets is then "mixed").
     """
 
     domain = "image"
@@ -32,21 +41,31 @@ class Config:
     strength: float = 0.3  # of the perturbation: for block_mask the share of blocks set to 0
     similarity_level: str = ""  # a measured similarity instead of a strength, "ssim~0.6"
     perturbation_options: Mapping = field(default_factory=dict, hash=False)
+    arms: list[Mapping] = field(default_factory=list, hash=False)  # of a mixed task; see data_builders.arms
+    n_decoys: int = 200  # of a mixed task, for each kind of target
     train_size: int = 640
     model: str = "small_cnn"
     recipe: Recipe = Recipe()
     seed: int = 0
 
     def __post_init__(self):
-        hints = get_type_hints(Config) | {"perturbation_options": dict}
+        hints = get_type_hints(Config) | {"perturbation_options": dict, "arms": list}
         for name, hint in hints.items():
             check_type(f"{name!r}", getattr(self, name), hint)
+        if self.arms or self.targets == MIXED:
+            arms = [arm.as_dict() for arm in parse_arms(self.arms)]
+            single = {f.name: f.default for f in fields(Config) if f.name in SINGLE_ARM}
+            for name, value in (single | {"arms": arms, "targets": MIXED, "copies": 0}).items():
+                object.__setattr__(self, name, value)
+        else:
+            object.__setattr__(self, "n_decoys", 0)
         object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.similarity_level else 0.0)
         object.__setattr__(self, "similarity_level", self.similarity_level if self.copies else "")
 
     def task_params(self) -> dict:
         """The values that the task depends on: all but model and recipe."""
-        return {k: v for k, v in asdict(self).items() if k not in ("model", "recipe")}
+        of_models = {"model", "recipe"} | (set() if self.arms else {"arms", "n_decoys"})
+        return {k: v for k, v in asdict(self).items() if k not in of_models}
 
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table."""
@@ -74,7 +93,8 @@ def config_grid(
     """The configs of a grid: every combination of `values`, each one value or a list of them, and `seeds`.
 
     seeds: how many (0, 1, ...), or which ones. extra_conditions: further grids, each by how it differs from this one,
-    say {"copies": 25, "strength": [0.1, 0.7]}; a config of both grids comes once. The list `forget_ids` is one value.
+    say {"copies": 25, "strength": [0.1, 0.7]}; a config of both grids comes once. The lists `forget_ids` and
+    `arms` are one value each.
     config_type: Config or unlearnkit.texts.config.TextConfig. Raises UnknownName for a name that a config does not
     have, BadValue for a value that it cannot have.
     """
@@ -91,7 +111,10 @@ def config_grid(
             if name not in {f.name for f in fields(recipe_type)}:
                 raise unknown("recipe entry", name, [f.name for f in fields(recipe_type)])
         recipe = recipe_type(**recipe)
-    lists = {k: v if isinstance(v, list | tuple | range) and k != "forget_ids" else [v] for k, v in values.items()}
+    lists = {
+        k: v if isinstance(v, list | tuple | range) and k not in ("forget_ids", "arms") else [v]
+        for k, v in values.items()
+    }
     grid = [config_type(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in chosen_seeds]  # fmt: skip
     for extra in extra_conditions:

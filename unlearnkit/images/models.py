@@ -143,8 +143,18 @@ def small_cnn(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
 @models.register("mlp", source="ours")
 def mlp(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
     """Two hidden layers of 128: the smallest model, and one that reconstruction attacks can invert."""
-    layers = [nn.Flatten(), nn.Linear(prod(in_shape), 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()]
-    return Classifier(nn.Sequential(*layers), nn.Linear(128, n_classes))
+    return _mlp(in_shape, n_classes, 128)
+
+
+@models.register("mlp512", source="ours")
+def mlp512(in_shape: tuple[int, int, int], n_classes: int) -> Classifier:
+    """Two hidden layers of 512: large enough to memorise whole sets of 28x28 images, 0.67 M parameters."""
+    return _mlp(in_shape, n_classes, 512)
+
+
+def _mlp(in_shape: tuple[int, int, int], n_classes: int, width: int) -> Classifier:
+    layers = [nn.Flatten(), nn.Linear(prod(in_shape), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+    return Classifier(nn.Sequential(*layers), nn.Linear(width, n_classes))
 
 
 @models.register(

@@ -99,10 +99,7 @@ class Outputs:
     @cached_property
     def phi(self) -> Tensor:
         """Logit of the true class's probability, (n,): z_y - logsumexp(z of the others), exact where p rounds to 1."""
-        z = self.logits.double()
-        true = z.gather(1, self.labels[:, None]).squeeze(1)
-        others = z.scatter(1, self.labels[:, None], -torch.inf)
-        return true - others.logsumexp(1)
+        return margin(self.logits, self.labels)
 
     @cached_property
     def modified_entropy(self) -> Tensor:
@@ -125,6 +122,16 @@ class Outputs:
         if name not in self._memo:
             self._memo[name] = function(self)
         return self._memo[name]
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """z_y - logsumexp(z of the others), the logit of the label's probability, (n,) float64, exact where that rounds to 1.
+
+    logits: (n, classes); labels: (n,).
+    """
+    z = logits.double()
+    label = z.gather(1, labels[:, None]).squeeze(1)
+    return label - z.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
 
 
 def image_outputs(

@@ -1,4 +1,7 @@
-"""Gradients of single samples, many at once, in eval mode: none depends on the other samples of a batch."""
+"""Gradients of single samples, many at once, in eval mode: none depends on the other samples of a batch.
+
+Beside them `squared_of_batches`, of whole batches, for what published scripts compute.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -8,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from data_builders.task import Samples
+from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import NotApplicable
 
 FLOATS = 2**25  # floats in the gradients of one chunk, at most
@@ -51,6 +55,25 @@ def squared(model: nn.Module, samples: Samples, chunk: int = 0, losses: Losses =
             for name, value in sums.items():
                 total[name] += value
     return {name: t / len(samples) for name, t in total.items()}
+
+
+def squared_of_batches(
+    model: nn.Module, samples: Samples, size: int, seed: int, losses: Callable[[nn.Module, Samples], Tensor]
+) -> dict[str, Tensor]:
+    """{parameter name: mean over shuffled batches of the squared gradient of the batch's mean loss}: with n samples a
+    batch about 1/n of what `squared` gives where their gradients are independent, and as much where they are the same.
+
+    losses: (model, batch) -> the loss of each sample, (n,). The model must be in eval mode, on the samples' device.
+    """
+    moving = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    batches = torch.randperm(len(samples), generator=generator(seed, "squares")).to(samples.y.device).split(size)
+    for index in batches:
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(losses(model, samples[index]).mean(), list(moving.values()))
+        for name, gradient in zip(moving, gradients, strict=True):
+            total[name] += gradient.square()
+    return {name: t / len(batches) for name, t in total.items()}
 
 
 def _chunks(model: nn.Module, samples: Samples, chunk: int) -> Iterator[Samples]:

@@ -1,6 +1,7 @@
 """Configs -> stored tasks: the images of a dataset, and the samples drawn from them."""
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from data_builders import TEST, TRAIN, RawImages, Source, find
+from data_builders.build_mixed_task import build_mixed_task
 from data_builders.build_task import build_task
 from data_builders.perturbations import perturbations
 from data_builders.task import TRAINED_ON, Samples, SimilarityTask
@@ -18,11 +20,13 @@ from unlearnkit.core import paths
 from unlearnkit.core.compute import derive
 from unlearnkit.core.store import Artefact, Spec, Store
 from unlearnkit.images.config import Config
+from unlearnkit.images.memorisation import memorisation_artefact
 from unlearnkit.images.models import build, models
 from unlearnkit.images.predict import predict
 from unlearnkit.images.train import Recipe
 from unlearnkit.images.train_many import fit_many
 
+POOL = ("dataset", "max_pool_images", "test_size")  # what says which images a task is drawn from
 FOLDS = 5  # of `held_out_loss`
 
 
@@ -34,35 +38,45 @@ def load_task(config: Config) -> SimilarityTask:
 def task_artefact(config: Config) -> Artefact:
     """The stored task of a config. `info` holds its digest, and that of each reference's training set."""
     source = find(config.dataset)  # a task depends on it, too, and it may change while a notebook is open
-    code = (perturbations[config.perturbation].function, getattr(source.code, "function", source.code))
+    used = {arm["perturbation"] for arm in config.arms} or {config.perturbation}
+    code = (*(perturbations[name].function for name in sorted(used)), getattr(source.code, "function", source.code))
     return _task_artefact(config, code, tuple(source.fingerprint().items()), paths.cache())
 
 
 @lru_cache(maxsize=2**14)
 def _task_artefact(config: Config, *state) -> Artefact:
     params = config.task_params() | {"max_pool_images": 0 if config.targets == "ids" else config.max_pool_images}
-    params["perturbation_options"] = perturbations[config.perturbation].resolve(params["perturbation_options"])
+    perturbation = perturbations[config.perturbation]
+    params["perturbation_options"] = perturbation.resolve(params["perturbation_options"])
+    builder: Callable[..., SimilarityTask] = build_task
     pool, inputs = pool_artefact(config), {}
+    if config.arms:
+        builder = build_mixed_task
+        params = {k: params[k] for k in (*POOL, "arms", "n_decoys", "train_size", "seed")}
+        if any(arm["targets"] == "memorised" for arm in config.arms):
+            inputs["memorisation"] = _memorisation(config)
     if config.targets == "hard":
         inputs["difficulty"] = difficulty_artefact(config)
     if config.perturbation == "feature_neighbours":
         inputs["features"] = features_artefact(config)
-    source = {k: params.pop(k) for k in ("dataset", "max_pool_images", "test_size")}
+    source = {k: params.pop(k) for k in POOL}
     params["facts"] = pool.info["facts"]  # a task depends on the pool's content, whichever way it was read
     parents = [pool.info["digest"], *(artefact.key for artefact in inputs.values())]
 
     def make(folder: Path) -> dict:
         per_image = {k: load_file(artefact.folder / f"{k}.safetensors")[k] for k, artefact in inputs.items()}
         options = {k: v for k, v in params.items() if k != "facts"}
-        task = build_task(_read_pool(str(pool.folder)), **options, **per_image)
+        task = builder(_read_pool(str(pool.folder)), **options, **per_image)
         tensors = {"x": task.x, "y": task.y, "role": task.role, "source": task.source}
+        if task.arm is not None:
+            tensors["arm"] = task.arm
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
         task.pairs.to_parquet(folder / "pairs.parquet")
         info = {"n_classes": task.n_classes, "facts": dict(task.facts), "digest": task.digest()}
         (folder / "task.json").write_text(json.dumps(info))
         return info | source | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("task", params, (build_task, perturbations[config.perturbation]), parents), make)
+    return Store().get(Spec("task", params, (builder, perturbation), parents), make)
 
 
 @lru_cache(maxsize=64)
@@ -144,6 +158,11 @@ def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Reci
         logits, _ = predict(net, x[fold == f], precision=recipe.precision)
         loss[fold == f] = cross_entropy(logits, y[fold == f], reduction="none")
     return loss
+
+
+def _memorisation(config: Config) -> Artefact:
+    """How much each image of the config's pool is memorised by models of its architecture and recipe."""
+    return memorisation_artefact(load_pool(config), pool_artefact(config).info["digest"], config.model, config.recipe)
 
 
 def features_artefact(config: Config) -> Artefact:

@@ -14,7 +14,6 @@ from unlearnkit.methods.random_label import relabelled_batches
     "amnesiac",
     source="Graves et al. 2021, arXiv 2010.10981: the variant that relabels",
     domains=DOMAINS,
-    text={"lr": 1e-4},
 )
 def amnesiac(
     model: nn.Module,
@@ -23,14 +22,14 @@ def amnesiac(
     seed: int,
     device: str = "auto",
     epochs: Annotated[int, "as in public code"] = 3,
-    lr: Annotated[float, Search(1e-3, 0.1, log=True), "as random_label's"] = 0.01,
+    lr: Annotated[float, Search(1e-5, 1e-2, log=True), "as in public code"] = 1e-4,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
-    """Train F, with labels drawn once among all but the true ones, shuffled together with R."""
+    """Train F, with labels drawn once among all but the true ones, shuffled together with R, by Adam."""
     request = request.to(device)
 
     def losses(net):
         for batch in relabelled_batches(request, seed, epochs, batch_size, "union", true_label=False, redraw=False):
             yield request.losses(net, batch).mean()
 
-    return minimise(model, losses, lr=lr, device=device)
+    return minimise(model, losses, lr=lr, device=device, optimiser="adam")

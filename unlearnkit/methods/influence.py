@@ -12,7 +12,7 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest
 from unlearnkit.images.per_sample_gradients import per_sample
 from unlearnkit.images.request import Request
-from unlearnkit.methods import DOMAINS, OURS, Search, method
+from unlearnkit.methods import DOMAINS, Search, method
 
 FLOATS = 2**28  # floats in the gradients behind the Fisher matrix, at most: 1 GiB
 
@@ -36,12 +36,16 @@ def influence(
     seed: int,
     device: str = "auto",
     alpha: Annotated[
-        float, Search(0.1, 1000, log=True), "tuned per dataset by Jia et al. 2023; 1 is the full step"
+        float, Search(0.1, 1e4, log=True), "tuned per dataset by Jia et al. 2023; 1 is the full step"
     ] = 1.0,
-    damping: Annotated[float, Search(1e-5, 1e-1, log=True), OURS] = 1e-3,
+    damping: Annotated[float, Search(1e-3, 1.0, log=True), "Jia et al. 2023, official code"] = 1.0,
     samples: Annotated[int, "Jia et al. 2023, official code"] = 1000,
 ) -> nn.Module:
     """theta + alpha H^-1 g: g is the summed gradient of F over |F| + |R|, H the damped Fisher matrix of R.
+
+    damping: what is added to H's diagonal. Published values of alpha are relative to the official code's, 1: its
+    recursion starts at the identity. Where the gradients of R are small beside the damping the step is alpha / damping
+    g, so that an alpha of 1 at a damping of 0.001 is up to 1,000 published ones.
 
     The official code of Jia et al. also subtracts the gradient of R, which is 0 at the end of training; ours does not.
     samples: number of samples of R for H, at most; fewer if their gradients would take more than 1 GiB.

@@ -13,6 +13,7 @@ from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, DOMAINS, Search, method
 
 Schedule = Literal["alternate", "union"]
+WEIGHT_DECAY = 5e-4  # of the steps of random_label and of salun: they differ by the mask alone. Fan et al. 2024
 
 
 def draw_labels(y: Tensor, n_classes: int, seed: int, epoch: int, true_label: bool) -> Tensor:
@@ -48,6 +49,7 @@ def random_label(
     device: str = "auto",
     epochs: Annotated[int, "Fan et al. 2024"] = 10,
     lr: Annotated[float, Search(1e-3, 0.1, log=True), "Fan et al. 2024: 0.01 to 0.1"] = 0.01,
+    weight_decay: Annotated[float, "Fan et al. 2024, as salun's"] = WEIGHT_DECAY,
     schedule: Annotated[Schedule, "both are in public code"] = "alternate",
     true_label: Annotated[bool, "Fan et al. 2024, official code"] = True,
     batch_size: Annotated[int, BATCH] = 64,
@@ -55,7 +57,8 @@ def random_label(
     """Train F on random labels, redrawn in each epoch, and R on its own labels.
 
     schedule: "alternate" passes over F, then R, in each epoch; "union" shuffles both together.
-    true_label: whether a draw may be the true label.
+    true_label: whether a draw may be the true label. At the same `lr` this is salun with a share of 1: the two share
+    their weight decay, or a comparison would be of that.
     """
     request = request.to(device)
 
@@ -63,4 +66,4 @@ def random_label(
         for batch in relabelled_batches(request, seed, epochs, batch_size, schedule, true_label):
             yield request.losses(net, batch).mean()
 
-    return minimise(model, losses, lr=lr, device=device)
+    return minimise(model, losses, lr=lr, device=device, weight_decay=weight_decay)

@@ -11,22 +11,24 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest, minimise
 from unlearnkit.images.request import Request
 from unlearnkit.methods import BATCH, Search, method
-from unlearnkit.methods.scrub import SOURCE, scrub_losses
+from unlearnkit.methods.scrub import SMALL, scrub_losses
 
 
-@method("scrub_r", source="Kurmanji et al. 2023, arXiv 2302.09880, section 3: rewinding")
+@method("scrub_r", source="Kurmanji et al. 2023, arXiv 2302.09880, section 3: rewinding; the small setting of its code")
 def scrub_r(
     model: nn.Module,
     request: Request,
     *,
     seed: int,
     device: str = "auto",
-    epochs: Annotated[int, SOURCE] = 5,
-    max_epochs: Annotated[int, Search(1, 4), SOURCE] = 2,
-    lr: Annotated[float, Search(5e-4, 0.05, log=True), SOURCE] = 0.005,
-    alpha: Annotated[float, SOURCE] = 0.5,
-    gamma: Annotated[float, SOURCE] = 1.0,
-    temperature: Annotated[float, SOURCE] = 4.0,
+    epochs: Annotated[int, SMALL] = 10,
+    max_epochs: Annotated[int, Search(1, 6), SMALL] = 3,
+    lr: Annotated[float, Search(5e-5, 5e-3, log=True), SMALL] = 5e-4,
+    decay: Annotated[float, SMALL] = 0.1,
+    weight_decay: Annotated[float, SMALL] = 0.1,
+    alpha: Annotated[float, SMALL] = 0.5,
+    gamma: Annotated[float, SMALL] = 1.0,
+    temperature: Annotated[float, SMALL] = 2.0,
     batch_size: Annotated[int, BATCH] = 64,
 ) -> nn.Module:
     """Among the models after each epoch of `scrub`, the one whose error on F is nearest the last model's error on
@@ -58,12 +60,13 @@ def scrub_r(
         "gamma": gamma,
         "temperature": temperature,
         "batch_size": batch_size,
+        "decay": decay,
     }
 
     def losses(student):
         return scrub_losses(student, teacher, request, seed=seed, after_epoch=keep, **options)
 
-    minimise(model, losses, lr=lr, device=device)
+    minimise(model, losses, lr=lr, device=device, optimiser="adam", weight_decay=weight_decay)
     net = copy.deepcopy(teacher)
 
     def error(state, samples):

@@ -30,12 +30,12 @@ def metric(
     references: tuple[str, ...] = (),
     best: float = 0.0,
     needs: tuple[str, ...] = (),
-    left_out: Callable[[Outputs], dict[str, str]] = lambda outputs: {},
+    left_out: Callable[[Outputs, Outputs | None], dict[str, str]] = lambda outputs, reference=None: {},
     domains: tuple[str, ...] = ("image",),
     source: str = "",
 ):
-    """Register `function(outputs, reference) -> {group: number}` under `name`. left_out: {group: why} of the groups
-    without a number.
+    """Register `function(outputs, reference) -> {group: number}` under `name`. left_out(outputs, reference): {group:
+    why} of the groups without a number.
 
     The registered metric raises BadValue where the outputs lack what it needs, and NotApplicable for outputs of another
     domain; the plain function checks nothing.
@@ -80,10 +80,13 @@ def judging(domain: str, names: Sequence[str]) -> list[str]:
     return able
 
 
-def left_out(outputs: Outputs, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """Why a metric of `names` (all without it) has no number for a group: columns metric, group, why."""
-    names = sorted(metrics) if names is None else names
-    rows = [(n, g, why) for n in names for g, why in metrics[n].info["left_out"](outputs).items()]
+def left_out(outputs: Outputs, names: Sequence[str] | None = None, reference: Outputs | None = None) -> pd.DataFrame:
+    """Why a metric of `names` (without it all of the domain) has no number for a group: columns metric, group, why.
+
+    reference: of the metrics that compare with one; without it nothing is said of what depends on it.
+    """
+    names = sorted(n for n in metrics if outputs.domain in metrics[n].info["domains"]) if names is None else names
+    rows = [(n, g, why) for n in names for g, why in metrics[n].info["left_out"](outputs, reference).items()]
     return pd.DataFrame(rows, columns=["metric", "group", "why"])
 
 

@@ -22,7 +22,11 @@ def histogram_kl(a: Tensor, b: Tensor) -> Tensor:
     """KL(a || b) of the histograms of each column, (samples,), nats; 0 where both are the same.
 
     a: (models, samples); b: (other models, samples). Values are clipped to +-100; 20 bins cover the range of both, the
-    largest value included, and every bin gets 1e-5 added to its share.
+    largest value included, and every bin gets 1e-5 added to its share, after which shares are divided by their sum.
+
+    The code of EasyDUB prints another form: the largest value of all is in no bin, nothing is added to the shares of a,
+    and of b's only those that are empty are raised, to 1e-5. Of 100 standard normal margins of each kind a sample's
+    two values differ by 0.03 nats on average: compare values of one form only.
     """
     a, b = a.double().clamp(-CLIP, CLIP), b.double().clamp(-CLIP, CLIP)
     both = torch.cat([a, b])

@@ -103,6 +103,9 @@ def _varies(v: Tensor) -> bool:
 def entanglement(a: Tensor, b: Tensor) -> float:
     """[mean |a - mean a|^2 + mean |b - mean b|^2] / [(|mean a - m|^2 + |mean b - m|^2) / 2], m the mean of all samples.
 
+    The form of RUM's paper, in which m is the mean over the samples of both sets, so that the larger set draws it to
+    itself. By the other form, in which m is the middle of the two means, it comes out up to twice as large where few
+    targets meet many others, and the same for sets of one size: do not compare values of the two.
     a, b: features, (n, width) and (m, width). At least 0; large where the two sets overlap. Raises NotApplicable if
     both have the same mean. Source: Zhao et al. 2024 (RUM), arXiv 2406.01257.
     """
@@ -121,7 +124,7 @@ def entanglement(a: Tensor, b: Tensor) -> float:
     unit="ratio",
     needs=("features",),
     domains=DOMAINS,
-    source="Zhao et al. 2024 (RUM), arXiv 2406.01257",
+    source="Zhao et al. 2024 (RUM), arXiv 2406.01257: the paper's form, by the mean of all samples",
 )
 def entanglement_of_targets(outputs: Outputs, reference=None) -> dict[str, float]:
     """Entanglement of targets and retain set: the spread within both over the distance between; higher = closer."""

@@ -32,7 +32,10 @@ RUM = "Zhao et al. 2024 (RUM), arXiv 2406.01257"
     "ToW", direction="higher", unit="fraction", references=("retrain", "clean"), best=1.0, domains=DOMAINS, source=RUM
 )
 def tug_of_war(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """Product over target, retain and test of 1 - |accuracy difference to the reference|; 1 is best."""
+    """Product over target, retain and test of 1 - |accuracy difference to the reference|; 1 is best.
+
+    As RUM's code prints it ("tow"), which divides percents by 100; there the reference is the retrained model.
+    """
     product = 1.0
     for group in ("target", "retain", "test"):
         product *= 1 - abs(accuracy(outputs, group) - accuracy(reference, group))
@@ -49,7 +52,10 @@ def tug_of_war(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     source=RUM,
 )
 def tug_of_war_by_attack(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """ToW with the confidence attack's share of non-members among targets in place of their accuracy; 1 is best."""
+    """ToW with the confidence attack's share of non-members among targets in place of their accuracy; 1 is best.
+
+    As RUM's code prints it, of the attack by the confidence of the label; there the reference is the retrained model.
+    """
     product = 1 - abs(_attack(outputs) - _attack(reference))
     for group in ("retain", "test"):
         product *= 1 - abs(accuracy(outputs, group) - accuracy(reference, group))

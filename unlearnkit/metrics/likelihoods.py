@@ -109,12 +109,15 @@ def extraction_strength(outputs: TextOutputs, reference=None) -> dict[str, float
 
 
 def min_k(outputs: TextOutputs) -> Tensor:
-    """Mean log-probability of the SHARE of each answer's tokens that are least likely, at least one, (n,) float64."""
+    """Mean log-probability of the SHARE of each answer's tokens that are least likely, rounded down but at least one,
+    (n,) float64. The end token is left out, unless it is all of the answer: public code scores the text alone."""
     sample = outputs.sample
-    order = outputs.log_p.argsort(stable=True)
-    order = order[sample[order].argsort(stable=True)]  # sample by sample, the least likely first
     first = outputs.count.cumsum(0) - outputs.count
-    k = (SHARE * outputs.count).ceil()
+    is_end = torch.arange(len(sample)) == (first + outputs.count - 1)[sample]
+    log_p = outputs.log_p.masked_fill(is_end & (outputs.count > 1)[sample], torch.inf)  # the last in the order
+    order = log_p.argsort(stable=True)
+    order = order[sample[order].argsort(stable=True)]  # sample by sample, the least likely first
+    k = (SHARE * (outputs.count.double() - 1)).floor().clamp(min=1)
     least_likely = torch.arange(len(sample)) - first[sample] < k[sample]
     return summed(outputs.log_p[order] * least_likely, outputs.count) / k
 
@@ -137,17 +140,32 @@ def min_k_attack(outputs: TextOutputs, reference=None) -> dict[str, float]:
     return {"target": outputs.once(min_k_auc)} if len(outputs.rows("decoy")) else {}
 
 
+def no_leakage(outputs: TextOutputs, reference: TextOutputs | None = None) -> dict[str, str]:
+    """{"target": why} where PrivLeak has no number."""
+    if not len(outputs.rows("decoy")):
+        return {"target": "there are no decoys that an attack could tell the targets from"}
+    if reference is not None and reference.once(min_k_auc) == 1:
+        return {
+            "target": "the reference's AUC is 1: the attack takes every target for a member though none was trained on, "
+            "so that nothing can leak beyond it, and 100 (AUC - 1) / (1 - 1) is not defined"
+        }
+    return {}
+
+
 @metric(
     "PrivLeak",
     direction="gap",
     unit="%",
     references=("retrain", "clean"),
+    left_out=no_leakage,
     domains=("text",),
-    source=f"{MUSE}; sign ours",
+    source=f"{MUSE}, of AUCs that take targets for members; sign ours",
 )
 def privacy_leakage(outputs: TextOutputs, reference: TextOutputs) -> dict[str, float]:
-    """100 (AUC - AUC_ref) / AUC_ref, of Min-20% that takes targets for members: above 0, targets look more like members
-    than to the reference (too little forgotten); below 0, less (too much). MUSE's sign is the opposite."""
-    if not len(outputs.rows("decoy")) or not (expected := reference.once(min_k_auc)):
+    """100 (AUC - AUC_ref) / (1 - AUC_ref), of Min-20% that takes targets for members: above 0, targets look more like
+    members than to the reference (too little forgotten), 100 at the most; below 0, less (too much). Left out at an
+    AUC_ref of 1. MUSE's sign is the opposite: its AUC is of taking targets for non-members, 1 less ours."""
+    if no_leakage(outputs, reference):
         return {}
-    return {"target": 100 * (outputs.once(min_k_auc) - expected) / expected}
+    expected = reference.once(min_k_auc)
+    return {"target": 100 * (outputs.once(min_k_auc) - expected) / (1 - expected)}

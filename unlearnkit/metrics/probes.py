@@ -14,7 +14,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from unlearnkit.core.errors import NotApplicable
+from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metric
 
@@ -26,6 +26,8 @@ ONE_CLASS = (
     "defined; pairwise F1 is"
 )
 DECAY = 1e-3  # weight of |w|^2 / 2 beside the mean cross-entropy; ours
+TOLERANCE = 1e-6  # of the largest gradient at which the probe's head is taken for fitted
+ITERATIONS = 10_000  # at most
 
 
 def split(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
@@ -40,24 +42,37 @@ def split(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
     return retain, {group: rows for group, rows in groups.items() if len(rows)}
 
 
-def not_probed(outputs: Outputs) -> dict[str, str]:
+def not_probed(outputs: Outputs, reference=None) -> dict[str, str]:
     """{group: why} of the groups without a score."""
     why = "probes learn from the targets, since no retained sample is of their class: read the group unseen"
     return {} if "target" in split(outputs)[1] else {"target": why}
 
 
+def fitted_head(x: np.ndarray, y: np.ndarray, tolerance: float = TOLERANCE) -> LogisticRegression:
+    """Multinomial logistic regression: mean cross-entropy plus DECAY |w|^2 / 2, iterated until no gradient is above
+    `tolerance`. The problem is convex, so that the head is a property of the features and not of the solver.
+
+    x: (n, width); y: (n,), two labels or more. Raises BadValue if it is not fitted after ITERATIONS.
+    """
+    head = LogisticRegression(C=1 / (DECAY * len(y)), tol=tolerance, max_iter=ITERATIONS)
+    with threadpool_limits(torch.get_num_threads()):
+        head.fit(x, y)
+    if head.n_iter_.max() >= ITERATIONS:
+        raise BadValue(f"the linear probe is not fitted after {ITERATIONS} iterations: are its features finite?")
+    return head
+
+
 def probe_hits(outputs: Outputs) -> dict[str, float]:
-    """Accuracy on each group of multinomial logistic regression on standardised features: mean cross-entropy plus
-    DECAY |w|^2 / 2. Empty if the samples to learn from are of one class."""
+    """Accuracy on each group of a `fitted_head` on standardised features. Empty if the samples to learn from are of one
+    class."""
     learn, groups = split(outputs)
     x, y = outputs.features.double().numpy(), outputs.labels.numpy()
     if len(np.unique(y[learn])) < 2:
         return {}
     mean, spread = x[learn].mean(0), x[learn].std(0)
     x = (x - mean) / np.where(spread > 0, spread, 1.0)
-    head = LogisticRegression(C=1 / (DECAY * len(learn)), max_iter=1000)
+    head = fitted_head(x[learn], y[learn])
     with threadpool_limits(torch.get_num_threads()):
-        head.fit(x[learn], y[learn])
         return {group: float(head.score(x[rows], y[rows])) for group, rows in groups.items()}
 
 
@@ -132,14 +147,14 @@ def _clustered(outputs: Outputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {g: (outputs.labels[r].numpy(), clusters(outputs.features[r], k)) for g, r in rows.items() if g not in few}
 
 
-def too_few(outputs: Outputs) -> dict[str, str]:
+def too_few(outputs: Outputs, reference=None) -> dict[str, str]:
     """{group: why} for the groups that are too small for clusters."""
     k, n = outputs.logits.shape[1], {g: len(outputs.rows(g)) for g in CLUSTERED}
     why = "{} samples for {} clusters: with fewer than {} for each, clusters are noise"
     return {g: why.format(size, k, PER_CLUSTER) for g, size in n.items() if size < PER_CLUSTER * k}
 
 
-def one_class(outputs: Outputs) -> dict[str, str]:
+def one_class(outputs: Outputs, reference=None) -> dict[str, str]:
     """`too_few`, and {group: why} for the groups that are of one class."""
     single = [g for g in CLUSTERED if len(outputs.labels[outputs.rows(g)].unique()) == 1]
     return dict.fromkeys(single, ONE_CLASS) | too_few(outputs)

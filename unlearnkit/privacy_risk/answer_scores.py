@@ -50,15 +50,15 @@ def likelihood(model: nn.Module, request: Request, *, seed: int, device: str = "
 def min_k(
     model: nn.Module, request: Request, *, seed: int, device: str = "auto", share: Annotated[float, SHI] = 0.2
 ) -> Tensor:
-    """Negative mean log-probability of the least likely `share` of an answer's tokens, rounded up: of its rare words,
-    names and facts among them, rather than words common to all answers.
+    """Negative mean log-probability of the least likely `share` of an answer's tokens, rounded down but at least one and
+    without its end token: of its rare words, names and facts among them, rather than words common to all answers.
 
-    Raises BadValue for a share outside 0 to 1.
+    An answer that is its end token alone keeps it. Raises BadValue for a share outside 0 to 1.
     """
     if not 0 < share <= 1:
         raise BadValue(f"min_k: share is above 0 and at most 1, got {share}")
-    scores = token_scores(model, request, device, log_p)
-    return -torch.stack([v.sort().values[: math.ceil(share * len(v))].mean() for v in scores])
+    words = [v[:-1] if len(v) > 1 else v for v in token_scores(model, request, device, log_p)]
+    return -torch.stack([v.sort().values[: max(math.floor(share * len(v)), 1)].mean() for v in words])
 
 
 @ranker("token_entropy", needs=("answers",), source="ours, after Salem et al. 2019, arXiv 1806.01246")

@@ -1,6 +1,6 @@
 """Privacy risk from shadow models, each trained on a random half of the samples: the effect of a sample's presence.
 
-All four rankers read the same models (unlearnkit.privacy_risk.subset_models.halves), which all orders, methods and
+All rankers read the same models (unlearnkit.privacy_risk.subset_models.halves), which all orders, methods and
 rankers of the same samples share.
 """
 
@@ -57,6 +57,14 @@ def separation(shadows: SubsetOutputs) -> Tensor:
     return (mean_in - mean_out) / ((var_in + var_out) / 2).sqrt().clamp(min=1e-6)
 
 
+def log_ratio(shadows: SubsetOutputs, phi: Tensor) -> Tensor:
+    """log N(phi; mean_in, var_in) - log N(phi; mean_out, var_out) of one model's phi, (n,), nats: LiRA's online test."""
+    check(shadows.inside)
+    gaussians = [moments(shadows.phi, which) for which in (shadows.inside, ~shadows.inside)]
+    inside, outside = (torch.distributions.Normal(m, v.sqrt().clamp(min=1e-6)).log_prob(phi) for m, v in gaussians)
+    return inside - outside
+
+
 def z_score(shadows: SubsetOutputs, phi: Tensor) -> Tensor:
     """(phi - mean_out) / sd_out of one model's phi, (n,)."""
     check(shadows.inside)
@@ -93,14 +101,24 @@ def left_out(shadows: SubsetOutputs) -> Tensor:
 
 
 # statistics of the shadow models alone, without the trained model
-STATISTICS = {"lira_online": separation, "rmia": pairwise, "memorisation": left_out}
+STATISTICS = {"lira_separation": separation, "rmia": pairwise, "memorisation": left_out}
 
 
-@ranker("lira_online", needs=NEEDS, source=f"{CARLINI}; per sample as a standardised separation: ours")
-def lira_online(model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
-    """Standardised separation of phi between shadow models with and without the sample."""
+@ranker("lira_separation", needs=NEEDS, source=f"ours, of the two Gaussians of {CARLINI}; no likelihood ratio")
+def lira_separation(
+    model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32
+) -> Tensor:
+    """Standardised separation of phi between shadow models with and without the sample: how well models trained on it
+    can be told from others, whatever the trained model itself says of it, which `lira_ratio` tests."""
     shadows, n = shadow_outputs(model, request, n_models, device)
     return separation(shadows)[:n]
+
+
+@ranker("lira_ratio", needs=NEEDS, source=f"{CARLINI}, the online attack")
+def lira_ratio(model: nn.Module, request: Request, *, seed: int, device: str = "auto", n_models: int = 32) -> Tensor:
+    """Log-likelihood ratio, nats, of the trained model's own phi under shadow models with and without the sample."""
+    shadows, n = shadow_outputs(model, request, n_models, device)
+    return log_ratio(shadows.of(samples=slice(n)), margins(model, request, request.forget, device))
 
 
 @ranker("lira_offline", needs=NEEDS, source=CARLINI)

@@ -15,7 +15,7 @@ from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import load_plugins
 from unlearnkit.runner import notebook
 
-PROFILES = ("smoke", "small", "real", "paper")
+PROFILES = ("smoke", "small", "real", "full", "paper")
 _ENTRY = {"notebook", "each", "with", "set", "after", "makes"}
 
 

@@ -7,6 +7,7 @@ from unlearnkit.study.domains import load_task, task_artefact
 from unlearnkit.study.ensembles import ensemble, model
 from unlearnkit.study.generation import answer_similarity, compare_generations, generations
 from unlearnkit.study.model_outputs import outputs, relearn_steps
+from unlearnkit.study.per_target import REFERENCE_ROWS, target_scores
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, untrained
 from unlearnkit.study.rows import BASELINES, Row, applicable_rows
 from unlearnkit.study.scoring import reference_scores, scores, scores_within
@@ -16,6 +17,7 @@ __all__ = [
     "BASELINES",
     "INITIAL",
     "REFERENCES",
+    "REFERENCE_ROWS",
     "Row",
     "Trained",
     "answer_similarity",
@@ -31,6 +33,7 @@ __all__ = [
     "relearn_steps",
     "scores",
     "scores_within",
+    "target_scores",
     "task_artefact",
     "unlearn",
     "unlearn_all",

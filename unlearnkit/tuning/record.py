@@ -10,13 +10,11 @@ from pathlib import Path
 from unlearnkit.core import code_digest
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.store import provenance
-from unlearnkit.images.config import Config
+from unlearnkit.images.config import MIXED, Config
 from unlearnkit.methods import Search, methods, tuned_options
 from unlearnkit.results import write_whole
 from unlearnkit.study.domains import domain, load_task
-from unlearnkit.tuning import search_space
-
-GOAL = "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples"
+from unlearnkit.tuning import objective, search_space
 
 
 def make_record(
@@ -35,7 +33,8 @@ def make_record(
         grid[0],
         min(trials, key=lambda t: t["gap"]),
     )  # the earliest of equals: the default if nothing beats it
-    task = domain(config).without_test(load_task(config))
+    task = load_task(config)
+    task = objective.mixed_task(task) if config.targets == MIXED else domain(config).without_test(task)
     settings = [name for name in search_space.SETTINGS[config.domain] if name not in ("train_size", "recipe")]
     return {
         "format": tuned_options.FORMAT,
@@ -45,7 +44,8 @@ def make_record(
         "values": best["options"],
         "defaults": dict(defaults),
         "searched": {name: vars(search) for name, search in ranges.items()},
-        "objective": {"is": GOAL, "n": len(grid), "default": trials[0]["gap"], "best": best["gap"]} | dict(baselines),
+        "objective": {"is": objective.goal(config), "n": len(grid), "default": trials[0]["gap"], "best": best["gap"]}
+        | dict(baselines),
         "budget": {"trials": len(trials), "seeds": [c.seed for c in grid], "sampler": "Optuna TPE, seed 0"},
         "protocol": {"targets": config.targets, "n_targets": len(task.index("target")), "copies": config.copies}
         | {"train_size": config.train_size, "validation": len(task.index("test"))}

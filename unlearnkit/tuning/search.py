@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from torch import nn
+
 from unlearnkit import study
 from unlearnkit.core import paths
 from unlearnkit.core.compute import derive, resolve_device, threads
@@ -17,7 +19,6 @@ from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.progress import Progress, duration
 from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.config import Config
-from unlearnkit.images.outputs import Outputs
 from unlearnkit.methods import methods
 from unlearnkit.runner import job
 from unlearnkit.study.domains import domain, task_artefact
@@ -44,13 +45,13 @@ def trial(config: Config, method: str, options: Mapping, device: str = "auto") -
     spec = Spec("trial", params, roots, [refs["original"].key, refs["retrain"].key, task_artefact(config).key])
 
     def make(folder: Path) -> dict:
-        outputs_of, retrained = _retrained(config, refs["retrain"].key, device)
+        distance = _measure(config, refs["original"].key + refs["retrain"].key, device)
         with threads(1):
             try:
                 model = refs["original"].load()
                 if entry:
                     model = entry(model, domain(config).request(config), seed=seed, device=device, **options)
-                return {"gap": objective.gap(outputs_of(model), retrained)}
+                return {"gap": distance(model)}
             except NonFiniteLoss as error:
                 return {"diverged": str(error)}
 
@@ -58,10 +59,9 @@ def trial(config: Config, method: str, options: Mapping, device: str = "auto") -
 
 
 @lru_cache(maxsize=8)
-def _retrained(config: Config, key: str, device: str) -> tuple[Callable, Outputs]:
-    """(what reads models of the config without its test samples, the outputs of the retrained one, of this key)."""
-    outputs_of = objective.validation_outputs(config, device)
-    return outputs_of, outputs_of(study.references([config], ["retrain"], device=device)[0]["retrain"].load())
+def _measure(config: Config, keys: str, device: str) -> Callable[[nn.Module], float]:
+    """`objective.measure`, once for a config and its references of these keys."""
+    return objective.measure(config, device)
 
 
 def _all_seeds(grid: Sequence[Config], method: str, options: Mapping, device: str) -> dict:

@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 from unlearnkit.core.errors import BadValue, NotApplicable, unknown
 from unlearnkit.core.registry import check_type
-from unlearnkit.images.config import Config, config_grid
+from unlearnkit.images.config import MIXED, Config, config_grid
 from unlearnkit.methods import Search, applies, methods
 from unlearnkit.study.domains import DOMAINS
 from unlearnkit.texts.models import language_models
@@ -14,7 +14,7 @@ SEEDS = 5  # forget sets that each setting is tried on
 FORGOTTEN = 5  # a fifth of the training set; see `protocol`
 FIRST_SEED = 1000  # tables count their seeds from 0: no forget set that is tuned on is reported
 SETTINGS = {  # of a config, which may be chosen
-    "image": ("train_size", "max_pool_images", "test_size", "recipe"),
+    "image": ("train_size", "max_pool_images", "test_size", "recipe", "arms", "n_decoys"),
     "text": ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
 }
 
@@ -81,7 +81,8 @@ def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settin
     A fifth of the training set is forgotten. On digits a tenth leaves little to tune by: the original's gap is 0.024
     and that of retraining again 0.015 (10 seeds), 0.9 standard deviations of a seed apart; with a fifth it is 0.025 and
     0.012, 2 apart. With a half it is 4, but methods would pass over five batches where the study's 12 targets fill one.
-    Methods that forget whole classes forget one. Raises NotApplicable for a method that does not unlearn such models.
+    Methods that forget whole classes forget one. With `arms` the task is mixed, as in the tables. Raises NotApplicable for
+    a method that does not unlearn such models.
     """
     kind, config_type = wing(model).NAME, wing(model).CONFIG
     hints = get_type_hints(config_type) | {"recipe": dict | type(config_type.recipe)}
@@ -91,6 +92,8 @@ def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settin
         check_type(f"{name!r}", value, hints[name])  # one value, since a list would make a grid
     n_targets = max(settings.get("train_size", config_type.train_size) // FORGOTTEN, 1)
     chosen = {"targets": "class"} if methods[method].info.get("whole_classes") else {"n_targets": n_targets}
+    if settings.get("arms"):
+        chosen = {"targets": MIXED}
     if not applies(method, chosen.get("targets", "random"), kind):
         raise NotApplicable(f"{method} does not unlearn models of {kind}s; these do: {', '.join(serving(model))}")
     chosen_seeds = range(FIRST_SEED, FIRST_SEED + seeds)

@@ -1,7 +1,8 @@
 """Search for retained samples near the forget set, by similarity alone: wrappers are never given the links.
 
 Similarity is the cosine of pixels, of letter trigrams of texts, or of features of the model that is to forget. The
-control "random" gives each sample a random vector: it finds as many samples, which need not be near. With "+label" only
+control "random" gives each sample a random vector: it finds as many samples, which need not be near. The word "control"
+after a search takes as many random samples as it finds, label by label: what the number alone does. With "+label" only
 samples of the same label are compared, since a retained sample keeps a label alive only if it carries that label; texts
 have no labels, and all are compared. Tables of all pairs are computed in chunks of at most CHUNK entries, in float64,
 and rounded, so that the result depends on neither chunks nor batches.
@@ -46,6 +47,7 @@ class NeighbourSearch:
     space: str
     rule: str
     value: float
+    control: bool = False
 
     def __post_init__(self):
         if self.space not in SPACES:
@@ -63,15 +65,17 @@ class NeighbourSearch:
 
 
 def parse(text: str) -> NeighbourSearch:
-    """ "feature top 10", "pixel+label above 0.9", "feature calibrated 0.95". Raises UnknownName or BadValue."""
-    parts = text.split()
+    """ "feature top 10", "pixel+label above 0.9", "feature calibrated 0.95", or one of these and "control". Raises
+    UnknownName or BadValue."""
+    words = text.split()
+    parts, control = (words[:-1], True) if words[-1:] == ["control"] else (words, False)
     try:
         space, rule, value = parts[0], parts[1], float(parts[2])
         if len(parts) != 3 or value != value or abs(value) == float("inf"):
             raise ValueError
     except (IndexError, ValueError):
         raise BadValue(f"neighbours are asked for as '{NEAR}': a space, a rule, a number; got {text!r}") from None
-    return NeighbourSearch(space, rule, value)
+    return NeighbourSearch(space, rule, value, control)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,17 @@ def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = 
         index = (similarity >= search.value).nonzero().squeeze(1)
     else:
         index = (similarity > _calibrated(search, model, request, retain, device)).nonzero().squeeze(1)
+    if search.control:
+        index = _as_many(retain, index, generator(0, "control", request.retain.to("cpu").digest()))
     return Neighbours(index, similarity[index])
+
+
+def _as_many(retain: "Vectors", index: Tensor, rng: torch.Generator) -> Tensor:
+    """As many random rows as `index` has, label by label where labels count, ascending."""
+    y = torch.zeros(len(retain), dtype=torch.long) if retain.y is None else retain.y
+    order = torch.randperm(len(retain), generator=rng)
+    counts = zip(*y[index].unique(return_counts=True), strict=True)
+    return torch.cat([index[:0], *(order[y[order] == label][:n] for label, n in counts)]).sort().values
 
 
 def _calibrated(search: NeighbourSearch, model: nn.Module, request: Request, retain: "Vectors", device: str) -> float:

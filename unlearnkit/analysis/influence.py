@@ -1,0 +1,187 @@
+"""How much influence is left, arm by arm and method by method, with what may be said of it.
+
+Input everywhere is the table of unlearnkit.study.target_scores. Intervals are those of unlearnkit.core.bootstrap: seeds,
+then their targets, are drawn anew; methods are compared on the same targets, doses by the same seeds.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from unlearnkit.core import bootstrap
+from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import interval_columns
+from unlearnkit.metrics.standardised import exposure
+from unlearnkit.study import REFERENCE_ROWS
+
+CONDITION = ["dataset", "train_size", "architecture", "augment"]  # of the models
+ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_level"]  # of the targets
+LEARNT = 0.95  # share of canaries and memorised targets that the original must give their label
+USABLE = 0.05  # test accuracy that a model may lose against retrain
+NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
+MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
+ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
+
+
+def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per condition, arm and method: what is left of the influence, from 1, `original`, to 0, `clean`.
+
+    residual_influence: ratio of differences of mean standardised margins; residual_influence_rank: the same of ranks
+    among decoys; label_given: share of targets given the label trained on; exposure: in bits; over_no_copies: residual
+    influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm; each
+    with _low and _high. p_over_no_copies, p_minus_retrain, two-sided, and p_as_clean, of the test that it is MARGIN or more
+    away from clean's, none adjusted. Gates: learnt (LEARNT; random targets are exempt), usable (USABLE), moved (its outputs
+    on these targets are farther from the original's than those of a second original). verdict: see `_verdict`. Residual
+    influences are masked, None, where original and clean do not differ beyond noise, and where the arm is not learnt.
+    """
+    _check(scores)
+    parts = [_of_condition(part, keys) for keys, part in scores.groupby(CONDITION, sort=False)]
+    table = pd.concat(parts, ignore_index=True)
+    place = {name: i for i, name in enumerate(ROW_ORDER)}
+    table = table.assign(_place=table.method.map(lambda method: place.get(method, place[""])))
+    return table.sort_values([*CONDITION, *ARM, "_place", "method"], ignore_index=True).drop(columns="_place")
+
+
+def _check(scores: pd.DataFrame) -> None:
+    for keys, part in scores.groupby(CONDITION):
+        if missing := set(REFERENCE_ROWS) - set(part.method):
+            raise BadValue(
+                f"{keys[0]}: residual influence needs the references, and {', '.join(sorted(missing))} are not there"
+            )
+        if part.duplicated([*ARM, "seed", "target", "method"]).any():
+            raise BadValue(f"{keys[0]}: a target of one seed has two rows of one method: options belong into its name")
+        targets = {key: frozenset(rows.target) for key, rows in part.groupby([*ARM, "seed", "method"])}
+        for key, own in targets.items():
+            if own != targets[(*key[:-1], "original")]:
+                raise BadValue(
+                    f"{keys[0]}, seed {key[-2]}: {key[-1]} was measured on other targets than original: delete the "
+                    "remembered scores of this seed, and measure all of it anew"
+                )
+
+
+def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
+    accuracy = scores.groupby("method").TA.mean()
+    arms = {arm: _Arm(part, arm) for arm, part in scores.groupby(ARM, sort=False)}
+    rows = []
+    for arm, drawn in arms.items():
+        named = dict(zip(ARM, arm, strict=True))
+        base = arms.get(_without_copies(named, arms))
+        base = None if base is drawn else base
+        for method in drawn.methods:
+            row = dict(zip(CONDITION, keys, strict=True)) | named | {"method": method} | drawn.row(method, base)
+            row["TA"] = accuracy[method]
+            row["usable"] = bool(accuracy[method] >= accuracy["retrain"] - USABLE)
+            rows.append(row | {"verdict": _verdict(row)})
+    return pd.DataFrame(rows)
+
+
+def _without_copies(arm: Mapping, arms: Mapping) -> tuple | None:
+    """The arm of the same kind without near-duplicates."""
+    same = (k for k in arms if k[0] == arm["targets"] and k[ARM.index("copies")] == 0)
+    return next(same, None)
+
+
+class _Arm:
+    """The bootstrap draws of one arm. Values are (targets of all seeds, methods)."""
+
+    def __init__(self, part: pd.DataFrame, name: tuple):
+        wide = part.pivot(index=["seed", "target"], columns="method")
+        self.methods = list(dict.fromkeys(part.method))
+        self.seeds = wide.index.get_level_values("seed")
+        self.weights = bootstrap.weights(self.seeds, arm=str(name))
+        self.wide, self.n_decoys = wide, int(part.n_decoys.iloc[0])
+        self.scores = {m: self._mean("score", m) for m in self.methods}
+        self.ranks = {m: self._mean("rank", m) for m in self.methods}
+        self.kind = name[0]
+        self.learnt = self.kind == "random" or self.value("label_given", "original") >= LEARNT
+
+    def value(self, name: str, method: str) -> float:
+        return float(self.wide[name, method].mean())
+
+    def _mean(self, name: str, method: str) -> tuple[float, np.ndarray]:
+        """(estimate, draws)."""
+        values = self.wide[name, method].to_numpy()
+        return float(np.nanmean(values)), bootstrap.means(values, self.weights)
+
+    def residual(self, method: str, which: dict | None = None) -> tuple[float, np.ndarray] | None:
+        """(estimate, draws) of residual influence; None where it is masked."""
+        means = self.scores if which is None else which
+        (before, drawn_before), (clean, drawn_clean) = means["original"], means["clean"]
+        below = drawn_before - drawn_clean
+        if not self.learnt or bootstrap.holds_zero(below) or before <= clean:
+            return None
+        above, drawn_above = means[method][0] - clean, means[method][1] - drawn_clean
+        return above / (before - clean), bootstrap.ratio(drawn_above, below)
+
+    def row(self, method: str, base: "_Arm | None") -> dict:
+        own, ranked = self.residual(method), self.residual(method, self.ranks)
+        given = self._mean("label_given", method)
+        row = _columns("residual_influence", own) | _columns("residual_influence_rank", ranked)
+        row |= _columns("label_given", given)
+        row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
+        for name, other in (
+            ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
+            ("minus_retrain", self.residual("retrain") if method != "retrain" else None),
+        ):
+            difference = None if own is None or other is None else (own[0] - other[0], own[1] - other[1])
+            row |= _columns(name, difference)
+            row[f"p_{name}"] = None if difference is None else bootstrap.p_value(_finite(difference[1]))
+        row["p_as_clean"] = None if own is None else bootstrap.p_equivalent(_finite(own[1]), MARGIN)
+        row["learnt"] = self.learnt
+        row["moved"] = self.value("divergence", method) > self.value("divergence", "original-again")
+        n = self.wide["score", method].notna()
+        return row | {"n_seeds": self.seeds[n].nunique(), "n_targets": int(n.sum()), "n_decoys": self.n_decoys}
+
+
+def _finite(draws: np.ndarray) -> np.ndarray:
+    return draws[np.isfinite(draws)]
+
+
+def _columns(name: str, estimate: tuple[float, np.ndarray] | None) -> dict:
+    return interval_columns(name, {} if estimate is None else bootstrap.interval(*estimate))
+
+
+def _verdict(row: Mapping) -> str:
+    """What may be said: "not learnt" by the original; "masked", nothing to remove beyond noise; "not usable" or "not
+    moved", so not called unlearned; "depends on the measure", where margin and rank disagree; "left", more than clean by
+    both; "as clean", equivalent within MARGIN; else "undecided". The ends of the scale are a "reference"."""
+    if row["method"] in ("original", "clean"):
+        return "reference"
+    if not row["learnt"]:
+        return "not learnt"
+    if row["residual_influence"] is None:
+        return "masked"
+    if row["method"] not in REFERENCE_ROWS:
+        for gate in ("usable", "moved"):
+            if not row[gate]:
+                return f"not {gate}"
+    lows = [row[f"{name}_low"] for name in ("residual_influence", "residual_influence_rank")]
+    if any(low is None for low in lows) or (lows[0] > 0) != (lows[1] > 0):
+        return "depends on the measure"
+    if lows[0] > 0:
+        return "left"
+    return "as clean" if row["p_as_clean"] < 0.05 else "undecided"
+
+
+def primary_contrasts(table: pd.DataFrame, families: Mapping[str, Mapping]) -> pd.DataFrame:
+    """The contrasts that were named before the run, adjusted within their family by Holm's method.
+
+    table: of `residual_influences`; families: {name: {"contrast": "over_no_copies" or "minus_retrain", and any columns of
+    the table that its rows must have}}, a list for one of several values; rows that a gate leaves out are not counted.
+    Columns: family, those of condition and arm, method, difference with its interval, p, p_adjusted, n_seeds, n_targets.
+    """
+    parts = []
+    for family, wanted in families.items():
+        contrast, rows = wanted["contrast"], table
+        for column, value in wanted.items():
+            if column != "contrast":
+                rows = rows[rows[column].isin(value if isinstance(value, list) else [value])]
+        counted = rows[~rows.verdict.isin(NOT_COUNTED) & rows[f"p_{contrast}"].notna()]
+        p = bootstrap.holm(dict(counted[f"p_{contrast}"]))
+        columns = {contrast: "difference", f"{contrast}_low": "difference_low", f"{contrast}_high": "difference_high",
+                   f"p_{contrast}": "p"}  # fmt: skip
+        kept = counted[[*CONDITION, *ARM, "method", *columns, "n_seeds", "n_targets"]].rename(columns=columns)
+        parts.append(kept.assign(family=family, contrast=contrast, p_adjusted=pd.Series(p)))
+    out = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return out[["family", "contrast", *(c for c in out if c not in ("family", "contrast"))]] if len(out) else out

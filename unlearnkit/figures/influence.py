@@ -1,0 +1,136 @@
+"""Residual influence on whole data sets: against the number of near-duplicates, and against what kind they are."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from unlearnkit.figures.style import error_bars, finished, reference_levels, words
+
+LOW, HIGH = -0.5, 1.5
+NAMED = 7  # methods with a colour of their own, beside retrain
+GATES = ("not usable", "not moved")
+KINDS = ("memorised", "canary")  # random targets leave little to measure: they are in the data
+SET = ["dataset", "architecture", "augment"]
+VALUES = ["residual_influence", "residual_influence_low", "residual_influence_high", "verdict", "n_seeds", "n_targets"]
+
+
+def plot_influence(
+    table: pd.DataFrame, named: Mapping[str, str], *, strength: float = 0.3, copies: int = 25
+) -> tuple[Figure, pd.DataFrame]:
+    """Dose-response of whole data sets, a row of panels for each: residual influence of memorised targets and of canaries
+    against the number of block-masked near-duplicates, and of retraining alone against what the near-duplicates are.
+
+    table: of unlearnkit.analysis.influence.residual_influences; named: {method: what to call it} of those with a line and
+    intervals, at most NAMED beside retrain; all others are grey. Rows that are not usable, or did not move the model, are
+    crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
+    strength: of the block masks on the left; copies: how many near-duplicates on the right.
+    """
+    left_out = ["original", "original-again", "retrain-again", "clean"]
+    data = table[table.targets.isin(KINDS) & ~table.method.isin(left_out)]
+    rows = list(data[SET].drop_duplicates().itertuples(index=False))
+    shape = {"squeeze": False, "sharey": True, "sharex": "col", "layout": "constrained"}
+    figure, axes = plt.subplots(len(rows), 3, figsize=(11.5, 2.6 * len(rows) + 0.8), width_ratios=[1, 1, 1.2], **shape)
+    chosen = {"retrain": "retrain"} | {m: label for m, label in named.items() if m in set(data.method)}
+    colours = dict(zip(list(chosen)[: NAMED + 1], ["black", *sns.color_palette("colorblind", NAMED)]))
+    by_copies = data[
+        (data.control == "")
+        & ((data.copies == 0) | ((data.strength == strength) & (data.perturbation == "block_mask")))
+    ]
+    by_kind = data[(data.method == "retrain") & ((data.copies == copies) | (data.perturbation == "exact_duplicate"))]
+    doses = {m: place for place, m in enumerate(sorted(by_copies.copies.unique()))}
+    kinds = {
+        kind: place
+        for place, kind in enumerate(dict.fromkeys(_kind(row) for row in sorted(_rows(by_kind), key=_place)))
+    }
+    for line, row in zip(axes, rows):
+        of_set = by_copies[(by_copies[SET] == list(row)).all(axis=1)]
+        for axis, kind in zip(line, KINDS):
+            _doses(axis, of_set[of_set.targets == kind], doses, colours, chosen)
+            axis.set_title(f"{words(row.dataset)} ({row.architecture}): {kind}", fontsize=10)
+        _kinds(line[2], by_kind[(by_kind[SET] == list(row)).all(axis=1)], kinds)
+        line[2].set_title(f"{words(row.dataset)}: retrain, m = {copies}", fontsize=10)
+        line[0].set_ylabel("residual influence")
+    for axis in axes[-1, :2]:
+        axis.set_xlabel("near-duplicates that stay, m")
+    axes[-1, 2].set_xticks([*kinds.values()], list(kinds), rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    for columns, axis in ((4, axes[0][0]), (2, axes[0][2])):
+        handles, labels = axis.get_legend_handles_labels()
+        place = "outside lower left" if columns == 4 else "outside lower right"
+        figure.legend(handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False)
+    return finished(figure), table[
+        [*SET, "targets", "control", "copies", "perturbation", "strength", "method", *VALUES]
+    ]
+
+
+def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Mapping[str, str]) -> None:
+    there = data[data.residual_influence.notna()]
+    others = there[~there.method.isin([*colours, "clean-again"])]
+    lines = [
+        *others[~others.verdict.isin(GATES)].groupby("method"),
+        *there[there.method == "clean-again"].groupby("method"),
+    ]
+    for number, (name, line) in enumerate(lines):
+        line = line.sort_values("copies")
+        style = {"color": "0.45", "ls": ":", "label": "clean again"} if name == "clean-again" else {"color": "0.8"}
+        if name != "clean-again" and not number:
+            style["label"] = "other methods"
+        axis.plot(line.copies.map(doses), line.residual_influence, lw=1, zorder=1, **style)
+    gated = there[there.verdict.isin(GATES)]
+    if len(gated):
+        y = gated.residual_influence.clip(LOW, HIGH)
+        axis.plot(gated.copies.map(doses), y, "x", color="0.7", ms=4, zorder=1, label="not usable, or not moved")
+    for place, (name, colour) in enumerate(colours.items()):
+        line = there[(there.method == name) & ~there.verdict.isin(GATES)].sort_values("copies")
+        if not len(line):
+            continue
+        x, bars = line.copies.map(doses) + 0.05 * (place - len(colours) / 2), error_bars(line, "residual_influence")
+        style = {"lw": 2.2 if name == "retrain" else 1.3, "ms": 4, "capsize": 2, "elinewidth": 1, "marker": "o"}
+        axis.errorbar(x, line.residual_influence, bars, label=words(names[name]), color=colour, **style)
+    _finish(axis, doses)
+
+
+def _rows(data: pd.DataFrame) -> list:
+    return list(data.itertuples(index=False))
+
+
+def _place(row) -> tuple:
+    """Exact copies first, then masks by their share, then all else; the control last."""
+    masked = row.perturbation == "block_mask"
+    return (
+        bool(row.control),
+        row.perturbation != "exact_duplicate",
+        not masked,
+        row.strength if masked else 0,
+        row.perturbation,
+    )
+
+
+def _kind(row) -> str:
+    """What the near-duplicates of a row are, in words."""
+    if row.control:
+        return "other images"
+    if row.perturbation == "exact_duplicate":
+        return f"exact copies, m = {row.copies}"
+    masked = row.perturbation == "block_mask"
+    return f"mask {row.strength:.0%}" if masked else words(row.perturbation)
+
+
+def _kinds(axis: Axes, data: pd.DataFrame, kinds: dict) -> None:
+    for place, (kind, colour) in enumerate(zip(KINDS, ("black", "0.6"))):
+        line = data[(data.targets == kind) & data.residual_influence.notna()]
+        x = pd.Series([kinds[_kind(row)] for row in _rows(line)], dtype=float)
+        bars = error_bars(line, "residual_influence")
+        axis.errorbar(x + 0.2 * (place - 0.5), line.residual_influence, bars, fmt="os"[place], color=colour, ms=4, capsize=2,
+                      elinewidth=1, label=kind)  # fmt: skip
+    _finish(axis, kinds)
+
+
+def _finish(axis: Axes, places: dict) -> None:
+    reference_levels(axis)
+    axis.set_ylim(LOW, HIGH)
+    axis.set_xlim(-0.5, max(len(places), 1) - 0.5)
+    axis.set_xticks([*places.values()], [str(place) for place in places])
