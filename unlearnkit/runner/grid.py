@@ -58,7 +58,10 @@ def described(profile: str) -> dict:
         return {}
 
     def values(name: str) -> list:
-        given = [d.get(name) for _, entries, own in grids for d in (own, *(entry.get("set", {}) for entry in entries))]
+        parts = [
+            d for _, entries, own in grids for d in (own, *own.get("sets", ()), *(e.get("set", {}) for e in entries))
+        ]
+        given = [part.get(name) for part in parts]
         if name == "seeds":  # a number of them, or which
             given = [len(value) if isinstance(value, list) else value for value in given]
         return sorted({v for value in given if value for v in (value if isinstance(value, list) else [value])})
