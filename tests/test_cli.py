@@ -9,6 +9,7 @@ import unlearnkit
 from data_builders.export import load_export
 from unlearnkit.cli import CHECKOUT, main
 from unlearnkit.listing import LISTS
+from unlearnkit.runner.grid import PROFILES
 
 pytestmark = pytest.mark.slow
 
@@ -26,8 +27,8 @@ def test_lists_for_people_and_for_programs(what, capsys):
 def test_one_thing_is_shown_in_detail(capsys):
     assert main(["list", "method", "scrub"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("scrub\n") and "temperature: float, default 4.0; Kurmanji et al. 2023, official code" in said
-    assert "tuned within\n    0.0005 to 0.05" in said and max(map(len, said.splitlines())) <= 80
+    assert said.startswith("scrub\n") and "temperature: float, default 2.0; Kurmanji et al. 2023, official code" in said
+    assert "tuned within 5e-05 to 0.005" in said and max(map(len, said.splitlines())) <= 80
     assert main(["list", "methods", "scrub", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["name"] == "scrub" and set(row["options"]) >= {"alpha", "gamma"}
@@ -42,6 +43,14 @@ def test_lists_outside_of_a_checkout_leave_nothing_behind(tmp_path, monkeypatch,
     assert main(["list", "methods"]) == 0 and "scrub" in capsys.readouterr().out
     assert main(["list", "notebooks"]) == 2 and "`list notebooks` needs" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_profiles_are_read_from_their_grids(capsys):
+    assert main(["list", "profiles", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(PROFILES) and all(row["datasets"] and row["seeds"] for row in rows.values())
+    assert rows["full"]["datasets"] == ["cifar10", "fashion_mnist", "mnist"] and 0 not in rows["smoke"]["seeds"]
+    assert rows["small"]["summary"].endswith("published to results")
 
 
 def test_a_list_is_made_anew_when_code_changes_and_is_else_read_from_the_cache(tmp_path, monkeypatch, capsys):
@@ -93,9 +102,9 @@ def test_a_command_outside_of_a_checkout_says_what_it_needs(command, tmp_path, m
 def test_options_are_listed_with_type_default_source_and_range(capsys):
     main(["list", "methods", "--json"])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    source = "Kurmanji et al. 2023, official code"
-    assert rows["scrub"]["options"]["temperature"] == {"default": 4.0, "type": "float", "source": source}
-    assert rows["scrub"]["options"]["lr"]["search"] == {"low": 5e-4, "high": 0.05, "log": True}
+    source = "Kurmanji et al. 2023, official code, small_scale_unlearning"
+    assert rows["scrub"]["options"]["temperature"] == {"default": 2.0, "type": "float", "source": source}
+    assert rows["scrub"]["options"]["lr"]["search"] == {"low": 5e-5, "high": 0.005, "log": True}
     assert rows["random_label"]["options"]["schedule"]["type"] == "Literal['alternate', 'union']"
     assert "Annotated" not in json.dumps(rows)
 

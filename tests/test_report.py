@@ -329,7 +329,8 @@ def test_a_broken_model_is_not_usable_against_retrain_of_its_own_condition():
     accuracy = pd.Series([0.95, 0.91, 0.85, 0.60, 0.56, 0.54])
     assert gates.unusable(rows, accuracy).tolist() == [False, False, True, False, False, True]
     assert gates.apart(rows.assign(TA=accuracy)) == [False, False, True, False, False, True]
-    assert gates.apart(rows.assign(TA=accuracy, usable=True, moved=[True, False] * 3)) == [False, True] * 3
+    own = gates.apart(rows.assign(TA=accuracy, usable=True, moved=[False, False, True] * 2))
+    assert own == [False, True, False] * 2  # retrain is a reference, whatever it moved
     assert not any(gates.apart(rows)) and not any(gates.unusable(rows[1:3], accuracy[1:3]))
 
 
@@ -342,6 +343,33 @@ def test_rows_that_are_not_usable_stand_apart(home):
     board = (site / "leaderboard.html").read_text().partition("<tbody")[2]
     assert board.index('="reference"') < board.index(">retrain<") < board.index('data-part="apart"')
     assert board.index('data-part="apart"') < board.index(">scrub<") and "0.50 [0.50, 0.50]" in board
+
+
+def test_tables_of_whole_data_sets_stand_on_the_board_by_their_own_gates(home):
+    table = pd.DataFrame({"dataset": "mnist", "augment": "none", "targets": "canary", "copies": 25, "control": "", "TA": 0.9,
+                          "method": ["original", "retrain", "scrub", "salun", "ssd"], "n_seeds": 2, "label_given": 0.5,
+                          "usable": [True, True, True, True, False], "moved": [False, True, False, True, True]})  # fmt: skip
+    for name in ("residual_influence", "residual_influence_rank"):
+        table = table.assign(**{name: [1, 0.9, np.nan, 0.4, 0.1], f"{name}_low": 0.0, f"{name}_high": 1.0})
+    table["run"] = [f"{i:020x}" for i in range(5)]
+    origin = {"parameters": published.into("results/full"), "roots": [published.publish]}
+    results.publish("T2", table, runs=table.run, **origin)
+    board = leaderboard.board(sources.gather())
+    part = board.rows[board.rows.dataset == "mnist"]
+    wanted = {"original": False, "retrain": False, "scrub": True, "salun": False, "ssd": True}
+    assert dict(zip(part.method, part.unusable)) == wanted
+    assert (
+        set(part.profile) == {"full"}
+        and set(board.rows.profile) == {"small", "full"}
+        and board.varying[-1] == "profile"
+    )
+    influence = board.values["residual_influence", "clean"][part.index]
+    assert influence[3].tolist() == [0.4, 0.0, 1.0] and np.isnan(influence[2, 0])
+    assert board.values["label_given", ""][part.index, 0].tolist() == [0.5] * 5 and len(board.values["phi", ""]) == len(
+        board.rows
+    )
+    assert leaderboard.board(sources.gather("full")).rows.method.tolist() == table.method.tolist()
+    report.build(profile="full")
 
 
 @pytest.mark.parametrize(

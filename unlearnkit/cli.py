@@ -99,7 +99,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
         "study", _study, "Run the notebooks of a profile that are not finished yet.",
         "Ctrl-C stops it, and the same command goes on. A killed job is run again, a finished one never.",
     )  # fmt: skip
-    study.add_argument("--profile", default="small", help="smoke, small, real or paper; see `unlearnkit list profiles`")
+    study.add_argument("--profile", default="small", help="which to run; see `unlearnkit list profiles`")
     study.add_argument("--only", nargs="+", default=[], metavar="ID",
                        help="tables, figures or notebooks, and what these wait for (default: all)")  # fmt: skip
     study.add_argument(
@@ -148,7 +148,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     verify.add_argument("--strict", action="store_true", help="fail on stale results, too (default: name them)")
 
     report = command("report", _report, "Write the study as a static site, from what is published.")
-    report.add_argument("--profile", default="", help="small or real alone (default: all that published)")
+    report.add_argument("--profile", default="", help="one alone, small or real (default: all that published)")
     report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: results/report)")
     report.add_argument("--allow-stale", action="store_true",
                         help="mark results that are stale, damaged, missing or mixed (default: refuse)")  # fmt: skip

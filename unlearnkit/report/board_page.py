@@ -1,15 +1,15 @@
 """The leaderboard's page, and its data for the script that filters and sorts it."""
 
 import json
+import re
 
 import pandas as pd
 
-from unlearnkit.report import leaderboard, show
+from unlearnkit.report import gates, leaderboard, show
 from unlearnkit.report.leaderboard import Board
 from unlearnkit.report.site import Site, relative
-from unlearnkit.study import BASELINES, INITIAL
 
-REFERENCES = (*BASELINES, "retrain", INITIAL)  # rows of a board to judge the others by
+SHORT = re.compile(r"(?<=[\[,-])0\.")  # the 0 of 0.5, which a script does not need: a tenth of the file
 PARTS = {"reference": "References", "": "Methods", "apart": "Not usable: not to be called unlearned"}
 HEADS = {  # of the measures side by side, as readers call them
     "residual_influence": "residual influence",
@@ -29,7 +29,7 @@ def write(site: Site, board: Board | None) -> None:
     kinds, beside = board.kinds(), board.beside()
     rows = []
     for i, row in enumerate(table.to_dict("records")):
-        part = "reference" if row["method"] in REFERENCES else "apart" if row["unusable"] else ""
+        part = "reference" if row["method"] in gates.REFERENCES else "apart" if row["unusable"] else ""
         address = next((site.rows_of[k] for k in sorted(row["runs"]) if k in site.rows_of), "")
         words = [show.text(row[name]) for name in board.varying]
         rows.append({"method": row["method"], "part": part, "of": leaderboard.variant_of(row["method"]), "words": words,
@@ -38,14 +38,15 @@ def write(site: Site, board: Board | None) -> None:
     start = [show.text(value) for value in board.start().values()]
     data = {
         "columns": board.varying, "choices": choices,
-        "start": start, "parts": PARTS, "kinds": kinds, "values": board.rounded(),
+        "start": start, "parts": PARTS, "kinds": kinds,
         "beside": [f"{metric}|{reference}" for metric, reference in beside], "heads": HEADS,
         "rows": [[r["method"], r["part"], r["of"], [c.index(w) for c, w in zip(choices, r["words"])], r["n"],
                   r["diverged"], r["page"].removeprefix("results/")] for r in rows],
         "cards": sorted(site.registries["method"]),
     }  # fmt: skip
     content = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    site.put("static/leaderboard.js", f"window.LEADERBOARD={content};\n")
+    values = SHORT.sub(".", json.dumps(board.rounded(), separators=(",", ":"), allow_nan=False))
+    site.put("static/leaderboard.js", f"window.LEADERBOARD={content};\nwindow.LEADERBOARD.values={values};\n")
     here = [r for r in rows if r["words"] == start]
     for r in here:
         intervals = [board.values[kind][r["number"]].tolist() for kind in beside]

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 
 from unlearnkit.core.statistics import residual_influence
+from unlearnkit.metrics import standardised
 from unlearnkit.report import cards, columns, show
 from unlearnkit.report.cards import Card
 from unlearnkit.report.site import Site, slug
@@ -25,8 +26,10 @@ def write(site: Site, kind: str, costs: Mapping[str, list]) -> None:
 
 def _residual_influence() -> Card:
     """It is made from scores of three models, so it is no metric of one model's outputs and in no registry."""
-    text = inspect.getdoc(residual_influence) or ""
-    facts = {"direction": "gap", "unit": "share", "computed by": "unlearnkit.core.statistics.residual_influence"}
+    parts = [inspect.getdoc(residual_influence), "On whole data sets it is standardised:", inspect.getdoc(standardised)]
+    text = "\n\n".join(part for part in parts if part)
+    facts = {"direction": "gap", "unit": "share", "computed by": "unlearnkit.core.statistics.residual_influence; "
+             "on whole data sets unlearnkit.analysis.influence.residual_influences"}  # fmt: skip
     summary = columns.meaning("residual_influence").capitalize() + "."
     return Card("metric", residual_influence.__name__, summary, text, facts, [], [], [])
 

@@ -21,6 +21,7 @@ INFLUENCE = {
     "residual_influence_net": "phi-decoy",
 }  # and the metric that each is made from
 BESIDE = (("residual_influence", "clean"), ("TA", ""), ("neighbour-cost", "original"), ("RTE", "retrain"))
+WHOLE = {"residual_influence": "clean", "residual_influence_rank": "clean", "label_given": "", "TA": ""}  # of `_whole`
 VARIANT = re.compile(r"(.+?)(?:\([a-z_]+=.*\)|, .+)")  # muda(rank=9); random_label, ascending
 
 
@@ -75,10 +76,13 @@ class Board:
 
 
 def board(results: Sequence[Result]) -> Board | None:
-    """None if no result has a tidy record."""
+    """None if no result has a tidy record, or a table with standardised influence."""
+    whole = [
+        _whole(r) for r in results if r.name.startswith("T") and r.file(".csv") and {*WHOLE, "method"} <= {*r.table}
+    ]
     scores = tidy(results)
     if scores is None:
-        return None
+        return _joined(whole) if whole else None
     names = [c for c in scores if c not in TIDY]
     index = [*names, "method"]
     scores["row"] = scores.groupby(index, sort=False, dropna=False).ngroup()
@@ -93,15 +97,47 @@ def board(results: Sequence[Result]) -> Board | None:
     rows["runs"] = keys.agg(frozenset)
     shown = measured[measured.group == measured.metric.map(groups)]
     values = _means(shown, len(rows)) | _influences(scores, names, rows)
-    varying = [n for n in names if rows[n].nunique() > 1]
-    varying = sorted(varying, key=lambda name: name == "profile")  # the data set says it already
-    ordered = sorted(values, key=lambda k: (k[0] not in INFLUENCE, k[0].lower(), k[1]))
     known = [values[kind][:, 0] for kind in (("model-utility", ""), ("TA", "")) if kind in values]
     utility = pd.Series(known[0] if known else np.nan, index=rows.index)
     for other in known[1:]:
         utility = utility.fillna(pd.Series(other))
     rows["unusable"] = gates.unusable(rows, utility)
-    return Board(rows, {k: values[k] for k in ordered}, groups | dict.fromkeys(INFLUENCE, "target"), varying)
+    return _joined([Board(rows, values, groups | dict.fromkeys(INFLUENCE, "target"), []), *whole])
+
+
+def _whole(r: Result) -> Board:
+    """The rows of a table that was made target by target, with influence standardised by decoys (unlearnkit.analysis.
+    influence), which has no tidy record."""
+    table, rows = (
+        r.table,
+        r.table[[c for c in [*CONDITION_COLUMNS, *gates.FURTHER, "method", "n_seeds"] if c in r.table]],
+    )
+    rows = rows.assign(profile=r.profile or "small", n_diverged=0, unusable=gates.apart(table))
+    rows = rows.assign(runs=[frozenset(keys) for keys in r.behind])
+    ends = [("", "_low", "_high") if f"{name}_low" in table else ("",) for name in WHOLE]
+    values = {}
+    for (name, reference), own in zip(WHOLE.items(), ends):
+        columns = [pd.to_numeric(table[f"{name}{end}"], errors="coerce").to_numpy(float) for end in own]
+        values[name, reference] = np.column_stack([*columns, *[np.full(len(table), np.nan)] * (3 - len(columns))])
+    return Board(rows, values, {name: "test" if name == "TA" else "target" for name in WHOLE}, [])
+
+
+def _joined(boards: Sequence[Board]) -> Board:
+    """Boards below each other, with the columns that differ on all of them, and measures in order."""
+    rows = pd.concat([board.rows for board in boards], ignore_index=True)
+    names = [c for c in rows if c not in ("method", "n_seeds", "n_diverged", "runs", "unusable")]
+    rows[names] = rows[names].astype(object).where(rows[names].notna(), "")
+    kinds = {kind for board in boards for kind in board.values}
+    ordered = sorted(kinds, key=lambda k: (not k[0].startswith("residual_influence"), k[0].lower(), k[1]))
+    values = {
+        kind: np.concatenate([b.values.get(kind, np.full((len(b.rows), 3), np.nan)) for b in boards])
+        for kind in ordered
+    }
+    groups = {metric: group for board in reversed(boards) for metric, group in board.groups.items()}
+    varying = [n for n in names if rows[n].map(str).nunique() > 1]
+    return Board(
+        rows, values, groups, sorted(varying, key=lambda name: name == "profile")
+    )  # the data set says it already
 
 
 def variant_of(method: str) -> str:

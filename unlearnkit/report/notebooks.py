@@ -2,6 +2,7 @@
 
 import base64
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,12 @@ class _Exporter(HTMLExporter):
         return notebook_markdown(source)
 
 
+@cache
+def _exporter() -> _Exporter:
+    """One for all notebooks: its templates take longer to read than a notebook."""
+    return _Exporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+
+
 def body(path: Path) -> tuple[str, dict[str, bytes]]:
     """(HTML, pictures by their names in it) of a notebook's cells and outputs, without their own styles and scripts; each
     table scrolls in a box."""
@@ -34,8 +41,7 @@ def body(path: Path) -> tuple[str, dict[str, bytes]]:
         for output in cell.get("outputs", ()):
             if "data" in output:
                 output["data"] = {kind: safe(kind, value) for kind, value in output["data"].items() if kind in KEPT}
-    exporter = _Exporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    page, _ = exporter.from_notebook_node(notebook)
+    page, _ = _exporter().from_notebook_node(notebook)
     page = OWN.sub("", page)
     page = re.sub(
         r"<table.*?</table>",

@@ -1,12 +1,14 @@
 """Pictures of a third of their size: at most 256 colours, which figures hardly exceed."""
 
 import io
+from functools import lru_cache
 
 from PIL import Image
 
 COLOURS = 256
 
 
+@lru_cache(maxsize=256)  # notebooks show what is published
 def small(png: bytes) -> bytes:
     """A PNG with a palette of its own, or the one given where that is not smaller."""
     picture = Image.open(io.BytesIO(png))

@@ -52,8 +52,11 @@ def _joined(by_run: pd.DataFrame, key: str) -> str:
 
 def _single(scores: pd.DataFrame, keys: Sequence[str], seeds: Mapping) -> bool:
     """Whether no two of these runs share a seed and a measure. Rows over many methods do."""
-    known = scores[[key for key in keys if key in scores]].notna()
-    of_seed = [seeds.get(key, "") for key in known]
+    there = [key for key in keys if key in scores]
+    of_seed = [seeds.get(key, "") for key in there]
+    if there and len(set(of_seed)) == len(there):
+        return True
+    known = scores[there].notna()
     return not known.empty and bool((known.T.groupby(of_seed).sum() <= 1).to_numpy().all())
 
 

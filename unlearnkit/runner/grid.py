@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -60,8 +60,10 @@ def described(profile: str) -> dict:
         return {}
 
     def values(name: str) -> list:
-        places = [d for _, entries, own in grids for d in (own, *(entry.get("set", {}) for entry in entries))]
-        given = [d.get(name) for place in places for d in (place, *_sets(place))]
+        parts = [
+            d for _, entries, own in grids for d in (own, *own.get("sets", ()), *(e.get("set", {}) for e in entries))
+        ]
+        given = [part.get(name) for part in parts]
         if name == "seeds":  # a number of them, or which
             given = [len(value) if isinstance(value, list) else value for value in given]
         return sorted({v for value in given if value for v in (value if isinstance(value, list) else [value])})
@@ -72,12 +74,6 @@ def described(profile: str) -> dict:
     summary = f"{', '.join(datasets)}; {many} seeds; {len(notebooks)} notebooks; published to {', '.join(places)}"
     facts = {"datasets": datasets, "seeds": seeds, "publishes_to": places, "notebooks": notebooks}
     return {"name": profile, "summary": summary, **facts}
-
-
-def _sets(values: Mapping) -> list[Mapping]:
-    """The data sets with settings of their own, as notebook 56 takes them; a job for each comes as a list of lists."""
-    given = values.get("sets") or []
-    return [one for item in given for one in (item if isinstance(item, list) else [item])]
 
 
 def _grids(profile: str) -> list[tuple[Path, list[dict], dict]]:
