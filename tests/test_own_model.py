@@ -98,6 +98,10 @@ def test_unknown_names_are_named():
         unlearnkit.unlearn(mlp(), FORGET, RETAIN, "scrubb")
     with pytest.raises(UnknownName, match="unknown option of method 'scrub' 'epoch'. Did you mean 'epochs'"):
         unlearnkit.unlearn(mlp(), FORGET, RETAIN, epoch=3)
+    with pytest.raises(BadValue, match="method must be a name"):
+        unlearnkit.unlearn(mlp(), FORGET, RETAIN, None)
+    with pytest.raises(BadValue, match="recipe must be a dict or a Recipe, got int"):
+        unlearnkit.unlearn(mlp(), FORGET, RETAIN, "retrain", recipe=3)
     with pytest.raises(UnknownName, match="unknown part of recipe 'epoch'. Did you mean 'epochs'"):
         unlearnkit.unlearn(mlp(), FORGET, RETAIN, "retrain", recipe={"epoch": 3})
 
@@ -494,6 +498,18 @@ def test_whole_classes_are_judged_by_their_label(digits):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_test_set_without_the_labels_that_matter_says_nothing(digits):
+    sets, original, retrain = digits
+    x, y = sets["test"]
+    given = {"forget": sets["forget"], "retain": sets["retain"], "test": (x[y == 9][:5], y[y == 9][:5])}
+    rows = sets["forget"][1] != 9
+    given["forget"] = tuple(part[rows] for part in given["forget"])
+    table = unlearnkit.evaluate(retrain, original=original, retrain=retrain, **given)
+    assert answers(table)["forgot?"] == answers(table)["near retrain?"] == "cannot be said"
+    assert table.loc["forgot?", "in words"].iloc[0] == "no unseen sample has a label of forget"
+
+
 def test_what_evaluate_cannot_use_is_named(digits):
     sets, original, retrain = digits
     with pytest.raises(BadValue, match="retrain has weights of float16"):

@@ -64,6 +64,8 @@ def unlearn(
     Example:
         >>> unlearned = unlearnkit.unlearn(model, (x[gone], y[gone]), (x[~gone], y[~gone]), method="scrub")
     """
+    if not isinstance(method, str):
+        raise BadValue(f"method must be a name of `unlearnkit list methods`, got {type(method).__name__}")
     entry = methods[method]
     given = {"validation": validation, "recipe": recipe, "tokenizer": tokenizer, "prompt": prompt, "device": device}
     asked = prepared(model, forget, retain, **given)
