@@ -60,7 +60,7 @@ def test_what_the_library_imports_is_declared():
     program = (
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
         "import unlearnkit.study, unlearnkit.analysis.tables, unlearnkit.core.store, unlearnkit.tuning.search\n"
-        "import unlearnkit.texts.domain\n"
+        "import unlearnkit.texts.domain, unlearnkit.own_model\n"
         "from unlearnkit.methods import methods\n"
         "from unlearnkit.metrics import metrics\nprint(len(methods), len(metrics))"
     )

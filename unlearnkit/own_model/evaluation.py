@@ -160,7 +160,7 @@ def _usable(read: dict, kind: str) -> Iterator[Row]:
     for part in ("test", "retain"):
         found = difference(read["model"][part].told, read[name][part].told)
         answer = "" if part == "retain" else _answer(found, -USABLE, 1)
-        levels = f"{read['model'][part].told.mean():.2f}, {name} {read[name][part].told.mean():.2f}"
+        levels = f"{share(read['model'][part].told).value:.2f}, {name} {share(read[name][part].told).value:.2f}"
         yield "usable?", answer, f"{kind}, {part} set, less {name}'s", found, f"{part} set: {levels}"
 
 

@@ -15,6 +15,8 @@ from unlearnkit.privacy_risk import rankers
 from unlearnkit.texts.tokenizer import PROMPT
 
 ON_FEATURES = {"align", "boundary_expand", "classifier_only", "cmf_head", "muda"}  # these need a linear head
+ON_ALL_WEIGHTS = {"influence", "salun"}  # these differentiate by each of them, adapters or not
+SINGLE_SAMPLES = {"fisher", "influence", "ssd"}  # these take the gradient of each sample by itself
 ALIASES = {"retain_loss": "retain"}  # here -> in the method
 TRAINS_MORE = {"retraining", "folds", "shadows"}  # needs of rankers that train models of the study's own
 
@@ -62,6 +64,8 @@ def unlearn(
     Example:
         >>> unlearned = unlearnkit.unlearn(model, (x[gone], y[gone]), (x[~gone], y[~gone]), method="scrub")
     """
+    if not isinstance(method, str):
+        raise BadValue(f"method must be a name of `unlearnkit list methods`, got {type(method).__name__}")
     entry = methods[method]
     given = {"validation": validation, "recipe": recipe, "tokenizer": tokenizer, "prompt": prompt, "device": device}
     asked = prepared(model, forget, retain, **given)
@@ -71,7 +75,16 @@ def unlearn(
     gpus = [torch.device(asked.device)] if asked.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(derive(seed, "dropout"))  # layers of the caller's may draw from the global generator
-        after = entry(asked.model, asked.request, seed=seed, device=asked.device, **resolved)
+        try:
+            after = entry(asked.model, asked.request, seed=seed, device=asked.device, **resolved)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or not _parts(entry, resolved) & SINGLE_SAMPLES:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise NotApplicable(
+                f"{method} takes the gradient of each sample by itself, which torch cannot for your model ({reason}): use "
+                "another method"
+            ) from error
     return asked.given_back(after, model)
 
 
@@ -81,9 +94,14 @@ def _renamed(entry: Entry, options: Mapping) -> dict:
     return {ALIASES.get(name, name) if ALIASES.get(name) in known else name: v for name, v in options.items()}
 
 
+def _parts(entry: Entry, options: Mapping) -> set[str]:
+    """The names of the methods and wrappers that an entry is made of."""
+    return set(re.findall(r"\w+", f"{entry.name} {options.get('refine', '')}"))
+
+
 def check_applicable(entry: Entry, options: Mapping, asked: Prepared) -> None:
     """Raises NotApplicable or BadValue, in the caller's terms, if the method has no meaning for the model or sets."""
-    name, parts = entry.name, set(re.findall(r"\w+", f"{entry.name} {options.get('refine', '')}"))
+    name, parts = entry.name, _parts(entry, options)
     kind = {"image": "images", "text": "question-answer pairs"}[asked.domain]
     if asked.domain not in entry.info["domains"]:
         fit = ", ".join(sorted(m for m in methods if asked.domain in methods[m].info["domains"]))
@@ -108,6 +126,11 @@ def check_applicable(entry: Entry, options: Mapping, asked: Prepared) -> None:
             raise NotApplicable(
                 f"{name} needs the features that enter a last linear layer, and your model {asked.missing_head}: use {other}"
             )
+    if getattr(asked.model, "adapted", False) and parts & ON_ALL_WEIGHTS:
+        raise NotApplicable(
+            f"{name} needs the gradients of all weights, and your model has adapters, which alone may move: merge them "
+            "(model.merge_and_unload()), or use another method"
+        )
     if "rsu" in parts and TRAINS_MORE & {*rankers[options["ranker"]].info["needs"]}:
         raise NotApplicable(
             f"rsu: the ranker {options['ranker']!r} trains more models, whose code it would have to know to store them: "
