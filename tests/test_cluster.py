@@ -35,10 +35,14 @@ def threads(n):
 
 
 def test_jobs_in_threads_of_one_process_keep_their_own_logs(home):
-    """Neither ends before both have begun, and each notes one output of its own."""
-    both = "while len(trace.read_text().splitlines()) < 2: time.sleep(0.05)"
+    """Neither ends before both have begun, or half a minute has passed, and each notes one output of its own."""
+    both = """
+trace, end = paths.root() / 'trace', time.monotonic() + 30
+while len(trace.read_text().splitlines()) < 2 and time.monotonic() < end:
+    time.sleep(0.05)
+"""
     note = "(paths.root() / f'out{n}').write_text(str(n)); paths.note('output', f'out{n}')"
-    write(home, "1_first", WORK, "trace = paths.root() / 'trace'\n" + both, note)
+    write(home, "1_first", WORK, both, note)
     grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
     jobs = grid.load("smoke")
     with threads(2) as address:
