@@ -1,6 +1,7 @@
 """Batches of small notebooks, for tests of what runs them."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +45,9 @@ def trace(home):
 
 def driver(home, *arguments):
     command = [sys.executable, "-m", "unlearnkit.cli", "study", "--profile", "smoke", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ.copy())
+    interruptible = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731  tests in the background are not
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=os.environ.copy(), preexec_fn=interruptible, **streams)
 
 
 def wait_for(condition, seconds=90):

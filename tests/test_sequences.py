@@ -159,7 +159,7 @@ def test_f13_draws_what_it_returns(made):
     ("change", "error", "message"),
     [
         ({"retrains": 2}, BadValue, "at least 3 retrained models, got retrains=2"),
-        ({"ranker": "lira_onlin"}, UnknownName, "Did you mean 'lira_separation'"),
+        ({"ranker": "lira_separatio"}, UnknownName, "Did you mean 'lira_separation'"),
         ({"bases": ["scrb"]}, UnknownName, "Did you mean 'scrub'"),
         ({"orders": ["up"]}, BadValue, "option 'order'"),
         ({"options": {"scrub": {"lrr": 1.0}}}, UnknownName, "Did you mean 'lr'"),

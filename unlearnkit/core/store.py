@@ -132,7 +132,11 @@ class Store:
 
     def read(self, spec: Spec) -> Artefact | None:
         """The artefact if it is there and undamaged. A damaged one is named on stderr and set aside."""
-        file = self.root / spec.kind / f"{spec.key}.json"
+        return self.find(spec.kind, spec.key)
+
+    def find(self, kind: str, key: str) -> Artefact | None:
+        """As `read`, for an artefact of which only kind and key are known."""
+        file = self.root / kind / f"{key}.json"
         if file in _verified:
             if file.exists():
                 return _verified[file]
@@ -144,26 +148,26 @@ class Store:
         except (OSError, ValueError) as error:  # a folder in its place, or bytes that are no text
             text, damage = "", f"its manifest cannot be read: {error}"
         else:
-            manifest, damage = checked(text, spec.key, file.parent)
+            manifest, damage = checked(text, key, file.parent)
         if not damage:
             stored = tuple((name, entry["stored"]) for name, entry in manifest["files"].items())
             files = Files(file.parent, stored, stored[0][1] if manifest["packed"] else "")
-            _verified[file] = Artefact(spec.key, files, manifest)
+            _verified[file] = Artefact(key, files, manifest)
             return _verified[file]
-        self._set_aside(file, spec, damage)
+        self._set_aside(file, kind, key, damage)
         return None
 
-    def _set_aside(self, file: Path, spec: Spec, damage: str) -> None:
-        aside = self.root / "damaged" / f"{spec.kind}-{spec.key}-{time.time_ns()}"
+    def _set_aside(self, file: Path, kind: str, key: str, damage: str) -> None:
+        aside = self.root / "damaged" / f"{kind}-{key}-{time.time_ns()}"
         with self._explained():
             aside.mkdir(parents=True, exist_ok=True)
             moved = 0
-            for part in [file, *file.parent.glob(f"{spec.key}-*.*")]:  # the manifest first: without it there is nothing
+            for part in [file, *file.parent.glob(f"{key}-*.*")]:  # the manifest first: without it there is nothing
                 with contextlib.suppress(FileNotFoundError):  # another process has set it aside already
                     part.rename(aside / part.name)
                     moved += 1
         if moved:
-            print(f"{spec.kind} {spec.key} is damaged ({damage}): set aside and computed anew", file=sys.stderr)
+            print(f"{kind} {key} is damaged ({damage}): set aside and computed anew", file=sys.stderr)
         else:
             aside.rmdir()
 

@@ -1,5 +1,6 @@
 """Execute one notebook with papermill, in a kernel of its own."""
 
+import contextvars
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ def execute(
     held = dict(os.environ if environment is None else environment) | {"UNLEARNKIT_JOB_LOG": str(out / "log.jsonl")}
     with kernels.configured(held, limit) as (config, time_is_up):
         try:
-            papermill.execute_notebook(
+            contextvars.Context().run(  # a thread's own: in an inherited one jobs would share an event loop
+                papermill.execute_notebook,
                 str(path),
                 str(out / "notebook.ipynb"),
                 parameters=parameters,

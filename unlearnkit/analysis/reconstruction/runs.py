@@ -15,7 +15,7 @@ from unlearnkit.analysis.reconstruction.kkt import Search, find_candidates
 from unlearnkit.analysis.reconstruction.layers import stacked
 from unlearnkit.analysis.reconstruction.stationary import KKT, LOSS, known_samples, stationarity
 from unlearnkit.core.compute import derive, resolve_device, threads
-from unlearnkit.core.errors import BadValue
+from unlearnkit.core.errors import BadValue, StoreError
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.config import Config
@@ -170,9 +170,12 @@ def best(samples: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def image_of(row: Mapping) -> Tensor:
-    """The best candidate of a row of `reconstructions`, as it was stored: (pixels,)."""
+    """The best candidate of a row of `reconstructions`, as it was stored: (pixels,). Raises StoreError if it no longer is."""
     kind = "reconstruction" if row["attack"] == "kkt" else "difference"
-    return load_file(Store().root / kind / row["run"] / "candidates.safetensors")["x"][int(row["candidate_index"])]
+    artefact = Store().find(kind, row["run"])
+    if artefact is None:
+        raise StoreError(f"the candidates of run {row['run']} are not in the cache: run the reconstruction again")
+    return load_file(artefact.folder / "candidates.safetensors")["x"][int(row["candidate_index"])]
 
 
 def pictures(x: Tensor, shape: Sequence[int]) -> Tensor:
