@@ -170,7 +170,7 @@ def best(samples: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def image_of(row: Mapping) -> Tensor:
-    """The best candidate of a row of `reconstructions`, as it was stored: (pixels,). Raises StoreError if it no longer is."""
+    """The best candidate of a row of `reconstructions`, (pixels,). Raises StoreError if it is not stored any more."""
     kind = "reconstruction" if row["attack"] == "kkt" else "difference"
     artefact = Store().find(kind, row["run"])
     if artefact is None:
