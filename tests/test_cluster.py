@@ -262,7 +262,9 @@ DASK = "from distributed.cli.dask_{0} import main; main({1!r})"
 def dask(what, *arguments, before=""):
     """`dask scheduler` or `dask worker`."""
     command = [sys.executable, "-c", before + DASK.format(what, list(arguments))]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    impatient = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}  # 30 s by default, once a peer is gone
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=impatient, start_new_session=True, **streams)
     try:
         yield process
     finally:

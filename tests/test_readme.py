@@ -133,10 +133,12 @@ def test_every_notebook_is_listed():
 def test_the_counts_are_those_of_the_registries():
     """In a process of its own: other tests register things of theirs."""
     rows = dict(re.findall(r"^\| (\w+) \| (.*?) \|", README.split("## What is here")[1].split("##")[0], re.M))
-    counts = {}
-    for what in LISTS:
-        listed = subprocess.run([*COMMAND, "list", what, "--json"], capture_output=True, text=True, check=True).stdout
-        counts[what] = len([row for row in json.loads(listed) if "(METHOD)" not in row["name"]])
+    program = f"from unlearnkit.cli import main\nfor what in {LISTS}: main(['list', what, '--json']); print('---')"
+    listed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HOME
+    ).stdout
+    lists = [json.loads(text) for text in listed.split("---\n")[:-1]]
+    counts = {what: sum("(METHOD)" not in row["name"] for row in rows) for what, rows in zip(LISTS, lists, strict=True)}
     for what, text in rows.items():
         assert text.split(",")[0].split(" ")[0] == str(counts[what]), what
     assert (
