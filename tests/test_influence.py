@@ -257,6 +257,7 @@ def test_tuning_prefers_what_removes_influence_and_keeps_the_rest(measured):
     (refs,) = study.references([configs[0]], ["original", "retrain"], device="cpu")
     assert distance(refs["retrain"].load()) == 0
     assert distance(refs["original"].load()) >= 1  # the whole influence
+    assert objective.worst(configs[0]) > distance(refs["original"].load())  # diverging is worse than doing nothing
     assert "canaries and memorised" in objective.goal(configs[0])
     with pytest.raises(BadValue, match="add an arm with copies 0"):
         objective.mixed_task(

@@ -71,7 +71,7 @@ def _all_seeds(grid: Sequence[Config], method: str, options: Mapping, device: st
         outcome = trial(config, method, options, device)
         if "diverged" in outcome:
             why = f"seed {config.seed}: {outcome['diverged']}"
-            return {"gap": objective.WORST, "by_seed": gaps, "diverged": why}
+            return {"gap": objective.worst(config), "by_seed": gaps, "diverged": why}
         gaps.append(round(outcome["gap"], 6))
     return {"gap": round(sum(gaps) / len(gaps), 6), "by_seed": gaps}
 
