@@ -14,8 +14,15 @@ from unlearnkit.images.models import Classifier, build, fresh
 from unlearnkit.images.outputs import forward_task
 from unlearnkit.images.request import request_of
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.runner import forked_kernels
 
 RECIPE = Recipe(epochs=15, batch_size=32, lr=0.1)  # enough to fit the canaries
+
+
+def pytest_configure(config):
+    """Notebooks under nbval start as those of a batch do: forked from one process that has imported torch and the like."""
+    if config.getoption("nbval", False) or config.getoption("nbval_lax", False):
+        forked_kernels.use()
 
 
 @pytest.fixture(autouse=True)

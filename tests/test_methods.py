@@ -79,8 +79,9 @@ def given(request, asked, models):
 def shortened(name: str, domain: str) -> Entry:
     """A method as it is used there, with two passes where its own default is many."""
     options = methods[name].info[domain] if domain == "text" else {}
-    if methods[name].info["domains"] == ("text",):
-        options = options | {"epochs": 2}
+    if domain == "text":
+        defaults, most = methods[name].resolve({}), {"epochs": 2, "forget_epochs": 2, "rounds": 2, "max_epochs": 1}
+        options = options | {key: min(defaults[key], passes) for key, passes in most.items() if key in defaults}
     return Entry("method", name, partial(methods[name], **options), methods[name].info)
 
 
