@@ -234,7 +234,7 @@ def test_a_folder_for_temporary_files_may_have_a_name_of_any_length(home, tmp_pa
         monkeypatch.setattr(forked_kernels, "use", lambda: None)
     run = batches.driver(home, "--workers", "1") if fork else None
     if run:
-        said = run.communicate(timeout=60)[0]
+        said = run.wait(60)
         assert run.returncode == 0, said
     else:
         outcome = job.run("1_first", str(home / "notebooks" / "1_first.ipynb"), {}, "k")
