@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nbformat
@@ -59,19 +59,23 @@ def _driver(arguments: list[str]) -> None:
 class Started:
     """A function in a process of its own, forked from one that has imported what a driver and Dask's commands need.
 
-    These imports take 4 s and more. said: a file of what it says, stderr included unless `err` names one.
+    These imports take 4 s and more. said: a file of what it says, stderr included unless `err` names one. settings: of its
+    environment, beside those of this process.
     """
 
     IMPORTED = ("unlearnkit.cli", "unlearnkit.methods", "unlearnkit.runner.batch", "papermill")
     IMPORTED += ("distributed.cli.dask_worker", "distributed.cli.dask_scheduler")
 
-    def __init__(self, target: Callable, *arguments, err: Path | None = None):
+    def __init__(
+        self, target: Callable, *arguments, err: Path | None = None, settings: Mapping[str, str] | None = None
+    ):
         self._folder = tempfile.TemporaryDirectory()
         self.said = Path(self._folder.name) / "said"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(self.IMPORTED))
         streams = (str(self.said), str(err or self.said))
-        self._process = context.Process(target=_run, args=(target, arguments, dict(os.environ), os.getcwd(), *streams))
+        environment = dict(os.environ) | dict(settings or {})
+        self._process = context.Process(target=_run, args=(target, arguments, environment, os.getcwd(), *streams))
         self._process.start()
         self.pid, self.kill = self._process.pid, self._process.kill
 
@@ -98,6 +102,7 @@ def _run(target: Callable, arguments: tuple, environment: dict, folder: str, out
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    tempfile.tempdir = None  # by this environment
     dask.config.refresh()
     target(*arguments)
 
