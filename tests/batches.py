@@ -1,10 +1,12 @@
-"""Batches of small notebooks, for tests of what runs them."""
+"""Batches of small notebooks, for tests of what runs them, and processes of their own that start at once."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nbformat
@@ -43,11 +45,66 @@ def trace(home):
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def driver(home, *arguments):
-    command = [sys.executable, "-m", "unlearnkit.cli", "study", "--profile", "smoke", *arguments]
-    interruptible = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731  tests in the background are not
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=os.environ.copy(), preexec_fn=interruptible, **streams)
+def driver(home, *arguments, **options) -> "Started":
+    """`unlearnkit study --profile smoke` in a process of its own."""
+    return Started(_driver, list(arguments), **options)
+
+
+def _driver(arguments: list[str]) -> None:
+    from unlearnkit.cli import main
+
+    sys.exit(main(["study", "--profile", "smoke", *arguments]))
+
+
+class Started:
+    """A function in a process of its own, forked from one that has imported what a driver and Dask's commands need.
+
+    These imports take 4 s and more. said: a file of what it says, stderr included unless `err` names one. settings: of its
+    environment, beside those of this process.
+    """
+
+    IMPORTED = ("unlearnkit.cli", "unlearnkit.methods", "unlearnkit.runner.batch", "papermill")
+    IMPORTED += ("distributed.cli.dask_worker", "distributed.cli.dask_scheduler")
+
+    def __init__(
+        self, target: Callable, *arguments, err: Path | None = None, settings: Mapping[str, str] | None = None
+    ):
+        self._folder = tempfile.TemporaryDirectory()
+        self.said = Path(self._folder.name) / "said"
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(self.IMPORTED))
+        streams = (str(self.said), str(err or self.said))
+        environment = dict(os.environ) | dict(settings or {})
+        self._process = context.Process(target=_run, args=(target, arguments, environment, os.getcwd(), *streams))
+        self._process.start()
+        self.pid, self.kill = self._process.pid, self._process.kill
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, seconds: float) -> str:
+        """What it has said when it has ended."""
+        self._process.join(seconds)
+        assert self.returncode is not None, f"it has not ended within {seconds} s:\n{self.said.read_text()}"
+        return self.said.read_text()
+
+
+def _run(target: Callable, arguments: tuple, environment: dict, folder: str, out: str, err: str) -> None:
+    import dask
+
+    os.setsid()
+    for number, name in ((1, out), (2, err)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  as long as the process
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are not interruptible
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    tempfile.tempdir = None  # by this environment
+    dask.config.refresh()
+    target(*arguments)
 
 
 def wait_for(condition, seconds=90):

@@ -4,9 +4,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -100,17 +97,12 @@ def test_the_probe_measures_and_the_reference_is_of_this_study():
 def test_an_interrupt_is_answered_by_one_line(home):
     write(home, "1_first", WORK, "time.sleep(60)")
     grids(home, "profiles: {smoke: {}}\njobs: [{notebook: 1_first}]\n")
-    command = [sys.executable, "-m", "unlearnkit.cli", "study", "--profile", "smoke", "--workers", "1"]
-    interruptible = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    run = subprocess.Popen(command, start_new_session=True, preexec_fn=interruptible, **streams)
-    deadline = time.monotonic() + 60
-    while not trace(home) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    run = driver(home, "--workers", "1", err=home / "err")
+    wait_for(lambda: trace(home))
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
-    _, said = run.communicate(timeout=60)
+    run.wait(60)
     assert run.returncode == 130
-    assert said == "\nunlearnkit: stopped; the same command goes on from here\n"
+    assert (home / "err").read_text() == "\nunlearnkit: stopped; the same command goes on from here\n"
 
 
 def test_a_changed_notebook_runs_again_and_outputs_do_not_count(home):
@@ -216,13 +208,13 @@ def test_a_kill_loses_nothing_and_leaves_no_orphan(home, victim):
     worker = parent(server)
     os.kill({"driver": run.pid, "worker": worker, "fork server": server}[victim], signal.SIGKILL)
     if victim != "worker":  # whose job Dask gives to another
-        run.wait()
+        run.wait(10)
     left = [kernel, server, *([worker] if victim != "fork server" else [])]
     wait_for(lambda: not any(map(alive, left)), 30)
     gate.touch()
     if victim != "worker":
         run = driver(home, "--workers", "1")
-    printed = run.communicate(timeout=120)[0]
+    printed = run.wait(120)
     assert run.returncode == 0, printed
     assert "failed 0" in printed
     assert [t[1] for t in trace(home)].count("1") == 1  # what was finished is not done again

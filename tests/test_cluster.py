@@ -1,12 +1,12 @@
 """Batches on schedulers that others started: whose jobs run, on which workers, and what happens when something is gone."""
 
 import contextlib
+import importlib
 import json
 import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 from pathlib import Path
 
@@ -254,43 +254,51 @@ def test_what_makes_the_certificate_is_named_if_it_is_missing(home, monkeypatch,
 
 # --- processes of their own ---
 
-WITHOUT = "import sys; sys.modules['unlearnkit'] = None; "
-DASK = "from distributed.cli.dask_{0} import main; main({1!r})"
+# a worker whose scheduler is gone gives its job half a minute to end: here a second
+IMPATIENT = """
+from functools import partialmethod
+from distributed import Worker
+Worker.close = partialmethod(Worker.close, timeout=1)
+"""
+
+
+def _dask(what: str, arguments: list[str], without: str) -> None:
+    """`dask scheduler` or `dask worker`. without: a package that it is not to find."""
+    for name in [name for name in sys.modules if name.split(".")[0] == without]:
+        sys.modules[name] = None
+    importlib.import_module(f"distributed.cli.dask_{what}").main(arguments)
 
 
 @contextlib.contextmanager
-def dask(what, *arguments, before=""):
-    """`dask scheduler` or `dask worker`."""
-    command = [sys.executable, "-c", before + DASK.format(what, list(arguments))]
-    impatient = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}  # 30 s by default, once a peer is gone
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=impatient, start_new_session=True, **streams)
+def dask(what, *arguments, without=""):
+    process = batches.Started(_dask, what, list(arguments), without)
     try:
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(10)
 
 
 @pytest.fixture
-def scheduler(tmp_path):
+def scheduler(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "5s")  # 30 s by default, once a peer is gone
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")  # imports nothing anew
     file = tmp_path / "scheduler.json"
-    with dask(
-        "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)
-    ) as held:
+    where = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    with dask("scheduler", *where) as held:
         wait_for(lambda: file.exists() and file.read_text().strip().endswith("}"))
         held.address = json.loads(file.read_text())["address"]
         yield held
 
 
 def worker(scheduler, folder, *more, **options):
-    where = ("--local-directory", str(folder), "--nthreads", "1", "--no-dashboard", *more)
+    where = ("--local-directory", str(folder), "--nthreads", "1", "--no-dashboard", "--preload", IMPATIENT, *more)
     return dask("worker", scheduler.address, *where, **options)
 
 
 def test_a_worker_without_the_package_is_said(home, tmp_path, scheduler):
-    with worker(scheduler, tmp_path, "--no-nanny", before=WITHOUT), Client(scheduler.address) as client:
+    with worker(scheduler, tmp_path, "--no-nanny", without="unlearnkit"), Client(scheduler.address) as client:
         client.wait_for_workers(1)
         answers, why = workers._look(client, scheduler.address, batch.environment() | contents(), "token")
     assert not answers and "runs without this package: start it in this environment" in why
@@ -301,31 +309,45 @@ def contents():
     return {f"{n}:contents": workers.contents(Path(settings[n]), *workers.READ[n]) for n in workers.READ}
 
 
-@pytest.mark.parametrize("victim", ["scheduler", "driver", "Ctrl-C"])
-def test_a_scheduler_or_driver_that_is_gone_loses_nothing(home, tmp_path, scheduler, victim):
-    gate = home / "gate"
-    wait = f"while n == 2 and not Path({str(gate)!r}).exists(): time.sleep(0.1)"
+@pytest.fixture
+def two_jobs(home):
+    """Of which the second waits until the file `gate` is there."""
+    wait = "while n == 2 and not (paths.root() / 'gate').exists(): time.sleep(0.1)"
     write(home, "1_first", WORK, wait)
     grids(home, "profiles: {smoke: {n: [1, 2]}}\njobs:\n- {notebook: 1_first, each: [n]}\n")
+
+
+@pytest.mark.usefixtures("two_jobs")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_is_gone_loses_nothing(home, tmp_path, scheduler, end, capfd):
+    with worker(scheduler, tmp_path, "--no-nanny"):
+        run = batches.driver(home, "--scheduler", scheduler.address)
+        wait_for(lambda: any(t[1] == "2" for t in trace(home)))
+        os.kill(run.pid, end)
+        said = run.wait(60)
+        if end == signal.SIGINT:
+            assert run.returncode == 130 and "Traceback" not in said, said
+            assert said.endswith("\nunlearnkit: stopped; the same command goes on from here\n")
+        (home / "gate").touch()
+        assert main(["study", "--profile", "smoke", "--scheduler", scheduler.address]) == 0
+    assert "failed 0" in capfd.readouterr().out
+    assert sorted(t[1] for t in trace(home)) == ["1", "2"]
+
+
+@pytest.mark.usefixtures("two_jobs")
+def test_a_scheduler_that_is_gone_is_said_and_its_jobs_end(home, tmp_path, scheduler, capfd):
     with worker(scheduler, tmp_path):
         run = batches.driver(home, "--scheduler", scheduler.address)
         wait_for(lambda: any(t[1] == "2" for t in trace(home)))
         kernel = int(next(t[2] for t in trace(home) if t[1] == "2"))
-        {"scheduler": scheduler.kill, "driver": run.kill}.get(victim, lambda: run.send_signal(signal.SIGINT))()
-        said = run.communicate(timeout=60)[0]
-        if victim == "scheduler":
-            assert run.returncode == 2 and "Traceback" not in said, said
-            (line,) = [text for text in said.splitlines() if text.startswith("unlearnkit: ")]
-            assert said.splitlines()[-1] == line and f"the scheduler at {scheduler.address} is gone" in line
-            wait_for(lambda: not alive(kernel), 60)
-        if victim == "Ctrl-C":
-            assert run.returncode == 130 and "Traceback" not in said, said
-            assert said.endswith("\nunlearnkit: stopped; the same command goes on from here\n")
-        gate.touch()
-        again = batches.driver(
-            home, *(("--workers", "1") if victim == "scheduler" else ("--scheduler", scheduler.address))
-        )
-        said = again.communicate(timeout=90)[0]
-    assert again.returncode == 0 and "failed 0" in said, said
-    counts = [t[1] for t in trace(home)]
-    assert counts.count("1") == 1 and counts.count("2") == (2 if victim == "scheduler" else 1)
+        scheduler.kill()
+        said = run.wait(60)
+        assert run.returncode == 2 and "Traceback" not in said, said
+        (line,) = [text for text in said.splitlines() if text.startswith("unlearnkit: ")]
+        assert said.splitlines()[-1] == line and f"the scheduler at {scheduler.address} is gone" in line
+        wait_for(lambda: not alive(kernel), 60)
+    (home / "gate").touch()
+    with threads(1) as address:
+        assert main(["study", "--profile", "smoke", "--scheduler", address]) == 0
+    assert "2 jobs: ran 1, cached 1, failed 0" in capfd.readouterr().out
+    assert sorted(t[1] for t in trace(home)) == ["1", "2", "2"]

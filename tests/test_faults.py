@@ -17,7 +17,7 @@ from unlearnkit.cli import main
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.results import manifests, records
-from unlearnkit.runner import batch, forked_kernels, grid, job, kernels
+from unlearnkit.runner import batch, grid, job, kernels
 from unlearnkit.runner.limits import Limits, slowness
 
 ONE = "profiles: {smoke: {}}\njobs:\n- {notebook: 1_first}\n"
@@ -228,15 +228,13 @@ def test_a_folder_for_temporary_files_may_have_a_name_of_any_length(home, tmp_pa
     cell = "import tempfile\nopen(paths.root() / 'folder', 'w').write(tempfile.gettempdir())"
     write(home, "1_first", WORK, cell)
     grids(home, ONE)
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setenv("TMPDIR", str(long))
-    if not fork:
-        monkeypatch.setattr(forked_kernels, "use", lambda: None)
-    run = batches.driver(home, "--workers", "1") if fork else None
-    if run:
-        said = run.communicate(timeout=60)[0]
+    if fork:
+        run = batches.driver(home, "--workers", "1", settings={"TMPDIR": str(long)})
+        said = run.wait(60)
         assert run.returncode == 0, said
     else:
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setenv("TMPDIR", str(long))
         outcome = job.run("1_first", str(home / "notebooks" / "1_first.ipynb"), {}, "k")
         assert outcome.state == "ran", outcome.error
     assert (home / "folder").read_text() == str(long)  # the notebook's own files go where the user said
