@@ -1,6 +1,8 @@
 """The command line, `unlearnkit COMMAND`: the whole study and its parts. Thin: the package does all the work."""
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
@@ -44,6 +46,8 @@ CHECKOUT = {"study", "verify", "report", "reproduce", "readme"}  # work on the p
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0; 1 when a job or a check failed; 2 when the input was wrong."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _speak_utf8(stream)
     parser, commands = _parser()
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
@@ -69,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nunlearnkit: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _speak_utf8(stream) -> None:
+    """Where the locale is ASCII, write UTF-8 all the same; file names that are no text are written with escapes."""
+    if isinstance(stream, io.TextIOWrapper):  # not what a notebook puts in its place
+        ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+        stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="backslashreplace")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:

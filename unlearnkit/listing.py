@@ -110,7 +110,7 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
     state = json.dumps([what, sys.version, os.environ.get("UNLEARNKIT_PLUGINS", ""), stamps])
     file = paths.cache() / "lists" / f"{what}-{hashlib.sha256(state.encode()).hexdigest()[:20]}.json"
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not made yet, or cut short: it is made anew
         rows = json.loads(json.dumps(make(what), default=str))
     if not (paths.in_checkout() or "UNLEARNKIT_CACHE" in os.environ):
@@ -118,7 +118,7 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
     file.parent.mkdir(parents=True, exist_ok=True)
     for old in file.parent.glob(f"{what}-*.json"):
         old.unlink(missing_ok=True)
-    file.write_text(json.dumps(rows))
+    file.write_text(json.dumps(rows), encoding="utf-8")
     return rows
 
 

@@ -65,5 +65,5 @@ def tuned() -> Path:
 def note(what: str, value: str) -> None:
     """Inside a batch job, log what was read or written, for the batch runner: a line in the file that it named."""
     if log := os.environ.get("UNLEARNKIT_JOB_LOG"):
-        with open(log, "a") as file:
+        with open(log, "a", encoding="utf-8") as file:
             file.write(json.dumps([what, value]) + "\n")

@@ -121,7 +121,7 @@ class Store:
             text = json.dumps(manifest | {"digest": digest_of(manifest)}, indent=1, sort_keys=True)
             for name, there in stored.items():
                 os.replace(folder / name, folder.parent / there)
-            (folder / "manifest.json").write_text(text)
+            (folder / "manifest.json").write_text(text, encoding="utf-8")
             os.replace(folder / "manifest.json", folder.parent / f"{spec.key}.json")
             artefact = self.read(spec)
         if artefact is None:
@@ -142,7 +142,7 @@ class Store:
                 return _verified[file]
             del _verified[file]
         try:
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # a folder in its place, or bytes that are no text
@@ -210,7 +210,10 @@ def described(key: str) -> Mapping | None:
     """The manifest of an artefact by its key alone, None if it is not in the cache. Its files are not looked at."""
     folder = str(paths.cache())
     for kind in os.listdir(folder) if os.path.isdir(folder) else ():
-        with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, kind, f"{key}.json")) as file:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open(os.path.join(folder, kind, f"{key}.json"), encoding="utf-8") as file,
+        ):
             manifest = json.load(file)
             if isinstance(manifest, dict) and manifest.get("digest") == digest_of(manifest):
                 return manifest

@@ -28,7 +28,7 @@ def read(file: Path) -> dict:
     """The content of a file of tuned values. Raises BadValue if it is damaged, or not where `place` says."""
     again = f"restore {_shown(file)} from git, or delete it and run `unlearnkit tune` again"
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadValue(f"{_shown(file)} is not valid JSON ({error}): {again}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or any(k not in content for k in _NEEDED):

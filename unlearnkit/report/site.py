@@ -86,14 +86,14 @@ class Site:
         (self.out / "static").mkdir(parents=True)
         (self.out / MARK).touch()
         here = Path(__file__).parent / "static"
-        styles = (here / "report.css").read_text()
+        styles = (here / "report.css").read_text(encoding="utf-8")
         for scheme, name in CODE_STYLES.items():
             rules = HtmlFormatter(style=name).get_style_defs(".highlight")
             rules = "\n".join(line for line in rules.splitlines() if line.startswith(".highlight ."))
             styles += f"@media (prefers-color-scheme: {scheme}) {{\n{rules}\n}}\n"
         self.put("static/report.css", styles)
         for file in here.glob("*.js"):
-            self.put(f"static/{file.name}", file.read_text())
+            self.put(f"static/{file.name}", file.read_text(encoding="utf-8"))
 
     def put(self, address: str, content: str | bytes) -> str:
         """Write a file of the site; returns its address. Raises BadValue for one that would leave the folder."""

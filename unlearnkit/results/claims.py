@@ -97,7 +97,7 @@ def _yaml(file: Path) -> object:
     import yaml
 
     try:
-        return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""

@@ -53,7 +53,7 @@ def publish(
         if isinstance(runs, pd.DataFrame):
             files.append(records.write(runs, folder, write_whole))
         manifest = manifests.to_extend(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
-        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
+        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest), encoding="utf-8"))
         named = {file for other in manifest.values() if not manifests.misshapen(other) for file in other["files"]}
         for file in (folder / "scores").glob("*.parquet"):
             if f"scores/{file.name}" not in named:  # of an earlier version of this result

@@ -81,7 +81,7 @@ def _grids(profile: str) -> list[tuple[Path, list[dict], dict]]:
     grids = []
     for file in sorted((paths.root() / "notebooks" / "grids").glob("*.yaml")):
         try:
-            grid = yaml.safe_load(file.read_text())
+            grid = yaml.safe_load(file.read_text(encoding="utf-8"))
             entries, profiles = grid["jobs"], grid["profiles"]
         except (yaml.YAMLError, KeyError, TypeError) as error:
             raise BadValue(f"{file.name}: not a grid with `profiles` and `jobs`: {error}") from error

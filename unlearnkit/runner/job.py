@@ -77,7 +77,7 @@ def finished(stem: str, key: str, places: Places | None = None) -> bool:
 def outputs(file: Path) -> dict[str, str] | None:
     """{file relative to the project: its digest} that a job wrote, by its manifest; None for one of any wrong shape."""
     try:
-        written = json.loads(file.read_text())["outputs"]
+        written = json.loads(file.read_text(encoding="utf-8"))["outputs"]
         whole = isinstance(written, dict) and all(isinstance(digest, str) for digest in written.values())
     except (OSError, *WRONG):
         return None
@@ -89,13 +89,13 @@ def wall_times(stem: str) -> list[float]:
     seconds = []
     for file in (paths.runs() / stem).glob("*/manifest.json"):
         with contextlib.suppress(OSError, *WRONG):
-            seconds.append(float(json.loads(file.read_text())["seconds"]))
+            seconds.append(float(json.loads(file.read_text(encoding="utf-8"))["seconds"]))
     return seconds
 
 
 def wall_time(stem: str, key: str) -> float:
     """Seconds that a finished job took."""
-    return json.loads((folder(stem, key) / "manifest.json").read_text())["seconds"]
+    return json.loads((folder(stem, key) / "manifest.json").read_text(encoding="utf-8"))["seconds"]
 
 
 def run(
@@ -181,7 +181,7 @@ def kernel_environment(settings: Mapping[str, str] | None = None, gpus: Sequence
 
 def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float, places: Places) -> None:
     log = beside / "log.jsonl"
-    notes = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    notes = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
     written = {value: _digest(places.home / value) for what, value in notes if what == "output"}
     manifest = {
         "key": key,
@@ -193,7 +193,7 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
         "made": provenance(),
     }
     log.unlink(missing_ok=True)
-    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     final = places.folder(stem, key)
     if final.exists():  # an earlier run whose outputs have changed since
         shutil.rmtree(final)
