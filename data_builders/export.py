@@ -20,6 +20,7 @@ import torch
 
 from data_builders.dataset_card import PAIRS, SAMPLES, card
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
 
 FORMAT, TASK = 1, "task.json"
@@ -66,9 +67,9 @@ def load_export(folder: Path) -> SimilarityTask:
         if not (folder / name).is_file():
             raise BadValue(f"{folder.name} has no {name}: it is not an exported task, or an incomplete one")
     try:
-        info = json.loads((folder / TASK).read_text(encoding="utf-8"))
+        info = read_json(folder / TASK)
         version, hashes = info["format"], dict(info["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValue(f"{TASK} in {folder.name} is damaged, or not an exported task's: {error!r}") from error
     if version != FORMAT:
         raise BadValue(f"{folder.name} is of another version: its format is {version!r}, the one read here is {FORMAT}")

@@ -22,6 +22,7 @@ NOTEBOOKS = {
     "dask",
     "distributed",
     "jinja2",
+    "jsonschema",
     "latex2mathml",
     "mistune",
     "nbconvert",

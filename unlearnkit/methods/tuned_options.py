@@ -11,12 +11,14 @@ from pathlib import Path
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 from unlearnkit.methods import methods
 
 FORMAT = 1
 _NAMES = ("method", "dataset", "model")
-_NEEDED = (*_NAMES, "values", "defaults", "objective", "trials", "sources", "made")
+_NEEDED = dict.fromkeys(_NAMES, str) | {"values": dict, "defaults": dict, "objective": dict, "trials": list}
+_NEEDED |= {"sources": dict, "made": dict}
 
 
 def place(method: str, dataset: str, model: str) -> Path:
@@ -28,10 +30,10 @@ def read(file: Path) -> dict:
     """The content of a file of tuned values. Raises BadValue if it is damaged, or not where `place` says."""
     again = f"restore {_shown(file)} from git, or delete it and run `unlearnkit tune` again"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadValue(f"{_shown(file)} is not valid JSON ({error}): {again}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or any(k not in content for k in _NEEDED):
+        content = read_json(file, _shown(file))
+    except BadValue as error:
+        raise BadValue(f"{error}: {again}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not _fits(content):
         raise BadValue(f"{_shown(file)} does not hold tuned values of format {FORMAT}: {again}")
     method, dataset, model = (content[name] for name in _NAMES)
     if (wanted := place(method, dataset, model)) != file:
@@ -41,6 +43,19 @@ def read(file: Path) -> dict:
             "for what its place says"
         )
     return content
+
+
+def _fits(content: Mapping) -> bool:
+    """Whether a record has all parts that are read of it."""
+    parts = all(isinstance(content.get(name), kind) for name, kind in _NEEDED.items())
+    numbers = parts and [content["objective"].get(name) for name in ("default", "best", "n")]
+    named = parts and all(content[name] and Path(content[name]).name not in ("", "..") for name in _NAMES)
+    trials = parts and all(isinstance(trial, dict) for trial in content["trials"])
+    sources = parts and all(isinstance(digest, str) for digest in content["sources"].values())
+    return bool(
+        named and trials and sources and isinstance(content["made"].get("date"), str)
+        and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+    )  # fmt: skip
 
 
 def values(method: str, dataset: str, model: str) -> dict:
