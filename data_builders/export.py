@@ -4,14 +4,11 @@ samples.parquet: id, image (PNG, as the Hugging Face hub stores images), label, 
 table. task.json: what these two do not hold, and their sha256. README.md: the dataset card; it is never read back.
 """
 
-import errno
 import hashlib
 import io
 import json
-import shutil
-import uuid
+import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -20,8 +17,10 @@ import torch
 
 from data_builders.dataset_card import PAIRS, SAMPLES, card
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core.disk import explained
 from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.own_files import folder_beside, place_new, strangers
 
 FORMAT, TASK = 1, "task.json"
 REST = "task.json without its sha256"  # keys sorted, as json.dumps writes it
@@ -31,32 +30,26 @@ def export(task: SimilarityTask, folder: Path, *, made: Mapping | None = None) -
     """Write `task` into `folder`, which must be new or empty, completely or not at all; returns the folder.
 
     made: the parameters it was built with, plain values; of local paths among them only the file's name is kept.
-    Raises BadValue for a folder that is not empty, and for a task that `load_export` could not read back equal.
+    An empty folder stays the same folder. Raises BadValue for one that is not empty, StoreError for one that cannot be
+    written, BadValue for a task that `load_export` could not read back equal.
     """
     folder, info = Path(folder).resolve(), _describe(task, made)
     not_empty = BadValue(
         f"{folder.name} exists and is not empty: nothing was overwritten. Name another folder, or empty it"
     )
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise not_empty
-    new = [parent for parent in folder.parents if not parent.exists()]
-    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        part.mkdir(parents=True)
-        _write_samples(task, part / SAMPLES)
-        task.pairs.to_parquet(part / PAIRS)
-        info["sha256"] = _hashes(part, info)
-        (part / TASK).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (part / "README.md").write_text(card(task, info), encoding="utf-8")
-        part.rename(folder)  # replaces an empty folder, never a full one
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        for parent in new:
-            with suppress(OSError):
-                parent.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise not_empty from error  # another process wrote to it meanwhile
-        raise
+    with explained("the export", folder):
+        if os.path.lexists(folder) and (not folder.is_dir() or strangers(folder)):
+            raise not_empty
+        with folder_beside(folder) as part:
+            _write_samples(task, part / SAMPLES)
+            task.pairs.to_parquet(part / PAIRS)
+            info["sha256"] = _hashes(part, info)
+            (part / TASK).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (part / "README.md").write_text(card(task, info), encoding="utf-8")
+            try:
+                place_new(part, folder)
+            except FileExistsError as error:  # another process wrote to it meanwhile
+                raise not_empty from error
     return folder
 
 

@@ -25,7 +25,7 @@ IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".ti
 
 def is_path(name: str) -> bool:
     """Whether a dataset's name is a path: it has a slash or one of the two suffixes, or is a folder that is there."""
-    if Path(name).suffix in (".npz", ".parquet") or "/" in name or Path(name).is_absolute():
+    if Path(name).suffix in (".npz", ".parquet") or "/" in name or paths.at(name).is_absolute():
         return True
     return any((folder / name).is_dir() for folder in (paths.data(), Path.cwd()))
 

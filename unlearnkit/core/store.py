@@ -9,6 +9,7 @@ the content depends on: the kind, resolved parameters, the source of the modules
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from unlearnkit.core.disk import drop, explained, lock, take
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.provenance import provenance
 
+KEY = re.compile("[0-9a-f]{20}")  # as unlearnkit.core.artefacts makes it
 _verified: dict[Path, Artefact] = {}  # read and found whole by this process: not digested again
 _swept: set[Path] = set()  # caches in which this process has looked for what killed ones left behind
 
@@ -197,7 +199,7 @@ class Store:
             return
         _swept.add(self.root)
         for name in os.listdir(locks):
-            if name != "claim" and (old := take(locks / name)):
+            if KEY.fullmatch(name) and (old := take(locks / name)):  # another file is none of ours
                 for folder in self.root.glob(f"*/.{name}-*"):
                     shutil.rmtree(folder, ignore_errors=True)
                 drop(old)

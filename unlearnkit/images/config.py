@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from data_builders.arms import parse_arms
 from unlearnkit.core.errors import BadValue, unknown
+from unlearnkit.core.paths import dataset_id
 from unlearnkit.core.registry import check_type
 from unlearnkit.images.train import Recipe
 
@@ -70,7 +70,7 @@ class Config:
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table."""
         return {
-            "dataset": Path(self.dataset).stem,
+            "dataset": dataset_id(self.dataset),
             "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,

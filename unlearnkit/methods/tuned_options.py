@@ -22,8 +22,9 @@ _NEEDED |= {"sources": dict, "made": dict}
 
 
 def place(method: str, dataset: str, model: str) -> Path:
-    """The file of the tuned values. dataset: a registered name, or a path of your own, of which the stem is used."""
-    return paths.tuned() / Path(dataset).stem / model / f"{method}.json"
+    """The file of the tuned values. dataset: a registered name, or a path of your own, which has values
+    of its own: see unlearnkit.core.paths.dataset_id."""
+    return paths.tuned() / paths.dataset_id(dataset) / model / f"{method}.json"
 
 
 def read(file: Path) -> dict:
@@ -48,7 +49,7 @@ def read(file: Path) -> dict:
 def _fits(content: Mapping) -> bool:
     """Whether a record has all parts that are read of it."""
     parts = all(isinstance(content.get(name), kind) for name, kind in _NEEDED.items())
-    numbers = parts and [content["objective"].get(name) for name in ("default", "best", "n")]
+    numbers = [content["objective"].get(name) for name in ("default", "best", "n")] if parts else []
     named = parts and all(content[name] and Path(content[name]).name not in ("", "..") for name in _NAMES)
     trials = parts and all(isinstance(trial, dict) for trial in content["trials"])
     sources = parts and all(isinstance(digest, str) for digest in content["sources"].values())
@@ -177,7 +178,7 @@ def digest(parameters: Mapping) -> str:
         for p in (parameters, *parameters.get("extra_conditions", ()), parameters.get("texts", {}))
         if "dataset" in p
     ]
-    datasets = {Path(d).stem for name in named for d in ([name] if isinstance(name, str) else name)}
+    datasets = {paths.dataset_id(d) for name in named for d in ([name] if isinstance(name, str) else name)}
     files = [file for file in _files() if file.relative_to(paths.tuned()).parts[0] in datasets]
     options = {str(file.relative_to(paths.tuned())): read(file)["values"] for file in files}
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:20] if options else ""

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import get_type_hints
 
 from data_builders.texts.build_task import Targets
 from data_builders.texts.sides import Side
+from unlearnkit.core.paths import dataset_id
 from unlearnkit.core.registry import check_type
 from unlearnkit.images.config import config_grid
 from unlearnkit.texts.train import TextRecipe
@@ -53,7 +53,7 @@ class TextConfig:
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table: those of an image config."""
         return {
-            "dataset": Path(self.dataset).stem,
+            "dataset": dataset_id(self.dataset),
             "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,
