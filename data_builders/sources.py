@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data_builders import user_images
+from data_builders import image_folders, user_images
 from data_builders.raw_images import RawImages, datasets
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
@@ -77,4 +77,4 @@ def _resolve(name: str) -> Path:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return image_folders.files(path) if path.is_dir() else [path]

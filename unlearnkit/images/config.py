@@ -35,7 +35,7 @@ class Config:
     test_size: int = 1000  # test images, at most; 0 takes all
     targets: str = "random"  # see data_builders.select_targets
     n_targets: int = 12
-    forget_ids: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
+    forget_ids: list[int | str] = field(default_factory=list, hash=False)  # ids; for targets "class" labels or names
     copies: int = 5  # near-duplicates per target that stay in training
     perturbation: str = "block_mask"
     strength: float = 0.3  # of the perturbation: for block_mask the share of blocks set to 0
