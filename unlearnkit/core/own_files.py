@@ -17,7 +17,8 @@ def folder_beside(out: Path) -> Iterator[Path]:
     """A new folder on the same disk as `out`: in it, so that its parent need not be writable, or, if `out` is not there
     yet, in its parent. Afterwards it is gone, and after an error so are parents that had to be made."""
     new = [parent for parent in out.parents if not parent.exists()]
-    beside = (out if out.is_dir() else out.parent) / f"{BESIDE}{uuid.uuid4().hex[:8]}"
+    name = f"{BESIDE}{uuid.uuid4().hex[:8]}"
+    beside = out / name if out.is_dir() else out.with_name(f"{name}-{out.name}")  # who finds it knows what it was to be
     try:
         beside.mkdir(parents=True)
         yield beside

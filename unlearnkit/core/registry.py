@@ -73,13 +73,19 @@ class Entry:
     def resolve(self, given: Mapping[str, object]) -> dict[str, object]:
         """All options, the given ones checked and the rest at their defaults.
 
-        Raises UnknownName for an option it does not have and BadValue for one of the wrong type.
+        Raises UnknownName for an option it does not have and BadValue for one of the wrong type, for a negative number of
+        something and for one that is not a number.
         """
         options, hints = self.options(), self.hints()
         for name, value in given.items():
             if name not in options:
                 raise unknown(f"option of {self.kind} {self.name!r}", name, options)
-            check_type(f"option {name!r} of {self.kind} {self.name!r}", value, hints.get(name, object))
+            what, default = f"option {name!r} of {self.kind} {self.name!r}", options[name].default
+            check_type(what, value, hints.get(name, object))
+            if type(value) is int and type(default) is int and default >= 0:  # one from the end, as -1, is no number of
+                check_least(what, value, 1 if "batch" in name else 0)
+            if value != value:
+                raise BadValue(f"{what} must be a number, got {value}")
         missing = [n for n, p in options.items() if p.default is p.empty and n not in given]
         if missing:
             raise BadValue(f"{self.kind} {self.name!r} needs a value for: {', '.join(missing)}")
@@ -120,6 +126,12 @@ def check_type(what: str, value: object, hint: object) -> None:
     """Raises BadValue unless `value` is of the type `hint` (int passes for float, bool not for int)."""
     if not _fits(value, hint):
         raise BadValue(f"{what} must be {_plainly(hint)}, got {value!r} ({type(value).__name__})")
+
+
+def check_least(what: str, value: float, least: float = 0) -> None:
+    """Raises BadValue for a value below `least`, and for one that is not a number."""
+    if not value >= least:
+        raise BadValue(f"{what} must be at least {least}, got {value}")
 
 
 def _plainly(hint) -> str:

@@ -8,10 +8,11 @@ from typing import Any, get_type_hints
 from data_builders.arms import parse_arms
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.paths import dataset_id
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.images.train import Recipe
 
 MIXED = "mixed"  # the targets of a task of several arms
+MOST_SEEDS = 10_000
 SINGLE_ARM = (
     "n_targets",
     "perturbation",
@@ -52,6 +53,8 @@ class Config:
         hints = get_type_hints(Config) | {"perturbation_options": dict, "arms": list}
         for name, hint in hints.items():
             check_type(f"{name!r}", getattr(self, name), hint)
+        for name in ("max_pool_images", "test_size", "copies", "n_decoys", "n_targets", "train_size"):
+            check_least(f"{name!r}", getattr(self, name), 1 if name == "train_size" else 0)
         if self.arms or self.targets == MIXED:
             arms = [arm.as_dict() for arm in parse_arms(self.arms)]
             single = {f.name: f.default for f in fields(Config) if f.name in SINGLE_ARM}
@@ -102,10 +105,11 @@ def config_grid(
     for name in values:
         if name not in known:
             raise unknown("parameter", name, known)
-    check_type("'seeds'", seeds, int | list | tuple | range)
+    check_type("'seeds'", seeds, int | list[int] | tuple | range)
+    number = seeds if isinstance(seeds, int) else len(seeds)
+    if not 0 < number <= MOST_SEEDS:
+        raise BadValue(f"seeds: how many, at least one and at most {MOST_SEEDS:,}, or a list of which; got {number:,}")
     chosen_seeds = range(seeds) if isinstance(seeds, int) else seeds
-    if not len(chosen_seeds):
-        raise BadValue("seeds: at least one is needed")
     if isinstance(recipe, Mapping):
         for name in recipe:
             if name not in {f.name for f in fields(recipe_type)}:

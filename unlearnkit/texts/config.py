@@ -7,7 +7,7 @@ from typing import get_type_hints
 from data_builders.texts.build_task import Targets
 from data_builders.texts.sides import Side
 from unlearnkit.core.paths import dataset_id
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.images.config import config_grid
 from unlearnkit.texts.train import TextRecipe
 
@@ -42,6 +42,8 @@ class TextConfig:
     def __post_init__(self):
         for name, hint in get_type_hints(TextConfig).items():
             check_type(f"{name!r}", getattr(self, name), hint)
+        for name in ("test_size", "copies", "lora", "n_targets", "train_size", "vocabulary", "context"):
+            check_least(f"{name!r}", getattr(self, name), int(name in ("train_size", "vocabulary", "context")))
         object.__setattr__(self, "strength", float(self.strength) if self.copies else 0.0)
         object.__setattr__(self, "side", self.side if self.copies else TextConfig.side)
 
