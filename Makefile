@@ -21,6 +21,7 @@ test: lint  ## all of it: unit, contract and property tests, every notebook with
 
 lint: setup  ## format, types, and that a room imports only from rooms below it
 	$(BIN)/ruff check .
+	$(BIN)/ruff check -q --preview --select PLW1514 .  # files are opened as UTF-8 in any locale
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports

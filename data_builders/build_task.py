@@ -1,5 +1,7 @@
 """An image task: which samples are targets, near-duplicates of them, filler, decoys, test and validation."""
 
+from itertools import count, islice
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -24,7 +26,7 @@ def build_task(
     *,
     targets: Targets = "random",
     n_targets: int = 12,
-    forget_ids: list[int] = (),
+    forget_ids: list[int | str] = (),
     copies: int = 5,
     perturbation: str = "block_mask",
     strength: float = 0.3,
@@ -109,10 +111,11 @@ def _check(raw: RawImages, strength: float, similarity_level: str, entry: Entry)
         raise BadValue(f"{entry.name} finds real images, whose similarity is given: leave similarity_level empty")
     if raw.n_classes < 2:
         raise BadValue(f"a dataset needs at least 2 classes, this one has {raw.n_classes}")
-    if missing := set(range(raw.n_classes)) - set(raw.y.unique().tolist()):
-        raise BadValue(
-            f"the dataset says it has {raw.n_classes} classes, but has no training image of {sorted(missing)}"
-        )
+    present = set(raw.y.unique().tolist())
+    if number := raw.n_classes - len(present):
+        missing = list(islice((label for label in count() if label not in present), min(number, 10)))
+        more = f" and {number - 10:,} more" if number > 10 else ""
+        raise BadValue(f"the dataset says it has {raw.n_classes} classes, but has no training image of {missing}{more}")
 
 
 def perturbed(

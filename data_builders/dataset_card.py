@@ -100,6 +100,8 @@ def card(task: SimilarityTask, info: Mapping) -> str:
     load = [f'{k} = load_dataset("path/to/this/folder", "{k}", split="train")' for k in tables]
     of_class = torch.bincount(task.y * len(ROLES) + task.role, minlength=task.n_classes * len(ROLES))
     counts = [[label, *row, sum(row)] for label, row in enumerate(of_class.view(-1, len(ROLES)).tolist())]
+    if names := facts.get("classes"):
+        counts = [[f"{label} ({_json(name)})", *row] for (label, *row), name in zip(counts, names)]
     described = {name: inspect.getdoc(measure.function).splitlines()[0] for name, measure in MEASURES.items()}
     measured = [name for name in task.pairs if name not in ("anchor", "similar", "perturbation", "strength")]
     measures = [

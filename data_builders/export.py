@@ -4,14 +4,11 @@ samples.parquet: id, image (PNG, as the Hugging Face hub stores images), label, 
 table. task.json: what these two do not hold, and their sha256. README.md: the dataset card; it is never read back.
 """
 
-import errno
 import hashlib
 import io
 import json
-import shutil
-import uuid
+import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -19,8 +16,12 @@ import pandas as pd
 import torch
 
 from data_builders.dataset_card import PAIRS, SAMPLES, card
+from data_builders.image_files import decode
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core.disk import explained
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.own_files import folder_beside, place_new, strangers
 
 FORMAT, TASK = 1, "task.json"
 REST = "task.json without its sha256"  # keys sorted, as json.dumps writes it
@@ -30,32 +31,26 @@ def export(task: SimilarityTask, folder: Path, *, made: Mapping | None = None) -
     """Write `task` into `folder`, which must be new or empty, completely or not at all; returns the folder.
 
     made: the parameters it was built with, plain values; of local paths among them only the file's name is kept.
-    Raises BadValue for a folder that is not empty, and for a task that `load_export` could not read back equal.
+    An empty folder stays the same folder. Raises BadValue for one that is not empty, StoreError for one that cannot be
+    written, BadValue for a task that `load_export` could not read back equal.
     """
     folder, info = Path(folder).resolve(), _describe(task, made)
     not_empty = BadValue(
         f"{folder.name} exists and is not empty: nothing was overwritten. Name another folder, or empty it"
     )
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise not_empty
-    new = [parent for parent in folder.parents if not parent.exists()]
-    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        part.mkdir(parents=True)
-        _write_samples(task, part / SAMPLES)
-        task.pairs.to_parquet(part / PAIRS)
-        info["sha256"] = _hashes(part, info)
-        (part / TASK).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (part / "README.md").write_text(card(task, info), encoding="utf-8")
-        part.rename(folder)  # replaces an empty folder, never a full one
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        for parent in new:
-            with suppress(OSError):
-                parent.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise not_empty from error  # another process wrote to it meanwhile
-        raise
+    with explained("the export", folder):
+        if os.path.lexists(folder) and (not folder.is_dir() or strangers(folder)):
+            raise not_empty
+        with folder_beside(folder) as part:
+            _write_samples(task, part / SAMPLES)
+            task.pairs.to_parquet(part / PAIRS)
+            info["sha256"] = _hashes(part, info)
+            (part / TASK).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (part / "README.md").write_text(card(task, info), encoding="utf-8")
+            try:
+                place_new(part, folder)
+            except FileExistsError as error:  # another process wrote to it meanwhile
+                raise not_empty from error
     return folder
 
 
@@ -66,9 +61,9 @@ def load_export(folder: Path) -> SimilarityTask:
         if not (folder / name).is_file():
             raise BadValue(f"{folder.name} has no {name}: it is not an exported task, or an incomplete one")
     try:
-        info = json.loads((folder / TASK).read_text(encoding="utf-8"))
+        info = read_json(folder / TASK)
         version, hashes = info["format"], dict(info["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValue(f"{TASK} in {folder.name} is damaged, or not an exported task's: {error!r}") from error
     if version != FORMAT:
         raise BadValue(f"{folder.name} is of another version: its format is {version!r}, the one read here is {FORMAT}")
@@ -81,7 +76,7 @@ def load_export(folder: Path) -> SimilarityTask:
         task = SimilarityTask(*tensors, pairs, info["n_classes"], info["facts"], arm)  # type: ignore[call-arg]
         digest = task.digest()
         equal = digest == info["digest"]
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # SyntaxError: Pillow's, for a broken PNG
+    except Exception as error:  # a reader of foreign bytes may raise anything
         raise BadValue(f"{folder.name} was written by another version, and cannot be read: {error!r}") from error
     if not equal:
         raise BadValue(f"{folder.name} is of another version: its digest is {info['digest']}, and reads as {digest}")
@@ -159,15 +154,13 @@ def _write_samples(task: SimilarityTask, path: Path) -> None:
 def _read_samples(path: Path, shape: list[int]) -> list[torch.Tensor | None]:
     """x, y, role, source, and the arm of each sample of a mixed task, else None. shape: (channels, height, width)."""
     import pyarrow.parquet as pq
-    from PIL import Image
 
     with pq.ParquetFile(path) as file:
         names = [name for name in ("label", "role", "source", "arm") if name in file.schema_arrow.names]
         x, row, parts = np.empty((file.metadata.num_rows, *shape), np.uint8), 0, {name: [] for name in names}
         for batch in file.iter_batches(1000, columns=["image", *names]):
             for png in batch["image"].field("bytes"):
-                pixels = np.asarray(Image.open(io.BytesIO(png.as_py())))
-                x[row], row = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), row + 1
+                x[row], row = decode(png.as_py(), f"{path.name}, row {row}").numpy(), row + 1
             for name, part in parts.items():
                 part.extend(batch[name].to_pylist())
     role = torch.tensor([ROLES.index(r) for r in parts["role"]], dtype=torch.int8)

@@ -1,5 +1,7 @@
 """Which images are the targets, which are the decoys, and what else there is to train on."""
 
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,7 +34,7 @@ def select_targets(
     raw: RawImages,
     targets: str,
     n_targets: int,
-    forget_ids: list[int],
+    forget_ids: list[int | str],
     copies: int,
     train_size: int,
     seed: int,
@@ -47,7 +49,7 @@ def select_targets(
     - "backdoor": random images of all classes but the attack's, labelled as that class: the one that `forget_ids`
       names, or a random one;
     - "ids": those that `forget_ids` names;
-    - "class": all images of the classes in `forget_ids`, or of one random class;
+    - "class": all images of the classes in `forget_ids`, labels or names, or of one random class;
     - "subclass": likewise of parts of classes (all of a breed of dog, while dogs stay);
     - "tenth": a tenth of the training set.
 
@@ -62,6 +64,7 @@ def select_targets(
             "`forget_ids` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
             f"{targets!r}"
         )
+    forget_ids = labels_of(forget_ids, raw.facts.get("classes", ()), targets)
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     if targets in WHOLE:
         return _select_classes(raw, targets, order, forget_ids, copies, train_size, seed)
@@ -106,6 +109,32 @@ def select_targets(
         labels = (labels + shift) % raw.n_classes
     others, test = order[~torch.isin(order, chosen)], torch.arange(len(raw.test_x))
     return Selection(chosen[:n], chosen[n:], others, test[:0], test, labels)
+
+
+def labels_of(forget_ids: list[int | str], classes: Sequence[str], targets: str) -> list[int]:
+    """`forget_ids` with labels in place of the classes' names. classes: the names in the order of their labels, if any.
+
+    Raises UnknownName for a name that no class has, BadValue for a number that is the name of a class and another's label.
+    """
+    if targets not in ("backdoor", *WHOLE):
+        return list(forget_ids)
+    labels = []
+    for given in forget_ids:
+        if isinstance(given, str):
+            name = unicodedata.normalize("NFC", given)
+            if name not in classes:
+                raise unknown("class", given, classes)
+            labels.append(classes.index(name))
+        else:
+            if str(given) in classes and classes.index(str(given)) != given:
+                label = classes.index(str(given))
+                other = f", or {classes[given]!r}, which has label {given}" if 0 <= given < len(classes) else ""
+                raise BadValue(
+                    f"forget_ids: {given} may be the class named '{given}', which has label {label}{other}: give the "
+                    f'name, in quotes, as ["{given}"]'
+                )
+            labels.append(given)
+    return labels
 
 
 def check_sizes(

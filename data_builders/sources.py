@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data_builders import user_images
+from data_builders import image_folders, user_images
 from data_builders.raw_images import RawImages, datasets
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
@@ -61,9 +61,8 @@ def find_source(name: str, registry: Registry, user_sets) -> Source:
     """A registered set, or one of the user's own. user_sets: the module that has `is_path(name)` and `read(path)`."""
     if name not in registry and user_sets.is_path(name):
         path = _resolve(name)
-        return Source(
-            path.stem, lambda: user_sets.read(path), lambda: _files(path), user_sets.read, "your own", path.name
-        )
+        own = paths.dataset_id(name)
+        return Source(own, lambda: user_sets.read(path), lambda: _files(path), user_sets.read, "your own", path.name)
     entry = registry[name]
     files = entry.info.get("files") or (lambda: [])
     return Source(name, entry.function, files, entry, entry.info["licence"], entry.info["source"])
@@ -72,10 +71,10 @@ def find_source(name: str, registry: Registry, user_sets) -> Source:
 def _resolve(name: str) -> Path:
     """The file or folder, looked for in `UNLEARNKIT_DATA`, then in the working directory."""
     for folder in (paths.data(), Path.cwd()):
-        if (folder / name).exists():
-            return (folder / name).resolve()
+        if (path := folder / paths.at(name)).exists():
+            return path.resolve()
     raise BadValue(f"there is no data set at {name!r}, neither in UNLEARNKIT_DATA nor in the working directory")
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return image_folders.files(path) if path.is_dir() else [path]

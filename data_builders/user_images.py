@@ -1,31 +1,35 @@
 """Image sets of your own: an .npz file, a folder with one folder of images per class, or a Parquet file.
 
-.npz: arrays x and y, and test_x and test_y if there is a test set. Parquet: columns image (PNG or JPEG bytes, as the
-Hugging Face hub stores them) and label, and split ("train" or "test") if there is one. Folder: class/any.png; or
-train/class/any.png and test/class/any.png. Without a test set a random fifth of each class, always the same, becomes
-one.
+Folder: class/any.png; or train/class/any.png and test/class/any.png, with any files that Pillow reads; classes have the
+names of their folders, in natural order. .npz: arrays x and y, and test_x and test_y if there is a test set. Parquet:
+columns image (PNG or JPEG bytes, as the Hugging Face hub stores them) and label, and split ("train" or "test") if there
+is one. Without a test set a random fifth of each class, always the same, becomes one.
 """
 
-import io
+import json
+import os
+import sys
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data_builders.image_files import decode
+from data_builders.image_folders import listed, read_folder, stack
 from data_builders.raw_images import RawImages
 from unlearnkit.core import paths
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
 TEST_SHARE = 5  # one image in five of each class becomes a test image
-IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
+NPZ = ("x", "y", "test_x", "test_y")
+MOST_ROWS = 2**27  # of a Parquet file: a few bytes can stand for any number
 
 
 def is_path(name: str) -> bool:
     """Whether a dataset's name is a path: it has a slash or one of the two suffixes, or is a folder that is there."""
-    if Path(name).suffix in (".npz", ".parquet") or "/" in name or Path(name).is_absolute():
+    if Path(name).suffix in (".npz", ".parquet") or "/" in name or paths.at(name).is_absolute():
         return True
     return any((folder / name).is_dir() for folder in (paths.data(), Path.cwd()))
 
@@ -33,31 +37,47 @@ def is_path(name: str) -> bool:
 def read(path: Path) -> RawImages:
     """The images of a file or folder. Raises BadValue, naming file and culprit, for missing or unreadable files and
     values of another shape or out of range."""
+    facts: dict = {}
     if path.is_dir():
-        parts = _folder(path)
+        parts, facts = read_folder(path)
     elif path.suffix == ".npz":
-        parts = _npz(path)
+        parts, facts = _npz(path)
     else:
-        parts = _parquet(path)
+        parts, facts = _parquet(path)
     if "train" not in parts:
         raise BadValue(f"{path.name} has test images, but none to train on")
     x, y = parts["train"]
     n_classes = 1 + max(int(part[1].max()) for part in parts.values())
+    if n_classes > (n := sum(len(part[1]) for part in parts.values())):
+        raise BadValue(
+            f"{path.name}: a label is {n_classes - 1}, and there are {n} images: number the classes 0, 1, 2, ..."
+        )
     if "test" in parts:
         channels = max(
             part[0].shape[1] for part in parts.values()
         )  # grey images beside colour ones become colour images
         test = parts["test"]
-        return _raw(path, x.expand(-1, channels, -1, -1), y, test[0].expand(-1, channels, -1, -1), test[1], n_classes)
+        return _raw(
+            path,
+            x.expand(-1, channels, -1, -1),
+            y,
+            test[0].expand(-1, channels, -1, -1),
+            test[1],
+            n_classes,
+            facts=facts,
+        )
     test = torch.zeros(len(y), dtype=torch.bool)
     for label in y.unique():
         rows = (y == label).nonzero().squeeze(1)
         if len(rows) < 2:
-            raise BadValue(f"{path.name}: class {int(label)} has one image; it needs two, one to train on, one to test")
+            name = f" ({facts['classes'][int(label)]!r})" if "classes" in facts else ""
+            raise BadValue(
+                f"{path.name}: class {int(label)}{name} has one image; it needs two, one to train on, one to test"
+            )
         order = torch.randperm(len(rows), generator=generator(0, "own", "test split", int(label)))
         test[rows[order[: max(len(rows) // TEST_SHARE, 1)]]] = True
     ids = torch.arange(len(y))
-    return _raw(path, x[~test], y[~test], x[test], y[test], n_classes, ids=ids[~test], test_ids=ids[test])
+    return _raw(path, x[~test], y[~test], x[test], y[test], n_classes, facts=facts, ids=ids[~test], test_ids=ids[test])
 
 
 def _raw(path: Path, *parts, **ids) -> RawImages:
@@ -67,20 +87,35 @@ def _raw(path: Path, *parts, **ids) -> RawImages:
         raise BadValue(f"{path.name}: {error}") from error
 
 
-def _npz(path: Path) -> dict:
+def _npz(path: Path) -> tuple[dict, dict]:
+    """(parts, facts), as data_builders.image_folders.read_folder has them."""
+    facts: dict = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
+            size = sum(entry.file_size for entry in archive.zip.infolist())
+            if size > (most := _memory()):
+                raise ValueError(f"it unpacks to {size:,} bytes, and this machine has {most:,}")
+            arrays = {name: archive[name] for name in archive.files if name in NPZ}
+            if left_out := sorted(set(archive.files) - set(NPZ)):
+                facts["left_out"] = listed(left_out)
+    except Exception as error:  # a reader of foreign bytes may raise anything
         raise BadValue(f"{path.name} cannot be read as .npz without pickles: {error}") from error
     parts = {}
     for split, names in (("train", ("x", "y")), ("test", ("test_x", "test_y"))):
         if missing := [n for n in names if n not in arrays]:
             if split == "test" and len(missing) == 2:
                 continue
-            raise BadValue(f"{path.name} has no array {missing[0]!r}; it has {', '.join(sorted(arrays)) or 'none'}")
+            others = ", ".join(sorted([*arrays, *left_out])) or "none"
+            raise BadValue(f"{path.name} has no array {missing[0]!r}; it has {others}")
         parts[split] = _checked(path.name, *(arrays[n] for n in names))
-    return parts
+    if left_out:
+        print(f"{path.name}: left out, being none of {', '.join(NPZ)}: {facts['left_out']}", file=sys.stderr)
+    return parts, facts
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
 
 
 def _checked(name: str, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -98,79 +133,45 @@ def _checked(name: str, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
     if y.shape != (len(x),) or y.dtype.kind not in "iu":
         raise BadValue(f"{name}: labels must be {len(x)} whole numbers, one per image, got {y.dtype} {y.shape}")
     x = x if x.dtype == np.uint8 else x.astype(np.float32)
-    x, y = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64))
-    if int(y.min()) < 0:
-        raise BadValue(f"{name}: labels must be 0, 1, 2, ..., got {int(y.min())}")
-    return x, y
+    for label in (int(y.min()), int(y.max())):
+        if not 0 <= label < 2**31:
+            raise BadValue(f"{name}: labels must be 0, 1, 2, ..., got {label}")
+    return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64))
 
 
-def _folder(path: Path) -> dict:
-    splits = {split: path / split for split in ("train", "test") if (path / split).is_dir()} or {"train": path}
-    if "train" not in splits:
-        raise BadValue(f"{path.name}/ has a folder test, but none called train")
-    classes = sorted({p.name for split in splits.values() for p in split.iterdir() if p.is_dir() and p.name[0] != "."})
-    parts = {}
-    if missing := [name for name in classes if not (splits["train"] / name).is_dir()]:
-        raise BadValue(f"{path.name}/: class {missing[0]!r} has test images, but no training images")
-    for split, folder in splits.items():
-        labelled = [
-            (label, file)
-            for label, name in enumerate(classes)
-            for file in sorted((folder / name).rglob("*"))
-            if file.suffix.lower() in IMAGES
-        ]
-        if not labelled:
-            raise BadValue(
-                f"{folder.name}/ holds no images: it needs one folder per class with {', '.join(sorted(IMAGES))}"
-            )
-        pictures = [_decode(file.read_bytes(), f"{path.name}/{file.relative_to(path)}") for _, file in labelled]
-        names = [str(file.relative_to(path)) for _, file in labelled]
-        parts[split] = (_stack(pictures, names), torch.tensor([label for label, _ in labelled]))
-    return parts
-
-
-def _parquet(path: Path) -> dict:
-    import pandas as pd
+def _parquet(path: Path) -> tuple[dict, dict]:
+    """(parts, facts). The names of the classes are those that the Hugging Face hub keeps in the file."""
+    import pyarrow.parquet as pq
 
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        with pq.ParquetFile(path) as file:
+            columns, rows = file.schema_arrow.names, file.metadata.num_rows
+            wanted = [name for name in ("image", "label", "split") if name in columns]
+            table = file.read(wanted).to_pandas() if 0 < rows <= MOST_ROWS else None
+            features = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+    except Exception as error:  # a reader of foreign bytes may raise anything
         raise BadValue(f"{path.name} cannot be read as Parquet: {error}") from error
-    if not len(table):
-        raise BadValue(f"{path.name} has no rows")
+    if table is None:
+        raise BadValue(f"{path.name} has {'no' if not rows else f'{rows:,}'} rows")
     if missing := {"image", "label"} - set(table):
-        raise BadValue(f"{path.name} has no column {sorted(missing)[0]!r}; it has {', '.join(map(str, table))}")
+        raise BadValue(f"{path.name} has no column {sorted(missing)[0]!r}; it has {', '.join(columns)}")
     raw = [entry.get("bytes") if isinstance(entry, dict) else entry for entry in table.image]
     names = [f"{path.name}, row {i}" for i in range(len(raw))]
-    x = _stack([_decode(data, name) for data, name in zip(raw, names)], names).numpy()
+    x = stack([decode(data, name) for data, name in zip(raw, names)], names).numpy()
     split = table["split"].to_numpy() if "split" in table else np.full(len(table), "train")
     if extra := set(split) - {"train", "test"}:
         raise BadValue(f"{path.name}: column split must say train or test, got {sorted(map(str, extra))[0]!r}")
     wanted = [s for s in ("train", "test") if (split == s).any()]
-    return {s: _checked(path.name, x[split == s], table.label.to_numpy()[split == s]) for s in wanted}
+    labels = table.label.to_numpy()
+    return {s: _checked(path.name, x[split == s], labels[split == s]) for s in wanted}, _class_names(features, labels)
 
 
-def _decode(data: object, name: str) -> Tensor:
-    """(channels, height, width) uint8. data: the bytes of an image file."""
-    from PIL import Image, UnidentifiedImageError
-
+def _class_names(features: object, labels: np.ndarray) -> dict:
+    """{"classes": names}, {} unless the file has one of each label."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith(("I", "F")):
-                raise BadValue(f"{name} has more than 8 bits a pixel: convert the images to 8 bits first")
-            pixels = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError) as error:
-        raise BadValue(f"{name} is not an image that can be read, or is cut off: {error}") from error
-    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
-
-
-def _stack(pictures: list[Tensor], names: list[str]) -> Tensor:
-    """(n, channels, height, width); grey images become colour images where some are in colour."""
-    channels = max(p.shape[0] for p in pictures)
-    for picture, name in zip(pictures, names):
-        if picture.shape[1:] != pictures[0].shape[1:]:
-            raise BadValue(
-                f"{name} has {tuple(picture.shape[1:])} pixels, {names[0]} has {tuple(pictures[0].shape[1:])}: bring "
-                "all images to one size first"
-            )
-    return torch.stack([p.expand(channels, -1, -1) for p in pictures])
+        names = features["info"]["features"]["label"]["names"]
+    except (KeyError, TypeError):  # most files have none
+        return {}
+    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    counted = whole and len(set(names)) == len(names) and labels.dtype.kind in "iu" and labels.max() < len(names)
+    return {"classes": names[: int(labels.max()) + 1]} if counted else {}

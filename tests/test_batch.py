@@ -157,7 +157,7 @@ def quick(home, monkeypatch):
 
     def take(seconds):
         def run(stem, path, parameters, key, *settings, **options):
-            with open(home / "trace", "a") as file:
+            with open(home / "trace", "a", encoding="utf-8") as file:
                 file.write(f"start {stem}\n")
             return job.Outcome(key, "ran", seconds)
 

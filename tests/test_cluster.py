@@ -209,7 +209,9 @@ def test_it_is_said_that_there_is_no_worker_then_every_minute(home, monkeypatch,
 def ports(pid):
     """The TCP ports at which a process listens."""
     lines = [
-        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text(encoding="utf-8").splitlines()[1:]
     ]
     listening = {f"socket:[{line[9]}]": int(line[1].split(":")[1], 16) for line in lines if line[3] == "0A"}
     held = [os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir() if f.is_symlink()]

@@ -15,6 +15,7 @@ from data_builders import RawImages, datasets, find, load
 from data_builders.build_task import build_task
 from data_builders.user_images import TEST_SHARE, read
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.core.paths import dataset_id
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 8, 6), dtype=np.uint8)
@@ -301,10 +302,10 @@ BAD_FOLDERS = {
     "empty file": (classes() | {"cat/0.png": b""}, "pets/cat/0.png is not an image"),
     "another size": (
         classes() | {"dog/3.png": COLOUR[0][:5]},
-        "dog/3.png has \\(5, 6\\) pixels, cat/0.png has \\(8, 6\\): bring all images to one size",
+        "pets/dog/3.png has \\(5, 6\\) pixels, pets/cat/0.png has \\(8, 6\\): bring all images to one size",
     ),
-    "one image": (classes() | {"fox/0.png": COLOUR[10]}, "pets: class 2 has one image; it needs two"),
-    "no class": ({"a.png": COLOUR[0]}, "pets/ holds no images: it needs one folder per class with .bmp"),
+    "one image": (classes() | {"fox/0.png": COLOUR[10]}, "pets: class 2 \\('fox'\\) has one image; it needs two"),
+    "no class": ({"a.png": COLOUR[0]}, "pets/ holds no images: it needs one folder per class with .png"),
     "no training set": (classes(below="test/"), "pets/ has a folder test, but none called train"),
     "no test images": (classes(below="train/") | {"test/x.txt": b""}, "test/ holds no images"),
 }
@@ -450,7 +451,7 @@ def test_a_set_is_found_by_its_place(data, tmp_path, monkeypatch):
     (data / "deep").mkdir()
     (data / "mine.npz").rename(data / "deep" / "other.npz")
     source = find("deep/other.npz")
-    assert (source.name, source.licence, source.source) == ("other", "your own", "other.npz")
+    assert (source.name, source.licence, source.source) == (dataset_id("deep/other.npz"), "your own", "other.npz")
     assert source.load().x.shape[1:] == (3, 8, 6)
 
 

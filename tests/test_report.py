@@ -55,7 +55,7 @@ class _Addresses(HTMLParser):
 
 def addresses(page: Path) -> list[str]:
     parser = _Addresses()
-    parser.feed(page.read_text())
+    parser.feed(page.read_text(encoding="utf-8"))
     return parser.addresses
 
 

@@ -157,7 +157,7 @@ def test_a_full_disk_is_explained_and_nothing_half_written_stays(store, code):
 def test_a_really_full_disk(store):
     def make(folder):
         os.symlink("/dev/full", folder / "data")
-        with open(folder / "data", "w") as file:
+        with open(folder / "data", "w", encoding="utf-8") as file:
             file.write("x" * 100_000)
 
     with pytest.raises(StoreError, match="the disk is full"):

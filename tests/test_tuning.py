@@ -342,8 +342,13 @@ def test_half_a_file_is_named():
         tuned.values(NAME, "digits", "small_cnn")
 
 
-def test_a_dataset_of_your_own_counts_by_its_stem():
-    assert tuned.place(NAME, "some/where/faces.npz", "mlp") == tuned.place(NAME, "faces", "mlp")
+def test_a_dataset_of_your_own_has_values_of_its_own():
+    """Whatever another data set with the same file name has: a registered one, or one in another folder."""
+    names = ["digits", "digits.npz", "sub/digits.npz", "other/digits.npz", "sub/digits.parquet", "/x/digits.npz"]
+    places = [tuned.place(NAME, name, "mlp") for name in names]
+    assert len(set(places)) == len(names) and places[0].parts[-3] == "digits"
+    assert tuned.place(NAME, "./sub//digits.npz", "mlp") == places[2]
+    assert [Config(dataset=n).columns()["dataset"] for n in names] == [place.parts[-3] for place in places]
 
 
 def test_values_of_a_method_that_changed_are_used_and_flagged(capsys):

@@ -1,13 +1,14 @@
 """The command line, `unlearnkit COMMAND`: the whole study and its parts. Thin: the package does all the work."""
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from unlearnkit import __version__, listing
 from unlearnkit.core import paths
@@ -20,6 +21,7 @@ NOTEBOOKS = {
     "dask",
     "distributed",
     "jinja2",
+    "jsonschema",
     "latex2mathml",
     "mistune",
     "nbconvert",
@@ -44,6 +46,8 @@ CHECKOUT = {"study", "verify", "report", "reproduce", "readme"}  # work on the p
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0; 1 when a job or a check failed; 2 when the input was wrong."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _speak_utf8(stream)
     parser, commands = _parser()
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
@@ -66,9 +70,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `unlearnkit list methods | head -3`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
         return 141
+    except OSError as error:  # the machine's: what of ours can say more has done so
+        from unlearnkit.core.disk import REASONS
+
+        if error.errno not in REASONS:
+            raise
+        place = f" at {error.filename}" if error.filename else ""
+        print(f"unlearnkit: cannot read or write{place}: {REASONS[error.errno]}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nunlearnkit: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _speak_utf8(stream) -> None:
+    """Where the locale is ASCII, write UTF-8 all the same; file names that are no text are written with escapes."""
+    if isinstance(stream, io.TextIOWrapper):  # not what a notebook puts in its place
+        ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+        stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="backslashreplace")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
@@ -149,7 +168,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
 
     report = command("report", _report, "Write the study as a static site, from what is published.")
     report.add_argument("--profile", default="", help="one alone, small or real (default: all that published)")
-    report.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: results/report)")
+    report.add_argument("--out", type=paths.at, metavar="FOLDER", help="where to (default: results/report)")
     report.add_argument("--allow-stale", action="store_true",
                         help="mark results that are stale, damaged, missing or mixed (default: refuse)")  # fmt: skip
 
@@ -237,7 +256,9 @@ def _export(given) -> int:
     if more:
         raise BadValue(f"one task is exported at a time, and these values make {len(more) + 1}: give no lists")
     task = replace(load_task(config), pairs=measured_pairs(config, given.features))
-    folder = export(task, Path(given.folder), made=config.task_params() | {"feature_cosine": given.features or "none"})
+    folder = export(
+        task, paths.at(given.folder), made=config.task_params() | {"feature_cosine": given.features or "none"}
+    )
     print(f"{folder.name}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unlearnkit.core import paths
 from unlearnkit.core.errors import unknown
+from unlearnkit.core.registry import plugin_names
 
 LISTS = ("methods", "wrappers", "metrics", "rankers", "datasets", "perturbations", "models", "notebooks", "profiles")
 WIDTH = 80
@@ -104,13 +105,13 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
     """The rows of a list, kept in the cache until code, notebooks or tuned values change: making them imports torch."""
     code = [Path(__file__).parents[1] / package for package in ("unlearnkit", "data_builders")]
     files = [f for folder in code for f in folder.rglob("*.py")]
-    files += [Path(name) for name in os.environ.get("UNLEARNKIT_PLUGINS", "").split(",") if name.endswith(".py")]
+    files += [Path(name) for name in plugin_names() if name.endswith(".py")]
     files += [*paths.tuned().rglob("*.json"), *(paths.root() / "notebooks").rglob("*.[iy]*")]
     stamps = [(str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(files) if f.is_file()]
     state = json.dumps([what, sys.version, os.environ.get("UNLEARNKIT_PLUGINS", ""), stamps])
     file = paths.cache() / "lists" / f"{what}-{hashlib.sha256(state.encode()).hexdigest()[:20]}.json"
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not made yet, or cut short: it is made anew
         rows = json.loads(json.dumps(make(what), default=str))
     if not (paths.in_checkout() or "UNLEARNKIT_CACHE" in os.environ):
@@ -118,7 +119,7 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
     file.parent.mkdir(parents=True, exist_ok=True)
     for old in file.parent.glob(f"{what}-*.json"):
         old.unlink(missing_ok=True)
-    file.write_text(json.dumps(rows))
+    file.write_text(json.dumps(rows), encoding="utf-8")
     return rows
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data_builders.task import DISJOINT, ROLES, WithRoles
 from data_builders.texts.similarity import words
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
 
 FORMAT = 1
@@ -182,7 +183,7 @@ def load(folder) -> TextTask:
         if not (folder / name).is_file():
             raise BadValue(f"{folder.name} has no {name}: it is not a stored text task, or an incomplete one")
     try:
-        info = json.loads((folder / TASK).read_text(encoding="utf-8"))
+        info = read_json(folder / TASK)
         if info["format"] != FORMAT:
             raise BadValue(
                 f"{folder.name} is of another version: format {info['format']!r}, the one read here is {FORMAT}"

@@ -68,13 +68,13 @@ def _sources(roots: tuple[Callable | ModuleType, ...]) -> dict[str, str]:
             todo.append(module.__name__)
         else:
             own = getattr(module, "__file__", None)
-            text = Path(own).read_text() if own else inspect.getsource(thing)
+            text = Path(own).read_text(encoding="utf-8") if own else inspect.getsource(thing)
             sources[f"{module.__name__}.{getattr(thing, '__qualname__', '')}"] = text
             todo += [source for *_, source in _imports(text, "")]
     while todo:
         name = todo.pop()
         if name not in sources:
-            sources[name] = text = _file(name).read_text()
+            sources[name] = text = _file(name).read_text(encoding="utf-8")
             todo += [source for *_, source in _imports(text, name)]
     return dict(sorted(sources.items()))
 
@@ -87,7 +87,7 @@ def everything() -> str:
 def current(module: str) -> str | None:
     """The digest of a module as it is now, None if it is gone."""
     file = _file(module)
-    return _digest(file.read_text()) if file else None
+    return _digest(file.read_text(encoding="utf-8")) if file else None
 
 
 def changed(sources: Mapping[str, str]) -> list[str]:
@@ -103,7 +103,7 @@ def _project() -> dict[str, str]:
     """Module name -> text of all modules of the project that results may depend on."""
     paths = [path for package in PACKAGES for path in (HOME / package).rglob("*.py")]
     names = {path: ".".join(path.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__") for path in paths}
-    return {name: path.read_text() for path, name in sorted(names.items()) if name not in UNCOUNTED}
+    return {name: path.read_text(encoding="utf-8") for path, name in sorted(names.items()) if name not in UNCOUNTED}
 
 
 def _file(name: str) -> Path | None:
@@ -198,4 +198,4 @@ def version() -> str:
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(HOME), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout

@@ -17,9 +17,14 @@ REASONS = {
     errno.EROFS: "it is read-only",
     errno.EACCES: "there is no permission to write",
     errno.EPERM: "there is no permission to write",
+    errno.ENOENT: "a folder of its path is not there",
     errno.ENOTDIR: "a part of its path is a file",
+    errno.EISDIR: "a folder is in its place",
+    errno.ELOOP: "its path leads back to itself",
     errno.EEXIST: "a file is in its place",
+    errno.ENOTEMPTY: "a folder in its place is not empty",
     errno.ENAMETOOLONG: "its path is too long",
+    errno.EINVAL: "its path is not one",
     errno.EIO: "the disk fails",
     errno.ESTALE: "the network share is gone",
     errno.EMFILE: "too many files are open (see ulimit -n)",
@@ -27,8 +32,11 @@ REASONS = {
 
 
 @contextlib.contextmanager
-def explained(what: str, folder: Path, setting: str):
-    """Turns an OSError that a user can do something about into a StoreError of one line, which names the folder."""
+def explained(what: str, folder: Path, setting: str = ""):
+    """Turns an OSError that a user can do something about into a StoreError of one line, which names the folder.
+
+    setting: what it is named by, "" for an argument.
+    """
     try:
         yield
     except StoreError:
@@ -38,7 +46,7 @@ def explained(what: str, folder: Path, setting: str):
             raise
         raise StoreError(
             f"cannot write to {what} ({folder}): {REASONS[error.errno]}. Nothing half-written was kept; all that was "
-            f"finished is. Free some space, or set {setting} to another folder."
+            f"finished is. Free some space, or {f'set {setting} to' if setting else 'name'} another folder."
         ) from error
 
 

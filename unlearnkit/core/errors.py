@@ -5,18 +5,31 @@ from collections.abc import Iterable
 
 from unlearnkit.core.renamed import NAMES
 
+MOST = 1600  # characters of a message about an input: what is wrong and what to do stand at its ends
+
 
 class UnlearnkitError(Exception):
     """Base of all errors that are the input's or the machine's, not a bug of ours. The CLI prints only its message."""
 
 
-class UnknownName(UnlearnkitError, KeyError):
+class InputError(UnlearnkitError):
+    """Base of errors that quote what was given: a message of more than MOST characters is cut in its middle."""
+
+    def __init__(self, message: str = "", *rest: object):
+        text = str(message)
+        if len(text) > MOST:
+            half = MOST // 2
+            text = f"{text[:half]} [... {len(text) - 2 * half:,} characters ...] {text[-half:]}"
+        super().__init__(text, *rest)
+
+
+class UnknownName(InputError, KeyError):
     """A method, metric, dataset, parameter ... that does not exist."""
 
     __str__ = Exception.__str__  # KeyError would print the message in quotes
 
 
-class BadValue(UnlearnkitError, ValueError):
+class BadValue(InputError, ValueError):
     """A value of the wrong type or out of its range."""
 
 

@@ -54,7 +54,7 @@ def torch_build() -> dict[str, str]:
     if file is None or not file.is_file():
         return {}
     stated = {}
-    for node in ast.parse(file.read_text()).body:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
         target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
@@ -83,5 +83,5 @@ def instructions() -> tuple[str, ...]:
 def _cpuinfo() -> dict[str, str]:
     """The first processor's entries in /proc/cpuinfo, none where there is no such file."""
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().split("\n\n")[0].splitlines() if file.exists() else []
+    lines = file.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if file.exists() else []
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

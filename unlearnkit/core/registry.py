@@ -12,12 +12,14 @@ import inspect
 import os
 import pkgutil
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 from unlearnkit.core.renamed import import_hint
 
@@ -71,13 +73,19 @@ class Entry:
     def resolve(self, given: Mapping[str, object]) -> dict[str, object]:
         """All options, the given ones checked and the rest at their defaults.
 
-        Raises UnknownName for an option it does not have and BadValue for one of the wrong type.
+        Raises UnknownName for an option it does not have and BadValue for one of the wrong type, for a negative number of
+        something and for one that is not a number.
         """
         options, hints = self.options(), self.hints()
         for name, value in given.items():
             if name not in options:
                 raise unknown(f"option of {self.kind} {self.name!r}", name, options)
-            check_type(f"option {name!r} of {self.kind} {self.name!r}", value, hints.get(name, object))
+            what, default = f"option {name!r} of {self.kind} {self.name!r}", options[name].default
+            check_type(what, value, hints.get(name, object))
+            if type(value) is int and type(default) is int and default >= 0:  # one from the end, as -1, is no number of
+                check_least(what, value, 1 if "batch" in name else 0)
+            if value != value:
+                raise BadValue(f"{what} must be a number, got {value}")
         missing = [n for n, p in options.items() if p.default is p.empty and n not in given]
         if missing:
             raise BadValue(f"{self.kind} {self.name!r} needs a value for: {', '.join(missing)}")
@@ -118,6 +126,12 @@ def check_type(what: str, value: object, hint: object) -> None:
     """Raises BadValue unless `value` is of the type `hint` (int passes for float, bool not for int)."""
     if not _fits(value, hint):
         raise BadValue(f"{what} must be {_plainly(hint)}, got {value!r} ({type(value).__name__})")
+
+
+def check_least(what: str, value: float, least: float = 0) -> None:
+    """Raises BadValue for a value below `least`, and for one that is not a number."""
+    if not value >= least:
+        raise BadValue(f"{what} must be at least {least}, got {value}")
 
 
 def _plainly(hint) -> str:
@@ -172,10 +186,14 @@ class Registry(Mapping):
     def _load(self) -> None:
         if not self._loaded:
             self._loaded = True  # first, since an imported file may look names up here
-            if self.package:
-                for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-                    importlib.import_module(f"{self.package}.{module.name}")
-            load_plugins()
+            try:
+                if self.package:
+                    for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+                        importlib.import_module(f"{self.package}.{module.name}")
+                load_plugins()
+            except BaseException:  # or the next look would find what is there without a word of what is missing
+                self._loaded = False
+                raise
 
     def __getitem__(self, name: str) -> Entry:
         self._load()
@@ -205,16 +223,19 @@ def load_plugins() -> list[types.ModuleType]:
 def plugin_names() -> list[str]:
     """The names in `UNLEARNKIT_PLUGINS`, files by their absolute path: a worker may run in another folder."""
     names = [n.strip() for n in os.environ.get("UNLEARNKIT_PLUGINS", "").split(",") if n.strip()]
-    return [str(Path(n).resolve()) if n.endswith(".py") else n for n in names]
+    return [str(paths.at(n).resolve()) if n.endswith(".py") else n for n in names]
 
 
 def _plugin(name: str) -> types.ModuleType:
     try:
-        return _plugin_file(Path(name).resolve()) if name.endswith(".py") else importlib.import_module(name)
-    except (ImportError, FileNotFoundError, SyntaxError) as error:
+        return _plugin_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # a plugin may raise anything, and may be a script that ends itself
         renamed = import_hint(error) if isinstance(error, ImportError) else ""
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+        where = f" in line {lines[-1]}" if lines else ""
+        reason = renamed or f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UnlearnkitError(
-            f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported: {renamed or error}"
+            f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported{where}: {reason}"
         ) from error
 
 

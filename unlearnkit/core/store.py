@@ -9,6 +9,7 @@ the content depends on: the kind, resolved parameters, the source of the modules
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from unlearnkit.core.disk import drop, explained, lock, take
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.provenance import provenance
 
+KEY = re.compile("[0-9a-f]{20}")  # as unlearnkit.core.artefacts makes it
 _verified: dict[Path, Artefact] = {}  # read and found whole by this process: not digested again
 _swept: set[Path] = set()  # caches in which this process has looked for what killed ones left behind
 
@@ -121,7 +123,7 @@ class Store:
             text = json.dumps(manifest | {"digest": digest_of(manifest)}, indent=1, sort_keys=True)
             for name, there in stored.items():
                 os.replace(folder / name, folder.parent / there)
-            (folder / "manifest.json").write_text(text)
+            (folder / "manifest.json").write_text(text, encoding="utf-8")
             os.replace(folder / "manifest.json", folder.parent / f"{spec.key}.json")
             artefact = self.read(spec)
         if artefact is None:
@@ -142,7 +144,7 @@ class Store:
                 return _verified[file]
             del _verified[file]
         try:
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # a folder in its place, or bytes that are no text
@@ -197,7 +199,7 @@ class Store:
             return
         _swept.add(self.root)
         for name in os.listdir(locks):
-            if name != "claim" and (old := take(locks / name)):
+            if KEY.fullmatch(name) and (old := take(locks / name)):  # another file is none of ours
                 for folder in self.root.glob(f"*/.{name}-*"):
                     shutil.rmtree(folder, ignore_errors=True)
                 drop(old)
@@ -210,7 +212,10 @@ def described(key: str) -> Mapping | None:
     """The manifest of an artefact by its key alone, None if it is not in the cache. Its files are not looked at."""
     folder = str(paths.cache())
     for kind in os.listdir(folder) if os.path.isdir(folder) else ():
-        with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, kind, f"{key}.json")) as file:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open(os.path.join(folder, kind, f"{key}.json"), encoding="utf-8") as file,
+        ):
             manifest = json.load(file)
             if isinstance(manifest, dict) and manifest.get("digest") == digest_of(manifest):
                 return manifest

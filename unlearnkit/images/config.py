@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from data_builders.arms import parse_arms
 from unlearnkit.core.errors import BadValue, unknown
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.paths import dataset_id
+from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.images.train import Recipe
 
 MIXED = "mixed"  # the targets of a task of several arms
+MOST_SEEDS = 10_000
 SINGLE_ARM = (
     "n_targets",
     "perturbation",
@@ -35,7 +36,7 @@ class Config:
     test_size: int = 1000  # test images, at most; 0 takes all
     targets: str = "random"  # see data_builders.select_targets
     n_targets: int = 12
-    forget_ids: list[int] = field(default_factory=list, hash=False)  # ids or classes, for targets "ids" and "class"
+    forget_ids: list[int | str] = field(default_factory=list, hash=False)  # ids; for targets "class" labels or names
     copies: int = 5  # near-duplicates per target that stay in training
     perturbation: str = "block_mask"
     strength: float = 0.3  # of the perturbation: for block_mask the share of blocks set to 0
@@ -52,6 +53,8 @@ class Config:
         hints = get_type_hints(Config) | {"perturbation_options": dict, "arms": list}
         for name, hint in hints.items():
             check_type(f"{name!r}", getattr(self, name), hint)
+        for name in ("max_pool_images", "test_size", "copies", "n_decoys", "n_targets", "train_size"):
+            check_least(f"{name!r}", getattr(self, name), 1 if name == "train_size" else 0)
         if self.arms or self.targets == MIXED:
             arms = [arm.as_dict() for arm in parse_arms(self.arms)]
             single = {f.name: f.default for f in fields(Config) if f.name in SINGLE_ARM}
@@ -70,7 +73,7 @@ class Config:
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table."""
         return {
-            "dataset": Path(self.dataset).stem,
+            "dataset": dataset_id(self.dataset),
             "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,
@@ -102,10 +105,11 @@ def config_grid(
     for name in values:
         if name not in known:
             raise unknown("parameter", name, known)
-    check_type("'seeds'", seeds, int | list | tuple | range)
+    check_type("'seeds'", seeds, int | list[int] | tuple | range)
+    number = seeds if isinstance(seeds, int) else len(seeds)
+    if not 0 < number <= MOST_SEEDS:
+        raise BadValue(f"seeds: how many, at least one and at most {MOST_SEEDS:,}, or a list of which; got {number:,}")
     chosen_seeds = range(seeds) if isinstance(seeds, int) else seeds
-    if not len(chosen_seeds):
-        raise BadValue("seeds: at least one is needed")
     if isinstance(recipe, Mapping):
         for name in recipe:
             if name not in {f.name for f in fields(recipe_type)}:

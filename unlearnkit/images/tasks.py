@@ -73,7 +73,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "task.safetensors")
         task.pairs.to_parquet(folder / "pairs.parquet")
         info = {"n_classes": task.n_classes, "facts": dict(task.facts), "digest": task.digest()}
-        (folder / "task.json").write_text(json.dumps(info))
+        (folder / "task.json").write_text(json.dumps(info), encoding="utf-8")
         return info | source | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
     return Store().get(Spec("task", params, (builder, perturbation), parents), make)
@@ -82,7 +82,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
 @lru_cache(maxsize=64)
 def read_task(folder: Files) -> SimilarityTask:
     """The task of a stored artefact."""
-    info = json.loads((folder / "task.json").read_text())
+    info = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     pairs = pd.read_parquet(folder / "pairs.parquet")
     return SimilarityTask(
         **load_file(folder / "task.safetensors"), pairs=pairs, n_classes=info["n_classes"], facts=info["facts"]
@@ -101,7 +101,7 @@ def pool_artefact(config: Config) -> Artefact:
         pool = distinct.limited_to(size, config.test_size)
         save_file({n: getattr(pool, n).clone() for n in (*TRAIN, *TEST)}, folder / "pool.safetensors")
         facts = _facts(source, raw, distinct) | dict(raw.facts)
-        (folder / "pool.json").write_text(json.dumps({"n_classes": pool.n_classes, "facts": facts}))
+        (folder / "pool.json").write_text(json.dumps({"n_classes": pool.n_classes, "facts": facts}), encoding="utf-8")
         return {"digest": pool.digest(), "facts": facts}
 
     return Store().get(Spec("pool", params, (source.code, RawImages)), make)
@@ -126,7 +126,7 @@ def load_pool(config: Config) -> RawImages:
 
 @lru_cache(maxsize=4)
 def _read_pool(folder: Files) -> RawImages:
-    info = json.loads((folder / "pool.json").read_text())
+    info = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
     return RawImages(**load_file(folder / "pool.safetensors"), n_classes=info["n_classes"], facts=info["facts"])
 
 

@@ -14,7 +14,7 @@ from data_builders.task import Samples
 from unlearnkit.core.compute import autocast, generator, resolve_device
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest, check_not_empty, lone_values, train_epochs
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.registry import check_least, check_type
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class Recipe:
         for name, hint in get_type_hints(Recipe).items():
             check_type(f"recipe: {name!r}", getattr(self, name), hint)
         for name in ("epochs", "batch_size", "lr"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise BadValue(f"recipe: {name} must be above 0, got {getattr(self, name)}")
+        for name in ("momentum", "weight_decay", "warmup", "smoothing"):
+            check_least(f"recipe: {name}", getattr(self, name))
 
     def as_dict(self) -> dict:
         return asdict(self)

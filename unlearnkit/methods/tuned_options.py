@@ -11,27 +11,30 @@ from pathlib import Path
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 from unlearnkit.methods import methods
 
 FORMAT = 1
 _NAMES = ("method", "dataset", "model")
-_NEEDED = (*_NAMES, "values", "defaults", "objective", "trials", "sources", "made")
+_NEEDED = dict.fromkeys(_NAMES, str) | {"values": dict, "defaults": dict, "objective": dict, "trials": list}
+_NEEDED |= {"sources": dict, "made": dict}
 
 
 def place(method: str, dataset: str, model: str) -> Path:
-    """The file of the tuned values. dataset: a registered name, or a path of your own, of which the stem is used."""
-    return paths.tuned() / Path(dataset).stem / model / f"{method}.json"
+    """The file of the tuned values. dataset: a registered name, or a path of your own, which has values
+    of its own: see unlearnkit.core.paths.dataset_id."""
+    return paths.tuned() / paths.dataset_id(dataset) / model / f"{method}.json"
 
 
 def read(file: Path) -> dict:
     """The content of a file of tuned values. Raises BadValue if it is damaged, or not where `place` says."""
     again = f"restore {_shown(file)} from git, or delete it and run `unlearnkit tune` again"
     try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise BadValue(f"{_shown(file)} is not valid JSON ({error}): {again}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or any(k not in content for k in _NEEDED):
+        content = read_json(file, _shown(file))
+    except BadValue as error:
+        raise BadValue(f"{error}: {again}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not _fits(content):
         raise BadValue(f"{_shown(file)} does not hold tuned values of format {FORMAT}: {again}")
     method, dataset, model = (content[name] for name in _NAMES)
     if (wanted := place(method, dataset, model)) != file:
@@ -41,6 +44,19 @@ def read(file: Path) -> dict:
             "for what its place says"
         )
     return content
+
+
+def _fits(content: Mapping) -> bool:
+    """Whether a record has all parts that are read of it."""
+    parts = all(isinstance(content.get(name), kind) for name, kind in _NEEDED.items())
+    numbers = [content["objective"].get(name) for name in ("default", "best", "n")] if parts else []
+    named = parts and all(content[name] and Path(content[name]).name not in ("", "..") for name in _NAMES)
+    trials = parts and all(isinstance(trial, dict) for trial in content["trials"])
+    sources = parts and all(isinstance(digest, str) for digest in content["sources"].values())
+    return bool(
+        named and trials and sources and isinstance(content["made"].get("date"), str)
+        and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+    )  # fmt: skip
 
 
 def values(method: str, dataset: str, model: str) -> dict:
@@ -162,7 +178,7 @@ def digest(parameters: Mapping) -> str:
         for p in (parameters, *parameters.get("extra_conditions", ()), parameters.get("texts", {}))
         if "dataset" in p
     ]
-    datasets = {Path(d).stem for name in named for d in ([name] if isinstance(name, str) else name)}
+    datasets = {paths.dataset_id(d) for name in named for d in ([name] if isinstance(name, str) else name)}
     files = [file for file in _files() if file.relative_to(paths.tuned()).parts[0] in datasets]
     options = {str(file.relative_to(paths.tuned())): read(file)["values"] for file in files}
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:20] if options else ""

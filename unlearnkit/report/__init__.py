@@ -24,8 +24,8 @@ def build(out: Path | None = None, profile: str = "") -> Path:
     out: the folder, results/report if not given; its pages are replaced. Raises BadValue if it holds something else.
     """
     site = Site(out or paths.root() / "results" / "report", sources.gather(profile))
-    site.clear()
-    with Progress("report", len(site.results) + len(notebook.notebooks()) + len(site.registries) + 8) as bar:
+    pages = len(site.results) + len(notebook.notebooks()) + len(site.registries) + 8
+    with site.written(), Progress("report", pages) as bar:
         for r in site.results:
             result_pages.write(site, r)
             bar.step()

@@ -106,7 +106,7 @@ def _mentions() -> dict[str, list[tuple[str, str]]]:
     """
     if not _known:
         for path in sorted((paths.root() / "tests").glob("test_*.py")):
-            tree = ast.parse(path.read_text())
+            tree = ast.parse(path.read_text(encoding="utf-8"))
             imported = {
                 alias.asname or alias.name: node.module
                 for node in ast.walk(tree)

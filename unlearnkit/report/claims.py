@@ -42,13 +42,15 @@ def plain(text: str) -> str:
 
 def section(readme: Path, heading: str) -> str:
     """What stands below a heading of the second level, up to the next one, "" if there is none."""
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", plain(readme.read_text()), re.M | re.S)
+    found = re.search(
+        rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", plain(readme.read_text(encoding="utf-8")), re.M | re.S
+    )
     return found[1].strip() if found else ""
 
 
 def opening(readme: Path) -> tuple[str, str]:
     """(title, text) of the README up to its first section."""
-    found = re.match(r"# (.+?)\n(.*?)(?=^## )", plain(readme.read_text()), re.M | re.S)
+    found = re.match(r"# (.+?)\n(.*?)(?=^## )", plain(readme.read_text(encoding="utf-8")), re.M | re.S)
     if not found:
         raise BadValue("README.md does not start with a title")
     return found[1], found[2].strip()

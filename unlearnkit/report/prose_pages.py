@@ -53,7 +53,7 @@ def _notebook(site: Site, page: str, file: Path, made: Sequence[Result], version
     body, pictures = notebooks.body(file)
     for name, content in pictures.items():
         address = site.pictures.setdefault(content, f"{page.rpartition('/')[0]}/{name}")  # many are published figures
-        if not (site.out / address).exists():
+        if not (site.beside / address).exists():
             site.put(address, content)
         body = body.replace(f'src="{name}"', f'src="{relative(page, address)}"')
     content = text.papers(text.within(body, site.links(page, "notebooks")))

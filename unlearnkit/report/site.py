@@ -1,8 +1,8 @@
 """The frame of the report: its folder, the addresses of its pages, the links between them."""
 
 import os
-import shutil
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import jinja2
@@ -10,7 +10,9 @@ from pygments.formatters import HtmlFormatter
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.disk import explained
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.own_files import folder_beside, replace_written, strangers
 from unlearnkit.report import cards, sources, text
 from unlearnkit.report.sources import Result
 from unlearnkit.runner import notebook
@@ -76,29 +78,40 @@ class Site:
 
     # --- writing ---
 
-    def clear(self) -> None:
-        """Empty the folder, or make it. Raises BadValue if it holds something else than a report."""
-        if self.out.exists() and not self.out.is_dir():
-            raise BadValue(f"{self.out.name} is a file: name a new or an empty folder")
-        if self.out.exists() and any(self.out.iterdir()) and not (self.out / MARK).exists():
-            raise BadValue(f"{self.out.name}/ holds something else than a report: name a new or an empty folder")
-        shutil.rmtree(self.out, ignore_errors=True)
-        (self.out / "static").mkdir(parents=True)
-        (self.out / MARK).touch()
+    @contextmanager
+    def written(self):
+        """A context in which pages are put beside the folder; at its end they replace those of the last report there.
+
+        Nothing else in the folder is touched, and nothing at all if a page cannot be written. Raises BadValue for a folder
+        that holds something else than a report, or a file of the user's own in a page's place, StoreError for one that
+        cannot be written.
+        """
+        with explained("the report", self.out, "--out"):
+            if self.out.exists() and not self.out.is_dir():
+                raise BadValue(f"{self.out.name} is a file: name a new or an empty folder")
+            if strangers(self.out) and not (self.out / MARK).exists():
+                raise BadValue(f"{self.out.name}/ holds something else than a report: name a new or an empty folder")
+            with folder_beside(self.out) as self.beside:
+                self._styles()
+                yield
+                replace_written(self.out, self.beside, MARK)
+
+    def _styles(self) -> None:
         here = Path(__file__).parent / "static"
-        styles = (here / "report.css").read_text()
+        styles = (here / "report.css").read_text(encoding="utf-8")
         for scheme, name in CODE_STYLES.items():
             rules = HtmlFormatter(style=name).get_style_defs(".highlight")
             rules = "\n".join(line for line in rules.splitlines() if line.startswith(".highlight ."))
             styles += f"@media (prefers-color-scheme: {scheme}) {{\n{rules}\n}}\n"
         self.put("static/report.css", styles)
         for file in here.glob("*.js"):
-            self.put(f"static/{file.name}", file.read_text())
+            self.put(f"static/{file.name}", file.read_text(encoding="utf-8"))
 
     def put(self, address: str, content: str | bytes) -> str:
-        """Write a file of the site; returns its address. Raises BadValue for one that would leave the folder."""
-        path = (self.out / address).resolve()
-        if not path.is_relative_to(self.out):
+        """Write a file of the site, in `written` alone; returns its address. Raises BadValue for one that would leave the
+        folder."""
+        path = Path(os.path.normpath(self.beside / address))
+        if not path.is_relative_to(self.beside):
             raise BadValue(f"the report would write {address!r}, which is outside of its folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 from unlearnkit.core import paths
+from unlearnkit.core.documents import check_shape, read_yaml
 from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
 from unlearnkit.results.numbers import number
 
@@ -17,6 +18,32 @@ PAPERS = {"P1": "Study I: similar samples (P1)", "P2": "Study II: features and m
           "P3": "Study III: order and risk (P3)", "synthesis": "Synthesis"}  # fmt: skip
 BASES = {"abstract": "the paper's abstract", "digest": "a digest of the paper", "ours": "ours"}
 VERDICTS = ("supported", "not supported", "depends on", "not testable here")
+TEXT = {"type": ["string", "number", "boolean", "null"], "description": "must be a text"}
+SHAPE = {  # the JSON schema of claims.yaml, but for what must stand in a claim
+    "properties": {
+        "numbers": {
+            "type": ["object", "null"],
+            "description": "`numbers` must map names to queries",
+            "additionalProperties": TEXT,
+        },
+        "claims": {
+            "type": ["array", "null"],
+            "description": "must be a list of claims",
+            "items": {
+                "type": "object",
+                "description": "must be a mapping of fields",
+                "additionalProperties": TEXT,
+                "properties": {
+                    "results": {
+                        "type": "array",
+                        "items": TEXT | {"type": "string"},
+                        "description": "results must be a list of tables and figures",
+                    }
+                },
+            },
+        },
+    }
+}
 FILLED = re.compile(r"\{([^{}]+)\}")
 
 
@@ -89,26 +116,16 @@ def load(home: Path | None = None) -> Claims:
         raise BadValue("results/claims.yaml is not there: restore it from git")
     version = (file, file.stat().st_mtime_ns)
     if version not in _read:
-        _read[version] = _checked(_yaml(file), file.parent)
+        _read[version] = _checked(read_yaml(file, "results/claims.yaml"), file.parent)
     return _read[version]
-
-
-def _yaml(file: Path) -> object:
-    import yaml
-
-    try:
-        return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise BadValue(f"results/claims.yaml is not valid YAML{line}: {getattr(error, 'problem', error)}") from error
 
 
 def _checked(content: object, home: Path) -> Claims:
     if not isinstance(content, dict) or set(content) != {"numbers", "claims"}:
         raise BadValue("results/claims.yaml must have two parts, `numbers` and `claims`")
+    check_shape(content, SHAPE, "results/claims.yaml")
     numbers, rows = content["numbers"] or {}, content["claims"] or []
-    if not isinstance(numbers, dict) or not all(" " in str(q) for q in numbers.values()):
+    if not all(" " in str(q) for q in numbers.values()):
         raise BadValue("results/claims.yaml: `numbers` must map names to queries")
     claims = [_claim(row, i) for i, row in enumerate(rows, 1)]
     ids = [c.id for c in claims]
@@ -117,10 +134,8 @@ def _checked(content: object, home: Path) -> Claims:
     return Claims(claims, numbers, home)
 
 
-def _claim(row: object, place: int) -> Claim:
-    where = f"results/claims.yaml: claim {row.get('id', place) if isinstance(row, dict) else place}"
-    if not isinstance(row, dict):
-        raise BadValue(f"{where} is not a mapping of fields")
+def _claim(row: dict, place: int) -> Claim:
+    where = f"results/claims.yaml: claim {row.get('id', place)}"
     known = {f.name: f for f in fields(Claim)}
     if missing := [name for name, f in known.items() if f.default is MISSING and not row.get(name)]:
         raise BadValue(f"{where} has no {', '.join(missing)}")
@@ -131,8 +146,6 @@ def _claim(row: object, place: int) -> Claim:
             raise BadValue(f"{where}: {name} must be one of {', '.join(values)}, got {row[name]!r}")
     if not str(row["verdict"]).startswith(VERDICTS):
         raise BadValue(f"{where}: the verdict must begin with one of: {', '.join(VERDICTS)}; got {row['verdict']!r}")
-    if not isinstance(row["results"], list):
-        raise BadValue(f"{where}: results must be a list of tables and figures")
     return Claim(**{name: value if name == "results" else str(value) for name, value in row.items()})
 
 

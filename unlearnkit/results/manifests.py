@@ -1,21 +1,22 @@
 """The manifest of a results folder: read, checked for its shape, asked whether it lists a file."""
 
 import hashlib
-import json
 import os
 import sys
 from pathlib import Path
 
-from unlearnkit.core.errors import StoreError
+from unlearnkit.core.documents import read_json
+from unlearnkit.core.errors import BadValue, StoreError
 
 
 def read(folder: Path) -> dict:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-    except FileNotFoundError:
+    file = folder / "manifest.json"
+    if not os.path.lexists(file):
         return {}
-    except ValueError as error:
-        raise StoreError(f"{BROKEN.format(folder.name)} is not valid JSON ({error}): {MEND}") from error
+    try:
+        manifest = read_json(file, BROKEN.format(folder.name))
+    except BadValue as error:
+        raise StoreError(f"{error}: {MEND}") from error
     if not isinstance(manifest, dict):
         raise StoreError(f"{BROKEN.format(folder.name)} holds no results by name: {MEND}")
     return manifest

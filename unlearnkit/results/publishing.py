@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -36,7 +36,7 @@ def publish(
     """
     if not parameters["publish"]:
         return []
-    folder = paths.root() / parameters["publish"]
+    folder = paths.root() / paths.at(parameters["publish"])
     kind = "tables" if name.startswith("T") else "figures"
     with explained("the results", folder, "the notebook's parameter `publish`"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -52,15 +52,20 @@ def publish(
     with lock(folder / ".manifest.lock"):
         if isinstance(runs, pd.DataFrame):
             files.append(records.write(runs, folder, write_whole))
-        manifest = manifests.to_extend(folder) | {name: _entry(folder, files, len(data), runs, parameters, roots)}
-        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest)))
-        named = {file for other in manifest.values() if not manifests.misshapen(other) for file in other["files"]}
-        for file in (folder / "scores").glob("*.parquet"):
-            if f"scores/{file.name}" not in named:  # of an earlier version of this result
-                file.unlink()
+        before = manifests.to_extend(folder)
+        manifest = before | {name: _entry(folder, files, len(data), runs, parameters, roots)}
+        write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest), encoding="utf-8"))
+        for file in _files(before) - _files(manifest):  # of an earlier version of this result; other files are not ours
+            if PurePosixPath(file).parent == PurePosixPath("scores"):
+                (folder / file).unlink(missing_ok=True)
     for f in files:
         paths.note("output", os.path.relpath(folder / f, paths.root()))
     return files
+
+
+def _files(manifest: Mapping) -> set[str]:
+    """All files that a manifest lists, relative to its folder."""
+    return {file for entry in manifest.values() if not manifests.misshapen(entry) for file in entry["files"]}
 
 
 def _entry(folder: Path, files: Sequence[str], rows: int, runs, parameters: Parameters, roots) -> dict:

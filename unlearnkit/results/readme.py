@@ -30,7 +30,7 @@ def files(root: Path | None = None) -> list[Path]:
     root = root or paths.root()
     places = sorted({file for pattern in PROSE for file in root.glob(pattern)})
     visible = [f for f in places if not any(part.startswith(".") for part in f.relative_to(root).parts)]
-    return [f for f in visible if "<!--n:" in (text := f.read_text()) or BLOCK.search(text)]
+    return [f for f in visible if "<!--n:" in (text := f.read_text(encoding="utf-8")) or BLOCK.search(text)]
 
 
 def told(mark: str, root: Path | None = None) -> str:
@@ -46,7 +46,7 @@ def told(mark: str, root: Path | None = None) -> str:
 
 def stale(file: Path, root: Path | None = None) -> list[tuple[str, str, str]]:
     """(mark, what stands there, what should) of each number and rendered block of a file that is not as the results say."""
-    root, text = root or paths.root(), file.read_text()
+    root, text = root or paths.root(), file.read_text(encoding="utf-8")
     numbers = [(mark, now, told(mark, root)) for mark, now in MARKED.findall(text)]
     blocks = [(name, now, BLOCKS[name](file.parent, root)) for _, name, now, _ in BLOCK.findall(text)]
     return [row for row in numbers + blocks if row[1] != row[2]]
@@ -55,9 +55,9 @@ def stale(file: Path, root: Path | None = None) -> list[tuple[str, str, str]]:
 def fill(file: Path, root: Path | None = None) -> None:
     """Write a file with every number and block as the results have it; the text around them stays."""
     root = root or paths.root()
-    text = MARKED.sub(lambda m: f"<!--n:{m[1]}-->{told(m[1], root)}<!--/n-->", file.read_text())
+    text = MARKED.sub(lambda m: f"<!--n:{m[1]}-->{told(m[1], root)}<!--/n-->", file.read_text(encoding="utf-8"))
     text = BLOCK.sub(lambda b: b[1] + BLOCKS[b[2]](file.parent, root) + b[4], text)
-    write_whole(file, lambda path: path.write_text(text))
+    write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def report(write: bool = False) -> tuple[list[str], int]:
@@ -70,6 +70,6 @@ def report(write: bool = False) -> tuple[list[str], int]:
             lines.append(f"{os.path.relpath(file, root)}: {mark}: {change}")
         if write and wrong:
             fill(file, root)
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         marks += len(MARKED.findall(text)) + len(BLOCK.findall(text))
     return lines, marks

@@ -82,7 +82,7 @@ def _reference(profile: str) -> dict[str, float]:
     file = paths.root() / "notebooks" / "grids" / "seconds.csv"
     if not file.is_file():
         return {}
-    with file.open() as lines:
+    with file.open(encoding="utf-8") as lines:
         rows = csv.DictReader(line for line in lines if not line.startswith("#"))
         return {row["notebook"]: float(row["seconds"]) for row in rows if row["profile"] == profile}
 

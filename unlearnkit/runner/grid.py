@@ -8,16 +8,13 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-import yaml
-
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, unknown
+from unlearnkit.core.documents import check_shape, read_yaml
+from unlearnkit.core.errors import BadValue, UnknownName, unknown
 from unlearnkit.core.registry import load_plugins
 from unlearnkit.runner import notebook
-
-PROFILES = ("smoke", "small", "real", "full", "paper")
-_ENTRY = {"notebook", "each", "with", "set", "after", "makes"}
+from unlearnkit.runner.grid_schema import ENTRY, GRID, PROFILES
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,18 @@ def described(profile: str) -> dict:
 
 
 def _grids(profile: str) -> list[tuple[Path, list[dict], dict]]:
-    """(file, its jobs, the profile's values) of each grid that has this profile, in the order of the files' names."""
+    """(file, its jobs, the profile's values) of each grid that has this profile, in the order of the files' names.
+
+    Raises BadValue or UnknownName, in one line, for a file of any wrong shape.
+    """
     grids = []
     for file in sorted((paths.root() / "notebooks" / "grids").glob("*.yaml")):
-        try:
-            grid = yaml.safe_load(file.read_text())
-            entries, profiles = grid["jobs"], grid["profiles"]
-        except (yaml.YAMLError, KeyError, TypeError) as error:
-            raise BadValue(f"{file.name}: not a grid with `profiles` and `jobs`: {error}") from error
+        grid = read_yaml(file)
+        check_shape(grid, GRID, file.name)
+        entries, profiles = grid["jobs"], grid["profiles"]
+        for entry in entries:
+            if extra := set(entry) - set(ENTRY):
+                raise unknown(f"entry of {file.name}", sorted(extra)[0], ENTRY)
         if profile in profiles:
             grids.append((file, entries, profiles[profile]))
     return grids
@@ -96,11 +97,9 @@ def _jobs(
     """earlier: {notebook: its jobs} of the files before this one, to which this one's are added. program: see `_program`."""
     jobs: dict[str, Job] = {}
     for entry in entries:
-        if extra := set(entry) - _ENTRY:
-            raise unknown(f"entry of {file.name}", sorted(extra)[0], _ENTRY)
         try:
             expanded = _expand(entry, values, earlier, program)
-        except (BadValue, KeyError) as error:
+        except (BadValue, UnknownName) as error:
             raise type(error)(f"{file.name}, {entry.get('notebook')}: {error}") from error
         earlier.setdefault(entry["notebook"], []).extend(expanded)
         for job in expanded:
@@ -127,6 +126,8 @@ def _expand(
             raise unknown("earlier notebook of these grids", name, earlier)
     each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
     fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
+    if empty := [name for name, values in each.items() if not values]:
+        raise BadValue(f"`each` makes one job per value of {empty[0]!r}, which has none")
     after = frozenset(job.key for name in entry.get("after", ()) for job in earlier[name])
     from unlearnkit.methods import tuned_options as tuned  # imports torch: after the checks of the grid
 

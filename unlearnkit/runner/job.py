@@ -17,12 +17,13 @@ from pathlib import Path
 
 from unlearnkit.core import paths
 from unlearnkit.core.disk import explained, lock
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.core.provenance import provenance
 from unlearnkit.results import manifests
 from unlearnkit.runner.execution import execute
 
-WRONG = (AttributeError, KeyError, TypeError, ValueError)  # what a file of any wrong shape raises
+WRONG = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # what a file of any wrong shape raises
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def finished(stem: str, key: str, places: Places | None = None) -> bool:
 def outputs(file: Path) -> dict[str, str] | None:
     """{file relative to the project: its digest} that a job wrote, by its manifest; None for one of any wrong shape."""
     try:
-        written = json.loads(file.read_text())["outputs"]
+        written = read_json(file)["outputs"]
         whole = isinstance(written, dict) and all(isinstance(digest, str) for digest in written.values())
-    except (OSError, *WRONG):
+    except WRONG:
         return None
     return written if whole else None
 
@@ -88,14 +89,14 @@ def wall_times(stem: str) -> list[float]:
     """Seconds that each finished job of a notebook took, with whatever parameters. Damaged manifests are left out."""
     seconds = []
     for file in (paths.runs() / stem).glob("*/manifest.json"):
-        with contextlib.suppress(OSError, *WRONG):
-            seconds.append(float(json.loads(file.read_text())["seconds"]))
+        with contextlib.suppress(*WRONG):
+            seconds.append(float(read_json(file)["seconds"]))
     return seconds
 
 
 def wall_time(stem: str, key: str) -> float:
     """Seconds that a finished job took."""
-    return json.loads((folder(stem, key) / "manifest.json").read_text())["seconds"]
+    return read_json(folder(stem, key) / "manifest.json")["seconds"]
 
 
 def run(
@@ -181,7 +182,7 @@ def kernel_environment(settings: Mapping[str, str] | None = None, gpus: Sequence
 
 def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float, places: Places) -> None:
     log = beside / "log.jsonl"
-    notes = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    notes = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
     written = {value: _digest(places.home / value) for what, value in notes if what == "output"}
     manifest = {
         "key": key,
@@ -193,7 +194,7 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
         "made": provenance(),
     }
     log.unlink(missing_ok=True)
-    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     final = places.folder(stem, key)
     if final.exists():  # an earlier run whose outputs have changed since
         shutil.rmtree(final)

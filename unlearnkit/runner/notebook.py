@@ -114,7 +114,7 @@ def sources(path: Path) -> list[str]:
 
 def _cells(path: Path, kind: str, tag: str | None = None):
     try:
-        cells = json.loads(path.read_text())["cells"]
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     except (ValueError, KeyError) as error:
         raise BadValue(f"{path.name} is not a notebook: {error}") from error
     for cell in cells:

@@ -2,12 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import get_type_hints
 
 from data_builders.texts.build_task import Targets
 from data_builders.texts.sides import Side
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.paths import dataset_id
+from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.images.config import config_grid
 from unlearnkit.texts.train import TextRecipe
 
@@ -42,6 +42,8 @@ class TextConfig:
     def __post_init__(self):
         for name, hint in get_type_hints(TextConfig).items():
             check_type(f"{name!r}", getattr(self, name), hint)
+        for name in ("test_size", "copies", "lora", "n_targets", "train_size", "vocabulary", "context"):
+            check_least(f"{name!r}", getattr(self, name), int(name in ("train_size", "vocabulary", "context")))
         object.__setattr__(self, "strength", float(self.strength) if self.copies else 0.0)
         object.__setattr__(self, "side", self.side if self.copies else TextConfig.side)
 
@@ -53,7 +55,7 @@ class TextConfig:
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table: those of an image config."""
         return {
-            "dataset": Path(self.dataset).stem,
+            "dataset": dataset_id(self.dataset),
             "train_size": self.train_size,
             "targets": self.targets,
             "copies": self.copies,

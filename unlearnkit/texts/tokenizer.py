@@ -104,7 +104,7 @@ def tokenizer_artefact(dataset: str, size: int) -> Artefact:
     """The stored tokenizer of a dataset."""
 
     def make(folder: Path) -> None:
-        (folder / "tokenizer.json").write_text(trained(load_pool(dataset), size).backend.to_str())
+        (folder / "tokenizer.json").write_text(trained(load_pool(dataset), size).backend.to_str(), encoding="utf-8")
 
     params, code = pool_params(dataset)
     return Store().get(Spec("tokenizer", params | {"size": size}, (trained, code), ()), make)

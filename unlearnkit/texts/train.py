@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unlearnkit.core.compute import autocast, n_workers, parallel_map, resolve_device
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest, check_not_empty, train_epochs
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.texts.tokens import Tokens
 
 
@@ -37,8 +37,10 @@ class TextRecipe:
         for name, hint in get_type_hints(TextRecipe).items():
             check_type(f"recipe: {name!r}", getattr(self, name), hint)
         for name in ("epochs", "batch_size", "lr", "clip"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise BadValue(f"recipe: {name} must be above 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup"):
+            check_least(f"recipe: {name}", getattr(self, name))
 
     def as_dict(self) -> dict:
         return asdict(self)

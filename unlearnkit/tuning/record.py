@@ -78,11 +78,10 @@ def check_budget(names: Sequence[str], dataset: str, model: str, trials: int, se
 def write(record: Mapping) -> Path:
     """Write a record to its file, whole or not at all. A file that differs in its date and machine alone stays."""
     file = tuned_options.place(*(record[k] for k in ("method", "dataset", "model")))
-    if not file.is_file() or _reproducible(json.loads(file.read_text())) != _reproducible(
-        json.loads(json.dumps(record))
-    ):
+    new = json.loads(json.dumps(record))
+    if not file.is_file() or _reproducible(tuned_options.read(file)) != _reproducible(new):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda path: path.write_text(_one_line_per_entry(record)))
+        write_whole(file, lambda path: path.write_text(_one_line_per_entry(record), encoding="utf-8"))
     return file
 
 
