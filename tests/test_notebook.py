@@ -212,8 +212,19 @@ def test_every_notebook_keeps_to_the_style(path):
         for output in cell["outputs"]:
             assert output["output_type"] != "error" and output.get("name") != "stderr"
             text = json.dumps(output.get("data", {}).get("text/plain", "")) + json.dumps(output.get("text", ""))
+            assert not re.search(r"\d \[-?\d", "".join(output.get("data", {}).get("text/html", ""))), (
+                "a line may break there"
+            )
             assert not re.search(r"Warning|/(?:home|root|Users|tmp|work)/", text)
     assert all(c["execution_count"] for c in code), "stored with its outputs"
+
+
+@pytest.mark.parametrize("path", notebook.notebooks(), ids=lambda p: p.stem)
+def test_no_line_breaks_between_a_value_and_its_interval(path):
+    """By `unlearnkit.core.statistics.unbroken`, which holds wherever a notebook is shown; run the notebook again."""
+    for cell in json.loads(path.read_text())["cells"]:
+        for output in cell.get("outputs", []):
+            assert not re.search(r"\d \[-?\d", "".join(output.get("data", {}).get("text/html", "")))
 
 
 @pytest.mark.parametrize("path", notebook.notebooks(), ids=lambda p: p.stem)
