@@ -12,6 +12,7 @@ from unlearnkit.core.statistics import (
     residual_influence,
     shown,
     summarise,
+    unbroken,
 )
 from unlearnkit.figures import plot_dose_response
 
@@ -36,7 +37,7 @@ def test_a_t_interval_over_seeds():
 def test_one_seed_has_no_interval():
     assert mean_interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
     table = summarise(scores({"original": [0.5]}, seeds=1), {"s": ("phi", "target", "")})
-    assert shown(table).s.tolist() == ["0.50 (n = 1, no interval)"]
+    assert shown(table).s.tolist() == [unbroken("0.50 (n = 1, no interval)")]
 
 
 def test_a_column_with_fewer_seeds_says_so():
@@ -44,7 +45,8 @@ def test_a_column_with_fewer_seeds_says_so():
     columns = {"s": ("phi", "target", ""), "MIA_loss": ("MIA-loss", "target", "")}
     table = summarise(both, columns)
     assert table.n_seeds.tolist() == [4] and table.MIA_loss_n.tolist() == [1] and "s_n" not in table
-    texts = {"s": "1.00 [1.00, 1.00]", "MIA_loss": "2.00 (n = 1, no interval)"}
+    texts = {"s": unbroken("1.00 [1.00, 1.00]"), "MIA_loss": unbroken("2.00 (n = 1, no interval)")}
+    assert len(texts["s"].split(" ")) == 1  # no line breaks there
     assert shown(table).iloc[0].to_dict() == texts | {"n_seeds": 4, "n_diverged": 0}
     assert "MIA_loss_n" not in summarise(both[both.seed == 0], columns)
 

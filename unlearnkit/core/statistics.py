@@ -171,5 +171,15 @@ def _text(mean, low, high, n, digits: int) -> str:
     if pd.isna(mean):
         return "-"
     if pd.isna(low):
-        return f"{mean:.{digits}f} (n = {n}, no interval)"
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return unbroken(f"{mean:.{digits}f} (n = {n}, no interval)")
+    return interval_text(mean, low, high, digits)
+
+
+def interval_text(mean: float, low: float, high: float, digits: int = 2) -> str:
+    """The text "0.93 [0.88, 0.98]", on one line in whatever shows it."""
+    return unbroken(f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def unbroken(text: str) -> str:
+    """A text whose spaces are such that no line breaks there: a style is lost where notebooks are shown without it."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unlearnkit.core.statistics import interval_text
+
 Z = 1.959964  # the 97.5% quantile of the normal distribution
 DRAWS = 2000  # of a bootstrap
 
@@ -25,7 +27,7 @@ class Interval(NamedTuple):
         if np.isnan(self.value):
             return "-"
         value, low, high = (round(v, 2) + 0.0 for v in self[:3])  # no -0.00
-        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        return interval_text(value, low, high)
 
 
 def share(values: np.ndarray) -> Interval:

@@ -5,51 +5,61 @@ import json
 import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import get_args, get_origin
 
 from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, UnknownName, unknown
+from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.registry import check_type
+from unlearnkit.runner import parameters_cell
 
 # tqdm, which transformers imports, warns in each notebook that widgets are missing; its progress bars work without them
 warnings.filterwarnings("ignore", message="IProgress not found")
-
-_IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
 
 
 def check_parameters(namespace: MutableMapping, name: str = "") -> Parameters:
     """The notebook's parameters, checked: `parameters = check_parameters(globals(), "50_dose_response")`.
 
-    Call it right after the parameters cell, before all imports. papermill only warns of a parameter that a notebook does
-    not have, and runs the defaults under a wrong label. This raises UnknownName for such a name, with the nearest one, and
-    BadValue for a value that does not fit its annotation. One value where a list is asked for becomes a list of one.
+    Call it right after the parameters cell, before all imports. Parameters are what that cell declares, whatever else the
+    kernel's names hold. papermill only warns of a parameter that a notebook does not have, and runs the defaults under a
+    wrong label. This raises UnknownName for such a name, with the nearest one, and BadValue for a value that does not fit
+    its annotation. One value where a list is asked for becomes a list of one.
 
-    name: the notebook whose parameters cell declares them; if it is "" or not found, the names annotated in the kernel do. A
-    name that is not declared is an error in a fresh kernel only: once checked, a notebook may run again in the same one.
+    namespace: the kernel's, with the cells that have run as `In`; name: the notebook's. Without such cells the notebook's
+    file says what is declared; where there is no file either, the annotations in the namespace do.
     """
-    try:
-        declared = {n: _type(hint) for n, (hint, _) in parameters(find(name)).items()}
-    except UnknownName:  # a copy elsewhere
-        declared = dict(
-            namespace.get("__annotations__") or namespace["__annotate__"](1)
-        )  # the latter from Python 3.14 on
-    again = any(isinstance(value, Parameters) for value in namespace.values())
-    for key in () if again else _own_names(namespace):
-        if key not in declared:
-            raise unknown("parameter", key, declared)
+    by_file = {path.stem: path for path in notebooks()}.get(name)
+    in_file = parameters(by_file) if by_file else {}
+    known = {n: hint for n, (hint, _) in in_file.items()}
+    cell = parameters_cell.last(namespace.get("In", ()), known)
+    declared = {key: _type(hint) for key, hint in (_declared(cell, known) if cell else known).items()}
+    declared = declared or _annotated(namespace)
     for key in declared.keys() & namespace.keys():
         _check(f"parameter {key!r}", namespace[key], declared[key])
         if _is_single(namespace[key], declared[key]):
             namespace[key] = [namespace[key]]
-    return Parameters({key: namespace[key] for key in declared if key in namespace}, name)
+    values = {key: namespace[key] for key in declared if key in namespace}
+    return Parameters(values, name, defaults=values == {n: value for n, (_, value) in in_file.items()})
 
 
-def _own_names(namespace: Mapping) -> list[str]:
-    """Names that a person or papermill gave: no modules, functions or classes, nothing of IPython's."""
-    plain = {n for n, value in namespace.items() if not isinstance(value, ModuleType | FunctionType | type)}
-    return sorted(n for n in plain - _IPYTHON if not n.startswith("_"))
+def _declared(cell: parameters_cell.Cell, known: Mapping[str, str]) -> dict[str, str]:
+    """{name: annotation} of a parameters cell; a name without one has that of the notebook's file, `known`."""
+    declared = cell.annotations | {key: known[key] for key in cell.bare if key in known}
+    for key in cell.injected:
+        if key not in declared:
+            raise unknown("parameter", key, declared)
+    for key in cell.bare:
+        if key not in declared:
+            raise BadValue(f"{key!r} in the parameters cell has no annotation: write {key}: int = ... if it is a new one; "
+                           f"the others are {', '.join(declared)}")  # fmt: skip
+    return declared
+
+
+def _annotated(namespace: Mapping) -> dict[str, object]:
+    """The names annotated in a namespace, with their types."""
+    if "__annotate__" in namespace:  # from Python 3.14 on
+        return dict(namespace["__annotate__"](1))
+    return dict(namespace.get("__annotations__", {}))
 
 
 def _check(what: str, value: object, hint: object) -> None:
@@ -64,7 +74,12 @@ def _is_single(value: object, hint: object) -> bool:
 def _type(annotation: str) -> object:
     """The type that an annotation in a parameters cell names."""
     types = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple)}
-    return eval(annotation, {"__builtins__": {}}, types)  # the annotation in a notebook of ours
+    try:
+        return eval(annotation, {"__builtins__": {}}, types)
+    except (NameError, AttributeError, TypeError) as error:
+        raise BadValue(
+            f"a parameter is annotated {annotation!r}; known types: {', '.join(types)}, list[int], ..."
+        ) from error
 
 
 def notebooks() -> list[Path]:
