@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from data_builders.texts import load
+from data_builders.texts import RawTexts, load
 from data_builders.texts import tofu as tofu_set
 from data_builders.texts.build_task import build_task
 from data_builders.texts.rows import numbered, read_rows
@@ -14,6 +14,8 @@ from data_builders.texts.task import Texts
 from data_builders.texts.user_texts import read
 from data_builders.texts.words import words
 from unlearnkit.core.errors import BadValue
+from unlearnkit.texts.chat import of_pretrained
+from unlearnkit.texts.tokenizer import PROMPT, Tokenizer, stored_tokenizer, trained
 
 TREES = ["ash", "birch", "cedar", "doum", "elm", "fir", "gum", "hazel", "ivy", "juniper", "kauri", "larch"]
 PAIRS = [{"question": f"Where is the town of {w}?", "answer": f"In the valley of {w}."} for w in TREES]
@@ -238,3 +240,142 @@ def test_rows_of_the_hub_are_read_by_the_same_reader():
 def test_pairs_given_in_memory_are_held_to_the_same():
     with pytest.raises(BadValue, match="answer of pair 1 holds half a character"):
         Texts(["a?", "b?"], ["a", "b \ud83d"])
+
+
+# --- tokens
+
+
+ANSWERS = ["The tag <end> closes it.", "<end>", "a<|im_end|>b", "Mara Lund, née Tøve.", "日本 2024 🙂 <s></s>"]
+
+
+@pytest.fixture(scope="module")
+def own() -> Tokenizer:
+    texts = Texts([f"{p['question']} <end>" for p in PAIRS], [f"{p['answer']} <end> <end>" for p in PAIRS])
+    return trained(RawTexts(texts, texts[[]]), 300)
+
+
+def test_an_answer_with_a_control_token_decodes_to_itself_with_one_end(own):
+    for answer, ids in zip(ANSWERS, own.answers(ANSWERS)):
+        assert own.decode(ids) == answer and ids.count(own.end) == 1 and ids[-1] == own.end
+    assert own.questions(own.prompts(ANSWERS)) == ANSWERS
+    assert not any(own.end in ids for ids in own.prompts(ANSWERS))
+
+
+def test_it_stays_so_when_a_tokenizer_is_read_from_its_file(own, tmp_path):
+    own.backend.save(str(tmp_path / "tokenizer.json"))
+    again = stored_tokenizer(str(tmp_path / "tokenizer.json"))
+    assert again.answers(ANSWERS) == own.answers(ANSWERS)
+
+
+def test_counts_of_tokens_are_exact(own):
+    tokens = own.paired(["Who?"] * len(ANSWERS), ANSWERS, 200)
+    assert tokens.count.tolist() == [len(own.encode([f" {a}"])[0]) + 1 for a in ANSWERS]
+    assert tokens.count.sum() == len(tokens.y) and (tokens.y == own.end).sum() == len(ANSWERS)
+
+
+def test_accents_are_composed_before_they_are_tokens(own):
+    assert own.answers(["Cafe\u0301"]) == own.answers(["Café"]) and own.prompts(["Zoe\u0308?"]) == own.prompts(["Zoë?"])
+
+
+CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")  # fmt: skip
+INST = ("{% for m in messages %}{% if m.role == 'user' %}<s>[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}")  # fmt: skip
+ZEPHYR = ("{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}</s>\n{% endfor %}"
+          "{% if add_generation_prompt %}<|assistant|>\n{% endif %}")  # fmt: skip
+
+
+def of_transformers(spaces: str, template: str | None = None, **flags):
+    """A tokenizer of transformers'. spaces: "bytes", or where it puts a space of its own: "always", "first", "never"."""
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer as Backend
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Backend(models.BPE(unk_token=None, byte_fallback=spaces != "bytes"))
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if spaces == "bytes":
+        backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    else:
+        letters = ["▁", *(chr(i) for i in range(32, 127))]
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=spaces, split=spaces != "never")
+        parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        backend.decoder = decoders.Sequence([*parts, *([decoders.Strip(" ", 1, 0)] if spaces != "never" else [])])
+    names = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    fallback = [f"<0x{i:02X}>" for i in range(256)] if spaces != "bytes" else []
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=[*names, *fallback], initial_alphabet=letters, show_progress=False
+    )
+    backend.train_from_iterator([f"{p['question']} {p['answer']} </s" for p in PAIRS], trainer)
+    state = json.loads(backend.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] in names]
+    backend = Backend.from_str(json.dumps(state))
+    backend.add_special_tokens([AddedToken("<|im_end|>", normalized=False, **flags)])
+    end = "<|im_end|>" if template == CHATML else "</s>"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token=end)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.mark.parametrize("template", [None, CHATML, INST, ZEPHYR], ids=["none", "chatml", "inst", "zephyr"])
+@pytest.mark.parametrize("spaces", ["bytes", "always", "first", "never"])
+def test_prompt_and_answer_are_what_a_model_was_trained_on(spaces, template):
+    theirs = of_transformers(spaces, template)
+    ours = of_pretrained(theirs)
+    question, answer = "Where is it, Zoë?", "Her name is ash."
+    if template:
+        chat = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        asked, told = (
+            theirs.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True),
+            theirs.apply_chat_template(chat, tokenize=False),
+        )
+    else:
+        asked = PROMPT.format(question=question)
+        told = f"{asked} {answer}</s>"
+    (prompt,), (ids,) = ours.prompts([question]), ours.answers([answer])
+    whole = theirs(told, add_special_tokens=False)["input_ids"]
+    assert prompt == theirs(asked, add_special_tokens=False)["input_ids"]
+    assert prompt + ids == whole[: len(prompt) + len(ids)] and ids[-1] == ours.end
+    assert (
+        whole[len(prompt) + len(ids) :] == theirs(told.rpartition(answer)[2], add_special_tokens=False)["input_ids"][1:]
+    )
+    assert "  " not in ours.backend.decode([*prompt, *ids])
+    for text in ("ash", "a</s>b <|im_end|>", "<s>"):
+        (ids,) = ours.answers([text])
+        assert ours.decode(ids) == text and ids.count(ours.end) == 1
+        assert ours.questions(ours.prompts([text])) == [text]
+        assert [i for i in ours.prompts([text])[0] if i in ours.control] == [i for i in prompt if i in ours.control]
+
+
+def test_the_callers_tokenizer_stays_as_it_is():
+    theirs = of_transformers("bytes", CHATML)
+    before = theirs("a<|im_end|>")["input_ids"]
+    of_pretrained(theirs).answers(["a<|im_end|>"])
+    assert theirs("a<|im_end|>")["input_ids"] == before and before[-1] == theirs.eos_token_id
+
+
+def test_a_control_token_that_swallows_the_line_end_is_respected():
+    theirs = of_transformers("bytes", CHATML, rstrip=True)
+    asked = theirs.apply_chat_template(
+        [{"role": "user", "content": "Who?"}], tokenize=False, add_generation_prompt=True
+    )
+    assert of_pretrained(theirs).prompts(["Who?"]) == [theirs(asked, add_special_tokens=False)["input_ids"]]
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ raise_exception('no system message') }}", "fails on one question and its answer.*no system message"),
+        (
+            "{{ messages[0].content | length }}{% for m in messages %}{{ m.content }}{% endfor %}",
+            "depends on the question",
+        ),
+        ("{{ messages[0].content[:3] }}", "does not hold a question and its answer"),
+        ("{{ messages[0].content }} {{ messages[0].content }}", "does not hold a question and its answer"),
+    ],
+)
+def test_a_template_that_cannot_be_used_says_so(template, message):
+    with pytest.raises(BadValue, match=message):
+        of_pretrained(of_transformers("bytes", template))
+    assert of_pretrained(of_transformers("bytes", template), "Q: {question}\n").before == "Q: "
+    with pytest.raises(BadValue, match="prompt must hold {question} once"):
+        of_pretrained(of_transformers("bytes", template), "")

@@ -57,7 +57,12 @@ def _pair(row: Row) -> dict:
     if extra := sorted(set(row.values) - KEYS):
         row.text("question"), row.text("answer")  # what is missing, before what is too much
         raise row.error(f"has an unknown key {extra[0]!r}; known: {', '.join(sorted(KEYS))}")
-    pair = {"row": row, "question": row.text("question"), "answer": row.text("answer"), "wrong": row.texts("wrong")}
+    pair: dict = {
+        "row": row,
+        "question": row.text("question"),
+        "answer": row.text("answer"),
+        "wrong": row.texts("wrong"),
+    }
     pair |= {"id": row.whole_number("id", 0)} if "id" in row.values else {}
     if (split := row.values.get("split", "train")) not in ("train", "test"):
         raise row.error(f"split must be train or test, got {split!r:.80}", colon=True)
