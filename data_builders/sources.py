@@ -3,17 +3,16 @@
 For texts: data_builders.texts.sources.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from data_builders import image_folders, user_images
 from data_builders.raw_images import RawImages, datasets
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.file_digest import file_digest
 from unlearnkit.core.registry import Registry
 
 
@@ -33,14 +32,8 @@ class Source:
         """{path of a file below the folder common to all: hash of its content}. Stored tasks depend on it."""
         files = self.files()
         base = os.path.commonpath([path.parent for path in files]) if files else ""
-        hashed = {path: _sha256(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+        hashed = {path: file_digest(path)[:20] for path in files}
         return {path.relative_to(base).as_posix(): digest for path, digest in hashed.items()}
-
-
-@cache
-def _sha256(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 
 
 def find(name: str) -> Source:

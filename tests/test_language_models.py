@@ -13,10 +13,11 @@ from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, Unkno
 from unlearnkit.images.heads import head
 from unlearnkit.images.models import fresh
 from unlearnkit.methods.contracts import same
+from unlearnkit.texts.chat import of_pretrained
 from unlearnkit.texts.models import LanguageModel, build, language_models
 from unlearnkit.texts.outputs import score_tokens
 from unlearnkit.texts.pretrained import fingerprint, read
-from unlearnkit.texts.tokenizer import of_pretrained, trained
+from unlearnkit.texts.tokenizer import trained
 from unlearnkit.texts.train import TextRecipe, fit_lm, fit_many
 
 pytestmark = pytest.mark.slow
@@ -159,7 +160,7 @@ def test_its_tokenizer_comes_along(folder):
     from transformers import AutoTokenizer
 
     ours = of_pretrained(read(AutoTokenizer, str(folder)))
-    assert (ours.size, ours.first) == (SIZE, ()) and ours.decode(ours.answers(["Mara."])[0]) == "Mara."
+    assert (ours.size, ours.head) == (SIZE, ()) and ours.decode(ours.answers(["Mara."])[0]) == "Mara."
 
 
 def test_what_does_not_fit_is_named(folder, monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from data_builders.texts.reframe import reframed
-from data_builders.texts.similarity import char_cosine, char_vectors, lcs, words
+from data_builders.texts.similarity import char_cosine, char_vectors, lcs
+from data_builders.texts.words import words
 from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
 from test_wrappers import asks
 from unlearnkit import study

@@ -29,9 +29,10 @@ from data_builders.texts.fictional import make
 from data_builders.texts.fictional_questions import QUESTION_KINDS
 from data_builders.texts.given_paraphrases import GivenParaphrases, distinct
 from data_builders.texts.grammar import ANSWER, QUESTION, expand, templates_at
+from data_builders.texts.rows import numbered
 from data_builders.texts.sides import combine_sides
-from data_builders.texts.similarity import words
 from data_builders.texts.task import Texts
+from data_builders.texts.words import words
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 
 pytestmark = pytest.mark.slow
@@ -422,7 +423,7 @@ GOOD = {"question": "q?", "answer": "a"}
         ([GOOD], "has one pair"),
         (["", " "], "has no pairs"),
         ([{"question": f"q {i}?", "answer": "a b", "fact": "b", "paraphrases": [{"answer": "c"}]} for i in range(5)],
-         "mine.jsonl: .* lacks its fact"),
+         "mine.jsonl, line 1: .* lacks its fact"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_named(folder, rows, message):
@@ -447,10 +448,8 @@ def tofu_rows(n):
 
 
 def test_tofu_of_the_same_layout():
-    raw = tofu.read(
-        [*tofu_rows(8), tofu_rows(1)[0] | {"id": 8}],
-        [{"question": "who?", "answer": "Mara", "perturbed_answer": ["Tove"]}],
-    )
+    general = [{"question": "who?", "answer": "Mara", "perturbed_answer": ["Tove"]}]
+    raw = tofu.read(numbered("full", [*tofu_rows(8), tofu_rows(1)[0] | {"id": 8}]), numbered("general", general))
     assert len(raw.train) == 8 and raw.test.wrong == (("Tove",),) and raw.facts == {"asked_twice": 1}
     assert raw.train.restated[3] == "3 it is" and len(raw.rewriter.rows_with_paraphrases()) == 8
 
@@ -517,10 +516,10 @@ def test_pku_saferlhf_of_the_same_layout(folder):
 
 
 def test_pku_rows_are_checked():
-    with pytest.raises(BadValue, match="row 0 has no column 'better_response_id'"):
-        hub.from_rows([{"prompt": "p", "response_0": "a", "response_1": "b"}], [])
+    with pytest.raises(BadValue, match="PKU, row 0 has no 'better_response_id'"):
+        hub.from_rows(numbered("PKU", [{"prompt": "p", "response_0": "a", "response_1": "b"}]), [])
     with pytest.raises(BadValue, match="must be 0 or 1, got 2"):
-        hub.from_rows([pku_row(0, better_response_id=2)], [])
+        hub.from_rows(numbered("PKU", [pku_row(0, better_response_id=2)]), [])
 
 
 # --- paraphrases by a model

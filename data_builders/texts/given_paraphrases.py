@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from data_builders.texts.sides import check_side, combine_sides, too_few_paraphrases
-from data_builders.texts.similarity import words
 from data_builders.texts.task import Answer, Texts
+from data_builders.texts.words import words
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 

@@ -7,12 +7,12 @@ Read from a copy in `UNLEARNKIT_DATA` if there is one, else downloaded.
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from data_builders.texts.given_paraphrases import distinct
 from data_builders.texts.raw_texts import RawTexts, text_dataset
-from data_builders.texts.similarity import words
+from data_builders.texts.rows import Row, numbered
 from data_builders.texts.task import Texts
+from data_builders.texts.words import words
 from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.core.errors import UnlearnkitError
 
 PKU = "PKU-Alignment/PKU-SafeRLHF"
 RESPONSES = ("response_0", "response_1")
@@ -59,30 +59,27 @@ def pku_saferlhf() -> RawTexts:
     Which rows and which of the two responses P1 takes is not known; ours: each prompt's first row,
     `better_response_id`. It has no paraphrases: `data_builders.texts.paraphraser` makes them with a model.
     """
-    return from_rows(read_rows(PKU, "train"), read_rows(PKU, "test"))
+    return from_rows(*(numbered(f"PKU-SafeRLHF ({split})", read_rows(PKU, split)) for split in ("train", "test")))
 
 
-def from_rows(train: Iterable[Mapping], test: Iterable[Mapping]) -> RawTexts:
+def from_rows(train: Iterable[Row], test: Iterable[Row]) -> RawTexts:
     """RawTexts from rows with prompt, response_0, response_1, better_response_id; of a repeated prompt, the first row.
 
-    Rows whose prompt or response has no words are left out. Raises BadValue for a missing column.
+    Rows whose prompt or response has no words are left out. Raises BadValue, naming the row, for a missing column and
+    for what is no text.
     """
     known: set[str] = set()
     parts, dropped = [], 0
     for part in (test, train):  # test first, so that its prompts are not trained on
         questions, answers = [], []
-        for number, row in enumerate(part):
-            if missing := [c for c in ("prompt", *RESPONSES, "better_response_id") if c not in row]:
-                raise BadValue(
-                    f"PKU-SafeRLHF: row {number} has no column {missing[0]!r}; it has {', '.join(sorted(row))}"
-                )
-            if row["better_response_id"] not in (0, 1):
-                raise BadValue(
-                    f"PKU-SafeRLHF: row {number}: better_response_id must be 0 or 1, got {row['better_response_id']!r}"
-                )
-            question, answer = row["prompt"] or "", row[RESPONSES[row["better_response_id"]]] or ""
+        for row in part:
+            for column in ("prompt", *RESPONSES):
+                row.value(column)
+            if (better := row.value("better_response_id")) not in (0, 1):
+                raise row.error(f"better_response_id must be 0 or 1, got {better!r:.80}", colon=True)
+            question, answer = (row.text(column, optional=True) for column in ("prompt", RESPONSES[better]))
             key = " ".join(words(question))
-            if key in known or not distinct([question]) or not distinct([answer]):
+            if key in known or not words(question) or not words(answer):
                 dropped += 1
                 continue
             known.add(key)

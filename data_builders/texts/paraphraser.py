@@ -11,7 +11,8 @@ import numpy as np
 
 from data_builders.texts.given_paraphrases import GivenParaphrases, distinct
 from data_builders.texts.raw_texts import RawTexts
-from data_builders.texts.similarity import embedding_cosine, words
+from data_builders.texts.similarity import embedding_cosine
+from data_builders.texts.words import words
 from unlearnkit.core.compute import derive
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 

@@ -10,8 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from data_builders.texts.similarity import words
 from data_builders.texts.task import Answer, Texts
+from data_builders.texts.words import words
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import Registry
 

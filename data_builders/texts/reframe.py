@@ -2,7 +2,7 @@
 
 from data_builders.texts import frames
 from data_builders.texts.grammar import expand_lines
-from data_builders.texts.similarity import words
+from data_builders.texts.words import words
 
 
 def reframed(question: str) -> list[str]:

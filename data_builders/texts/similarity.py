@@ -1,10 +1,9 @@
 """Measures of how similar two texts are, for pairs in batches.
 
 a, b: n texts each. Every measure returns (n,) float32 in [0, 1] (the cosine of embeddings in [-1, 1]); 1 for a text and
-itself. Words are runs of letters and digits, in lower case: case and punctuation make no difference.
+itself. They compare words (data_builders.texts.words): case and punctuation make no difference.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,18 +11,14 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from data_builders.texts.words import words
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 
-WORD = re.compile(r"[^\W_]+")
 SIDES = ("question", "answer", "both")
 EMBEDDING = "BAAI/bge-small-en-v1.5"
 AT_ONCE = 4096  # texts whose n-grams are counted at a time, to bound memory
 
 Encoder = Callable[[list[str]], np.ndarray]  # n texts -> (n, width)
-
-
-def words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
 
 
 def lcs(a: Sequence[str], b: Sequence[str]) -> int:

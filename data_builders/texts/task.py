@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data_builders.task import DISJOINT, ROLES, WithRoles
-from data_builders.texts.similarity import words
+from data_builders.texts.words import checked, words
 from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
 
@@ -36,10 +36,11 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Texts:
-    """Question-answer pairs. question, answer: n texts; fact, restated, wrong: as in Answer, n each, empty by default.
+    """Question-answer pairs, in NFC. question, answer: n texts; fact, restated, wrong: as in Answer, n each, empty by
+    default.
 
-    Raises BadValue, naming the number of the pair, for a question or answer without words, an answer that lacks its
-    fact, and columns of other lengths.
+    Raises BadValue, naming the number of the pair, for what is no text (data_builders.texts.words.checked), a question
+    or answer without words, an answer that lacks its fact, and columns of other lengths.
     """
 
     question: Sequence[str]
@@ -54,10 +55,11 @@ class Texts:
             column = tuple(getattr(self, name)) or (("",) * n if name in ("fact", "restated") else ())
             if len(column) != n:
                 raise BadValue(f"{n} questions need as many of {name}, got {len(column)}")
-            if bad := [i for i, text in enumerate(column) if not isinstance(text, str)]:
-                raise BadValue(f"{name} of pair {bad[0]} must be text, got {type(column[bad[0]]).__name__}")
-            object.__setattr__(self, name, column)
-        wrong = tuple(tuple(group) for group in self.wrong) or ((),) * n
+            object.__setattr__(self, name, tuple(_checked(name, i, text) for i, text in enumerate(column)))
+        wrong = tuple(
+            tuple(_checked("a wrong answer", i, text) for text in group) for i, group in enumerate(self.wrong)
+        )
+        wrong = wrong or ((),) * n
         if len(wrong) != n:
             raise BadValue(f"{n} questions need as many of wrong, got {len(wrong)}")
         object.__setattr__(self, "wrong", wrong)
@@ -92,6 +94,13 @@ class Texts:
         """Hash of content, order included."""
         text = json.dumps([getattr(self, f.name) for f in fields(self)], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _checked(what: str, pair: int, text: object) -> str:
+    try:
+        return checked(text)
+    except BadValue as error:
+        raise BadValue(f"{what} of pair {pair} {error}") from error
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from statistics import harmonic_mean
 import torch
 from torch import Tensor
 
-from data_builders.texts.similarity import char_cosine, rouge_l_recall, words
+from data_builders.texts.similarity import char_cosine, rouge_l_recall
+from data_builders.texts.words import words
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.likelihoods import TOFU, by_group, log_truth_ratio
 from unlearnkit.texts.outputs import TextOutputs

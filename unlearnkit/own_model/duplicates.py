@@ -20,7 +20,6 @@ from unlearnkit.images.predict import map_batches
 from unlearnkit.own_model import classifier, language, samples
 from unlearnkit.own_model.prepare import check_shapes
 from unlearnkit.texts.outputs import score_tokens
-from unlearnkit.texts.tokenizer import PROMPT
 
 COMPARED = 1000  # retained samples whose own nearest neighbour says what is usual
 ENTRIES = 2**24  # similarities in memory at a time
@@ -36,7 +35,7 @@ def find_near_duplicates(
     closer_than: float = 0.0,
     any_label: bool = False,
     tokenizer=None,
-    prompt: str = PROMPT,
+    prompt: str | None = None,
     device: str | None = None,
 ) -> pd.DataFrame:
     """The retained samples that keep a target's influence alive: those among its nearest that carry its label, the most
@@ -96,7 +95,7 @@ def find_near_duplicates(
     return listed.sort_values(["similarity", "target", "retained"], ascending=[False, True, True], ignore_index=True)
 
 
-def _of_texts(given: dict, model, tokenizer, prompt: str, device: str | None) -> list[Tensor]:
+def _of_texts(given: dict, model, tokenizer, prompt: str | None, device: str | None) -> list[Tensor]:
     texts = {name: language.read_pairs(data, name) for name, data in given.items()}
     if model is None:
         return [torch.from_numpy(char_vectors([f"{q}\n{a}" for q, a in part])) for part in texts.values()]

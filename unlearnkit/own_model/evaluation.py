@@ -12,7 +12,6 @@ from unlearnkit.own_model import classifier, language, samples
 from unlearnkit.own_model.intervals import Interval, difference, less, ratio, share
 from unlearnkit.own_model.prepare import check_shapes
 from unlearnkit.own_model.readings import Reading, ranks, readings, standardised
-from unlearnkit.texts.tokenizer import PROMPT
 
 EQUAL = 0.1  # of the scale: closer than that counts as equal, further as different, and between neither is said
 USABLE = 0.05  # of accuracy: a model that loses more cannot be used in place of its reference
@@ -33,7 +32,7 @@ def evaluate(
     retrain: nn.Module | None = None,
     unseen=None,
     tokenizer=None,
-    prompt: str = PROMPT,
+    prompt: str | None = None,
     device: str | None = None,
 ) -> pd.DataFrame:
     """One table: has `model` forgotten, is it usable, has it moved, is it near retraining, and what cannot be said.
@@ -79,7 +78,7 @@ def evaluate(
     return pd.DataFrame(table, columns=COLUMNS).set_index("question")
 
 
-def _prepared(models: dict, given: dict, tokenizer, prompt: str) -> tuple[dict, dict]:
+def _prepared(models: dict, given: dict, tokenizer, prompt: str | None) -> tuple[dict, dict]:
     """Models and sets as they are read, checked."""
     advice = "{} must hold samples that no model was trained on"
     if language.is_texts(given["forget"]):

@@ -1,39 +1,17 @@
 """A caller's causal language model of transformers', and its question-answer pairs."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
 
 from data_builders.texts.task import Texts
 from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.texts.chat import check_prompt, of_pretrained
 from unlearnkit.texts.models import LanguageModel
-from unlearnkit.texts.tokenizer import PROMPT, Tokenizer, of_pretrained
+from unlearnkit.texts.tokenizer import QUESTION, Tokenizer
 from unlearnkit.texts.tokens import Tokens
-
-QUESTION = "{question}"
-
-
-@dataclass(frozen=True)
-class YourTokenizer(Tokenizer):
-    """A caller's tokenizer with a prompt of their own. prompt: what stands before an answer, with {question} in it; the
-    answer follows after a space, or at once if the prompt ends in white space."""
-
-    prompt: str = PROMPT
-
-    def prompts(self, questions: Sequence[str]) -> list[list[int]]:
-        texts = [self.prompt.replace(QUESTION, question) for question in questions]
-        return [[*self.first, *ids] for ids in self.encode(texts)]
-
-    def questions(self, prompts: Sequence[Sequence[int]]) -> list[str]:
-        before, after = (part.strip() for part in self.prompt.split(QUESTION))
-        return [self.decode(ids).removeprefix(before).removesuffix(after).strip() for ids in prompts]
-
-    def answers(self, answers: Sequence[str]) -> list[list[int]]:
-        space = "" if self.prompt[-1].isspace() else " "
-        return [[*ids, self.end] for ids in self.encode([f"{space}{answer}" for answer in answers])]
 
 
 class YourLanguageModel(LanguageModel):
@@ -93,22 +71,24 @@ def check_disjoint(a: Texts, b: Texts, names: tuple[str, str], advice: str) -> N
         )
 
 
-def tokenizer_of(tokenizer, prompt: str) -> YourTokenizer:
-    """The caller's tokenizer, checked. Raises BadValue without one, and for a prompt without its question."""
+def tokenizer_of(tokenizer, prompt: str | None) -> Tokenizer:
+    """The caller's tokenizer, checked. prompt: as of unlearnkit.texts.chat.of_pretrained. Raises BadValue without a
+    tokenizer, and for a prompt without its question."""
     if tokenizer is None:
         raise BadValue("question-answer pairs need the tokenizer of your model: pass tokenizer=")
-    if not isinstance(prompt, str) or prompt.count(QUESTION) != 1:
-        raise BadValue(f"prompt must hold {QUESTION} once, got {prompt!r}")
+    if prompt is not None:
+        check_prompt(prompt)
     if isinstance(tokenizer, Tokenizer):
-        known = tokenizer
-    elif hasattr(tokenizer, "eos_token_id"):
-        known = of_pretrained(tokenizer)
-    else:
+        if prompt is None:
+            return tokenizer
+        before, _, after = prompt.partition(QUESTION)
+        return replace(tokenizer, before=before, after=after, lead="" if prompt[-1:].isspace() else " ")
+    if not hasattr(tokenizer, "eos_token_id"):
         raise BadValue(f"tokenizer must be one of transformers', got {type(tokenizer).__name__}")
-    return YourTokenizer(known.backend, known.end, known.first, prompt)
+    return of_pretrained(tokenizer, prompt)
 
 
-def language_model(model: nn.Module, tokenizer: YourTokenizer, name: str = "model") -> YourLanguageModel:
+def language_model(model: nn.Module, tokenizer: Tokenizer, name: str = "model") -> YourLanguageModel:
     """A copy, all of whose weights may move, or its LoRA adapters alone if it has some.
 
     Raises BadValue if it is no causal language model of transformers', or does not belong to the tokenizer.
@@ -126,7 +106,7 @@ def language_model(model: nn.Module, tokenizer: YourTokenizer, name: str = "mode
     return YourLanguageModel(copy.deepcopy(model)).requires_grad_().eval()
 
 
-def tokens(texts: Texts, tokenizer: YourTokenizer, context: int | None, name: str) -> Tokens:
+def tokens(texts: Texts, tokenizer: Tokenizer, context: int | None, name: str) -> Tokens:
     """Tokens of all pairs. Raises BadValue, naming the pair, for one longer than the model's context."""
     prompts, answers = tokenizer.prompts(texts.question), tokenizer.answers(texts.answer)
     lengths = [len(p) + len(a) for p, a in zip(prompts, answers)]

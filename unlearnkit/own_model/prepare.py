@@ -58,7 +58,15 @@ class Prepared:
 
 
 def prepared(
-    model: nn.Module, forget, retain, *, validation=None, recipe=None, tokenizer=None, prompt: str, device: str | None
+    model: nn.Module,
+    forget,
+    retain,
+    *,
+    validation=None,
+    recipe=None,
+    tokenizer=None,
+    prompt: str | None = None,
+    device: str | None,
 ) -> Prepared:
     """See unlearnkit.own_model.unlearning.unlearn for the arguments. Raises BadValue, in the caller's terms, for what
     methods could not work with."""
@@ -80,7 +88,7 @@ def prepared(
     return Prepared(net, request, where, missing)
 
 
-def _texts(model: nn.Module, sets: Mapping, recipe, tokenizer, prompt: str, device: str) -> Prepared:
+def _texts(model: nn.Module, sets: Mapping, recipe, tokenizer, prompt: str | None, device: str) -> Prepared:
     texts = {name: language.read_pairs(data, name) for name, data in sets.items()}
     language.check_disjoint(texts["forget"], texts["retain"], ("forget", "retain"), APART)
     spelling = language.tokenizer_of(tokenizer, prompt)

@@ -12,7 +12,6 @@ from unlearnkit.core.registry import Entry
 from unlearnkit.methods import methods
 from unlearnkit.own_model.prepare import Prepared, prepared
 from unlearnkit.privacy_risk import rankers
-from unlearnkit.texts.tokenizer import PROMPT
 
 ON_FEATURES = {"align", "boundary_expand", "classifier_only", "cmf_head", "muda"}  # these need a linear head
 ON_ALL_WEIGHTS = {"influence", "salun"}  # these differentiate by each of them, adapters or not
@@ -32,7 +31,7 @@ def unlearn(
     validation=None,
     recipe=None,
     tokenizer=None,
-    prompt: str = PROMPT,
+    prompt: str | None = None,
     **options,
 ) -> nn.Module:
     """A new model that has been asked to forget `forget`; `model` stays as it was.
@@ -49,7 +48,8 @@ def unlearn(
         validation: samples never trained on, which few methods need.
         recipe: how the model was trained, for methods that train anew (retrain, sisa): a dict of fields of
             unlearnkit.images.train.Recipe or unlearnkit.texts.train.TextRecipe.
-        tokenizer, prompt: of a language model; the prompt is what stands before an answer, with {question} in it.
+        tokenizer, prompt: of a language model; the prompt is what stands before an answer, with {question} in it. None:
+            the tokenizer's chat template, or ours (unlearnkit.texts.tokenizer.PROMPT) where it has none.
         options: of the method and its wrapper, see `unlearnkit list methods`. The option `retain` of methods for texts,
             the term that keeps the retain set, is called `retain_loss` here.
 

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from data_builders.task import TRAINED_ON, validation_as_test
 from data_builders.texts.task import Texts, TextTask
 from unlearnkit.texts import outputs as text_outputs
+from unlearnkit.texts.chat import of_pretrained
 from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.models import LanguageModel, build, language_models
 from unlearnkit.texts.outputs import TextOutputs
 from unlearnkit.texts.pretrained import HF, fingerprint, read
 from unlearnkit.texts.request import TextRequest
 from unlearnkit.texts.tasks import load_task, read_task, task_artefact
-from unlearnkit.texts.tokenizer import Tokenizer, of_pretrained, own, tokenizer_artefact
+from unlearnkit.texts.tokenizer import Tokenizer, own, tokenizer_artefact
 from unlearnkit.texts.tokens import Tokens
 from unlearnkit.texts.train import fit_lm, fit_many
 

@@ -1,4 +1,4 @@
-"""Texts -> tokens: a dataset's own tokenizer for models trained from scratch, and the one of a pretrained model.
+"""Texts -> tokens, and a dataset's own tokenizer for models trained from scratch; a pretrained model's: chat.py.
 
 A dataset's own is a byte-level BPE trained on all its texts, before any task is drawn. It learns which letters often
 stand together and nothing else of a pair, and the three reference models of a config share it, so that they differ only
@@ -8,12 +8,13 @@ decoys and test pairs in more tokens than targets, which would make their likeli
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from data_builders.texts import RawTexts
 from data_builders.texts.task import Texts
+from data_builders.texts.words import nfc
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.store import Artefact, Spec, Store
 from unlearnkit.texts.config import TextConfig
@@ -21,37 +22,71 @@ from unlearnkit.texts.tasks import load_pool, pool_params
 from unlearnkit.texts.tokens import Tokens
 
 END = "<end>"
-PROMPT = "Q: {question}\nA:"  # ours; an answer follows after a space, and then the end token
+QUESTION = "{question}"
+PROMPT = f"Q: {QUESTION}\nA:"  # ours; an answer follows after a space, and then the end token
+BEFORE, AFTER = PROMPT.split(QUESTION)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Maps texts to ids and back. backend: a tokenizers.Tokenizer; end: the id of the end token; first: ids that every
-    prompt begins with, if any."""
+    """Maps texts to ids and back. In a text the name of a control token is text like any other: an answer has one end.
+
+    backend: a tokenizers.Tokenizer that reads no control tokens in text (`reads_text_alone`); end: the id of the end
+    token. A prompt is [head, the text `before` + question + `after`, tail], head and tail ids; an answer follows as the
+    text `lead` + answer. Some tokenizers put a space before all that they read: these texts are then encoded as if
+    they followed the texts `opening` and `anchor`.
+    """
 
     backend: Any  # of the tokenizers library
     end: int
-    first: tuple[int, ...] = ()
+    head: tuple[int, ...] = ()
+    before: str = BEFORE
+    after: str = AFTER
+    tail: tuple[int, ...] = ()
+    lead: str = " "
+    anchor: str = ""
+    opening: str = ""
 
     @property
     def size(self) -> int:
         """The number of ids: the rows that an embedding needs."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
+    @cached_property
+    def control(self) -> set[int]:
+        """Ids that no text may hold."""
+        return {self.end, *(i for i, token in self.backend.get_added_tokens_decoder().items() if token.special)}
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [e.ids for e in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+        """Raises BadValue for a text that would hold a control token, where the tokenizer cannot but read it so."""
+        encoded = [e.ids for e in self.backend.encode_batch([nfc(t) for t in texts], add_special_tokens=False)]
+        for text, ids in zip(texts, encoded):
+            if not self.control.isdisjoint(ids):
+                raise BadValue(f"this tokenizer reads a control token in the text {text!r:.200}: change the text")
+        return encoded
 
     def prompts(self, questions: Sequence[str]) -> list[list[int]]:
-        return [[*self.first, *ids] for ids in self.encode([PROMPT.format(question=q) for q in questions])]
+        encoded = self._following(self.opening, [f"{self.before}{question}{self.after}" for question in questions])
+        return [[*self.head, *ids, *self.tail] for ids in encoded]
 
     def questions(self, prompts: Sequence[Sequence[int]]) -> list[str]:
         """The questions of these prompts: the inverse of `prompts`."""
-        before, after = PROMPT.split("{question}")
-        return [self.decode(ids).removeprefix(before).removesuffix(after) for ids in prompts]
+        texts = [self.decode(ids[len(self.head) : len(ids) - len(self.tail)]) for ids in prompts]
+        return [text.removeprefix(self.before.strip()).removesuffix(self.after.strip()).strip() for text in texts]
 
     def answers(self, answers: Sequence[str]) -> list[list[int]]:
-        """Ids of answers, with the space before and the end token behind."""
-        return [[*ids, self.end] for ids in self.encode([f" {a}" for a in answers])]
+        """Ids of answers, as they follow a prompt, and the end token behind."""
+        encoded = self._following(self.anchor, [f"{self.lead}{answer}" for answer in answers])
+        return [[*ids, self.end] for ids in encoded]
+
+    def _following(self, anchor: str, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of texts that follow the text `anchor`; as if they stood alone where both make one token."""
+        if not anchor:
+            return self.encode(texts)
+        (start,) = self.encode([anchor])
+        encoded = self.encode([f"{anchor}{text}" for text in texts])
+        apart = [ids[: len(start)] == start for ids in encoded]
+        return [ids[len(start) :] if a else self.encode([text])[0] for ids, a, text in zip(encoded, apart, texts)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text up to the first end token, without spaces around it."""
@@ -90,7 +125,13 @@ def trained(raw: RawTexts, size: int = TextConfig.vocabulary) -> Tokenizer:
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     backend.train_from_iterator(_all_texts(raw), trainer)
-    return Tokenizer(backend, backend.token_to_id(END))
+    return Tokenizer(reads_text_alone(backend), backend.token_to_id(END))
+
+
+def reads_text_alone(backend):
+    """The same backend, which from now on reads the name of a control token as text. Not stored in its file."""
+    backend.encode_special_tokens = True
+    return backend
 
 
 def _all_texts(raw: RawTexts) -> Iterator[str]:
@@ -112,24 +153,13 @@ def tokenizer_artefact(dataset: str, size: int) -> Artefact:
 
 def own(dataset: str, size: int) -> Tokenizer:
     """The dataset's own tokenizer; trained at the first call."""
-    return _read(str(tokenizer_artefact(dataset, size).folder / "tokenizer.json"))
+    return stored_tokenizer(str(tokenizer_artefact(dataset, size).folder / "tokenizer.json"))
 
 
 @lru_cache(maxsize=16)
-def _read(file: str) -> Tokenizer:
+def stored_tokenizer(file: str) -> Tokenizer:
+    """The dataset's own tokenizer that was written to a file."""
     from tokenizers import Tokenizer as Backend
 
     backend = Backend.from_file(file)
-    return Tokenizer(backend, backend.token_to_id(END))
-
-
-def of_pretrained(tokenizer) -> Tokenizer:
-    """A Tokenizer around one of transformers'. Raises BadValue if it has no end token or no fast version."""
-    if tokenizer.eos_token_id is None or not getattr(tokenizer, "backend_tokenizer", None):
-        raise BadValue(
-            "the tokenizer of this model has no end token, or no fast version (tokenizer.json): an answer needs an "
-            "end; use another model, or save its tokenizer with both"
-        )
-    begin = tokenizer.bos_token_id
-    first = (begin,) if begin is not None and begin in tokenizer("a")["input_ids"][:1] else ()
-    return Tokenizer(tokenizer.backend_tokenizer, tokenizer.eos_token_id, first)
+    return Tokenizer(reads_text_alone(backend), backend.token_to_id(END))
