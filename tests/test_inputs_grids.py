@@ -54,7 +54,6 @@ WRONG = {
         "jobs.0.makes.0: must be",
     ),
     "set to a list": ("profiles: {smoke: {}}\njobs: [{notebook: 1_first, set: [n]}]", "jobs.0.set: must be a mapping"),
-    "no value for each": ("profiles: {smoke: {n: []}}\njobs: [{notebook: 1_first, each: [n]}]", "'n', which has none"),
     "a key twice": ("profiles: {smoke: {}}\njobs: []\njobs: []", "in line 3: 'jobs' stands twice"),
     "a key that is no word": ("profiles: {smoke: {1: 2}}\njobs: []", "line 1: a key must be a word"),
     "a set": ("profiles: {smoke: {n: !!set {1}}}\njobs: []", "line 1: .*set is no plain value"),

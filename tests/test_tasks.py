@@ -35,7 +35,7 @@ def test_a_set_of_ones_own_goes_the_whole_way(own):
     task = study.load_task(grid[0])
     assert task.x.shape[1:] == (3, 12, 10) and task.facts["licence"] == "your own" and task.facts["raw_train"] == 96
     table = study.reference_scores(grid)
-    assert set(table.dataset) == {"mine"} and set(table.method) == {"original", "retrain", "clean"}
+    assert set(table.dataset) == {"mine.npz"} and set(table.method) == {"original", "retrain", "clean"}
 
 
 def test_changed_data_is_another_pool_and_moved_data_the_same(own, tmp_path, monkeypatch):

@@ -160,7 +160,7 @@ def test_damage_is_named(task, tmp_path):
         with pytest.raises(BadValue, match=message):
             load(tmp_path)
     (tmp_path / "task.json").write_text("{")
-    with pytest.raises(BadValue, match="is damaged"):
+    with pytest.raises(BadValue, match=r"task.json is not valid JSON in line 1"):
         load(tmp_path)
     (tmp_path / "task.json").write_text(json.dumps(info))
     (tmp_path / "samples.parquet").write_bytes(b"PAR1")

@@ -126,8 +126,6 @@ def _expand(
             raise unknown("earlier notebook of these grids", name, earlier)
     each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
     fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
-    if empty := [name for name, values in each.items() if not values]:
-        raise BadValue(f"`each` makes one job per value of {empty[0]!r}, which has none")
     after = frozenset(job.key for name in entry.get("after", ()) for job in earlier[name])
     from unlearnkit.methods import tuned_options as tuned  # imports torch: after the checks of the grid
 
