@@ -8,19 +8,22 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import batches
 from data_builders import export as export_module
 from data_builders.export import export, load_export
 from unlearnkit import cli
 from unlearnkit.cli import main
 from unlearnkit.core import paths
 from unlearnkit.core.artefacts import Spec
-from unlearnkit.core.errors import BadValue, StoreError
+from unlearnkit.core.errors import BadValue, StoreError, UnlearnkitError
 from unlearnkit.core.own_files import folder_beside, replace_written
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.registry import plugin_names
 from unlearnkit.core.store import Store
 from unlearnkit.report.site import MARK, Site
 from unlearnkit.results import publish
+from unlearnkit.runner import batch, cluster, execution
+from unlearnkit.tuning import search_space
 
 PROJECT = Path(__file__).parents[1]
 READERS = {"read_text", "write_text"}  # of Path: ruff's PLW1514 sees `open` alone
@@ -225,3 +228,53 @@ def test_a_tilde_in_the_parameter_publish_is_the_home_folder(monkeypatch, tmp_pa
     table = pd.DataFrame({"run": ["0" * 20], "value": [1.0]})
     publish("T1", table, parameters=Parameters({"publish": "~/kept"}, "x"), runs=["0" * 20], roots=[])
     assert (tmp_path / "kept" / "tables" / "T1.csv").is_file()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    home = batches.home(tmp_path / "home of {n}", monkeypatch)
+    batches.write(home, "1_first")
+    batches.grids(home, "profiles: {smoke: {}}\njobs: [{notebook: 1_first}]")
+    (tmp_path / "file").touch()
+    return home
+
+
+@pytest.mark.parametrize("setting", ["RUNS", "CACHE", "TUNED"])
+def test_a_setting_that_cannot_be_written_is_one_line_before_anything_runs(project, monkeypatch, capsys, setting):
+    monkeypatch.setenv(f"UNLEARNKIT_{setting}", str(project.parent / "file" / "x"))
+    monkeypatch.setattr(batch, "local_cluster", None)
+    monkeypatch.setattr(search_space, "protocol", None)
+    assert main(["tune", "scrub"] if setting == "TUNED" else ["study", "--profile", "smoke"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "a part of its path is a file" in said and f"UNLEARNKIT_{setting}" in said
+
+
+# ---- machines
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file or directory"), ImportError("no sem_open")])
+def test_missing_shared_memory_is_one_line(monkeypatch, error):
+    def lock(context):
+        raise error
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", lock)
+    message = r"workers share memory, .* \((No such file or directory|no sem_open)\): mount /dev/shm writable"
+    with pytest.raises(UnlearnkitError, match=message):
+        cluster.check_shared_memory()
+
+
+def test_workers_that_do_not_start_are_one_line(monkeypatch):
+    def fail(**settings):
+        raise RuntimeError("Nanny failed to start.") from OSError(12, "Cannot allocate\nmemory")
+
+    monkeypatch.setattr("distributed.LocalCluster", fail)
+    message = r"the 3 workers could not be started: OSError: \[Errno 12\] Cannot allocate memory"
+    with pytest.raises(UnlearnkitError, match=message), cluster.local_cluster(3):
+        pass
+
+
+def test_papermill_takes_a_path_with_braces_and_spaces_as_it_is(tmp_path):
+    from papermill.parameterize import parameterize_path
+
+    path = tmp_path / "a {n} b" / "{}" / "x.ipynb"
+    assert parameterize_path(execution._as_it_is(path), {"n": 3}) == str(path)

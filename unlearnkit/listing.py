@@ -1,5 +1,6 @@
 """The lists that `unlearnkit list` prints: what is registered, notebooks, profiles, tuned options; or one of them."""
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -116,10 +117,11 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
         rows = json.loads(json.dumps(make(what), default=str))
     if not (paths.in_checkout() or "UNLEARNKIT_CACHE" in os.environ):
         return rows  # the current folder is no place to leave files in
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for old in file.parent.glob(f"{what}-*.json"):
-        old.unlink(missing_ok=True)
-    file.write_text(json.dumps(rows), encoding="utf-8")
+    with contextlib.suppress(OSError):  # who cannot write here sees the list all the same, and waits for it again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for old in file.parent.glob(f"{what}-*.json"):
+            old.unlink(missing_ok=True)
+        file.write_text(json.dumps(rows), encoding="utf-8")
     return rows
 
 

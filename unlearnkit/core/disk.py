@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,14 @@ def explained(what: str, folder: Path, setting: str = ""):
             f"cannot write to {what} ({folder}): {REASONS[error.errno]}. Nothing half-written was kept; all that was "
             f"finished is. Free some space, or {f'set {setting} to' if setting else 'name'} another folder."
         ) from error
+
+
+def check_writable(what: str, folder: Path, setting: str) -> None:
+    """Make a folder, if it is not there. Raises StoreError, in one line, if nothing can be written to it: before the work
+    whose result is to go there."""
+    with explained(what, folder, setting):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def take(path: Path) -> FileLock | None:

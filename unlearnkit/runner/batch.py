@@ -15,6 +15,7 @@ from typing import Any
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.disk import check_writable
 from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.core.registry import plugin_names
 from unlearnkit.runner import job
@@ -46,6 +47,9 @@ def run(
     outcomes = {j.key: job.Outcome(j.key, "cached", 0.0) for j in jobs if job.finished(j.notebook.stem, j.key)}
     board = Board(jobs, outcomes)
     todo = [j for j in jobs if j.key not in outcomes]
+    if todo:
+        check_writable("the folder of runs", paths.runs(), "UNLEARNKIT_RUNS")
+        check_writable("the cache", paths.cache(), "UNLEARNKIT_CACHE")
     if todo and scheduler:
         _on_scheduler(scheduler, todo, outcomes, board, minutes, job_minutes)
     elif todo:

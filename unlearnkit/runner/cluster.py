@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,13 +45,14 @@ def connected(scheduler: str) -> Iterator:
 def local_cluster(workers: int) -> Iterator:
     """A client of as many one-thread worker processes, which end with this one.
 
-    No other user of this machine can reach it: all connections are by TLS with a certificate that only this cluster has, and
-    there is no dashboard.
+    Raises UnlearnkitError if they cannot be started. No other user of this machine can reach them: all connections are by
+    TLS with a certificate that only this cluster has, and there is no dashboard.
     """
     import cryptography  # noqa: F401  makes the certificate; named here if it is missing
     import dask
     from distributed import Client, LocalCluster
 
+    check_shared_memory()
     quiet()
     settings = {
         "distributed.worker.profile.enabled": False,  # it samples each worker every 10 ms, and nobody reads it
@@ -63,19 +65,36 @@ def local_cluster(workers: int) -> Iterator:
     with warnings.catch_warnings(), dask.config.set(settings):
         warnings.filterwarnings("ignore", message="Port .* is already in use")  # a second cluster takes another port
         with explained("the folder for temporary files", Path(kernels.temporary()), "TMPDIR"):
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                memory_limit=None,
-                security=True,
-                silence_logs=logging.CRITICAL,  # on workers, too: an interrupt is no warning
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=None,
+                    security=True,
+                    silence_logs=logging.CRITICAL,  # on workers, too: an interrupt is no warning
+                )
+            except RuntimeError as error:  # Dask's "Nanny failed to start", whatever the reason
+                why = error.__cause__ or error
+                reason = " ".join(f"{type(why).__name__}: {why}".split())
+                raise UnlearnkitError(f"the {workers} workers could not be started: {reason}") from error
     with cluster, Client(cluster) as client:
         cluster.scheduler.http_server.stop()  # of pages that nobody asked for
         client.register_plugin(_no_pages())
         yield client
+
+
+def check_shared_memory() -> None:
+    """Raises UnlearnkitError where processes cannot share a lock, as in a container without /dev/shm."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, ImportError) as error:  # ImportError: a Python that was built without it
+        reason = getattr(error, "strerror", None) or error
+        raise UnlearnkitError(
+            f"workers share memory, which this machine does not let them ({reason}): mount /dev/shm writable, in a "
+            "container by --shm-size=1g"
+        ) from error
 
 
 def _no_pages():

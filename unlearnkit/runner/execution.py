@@ -32,8 +32,8 @@ def execute(
         try:
             contextvars.Context().run(  # a thread's own: in an inherited one jobs would share an event loop
                 papermill.execute_notebook,
-                str(path),
-                str(out / "notebook.ipynb"),
+                _as_it_is(path),
+                _as_it_is(out / "notebook.ipynb"),
                 parameters=parameters,
                 kernel_name="python3",
                 progress_bar=False,
@@ -49,6 +49,11 @@ def execute(
     executed = nbformat.read(out / "notebook.ipynb", as_version=4)
     left = [c for c in executed.cells if c.cell_type == "code" and c.source.strip() and not c.execution_count]
     return f"{len(left)} cells never ran, the first:\n{_indent(left[0].source)}" if left else ""
+
+
+def _as_it_is(path: Path) -> str:
+    """The path for papermill, which fills parameters into {braces}."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _indent(source: str) -> str:

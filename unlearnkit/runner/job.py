@@ -91,7 +91,7 @@ def wall_times(stem: str) -> list[float]:
     for file in (paths.runs() / stem).glob("*/manifest.json"):
         with contextlib.suppress(*WRONG):
             seconds.append(float(read_json(file)["seconds"]))
-    return seconds
+    return [taken for taken in seconds if 0 <= taken < float("inf")]
 
 
 def wall_time(stem: str, key: str) -> float:

@@ -15,6 +15,7 @@ from torch import nn
 from unlearnkit import study
 from unlearnkit.core import paths
 from unlearnkit.core.compute import derive, resolve_device, threads
+from unlearnkit.core.disk import check_writable
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
 from unlearnkit.core.progress import Progress, duration
 from unlearnkit.core.store import Spec, Store
@@ -141,9 +142,10 @@ def run(
     One budget, trials x seeds, for all. Several methods are tuned at a time, each by one worker: the next trial depends
     on the earlier ones of its method, and the result on nothing else. An exception stops its own method alone, and is
     raised when the others are finished. The same command continues a stopped run. settings: see
-    `search_space.protocol`. Raises BadValue, before anything runs, where a record of a larger budget would be replaced,
-    unless `force`.
+    `search_space.protocol`. Raises, before anything runs, StoreError where records cannot be written, and BadValue where
+    one of a larger budget would be replaced, unless `force`.
     """
+    check_writable("the tuned values", paths.tuned(), "UNLEARNKIT_TUNED")
     if not force:
         check_budget(names, dataset, model, trials, seeds)
     grids = {name: search_space.protocol(name, dataset, model, seeds, **settings) for name in names}
