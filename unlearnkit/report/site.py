@@ -31,6 +31,7 @@ class Site:
 
     def __init__(self, out: Path, results: Sequence[Result]):
         self.out, self.results = out.resolve(), list(results)
+        self.beside = self.out  # where pages are put, see `written`
         self.env = jinja2.Environment(
             loader=jinja2.PackageLoader("unlearnkit.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
