@@ -18,6 +18,7 @@ import torch
 from data_builders.dataset_card import PAIRS, SAMPLES, card
 from data_builders.image_files import decode
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core import paths
 from unlearnkit.core.disk import explained
 from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
@@ -34,7 +35,7 @@ def export(task: SimilarityTask, folder: Path, *, made: Mapping | None = None) -
     An empty folder stays the same folder. Raises BadValue for one that is not empty, StoreError for one that cannot be
     written, BadValue for a task that `load_export` could not read back equal.
     """
-    folder, info = Path(folder).resolve(), _describe(task, made)
+    folder, info = paths.at(folder).resolve(), _describe(task, made)
     not_empty = BadValue(
         f"{folder.name} exists and is not empty: nothing was overwritten. Name another folder, or empty it"
     )
@@ -56,7 +57,7 @@ def export(task: SimilarityTask, folder: Path, *, made: Mapping | None = None) -
 
 def load_export(folder: Path) -> SimilarityTask:
     """The exported task: equal tensors, pairs, facts. Raises BadValue for missing, damaged or newer files."""
-    folder = Path(folder)
+    folder = paths.at(folder)
     for name in (TASK, SAMPLES, PAIRS):
         if not (folder / name).is_file():
             raise BadValue(f"{folder.name} has no {name}: it is not an exported task, or an incomplete one")

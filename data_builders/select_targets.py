@@ -1,6 +1,7 @@
 """Which images are the targets, which are the decoys, and what else there is to train on."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -204,7 +205,7 @@ def _rows_of_ids(raw: RawImages, forget_ids: list[int]) -> Tensor:
                 f"there is no training image with id {i}; ids go from {int(raw.ids.min())} to {int(raw.ids.max())}"
             )
     if len(set(forget_ids)) < len(forget_ids):
-        raise BadValue(f"targets are named twice: {sorted({i for i in forget_ids if forget_ids.count(i) > 1})}")
+        raise BadValue(f"targets are named twice: {sorted(i for i, n in Counter(forget_ids).items() if n > 1)}")
     return torch.tensor([row_of[i] for i in forget_ids])
 
 

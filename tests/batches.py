@@ -96,8 +96,8 @@ def _run(target: Callable, arguments: tuple, environment: dict, folder: str, out
     os.setsid()
     for number, name in ((1, out), (2, err)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  as long as the process
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115  as long as the process
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are not interruptible
     os.environ.clear()
     os.environ.update(environment)

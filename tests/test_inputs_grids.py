@@ -11,7 +11,7 @@ import batches
 from unlearnkit.core import documents
 from unlearnkit.core.errors import MOST, BadValue, UnlearnkitError
 from unlearnkit.results import claims
-from unlearnkit.runner import grid
+from unlearnkit.runner import forecast, grid
 
 GOOD = {"profiles": {"smoke": {"n": [1, 2]}}, "jobs": [{"notebook": "1_first", "each": ["n"], "makes": ["T1"]}]}
 
@@ -167,3 +167,35 @@ def test_wrong_claims_are_one_line(tmp_path, what):
     (tmp_path / "claims.yaml").write_text(text, encoding="utf-8")
     said = refusal(lambda: claims.load(tmp_path))
     assert said.startswith("results/claims.yaml") and message in said
+
+
+PARAMETERS = {
+    "n: int = 2 ** 3": "must hold plain values",
+    "n: int": "must hold plain values",
+    "n: int = = 3": "line 1: invalid syntax",
+    "home.n: int = 3": "must hold plain values",
+}
+
+
+@pytest.mark.parametrize("cell", PARAMETERS)
+def test_a_wrong_parameters_cell_is_one_line(home, cell):
+    file = home / "notebooks" / "1_first.ipynb"
+    file.write_text(file.read_text(encoding="utf-8").replace("n: int = 0  # which", cell), encoding="utf-8")
+    batches.grids(home, json.dumps(GOOD))
+    said = refusal(lambda: grid.load("smoke"))
+    assert "1_first.ipynb: the parameters cell" in said and PARAMETERS[cell] in said
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"cells": 3}', '{"cells": [1]}', '{"cells": [{}]}'])
+def test_what_is_no_notebook_is_one_line(home, text):
+    (home / "notebooks" / "1_first.ipynb").write_text(text, encoding="utf-8")
+    batches.grids(home, json.dumps(GOOD))
+    assert "1_first.ipynb is not a notebook" in refusal(lambda: grid.load("smoke"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "profile,notebook,seconds\nsmoke,1_first,long\n", "profile,notebook\nsmoke,x\n"]
+)
+def test_wrong_seconds_are_one_line(home, text):
+    (home / "notebooks" / "grids" / "seconds.csv").write_text(text, encoding="utf-8")
+    assert "seconds.csv must have the columns" in refusal(lambda: forecast._reference("smoke"))

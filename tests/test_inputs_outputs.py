@@ -5,11 +5,13 @@ import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import batches
 from data_builders import export as export_module
+from data_builders import sources
 from data_builders.export import export, load_export
 from unlearnkit import cli
 from unlearnkit.cli import main
@@ -23,6 +25,7 @@ from unlearnkit.core.store import Store
 from unlearnkit.report.site import MARK, Site
 from unlearnkit.results import publish
 from unlearnkit.runner import batch, cluster, execution
+from unlearnkit.texts import pretrained
 from unlearnkit.tuning import search_space
 
 PROJECT = Path(__file__).parents[1]
@@ -278,3 +281,15 @@ def test_papermill_takes_a_path_with_braces_and_spaces_as_it_is(tmp_path):
 
     path = tmp_path / "a {n} b" / "{}" / "x.ipynb"
     assert parameterize_path(execution._as_it_is(path), {"n": 3}) == str(path)
+
+
+def test_a_tilde_in_the_name_of_data_and_models_is_the_home_folder(monkeypatch, tmp_path, task):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    assert list(pretrained.fingerprint("hf:~/model")) == ["config.json"]
+    export(task, "~/task")
+    assert load_export("~/task").digest() == task.digest() and (tmp_path / "task").is_dir()
+    np.savez(tmp_path / "mine.npz", x=np.zeros((4, 8, 8), np.uint8), y=[0, 0, 1, 1])
+    assert len(sources.load("~/mine.npz").x) == 2
+    assert paths.dataset_id("~/mine.npz") == paths.dataset_id(str(tmp_path / "mine.npz"))

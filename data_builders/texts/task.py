@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data_builders.task import DISJOINT, ROLES, WithRoles
 from data_builders.texts.words import checked, words
+from unlearnkit.core import paths
 from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue
 
@@ -187,7 +188,7 @@ def load(folder) -> TextTask:
     """
     import pyarrow.parquet as pq
 
-    folder = Path(folder) if isinstance(folder, str) else folder
+    folder = paths.at(folder) if isinstance(folder, str) else folder
     for name in (TASK, SAMPLES, PAIRS):
         if not (folder / name).is_file():
             raise BadValue(f"{folder.name} has no {name}: it is not a stored text task, or an incomplete one")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from unlearnkit.core import paths
 from unlearnkit.core.compute import threads
+from unlearnkit.core.errors import BadValue
 from unlearnkit.core.progress import duration
 from unlearnkit.runner import job
 from unlearnkit.runner.grid import Job
@@ -82,9 +83,14 @@ def _reference(profile: str) -> dict[str, float]:
     file = paths.root() / "notebooks" / "grids" / "seconds.csv"
     if not file.is_file():
         return {}
-    with file.open(encoding="utf-8") as lines:
-        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-        return {row["notebook"]: float(row["seconds"]) for row in rows if row["profile"] == profile}
+    try:
+        with file.open(encoding="utf-8") as lines:
+            rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+            return {row["notebook"]: float(row["seconds"]) for row in rows if row["profile"] == profile}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise BadValue(
+            f"notebooks/grids/{file.name} must have the columns profile, notebook, seconds: {error!r}"
+        ) from error
 
 
 def _places(jobs: Sequence[Job]) -> str:

@@ -1,13 +1,13 @@
 """Notebooks: their parameters, which are checked and not just injected, their titles and their code."""
 
 import ast
-import json
 import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import get_args, get_origin
 
 from unlearnkit.core import paths
+from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.registry import check_type
@@ -105,9 +105,15 @@ def title(path: Path) -> str:
 
 def parameters(path: Path) -> dict[str, tuple[str, object]]:
     """Name -> (annotation, default) of the parameters cell, read without running anything."""
-    source = next((c for c in _cells(path, "code", tag="parameters")), "")
-    annotated = [node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign)]
-    return {node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value)) for node in annotated}  # type: ignore
+    source = next(iter(_cells(path, "code", tag="parameters")), "")
+    try:
+        annotated = [node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign)]
+        return {node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value)) for node in annotated}  # type: ignore
+    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        why = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else error
+        raise BadValue(
+            f"{path.name}: the parameters cell must hold plain values, `copies: int = 5  # why`; {why}"
+        ) from error
 
 
 def check_arguments(path: Path, given: Mapping[str, object], declared: Mapping | None = None) -> None:
@@ -124,14 +130,16 @@ def check_arguments(path: Path, given: Mapping[str, object], declared: Mapping |
 
 def sources(path: Path) -> list[str]:
     """The code of the notebook, cell by cell, without outputs: what its result depends on."""
-    return list(_cells(path, "code"))
+    return _cells(path, "code")
 
 
-def _cells(path: Path, kind: str, tag: str | None = None):
+def _cells(path: Path, kind: str, tag: str | None = None) -> list[str]:
+    """The sources of the cells of a kind, in their order."""
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError) as error:
-        raise BadValue(f"{path.name} is not a notebook: {error}") from error
-    for cell in cells:
-        if cell["cell_type"] == kind and (tag is None or tag in cell["metadata"].get("tags", [])):
-            yield "".join(cell["source"])
+        return [
+            "".join(cell["source"])
+            for cell in read_json(path)["cells"]
+            if cell["cell_type"] == kind and (tag is None or tag in cell["metadata"].get("tags", []))
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadValue(f"{path.name} is not a notebook: {error!r}") from error

@@ -4,6 +4,7 @@
 Weights are read from safetensors and GGUF files only, and no code that comes with a model is run.
 """
 
+import os
 from functools import cache, partial, update_wrapper
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def read(kind, name: str, **options):
     """kind.from_pretrained(name), from this machine, else from the hub. Raises BadValue if it cannot be read."""
     if not name:
         raise BadValue(f"'{HF}' is followed by a name on the hub or by a folder, say {HF}HuggingFaceTB/SmolLM2-135M")
+    name = os.path.expanduser(name)
     if file := gguf_file(name):
         with laid_out(converted(file).folder) as folder:
             return _read(kind, str(folder), name, options)
@@ -72,7 +74,7 @@ def fingerprint(name: str) -> dict[str, str]:
     or the hub's revision; {} for a model that is trained from scratch."""
     if not name.startswith(HF):
         return {}
-    name = name.removeprefix(HF)
+    name = os.path.expanduser(name.removeprefix(HF))
     if file := gguf_file(name):
         return {file.name: file_digest(file)[:20]}
     if (folder := Path(name)).is_dir():
