@@ -65,7 +65,9 @@ def select_targets(
             "`forget_ids` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
             f"{targets!r}"
         )
-    forget_ids = labels_of(forget_ids, raw.facts.get("classes", ()), targets)
+    names = raw.facts.get("classes", ())
+    names = raw.facts.get("subclasses", names) if targets == "subclass" else names
+    forget_ids = labels_of(forget_ids, names, targets)
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     if targets in WHOLE:
         return _select_classes(raw, targets, order, forget_ids, copies, train_size, seed)

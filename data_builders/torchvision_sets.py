@@ -66,7 +66,8 @@ def _read(name: str, n_classes: int) -> RawImages:
             f"{name}'s training set is not the published one: {len(images[0])} images with byte sum {byte_sum}, "
             f"expected {count} and {total}. Delete it from the data folder and fetch it anew."
         )
-    return RawImages(images[0], labels[0], images[1], labels[1], n_classes)
+    facts = {"classes": list(train.classes)} if name != "MNIST" else {}  # whose names are the digits once more
+    return RawImages(images[0], labels[0], images[1], labels[1], n_classes, facts=facts)
 
 
 @dataset(
@@ -131,6 +132,5 @@ SUPERCLASS = (
 def cifar20() -> RawImages:
     """CIFAR-100 by its 20 superclasses; the 100 classes are their subclasses, to forget one of five kinds of fish."""
     raw, superclass = cifar100(), torch.tensor(SUPERCLASS)
-    return replace(
-        raw, y=superclass[raw.y], test_y=superclass[raw.test_y], part=raw.y, test_part=raw.test_y, n_classes=20
-    )
+    labels = {"y": superclass[raw.y], "test_y": superclass[raw.test_y], "part": raw.y, "test_part": raw.test_y}
+    return replace(raw, **labels, n_classes=20, facts={"subclasses": raw.facts["classes"]})

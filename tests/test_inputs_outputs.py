@@ -23,7 +23,7 @@ from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.registry import plugin_names
 from unlearnkit.core.store import Store
 from unlearnkit.report.site import MARK, Site
-from unlearnkit.results import publish
+from unlearnkit.results import publish, write_whole
 from unlearnkit.runner import batch, cluster, execution
 from unlearnkit.texts import pretrained
 from unlearnkit.tuning import search_space
@@ -293,3 +293,12 @@ def test_a_tilde_in_the_name_of_data_and_models_is_the_home_folder(monkeypatch, 
     np.savez(tmp_path / "mine.npz", x=np.zeros((4, 8, 8), np.uint8), y=[0, 0, 1, 1])
     assert len(sources.load("~/mine.npz").x) == 2
     assert paths.dataset_id("~/mine.npz") == paths.dataset_id(str(tmp_path / "mine.npz"))
+
+
+def test_a_file_that_is_replaced_stays_behind_its_link_and_keeps_its_mode(tmp_path):
+    (tmp_path / "real.md").write_text("1", encoding="utf-8")
+    (tmp_path / "real.md").chmod(0o600)
+    (tmp_path / "link.md").symlink_to(tmp_path / "real.md")
+    write_whole(tmp_path / "link.md", lambda path: path.write_text("2", encoding="utf-8"))
+    assert (tmp_path / "link.md").is_symlink() and (tmp_path / "real.md").read_text(encoding="utf-8") == "2"
+    assert (tmp_path / "real.md").stat().st_mode & 0o777 == 0o600

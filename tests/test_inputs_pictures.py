@@ -20,6 +20,7 @@ from data_builders.dataset_card import card
 from data_builders.export import _describe, export
 from data_builders.image_files import decode, endings
 from data_builders.image_folders import natural
+from data_builders.raw_images import RawImages
 from data_builders.user_images import read
 from unlearnkit.core.errors import BadValue, UnknownName
 
@@ -332,3 +333,16 @@ def test_an_array_whose_header_lies_is_one_line(tmp_path, header):
         archive.writestr("x.npy", array)
     with pytest.raises(BadValue, match="f.npz cannot be read"):
         read(tmp_path / "f.npz")
+
+
+def test_a_subclass_is_forgotten_by_its_name():
+    x, part = torch.randint(256, (200, 1, 8, 8), dtype=torch.uint8), torch.arange(200) % 4
+    names = ["cod", "eel", "oak", "elm"]
+    raw = RawImages(
+        x, part // 2, x[:8] ^ 255, part[:8] // 2, 2, part=part, test_part=part[:8], facts={"subclasses": names}
+    )
+    task = build_task(raw, targets="subclass", forget_ids=["oak"], copies=1, train_size=150)
+    targets = task.index("target")
+    assert set(part[task.source[targets]].tolist()) == {2} and set(task.y[targets].tolist()) == {1}
+    with pytest.raises(UnknownName, match="unknown class 'oak'"):
+        build_task(raw, targets="class", forget_ids=["oak"], copies=1, train_size=150)

@@ -84,3 +84,11 @@ def test_an_interrupt_is_no_fault_of_a_plugin(tmp_path, monkeypatch):
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             len(registry)
+
+
+def test_a_long_error_of_a_plugin_is_cut(tmp_path, monkeypatch):
+    (tmp_path / "p.py").write_text("raise ValueError('x' * 10**6)", encoding="utf-8")
+    plugin(monkeypatch, tmp_path / "p.py")
+    with pytest.raises(UnlearnkitError, match="p.py") as caught:
+        load_plugins()
+    assert len(str(caught.value)) < 2000

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearnkit.core import paths
-from unlearnkit.core.errors import BadValue, UnlearnkitError, unknown
+from unlearnkit.core.errors import BadValue, InputError, unknown
 from unlearnkit.core.renamed import import_hint
 
 
@@ -234,9 +234,7 @@ def _plugin(name: str) -> types.ModuleType:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
         where = f" in line {lines[-1]}" if lines else ""
         reason = renamed or f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UnlearnkitError(
-            f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported{where}: {reason}"
-        ) from error
+        raise InputError(f"UNLEARNKIT_PLUGINS names {name!r}, which cannot be imported{where}: {reason}") from error
 
 
 def _plugin_file(path: Path) -> types.ModuleType:

@@ -100,13 +100,14 @@ def _json(manifest: Mapping) -> str:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path` and move it there: a reader never sees half a file."""
-    beside = ""
+    """Write a file beside `path` and move it there: a reader never sees half a file. A link stays one, a mode as it was."""
+    beside, path = "", Path(os.path.realpath(path))
     try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         os.close(handle)
         write(Path(beside))
-        os.chmod(beside, 0o644)
+        os.chmod(beside, mode)
         os.replace(beside, path)
     except OSError as error:
         reason = f"cannot write {path.name} in {path.parent}: {error.strerror}"
