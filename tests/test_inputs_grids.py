@@ -199,3 +199,10 @@ def test_what_is_no_notebook_is_one_line(home, text):
 def test_wrong_seconds_are_one_line(home, text):
     (home / "notebooks" / "grids" / "seconds.csv").write_text(text, encoding="utf-8")
     assert "seconds.csv must have the columns" in refusal(lambda: forecast._reference("smoke"))
+
+
+def test_lists_that_stand_for_any_number_of_jobs_are_refused(home):
+    values = {name: list(range(1000)) for name in ("n", "m", "k")}
+    jobs = [{"notebook": "1_first", "each": ["n", "m", "k"]}]
+    batches.grids(home, json.dumps({"profiles": {"smoke": values}, "jobs": jobs}))
+    assert "`each` makes 1,000,000,000 jobs of n, m, k, more than 10,000" in refusal(lambda: grid.load("smoke"))

@@ -6,6 +6,7 @@ from unlearnkit.core.errors import BadValue
 from unlearnkit.images.config import Config, config_grid
 from unlearnkit.images.train import Recipe
 from unlearnkit.methods import methods
+from unlearnkit.runner import notebook
 from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.train import TextRecipe
 
@@ -63,3 +64,16 @@ def test_an_empty_batch_and_what_is_no_number_are_named():
         methods["finetune"].resolve({"batch_size": 0})
     with pytest.raises(BadValue, match="'lr' of method 'finetune' must be a number, got nan"):
         methods["finetune"].resolve({"lr": NAN})
+
+
+def test_lists_that_stand_for_any_number_of_configs_are_refused():
+    values = list(range(100))
+    with pytest.raises(BadValue, match="these lists of values make 2,000,000 configs, more than 100,000"):
+        config_grid(seeds=2, copies=values, n_targets=values, train_size=values)
+
+
+@pytest.mark.parametrize(("name", "value"), [("copies", -1), ("copies", [5, -1]), ("seeds", -2), ("train_size", -640)])
+def test_a_negative_number_for_a_notebook_is_named(name, value):
+    path = notebook.find("50_dose_response")
+    with pytest.raises(BadValue, match=f"parameter '{name}' of 50_dose_response.ipynb must be at least 0, got -"):
+        notebook.check_arguments(path, {name: value})

@@ -1,5 +1,6 @@
 """A config of the study's grid: everything that a task of images and its reference models depend on."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
@@ -12,7 +13,7 @@ from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.images.train import Recipe
 
 MIXED = "mixed"  # the targets of a task of several arms
-MOST_SEEDS = 10_000
+MOST_SEEDS, MOST_CONFIGS = 10_000, 100_000  # of a grid: a few short lists can stand for any number
 SINGLE_ARM = (
     "n_targets",
     "perturbation",
@@ -119,6 +120,8 @@ def config_grid(
         k: v if isinstance(v, list | tuple | range) and k not in ("forget_ids", "arms") else [v]
         for k, v in values.items()
     }
+    if (number := number * math.prod(map(len, lists.values()))) > MOST_CONFIGS:
+        raise BadValue(f"these lists of values make {number:,} configs, more than {MOST_CONFIGS:,}: give fewer values")
     grid = [config_type(recipe=recipe or recipe_type(), seed=seed, **dict(zip(lists, combination, strict=True)))
             for combination in product(*lists.values()) for seed in chosen_seeds]  # fmt: skip
     for extra in extra_conditions:

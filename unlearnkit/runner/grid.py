@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,8 @@ from unlearnkit.core.errors import BadValue, UnknownName, unknown
 from unlearnkit.core.registry import load_plugins
 from unlearnkit.runner import notebook
 from unlearnkit.runner.grid_schema import ENTRY, GRID, PROFILES
+
+MOST_JOBS = 10_000  # of one entry: a few short lists can stand for any number
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def _expand(
             raise unknown("earlier notebook of these grids", name, earlier)
     each = {name: known[name] if isinstance(known[name], list) else [known[name]] for name in entry.get("each", ())}
     fixed = {name: known[name] for name in entry.get("with", ())} | {k: v for k, v in own.items() if k not in each}
+    if (number := math.prod(map(len, each.values()))) > MOST_JOBS:
+        raise BadValue(f"`each` makes {number:,} jobs of {', '.join(each)}, more than {MOST_JOBS:,}: give fewer values")
     after = frozenset(job.key for name in entry.get("after", ()) for job in earlier[name])
     from unlearnkit.methods import tuned_options as tuned  # imports torch: after the checks of the grid
 

@@ -10,7 +10,7 @@ from unlearnkit.core import paths
 from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.parameters import Parameters
-from unlearnkit.core.registry import check_type
+from unlearnkit.core.registry import check_least, check_type
 from unlearnkit.runner import parameters_cell
 
 # tqdm, which transformers imports, warns in each notebook that widgets are missing; its progress bars work without them
@@ -64,6 +64,9 @@ def _annotated(namespace: Mapping) -> dict[str, object]:
 
 def _check(what: str, value: object, hint: object) -> None:
     check_type(what, value, get_args(hint)[0] if _is_single(value, hint) else hint)
+    if hint in (int, list[int]):  # sizes, counts, labels, ids
+        for number in value if isinstance(value, list | tuple) else [value]:
+            check_least(what, number)
 
 
 def _is_single(value: object, hint: object) -> bool:
