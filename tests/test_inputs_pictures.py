@@ -23,6 +23,8 @@ from data_builders.image_folders import natural
 from data_builders.raw_images import RawImages
 from data_builders.user_images import read
 from unlearnkit.core.errors import BadValue, UnknownName
+from unlearnkit.runner import notebook
+from unlearnkit.study.protocols import protocols
 
 RNG = np.random.default_rng(0)
 C = RNG.integers(0, 256, (60, 8, 6, 3), dtype=np.uint8)
@@ -346,3 +348,11 @@ def test_a_subclass_is_forgotten_by_its_name():
     assert set(part[task.source[targets]].tolist()) == {2} and set(task.y[targets].tolist()) == {1}
     with pytest.raises(UnknownName, match="unknown class 'oak'"):
         build_task(raw, targets="class", forget_ids=["oak"], copies=1, train_size=150)
+
+
+def test_notebooks_take_classes_by_name():
+    path = notebook.find("41_classical_protocols")
+    notebook.check_arguments(path, {"classes": ["cat", 3]})
+    notebook.check_arguments(notebook.find("73_backdoor"), {"forget_ids": ["cat"]})
+    with pytest.raises(BadValue, match="'forget_ids' must be"):
+        protocols(["classes"], "digits", classes=[0.5])

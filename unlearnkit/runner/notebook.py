@@ -76,7 +76,7 @@ def _is_single(value: object, hint: object) -> bool:
 
 def _type(annotation: str) -> object:
     """The type that an annotation in a parameters cell names."""
-    types = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple)}
+    types = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple, object)}
     try:
         return eval(annotation, {"__builtins__": {}}, types)
     except (NameError, AttributeError, TypeError) as error:

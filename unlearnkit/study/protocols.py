@@ -12,7 +12,7 @@ def protocols(
     names: Sequence[str],
     dataset: str | Sequence[str],
     *,
-    classes: Sequence[int] = (1, 3),
+    classes: Sequence[int | str] = (1, 3),
     parts: str = "",
     **common,
 ) -> dict[str, list[Config]]:
