@@ -10,18 +10,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data_builders.task import ROLES
 from data_builders.texts.similarity import EMBEDDING, embedding_cosine, encoder
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.store import Artefact, Files, Spec, Store
 from unlearnkit.study.reference_models import Trained
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
+from unlearnkit.texts.outputs import asked_rows
 
 END = "\0"  # between answers, in which it cannot stand
 
 
 def generations(trained: Trained, *, device: str = "auto") -> tuple[str, tuple[str, ...]]:
-    """(key, answers) of a stored model to the questions of its config's task, in the order of the samples.
+    """(key, answers) of a stored model to the questions of its config's task, in the order of the samples; of a mixed
+    task to those of the targets alone, and "" for all others.
 
     An answer has as many tokens as the longest of the task, at most. Raises NotApplicable for an image classifier.
     """
@@ -38,8 +41,11 @@ def _generated(trained: Trained, device: str) -> Artefact:
     def make(folder: Path) -> None:
         tokens, tokenizer = texts.tokens(config), texts.tokenizer(config)
         limits = {"most": int(tokens.count.max()), "context": config.context}  # type: ignore[attr-defined]
-        answers = generate(trained.load(), tokens, tokenizer.end, device=device, **limits)
-        joined = END.join(tokenizer.decode(ids).replace(END, "") for ids in answers)
+        rows, answers = asked_rows(texts.load_task(config), *ROLES), [""] * len(tokens)
+        made = generate(trained.load(), tokens[rows], tokenizer.end, device=device, **limits)
+        for row, ids in zip(rows.tolist(), made, strict=True):
+            answers[row] = tokenizer.decode(ids).replace(END, "")
+        joined = END.join(answers)
         save_file({"text": torch.tensor([*joined.encode()], dtype=torch.uint8)}, folder / "generations.safetensors")
 
     return Store().get(spec, make)
