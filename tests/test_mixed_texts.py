@@ -199,6 +199,17 @@ def test_one_row_per_model_and_target(measured):
     assert len(table) == 7 * 2 and {"rouge_l", "rouge_l_low", "nats_per_token", "utility"} <= set(table)
 
 
+def test_a_reader_sees_what_each_model_says_to_the_same_questions(measured):
+    (config,), scores = measured
+    table = study.answers_side_by_side(scores, config, n=3)
+    task, rows = study.load_task(config), [0, 2, 5]  # of the six targets, which come first
+    assert table.question.tolist() == [task.question[i] for i in rows] and table.copies.tolist() == [0, 0, 4]
+    (refs,) = study.references([config], ["original"], device="cpu")
+    assert table.original.tolist() == [study.generations(refs["original"], device="cpu")[1][i] for i in rows]
+    with pytest.raises(BadValue, match="no answers to seed 5"):
+        study.answers_side_by_side(scores, replace(config, seed=5))
+
+
 def test_of_a_mixed_task_the_targets_alone_are_answered(measured):
     (config,), _ = measured
     (refs,) = study.references([config], ["original"], device="cpu")

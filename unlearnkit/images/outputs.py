@@ -1,6 +1,6 @@
 """One model's outputs on one task. Every metric reads them; no sample is forwarded twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -120,7 +120,7 @@ class Outputs:
         """Jensen-Shannon divergence of the two models' probabilities on the samples `rows`, (k,), nats."""
         return js(self.log_probs[rows], other.log_probs[rows])
 
-    def more_of(self, rows: Tensor) -> dict[str, Tensor]:
+    def more_of(self, rows: Tensor) -> dict[str, Sequence]:
         """{column: value of each of the samples `rows`, (k,)} of what else a table of single targets shows."""
         return {}
 

@@ -76,6 +76,31 @@ def compare_generations(
     return pd.DataFrame(columns)
 
 
+def answers_side_by_side(scores: pd.DataFrame, config, n: int = 5) -> pd.DataFrame:
+    """What each model answers to the same n targets of a mixed config, evenly spaced over its arms: columns copies,
+    question, answer (the true one), and one for each model.
+
+    scores: of unlearnkit.study.target_scores, so that answers are at hand where models are not. Raises BadValue for scores
+    that do not have the config's answers.
+    """
+    if "said" not in scores or not len(own := _of_config(scores, config)):
+        raise BadValue(f"these scores hold no answers to seed {config.seed} of {config.dataset}")
+    task = texts.load_task(config)
+    targets = task.index("target")
+    rows = targets[torch.linspace(0, len(targets) - 1, n).round().long().unique()].tolist()
+    said = own.pivot(index="target", columns="method", values="said")
+    copies = own.drop_duplicates("target").set_index("target").copies
+    sources = [int(task.source[i]) for i in rows]
+    columns = {"copies": copies.loc[sources].tolist(), "question": [task.question[i] for i in rows]}
+    columns |= {"answer": [task.answer[i] for i in rows]}
+    return pd.DataFrame(columns | {name: said.loc[sources, name].tolist() for name in dict.fromkeys(own.method)})
+
+
+def _of_config(scores: pd.DataFrame, config) -> pd.DataFrame:
+    wanted = config.condition() | {"seed": config.seed}
+    return scores[(scores[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+
+
 def answer_similarity(trained: Trained, *, model: str = EMBEDDING, device: str = "auto") -> tuple[str, Tensor]:
     """(key, cosine of the sentence embeddings of the generated and the true answer, (n,) float32). model: of
     sentence-transformers, an optional extra. Raises UnlearnkitError where that, or the model, is not here."""

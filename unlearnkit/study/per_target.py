@@ -47,10 +47,10 @@ def target_scores(
     Columns: those of the config and its arm; method, seed, target (the id of its raw sample); score, how well the model
     knows it (`familiarity` of its outputs), standardised by the decoys of its kind (unlearnkit.metrics.standardised); rank,
     the share of decoys below it; label_given, 1 if the model gives the label trained on, of texts if it tells the fact;
-    divergence, of its probabilities from the original's, nats; of texts score_log_probability, nats_per_token, rouge_l,
-    exact_memorisation; and of the model as a whole TA, RA (filler alone), RA_similar, utility, steps, seconds, n_decoys,
-    processor, run. A method that diverged, or that refuses the config, has no rows; `refused` in the table's attrs says
-    which, and why.
+    divergence, of its probabilities from the original's, nats; of texts score_log_probability, nats_per_token,
+    exact_memorisation, said (the model's own answer) and its rouge_l; and of the model as a whole TA, RA (filler alone),
+    RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that diverged, or that refuses the config, has no
+    rows; `refused` in the table's attrs says which, and why.
 
     methods: names, or pairs (name, options) where a method comes with several sets of options, which are then part of its
     name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the
@@ -151,7 +151,7 @@ def of_targets(task: WithRoles, own: Outputs, before: Outputs) -> pd.DataFrame:
         }
         for name, value in own.familiarities.items():
             values[name] = standardised(value[rows[place]], value[own_decoys]).numpy()
-        values |= {name: value[place].numpy() for name, value in more.items()}
+        values |= {name: [value[i] for i in place.tolist()] for name, value in more.items()}
         tables.append(pd.DataFrame(values).assign(**arm_columns(arm)))
     similar = accuracy(own, "similar") if len(own.rows("similar")) else None
     return pd.concat(tables, ignore_index=True).assign(

@@ -154,12 +154,11 @@ class TextOutputs(Outputs):
         count = self.count[rows]
         return summed(js(*two), count) / count
 
-    def more_of(self, rows: Tensor) -> dict[str, Tensor]:
-        """Nats per token, ROUGE-L recall of the model's own answer, and exact memorisation."""
-        recall = torch.from_numpy(
-            rouge_l_recall([self.answer[i] for i in rows.tolist()], self._own_answers(rows))
-        ).double()
-        return {"nats_per_token": self.losses[rows], "rouge_l": recall, "exact_memorisation": self.correct[rows]}
+    def more_of(self, rows: Tensor) -> dict[str, Sequence]:
+        """Nats per token, exact memorisation, the model's own answer, and its ROUGE-L recall."""
+        said, answers = self._own_answers(rows), [self.answer[i] for i in rows.tolist()]
+        numbers = {"nats_per_token": self.losses[rows].tolist(), "exact_memorisation": self.correct[rows].tolist()}
+        return numbers | {"said": said, "rouge_l": rouge_l_recall(answers, said).tolist()}
 
     @property
     def utility(self) -> float:
