@@ -24,7 +24,7 @@ from unlearnkit.metrics.standardised import rank_share, standardised
 from unlearnkit.texts import tasks
 from unlearnkit.texts.config import TextConfig, text_config_grid
 from unlearnkit.texts.outputs import TextOutputs
-from unlearnkit.tuning import objective
+from unlearnkit.tuning import objective, search_space
 
 ARMS = [
     {"targets": "random", "n_targets": 2, "copies": [0, 3]},
@@ -164,6 +164,12 @@ def test_tofu_gives_no_question_two_answers():
     trained = task.training_set("original")
     asked = [" ".join(words(question)) for question in trained.question]
     assert len(set(asked)) == len(asked)
+
+
+def test_tuning_searches_on_mixed_tasks_of_held_out_seeds():
+    arms = [{"targets": "random", "copies": 0}]
+    (config,) = search_space.protocol("npo", "fictional", "nano_llama", 1, arms=arms, n_decoys=10, train_size=100)
+    assert (config.targets, config.n_decoys, config.seed) == ("mixed", 10, search_space.FIRST_SEED)
 
 
 # --- scores of single targets ---------------------------------------------------------------------------------------

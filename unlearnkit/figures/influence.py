@@ -34,7 +34,7 @@ def plot_influence(
     table: of unlearnkit.analysis.influence.residual_influences; named: {method: what to call it} of those with a line and
     intervals, at most NAMED beside retrain; all others are grey. Rows that are not usable, or did not move the model, are
     crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
-    perturbation, strength: of the near-duplicates on the left; copies: how many of them on the right.
+    perturbation, strength: of the near-duplicates on the left; copies: how many of them on the right, or as many as there are.
     """
     left_out = ["original", "original-again", "retrain-again", "clean"]
     data = table[table.targets.isin(kinds) & ~table.method.isin(left_out)]
@@ -48,7 +48,8 @@ def plot_influence(
         (data.control == "")
         & ((data.copies == 0) | ((data.strength == strength) & (data.perturbation == perturbation)))
     ]
-    by_kind = data[(data.method == "retrain") & ((data.copies == copies) | (data.perturbation == "exact_duplicate"))]
+    most = data.groupby(SET).copies.transform("max").clip(upper=copies)  # natural paraphrases are few
+    by_kind = data[(data.method == "retrain") & ((data.copies == most) | (data.perturbation == "exact_duplicate"))]
     doses = {m: place for place, m in enumerate(sorted(by_copies.copies.unique()))}
     places = {
         kind: place
@@ -60,7 +61,8 @@ def plot_influence(
             _doses(axis, of_set[of_set.targets == kind], doses, colours, chosen)
             axis.set_title(f"{words(row.dataset)} ({row.architecture}): {kind}", fontsize=10)
         _kinds(line[-1], by_kind[(by_kind[SET] == list(row)).all(axis=1)], places, kinds)
-        line[-1].set_title(f"{words(row.dataset)}: retrain, m = {copies}", fontsize=10)
+        m = min(copies, of_set.copies.max()) if len(of_set) else copies
+        line[-1].set_title(f"{words(row.dataset)}: retrain, m = {m}", fontsize=10)
         line[0].set_ylabel("residual influence")
     for axis in axes[-1, :-1]:
         axis.set_xlabel(
