@@ -34,7 +34,7 @@ def plot_influence(
     table: of unlearnkit.analysis.influence.residual_influences; named: {method: what to call it} of those with a line and
     intervals, at most NAMED beside retrain; all others are grey. Rows that are not usable, or did not move the model, are
     crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
-    perturbation, strength: of the near-duplicates on the left; copies: how many of them on the right, or as many as there are.
+    perturbation, strength: of the near-duplicates on the left; copies: how many on the right, or as many as there are.
     """
     left_out = ["original", "original-again", "retrain-again", "clean"]
     data = table[table.targets.isin(kinds) & ~table.method.isin(left_out)]
