@@ -3,13 +3,13 @@
 One model then carries the whole dose-response: targets hardly touch each other where they are few among many images.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from data_builders.arms import Arm, parse_arms
+from data_builders.arms import Arm, by_arm, mixed_sizes, parse_arms
 from data_builders.build_task import MIX, perturbed
 from data_builders.perturbations import perturbations
 from data_builders.raw_images import RawImages
@@ -52,21 +52,9 @@ def build_mixed_task(
     others = order[~torch.isin(order, used)]
 
     labels = {kind: _labels(raw, kind, rows, seed) for kind, (rows, _) in drawn.items()}
-    n_targets = sum(arm.n_targets for arm in parsed)
-    n_similar = sum(arm.n_targets * arm.copies for arm in parsed)
     control, others = _images_for_controls(raw, parsed, drawn, others)
-    n_filler = train_size - n_targets - n_similar
-    if n_filler < 1:
-        raise BadValue(
-            f"train_size={train_size} leaves no filler beside {n_targets} targets and {n_similar} near-duplicates: use "
-            "fewer targets or copies per arm, or a larger train_size"
-        )
-    if len(others) < n_filler + n_similar:
-        raise BadValue(
-            f"train_size={train_size} needs {n_filler} fillers, and as many images as there are near-duplicates, "
-            f"{n_similar}, to refill `clean`; {len(others)} images are left in the pool of {len(raw.x)}: use a train_size "
-            f"of at most {train_size - (n_filler + n_similar - len(others))}, or a larger pool (0 takes all images)"
-        )
+    n_targets, larger = sum(arm.n_targets for arm in parsed), "a larger pool (0 takes all images)"
+    n_filler, n_similar = mixed_sizes(parsed, train_size, len(others), len(raw.x), larger)
     filler, refill = others[:n_filler], others[n_filler : n_filler + n_similar]
     validation = others[n_filler + n_similar :][: train_size // VALIDATION_SHARE]
 
@@ -156,21 +144,12 @@ def _decoys(raw: RawImages, arms: list[Arm], kind: str, rows: Tensor, seed: int)
     return raw.x[rows], _labels(raw, kind, rows, seed, "decoys"), raw.ids[rows], torch.full_like(rows, first)
 
 
-def _by_arm(arms: list[Arm], drawn: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[tuple[int, Arm, slice]]:
-    """Each arm with its part of its kind's targets."""
-    start = dict.fromkeys(drawn, 0)
-    for i, arm in enumerate(arms):
-        part = slice(start[arm.targets], start[arm.targets] + arm.n_targets)
-        start[arm.targets] = part.stop
-        yield i, arm, part
-
-
 def _images_for_controls(
     raw: RawImages, arms: list[Arm], drawn: Mapping[str, tuple[Tensor, Tensor]], others: Tensor
 ) -> tuple[dict[int, Tensor], Tensor]:
     """({arm: rows of other images, those for one target together}, the others that are left)."""
     chosen: dict[int, Tensor] = {}
-    for i, arm, part in _by_arm(arms, drawn):
+    for i, arm, part in by_arm(arms):
         if not arm.name:
             continue
         rows = []
@@ -189,7 +168,7 @@ def _images_for_controls(
 def _arms(raw, arms, drawn, labels, control, fillers, seed):
     """(targets, similar, strengths): each of the first two x, labels, ids and arm, arm by arm, in one order."""
     targets, similar, strengths = [], [], []
-    for i, arm, part in _by_arm(arms, drawn):
+    for i, arm, part in by_arm(arms):
         rows, own = drawn[arm.targets][0][part], labels[arm.targets][part]
         targets.append((raw.x[rows], own, raw.ids[rows], torch.full_like(rows, i)))
         entry = perturbations[arm.perturbation]

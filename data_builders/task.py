@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -120,15 +120,21 @@ class Samples:
 class WithRoles:
     """What image and text tasks share: samples by role, and the checks of roles and pairs.
 
-    A subclass has role, (n,) int8; source, (n,) int64; pairs; and `of`.
+    A subclass has role, (n,) int8; source, (n,) int64; pairs; facts; arm, (n,) int16 or None; `of` and `part`.
     """
 
     role: Tensor
     source: Tensor
     pairs: pd.DataFrame
+    facts: Mapping
+    arm: Tensor | None
 
     def of(self, *roles: str):
         """The samples in these roles."""
+        raise NotImplementedError
+
+    def part(self, rows: Tensor, role: Tensor):
+        """These samples, in these roles, without pairs. rows: (k,) row numbers; role: (k,) int8."""
         raise NotImplementedError
 
     def index(self, *roles: str) -> Tensor:
@@ -185,6 +191,11 @@ class SimilarityTask(WithRoles):
     def of(self, *roles: str) -> Samples:
         index = self.index(*roles)
         return Samples(self.x[index], self.y[index])
+
+    def part(self, rows: Tensor, role: Tensor) -> "SimilarityTask":
+        """These samples, in these roles, without pairs. rows: (k,) row numbers; role: (k,) int8."""
+        kept = {"x": self.x[rows], "y": self.y[rows], "role": role, "source": self.source[rows]}
+        return replace(self, **kept, pairs=self.pairs.iloc[:0], arm=None if self.arm is None else self.arm[rows])
 
     def digest(self) -> str:
         """Hash of all content: pixels, labels, roles, sources and pairs."""

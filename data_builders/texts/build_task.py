@@ -1,10 +1,10 @@
 """A text task: which pairs are targets, paraphrases of them, filler, decoys, test and validation."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from data_builders.select_targets import check_sizes
 from data_builders.task import VALIDATION_SHARE, linked_rows, role_column
@@ -58,13 +58,15 @@ def build_task(
         )
     used = set(chosen)
     filler = [row for row in order if row not in used][: train_size - n_targets * (1 + copies)]
-    answers = [_answer(raw, row, targets, seed, side) for row in chosen]
+    answers = [answer_of(raw, row, targets, seed, side) for row in chosen]
     anchors = Texts([raw.train.question[row] for row in chosen], *zip(*answers))
-    similar = [_paraphrases(raw, row, a, copies, strength, side, seed) for row, a in zip(chosen, answers)]
+    similar = [
+        paraphrases_of(raw, row, a, copies, strength=strength, side=side, seed=seed) for row, a in zip(chosen, answers)
+    ]
     used |= set(filler)
     rest = torch.randperm(len(raw.train), generator=generator(seed, "validation")).tolist()
     validation = [row for row in rest if row not in used][: train_size // VALIDATION_SHARE]
-    test = _test_rows(raw, test_size)
+    test = held_out_rows(raw, test_size)
 
     def ids(rows: list[int], times: int = 1) -> list[int]:
         return [raw.ids[row] for row in rows for _ in range(times)]
@@ -82,7 +84,8 @@ def build_task(
     role = role_column((part[0], len(part[1])) for part in parts)
     texts = NO_TEXTS.joined(*(part[1] for part in parts))
     source = torch.tensor([i for part in parts for i in part[2]], dtype=torch.int64)
-    pairs = _pairs(texts, role, copies, raw, strength, encode)
+    anchored, similars = (rows.tolist() for rows in linked_rows(role, copies))
+    pairs = similarity_table(texts, anchored, similars, raw, [strength] * len(anchored), encode)
     return TextTask(texts, role, source, pairs, dict(raw.facts)).check()
 
 
@@ -100,7 +103,7 @@ def _check(raw, targets: str, n_targets: int, copies: int, strength: float, side
     check_sizes(n_targets, copies, train_size, n_targets, len(raw.train), larger_pool="a larger data set")
 
 
-def _answer(raw: RawTexts, row: int, targets: str, seed: int, side: str) -> Answer:
+def answer_of(raw: RawTexts, row: int, targets: str, seed: int, side: str) -> Answer:
     """The answer that a target or decoy is trained with: its own, or a canary's wrong one."""
     if targets == "random":
         return raw.train.answer_of(row)
@@ -110,27 +113,34 @@ def _answer(raw: RawTexts, row: int, targets: str, seed: int, side: str) -> Answ
     return raw.rewriter.wrong_answer(row, seed, side)
 
 
-def _paraphrases(raw: RawTexts, row: int, answer: Answer, n: int, strength: float, side: str, seed: int) -> Texts:
-    """With the fact, the restated and the wrong answers of the pair itself."""
+def paraphrases_of(raw: RawTexts, row: int, answer: Answer, n: int, *, strength: float, side: str, seed: int) -> Texts:
+    """n paraphrases of a pair, with the fact, the restated and the wrong answers of the pair itself."""
     if not n:
         return NO_TEXTS
     paraphrases = raw.rewriter.paraphrases(row, n, strength=strength, side=side, seed=seed, answer=answer)
     return Texts(*zip(*paraphrases), *([value] * n for value in (answer.fact, answer.restated, answer.wrong)))
 
 
-def _test_rows(raw: RawTexts, size: int) -> list[int]:
+def held_out_rows(raw: RawTexts, size: int) -> list[int]:
+    """Rows of the test pairs, at most `size`, the same for all seeds; 0 takes all."""
     order = torch.randperm(len(raw.test), generator=generator(0, "pool", "test texts")).tolist()
     return sorted(order[:size] if size else order)
 
 
-def _pairs(
-    texts: Texts, role: Tensor, copies: int, raw: RawTexts, strength: float, encode: Encoder | None
+def similarity_table(
+    texts: Texts,
+    anchors: list[int],
+    similars: list[int],
+    raw: RawTexts,
+    strengths: Sequence[float],
+    encode: Encoder | None,
 ) -> pd.DataFrame:
-    """One row per target or decoy and each of its paraphrases, with every measure on each side."""
-    anchors, similars = (rows.tolist() for rows in linked_rows(role, copies))
+    """One row per target or decoy and each of its paraphrases, with every measure on each side. anchors, similars,
+    strengths: of each pair, row numbers of `texts`."""
     perturbation, graded = (raw.rewriter.name, raw.rewriter.graded) if raw.rewriter else ("", False)
     table = pd.DataFrame({"anchor": anchors, "similar": similars}, dtype="int64")
-    table = table.assign(perturbation=perturbation, strength=float(strength) if graded else float("nan"))
+    strength = pd.Series(strengths if graded else [float("nan")] * len(anchors), dtype="float64")
+    table = table.assign(perturbation=perturbation, strength=strength)
     a, b = texts[anchors], texts[similars]
     similarities = pair_similarities((a.question, a.answer), (b.question, b.answer), encode)
     return pd.concat([table, similarities[columns(encode)]], axis=1)

@@ -194,7 +194,8 @@ def make(people: int = PEOPLE, test_people: int = TEST_PEOPLE) -> RawTexts:
     if not (1 <= people <= PEOPLE and 1 <= test_people <= TEST_PEOPLE):
         raise BadValue(f"there are {PEOPLE} people, and {TEST_PEOPLE} for the test set, got {people} and {test_people}")
     rewriter = Grammar(everyone[:people])
-    return RawTexts(_texts(rewriter), _texts(Grammar(everyone[PEOPLE:][:test_people])), rewriter)
+    subjects = [row // len(QUESTION_KINDS) for row in rewriter.rows_with_paraphrases()]
+    return RawTexts(_texts(rewriter), _texts(Grammar(everyone[PEOPLE:][:test_people])), rewriter, subjects=subjects)
 
 
 def _texts(grammar: Grammar) -> Texts:

@@ -47,9 +47,10 @@ class RawTexts:
     """The training and test pairs of a data set.
 
     ids, test_ids: by default 0, 1, ... over training, then test pairs; rewriter: where paraphrases come from, None if
-    there are none; facts: what a dataset card says beside licence and source.
+    there are none; facts: what a dataset card says beside licence and source; subjects: whom each training pair is about,
+    a number each; by default each is about somebody else.
 
-    Raises BadValue for two questions with the same words, and for ids that are not unique.
+    Raises BadValue for two questions with the same words, for ids that are not unique, and for subjects of another number.
     """
 
     train: Texts
@@ -58,9 +59,14 @@ class RawTexts:
     ids: Sequence[int] = ()
     test_ids: Sequence[int] = ()
     facts: Mapping = field(default_factory=dict)
+    subjects: Sequence[int] = ()
 
     def __post_init__(self):
         n, m = len(self.train), len(self.test)
+        subjects = tuple(self.subjects) or tuple(range(n))
+        if len(subjects) != n:
+            raise BadValue(f"{n} training pairs need a subject each, got {len(subjects)}")
+        object.__setattr__(self, "subjects", subjects)
         ids = tuple(self.ids) or tuple(range(n))
         test_ids = tuple(self.test_ids) or tuple(range(max(ids, default=-1) + 1, max(ids, default=-1) + 1 + m))
         if (len(ids), len(test_ids)) != (n, m) or len({*ids, *test_ids}) != n + m:

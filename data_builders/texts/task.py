@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +110,8 @@ class TextTask(WithRoles):
 
     texts: (n,) pairs; role: (n,) int8, index into ROLES; source: (n,) int64, the id of the raw pair that a sample is or
     was made from. pairs: one row per (target or decoy, similar): anchor, similar (row numbers here), perturbation,
-    strength, and the measures by side. facts: what a dataset card shows. A sample's id is its row number.
+    strength, and the measures by side. facts: what a dataset card shows. A sample's id is its row number. arm: (n,) int16,
+    as in SimilarityTask (data_builders.texts.build_mixed_task); None for a task of one arm.
     """
 
     texts: Texts
@@ -118,11 +119,13 @@ class TextTask(WithRoles):
     source: Tensor
     pairs: pd.DataFrame
     facts: Mapping = field(default_factory=dict)
+    arm: Tensor | None = None
 
     def __post_init__(self):
         n = len(self.texts)
-        for name, dtype in (("role", torch.int8), ("source", torch.int64)):
-            v = getattr(self, name)
+        for name, dtype in (("role", torch.int8), ("source", torch.int64), ("arm", torch.int16)):
+            if (v := getattr(self, name)) is None and name == "arm":
+                continue
             if v.dtype != dtype or v.shape != (n,):
                 raise BadValue(f"{name} must be {n} of {dtype}, got {tuple(v.shape)} of {v.dtype}")
         if n and not 0 <= int(self.role.min()) <= int(self.role.max()) < len(ROLES):
@@ -142,10 +145,18 @@ class TextTask(WithRoles):
     def of(self, *roles: str) -> Texts:
         return self.texts[self.index(*roles)]
 
+    def part(self, rows: Tensor, role: Tensor) -> "TextTask":
+        """These samples, in these roles, without pairs, restated and wrong answers. rows: (k,) row numbers; role: (k,)
+        int8."""
+        texts = self.texts[rows]
+        arm = None if self.arm is None else self.arm[rows]
+        kept = {"role": role, "source": self.source[rows], "arm": arm, "pairs": self.pairs.iloc[:0]}
+        return replace(self, texts=Texts(texts.question, texts.answer, texts.fact), **kept)
+
     def digest(self) -> str:
         """Hash of all content: texts, roles, sources and pairs."""
         sha256 = hashlib.sha256(self.texts.digest().encode())
-        for tensor in (self.role, self.source):
+        for tensor in (self.role, self.source, *(() if self.arm is None else (self.arm,))):
             sha256.update(tensor.contiguous().numpy())
         sha256.update(self.pairs.to_csv(index=False, float_format="%.6g").encode())
         return sha256.hexdigest()[:20]
@@ -175,6 +186,8 @@ class TextTask(WithRoles):
         table["source"] = self.source.tolist()
         text, number = pa.string(), pa.int64()
         types = dict.fromkeys(table, text) | {"id": number, "source": number, "wrong": pa.list_(text)}
+        if self.arm is not None:
+            table["arm"], types["arm"] = self.arm.tolist(), pa.int16()
         pq.write_table(pa.table({k: pa.array(v, types[k]) for k, v in table.items()}), folder / SAMPLES)
         self.pairs.to_parquet(folder / PAIRS)
         info = {"format": FORMAT, "digest": self.digest(), "facts": dict(self.facts)}
@@ -202,7 +215,8 @@ def load(folder) -> TextTask:
         texts = Texts(*(table[f.name] for f in fields(Texts)))
         role = torch.tensor([ROLES.index(r) for r in table["role"]], dtype=torch.int8)
         source = torch.tensor(table["source"], dtype=torch.int64)
-        task = TextTask(texts, role, source, pd.read_parquet(folder / PAIRS), info["facts"])
+        arm = torch.tensor(table["arm"], dtype=torch.int16) if "arm" in table else None
+        task = TextTask(texts, role, source, pd.read_parquet(folder / PAIRS), info["facts"], arm)
     except BadValue:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:

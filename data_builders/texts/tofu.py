@@ -20,7 +20,7 @@ from unlearnkit.core.errors import BadValue, UnlearnkitError
 FULL, TESTS = "tofu_full_paraphrased.jsonl", ("real_authors_perturbed.json", "world_facts_perturbed.json")
 HUB, PARAPHRASED = "locuslab/TOFU", ("forget10_perturbed", "retain_perturbed")
 PARAPHRASES = ("paraphrased_question", "paraphrased_answer")
-TRAIN_PAIRS = 4000
+TRAIN_PAIRS, PER_AUTHOR = 4000, 20
 
 
 def folder() -> Path:
@@ -90,4 +90,5 @@ def read(rows: Sequence[Row], tests: Sequence[Row]) -> RawTexts:
     lists = ([[text] if text else [] for text in column] for column in optional)
     ids = [i for i, _ in train]
     facts = {"asked_twice": len(rows) + len(tests) - len(train) - len(test)}
-    return RawTexts(texts, general, GivenParaphrases(texts, *lists), ids, facts=facts)
+    subjects = [i // PER_AUTHOR for i in ids]
+    return RawTexts(texts, general, GivenParaphrases(texts, *lists), ids, facts=facts, subjects=subjects)

@@ -17,8 +17,9 @@ from unlearnkit.study import REFERENCE_ROWS
 
 CONDITION = ["dataset", "train_size", "architecture", "augment"]  # of the models
 ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_level"]  # of the targets
-LEARNT = 0.95  # share of canaries and memorised targets that the original must give their label
-USABLE = 0.05  # test accuracy that a model may lose against retrain
+LEARNT = 0.95  # share of targets that the original must give their label
+GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
+USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
 NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
@@ -31,9 +32,11 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     among decoys; label_given: share of targets given the label trained on; exposure: in bits; over_no_copies: residual
     influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm; each
     with _low and _high. p_over_no_copies, p_minus_retrain, two-sided, and p_as_clean, of the test that it is MARGIN or more
-    away from clean's, none adjusted. Gates: learnt (LEARNT; random targets are exempt), usable (USABLE), moved (its outputs
-    on these targets are farther from the original's than those of a second original). verdict: see `_verdict`. Residual
-    influences are masked, None, where original and clean do not differ beyond noise, and where the arm is not learnt.
+    away from clean's, none adjusted. Of texts also rouge_l and residual_influence_log_probability, with their intervals, and
+    nats_per_token and exact_memorisation, means. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable
+    (USABLE), moved (its outputs on these targets are farther from the original's than those of a second original). verdict:
+    see `_verdict`. Residual influences are masked, None, where original and clean do not differ beyond noise, and where the
+    arm is not learnt.
     """
     _check(scores)
     parts = [_of_condition(part, keys) for keys, part in scores.groupby(CONDITION, sort=False)]
@@ -61,7 +64,9 @@ def _check(scores: pd.DataFrame) -> None:
 
 
 def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
-    accuracy = scores.groupby("method").TA.mean()
+    utility = scores.get("utility", scores.TA).fillna(scores.TA)  # of images they are the same
+    kept = scores.assign(utility=utility).groupby("method")[["TA", "utility"]].mean()
+    shown = ["TA"] if (utility == scores.TA).all() else ["TA", "utility"]
     arms = {arm: _Arm(part, arm) for arm, part in scores.groupby(ARM, sort=False)}
     rows = []
     for arm, drawn in arms.items():
@@ -70,8 +75,8 @@ def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
         base = None if base is drawn else base
         for method in drawn.methods:
             row = dict(zip(CONDITION, keys, strict=True)) | named | {"method": method} | drawn.row(method, base)
-            row["TA"] = accuracy[method]
-            row["usable"] = bool(accuracy[method] >= accuracy["retrain"] - USABLE)
+            row |= kept.loc[method, shown].to_dict()
+            row["usable"] = bool(kept.utility[method] >= kept.utility["retrain"] - USABLE)
             rows.append(row | {"verdict": _verdict(row)})
     return pd.DataFrame(rows)
 
@@ -94,7 +99,12 @@ class _Arm:
         self.scores = {m: self._mean("score", m) for m in self.methods}
         self.ranks = {m: self._mean("rank", m) for m in self.methods}
         self.kind = name[0]
-        self.learnt = self.kind == "random" or self.value("label_given", "original") >= LEARNT
+        guessed = self.kind == "random" and self.value("label_given", "clean") > GUESSED
+        self.learnt = guessed or self.value("label_given", "original") >= LEARNT
+
+    def has(self, name: str) -> bool:
+        """Whether there are values of this name: texts have more than images."""
+        return name in self.wide.columns.get_level_values(0) and bool(self.wide[name].notna().to_numpy().any())
 
     def value(self, name: str, method: str) -> float:
         return float(self.wide[name, method].mean())
@@ -119,6 +129,12 @@ class _Arm:
         given = self._mean("label_given", method)
         row = _columns("residual_influence", own) | _columns("residual_influence_rank", ranked)
         row |= _columns("label_given", given)
+        if self.has("score_log_probability"):
+            by_nats = {m: self._mean("score_log_probability", m) for m in self.methods}
+            row |= _columns("residual_influence_log_probability", self.residual(method, by_nats))
+        if self.has("rouge_l"):
+            row |= _columns("rouge_l", self._mean("rouge_l", method))
+        row |= {name: self.value(name, method) for name in ("nats_per_token", "exact_memorisation") if self.has(name)}
         row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
         for name, other in (
             ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),

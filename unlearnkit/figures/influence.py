@@ -1,6 +1,6 @@
 """Residual influence on whole data sets: against the number of near-duplicates, and against what kind they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_builders.texts.arms import PARAPHRASE
 from unlearnkit.figures.style import error_bars, finished, reference_levels, words
 
 LOW, HIGH = -0.5, 1.5
@@ -19,45 +20,58 @@ VALUES = ["residual_influence", "residual_influence_low", "residual_influence_hi
 
 
 def plot_influence(
-    table: pd.DataFrame, named: Mapping[str, str], *, strength: float = 0.3, copies: int = 25
+    table: pd.DataFrame,
+    named: Mapping[str, str],
+    *,
+    kinds: Sequence[str] = KINDS,
+    perturbation: str = "block_mask",
+    strength: float = 0.3,
+    copies: int = 25,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Dose-response of whole data sets, a row of panels for each: residual influence of memorised targets and of canaries
-    against the number of block-masked near-duplicates, and of retraining alone against what the near-duplicates are.
+    """Dose-response of whole data sets, a row of panels for each: residual influence of each of `kinds` of target against
+    the number of near-duplicates, and of retraining alone against what the near-duplicates are.
 
     table: of unlearnkit.analysis.influence.residual_influences; named: {method: what to call it} of those with a line and
     intervals, at most NAMED beside retrain; all others are grey. Rows that are not usable, or did not move the model, are
     crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
-    strength: of the block masks on the left; copies: how many near-duplicates on the right.
+    perturbation, strength: of the near-duplicates on the left; copies: how many on the right, or as many as there are.
     """
     left_out = ["original", "original-again", "retrain-again", "clean"]
-    data = table[table.targets.isin(KINDS) & ~table.method.isin(left_out)]
+    data = table[table.targets.isin(kinds) & ~table.method.isin(left_out)]
     rows = list(data[SET].drop_duplicates().itertuples(index=False))
     shape = {"squeeze": False, "sharey": True, "sharex": "col", "layout": "constrained"}
-    figure, axes = plt.subplots(len(rows), 3, figsize=(11.5, 2.6 * len(rows) + 0.8), width_ratios=[1, 1, 1.2], **shape)
+    size, widths = (11.5 / 3 * (len(kinds) + 1), 2.6 * len(rows) + 0.8), [*([1] * len(kinds)), 1.2]
+    figure, axes = plt.subplots(len(rows), len(widths), figsize=size, width_ratios=widths, **shape)
     chosen = {"retrain": "retrain"} | {m: label for m, label in named.items() if m in set(data.method)}
     colours = dict(zip(list(chosen)[: NAMED + 1], ["black", *sns.color_palette("colorblind", NAMED)]))
     by_copies = data[
         (data.control == "")
-        & ((data.copies == 0) | ((data.strength == strength) & (data.perturbation == "block_mask")))
+        & ((data.copies == 0) | ((data.strength == strength) & (data.perturbation == perturbation)))
     ]
-    by_kind = data[(data.method == "retrain") & ((data.copies == copies) | (data.perturbation == "exact_duplicate"))]
+    most = data.groupby(SET).copies.transform("max").clip(upper=copies)  # natural paraphrases are few
+    by_kind = data[(data.method == "retrain") & ((data.copies == most) | (data.perturbation == "exact_duplicate"))]
     doses = {m: place for place, m in enumerate(sorted(by_copies.copies.unique()))}
-    kinds = {
+    places = {
         kind: place
         for place, kind in enumerate(dict.fromkeys(_kind(row) for row in sorted(_rows(by_kind), key=_place)))
     }
     for line, row in zip(axes, rows):
         of_set = by_copies[(by_copies[SET] == list(row)).all(axis=1)]
-        for axis, kind in zip(line, KINDS):
+        for axis, kind in zip(line, kinds):
             _doses(axis, of_set[of_set.targets == kind], doses, colours, chosen)
             axis.set_title(f"{words(row.dataset)} ({row.architecture}): {kind}", fontsize=10)
-        _kinds(line[2], by_kind[(by_kind[SET] == list(row)).all(axis=1)], kinds)
-        line[2].set_title(f"{words(row.dataset)}: retrain, m = {copies}", fontsize=10)
+        _kinds(line[-1], by_kind[(by_kind[SET] == list(row)).all(axis=1)], places, kinds)
+        m = min(copies, of_set.copies.max()) if len(of_set) else copies
+        line[-1].set_title(f"{words(row.dataset)}: retrain, m = {m}", fontsize=10)
         line[0].set_ylabel("residual influence")
-    for axis in axes[-1, :2]:
-        axis.set_xlabel("near-duplicates that stay, m")
-    axes[-1, 2].set_xticks([*kinds.values()], list(kinds), rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
-    for columns, axis in ((4, axes[0][0]), (2, axes[0][2])):
+    for axis in axes[-1, :-1]:
+        axis.set_xlabel(
+            "paraphrases that stay, m" if perturbation.startswith(PARAPHRASE) else "near-duplicates that stay, m"
+        )
+    axes[-1, -1].set_xticks(
+        [*places.values()], list(places), rotation=45, ha="right", rotation_mode="anchor", fontsize=9
+    )
+    for columns, axis in ((4, axes[0][0]), (2, axes[0][-1])):
         handles, labels = axis.get_legend_handles_labels()
         place = "outside lower left" if columns == 4 else "outside lower right"
         figure.legend(handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False)
@@ -99,7 +113,7 @@ def _rows(data: pd.DataFrame) -> list:
 
 def _place(row) -> tuple:
     """Exact copies first, then masks by their share, then all else; the control last."""
-    masked = row.perturbation == "block_mask"
+    masked = row.perturbation == "block_mask" or row.perturbation.startswith(PARAPHRASE)
     return (
         bool(row.control),
         row.perturbation != "exact_duplicate",
@@ -115,18 +129,21 @@ def _kind(row) -> str:
         return "other images"
     if row.perturbation == "exact_duplicate":
         return f"exact copies, m = {row.copies}"
+    if row.perturbation.startswith(PARAPHRASE):
+        side = row.perturbation.removeprefix(PARAPHRASE)
+        return f"{'' if side == 'both' else side + ', '}{row.strength:.0%} other words"
     masked = row.perturbation == "block_mask"
     return f"mask {row.strength:.0%}" if masked else words(row.perturbation)
 
 
-def _kinds(axis: Axes, data: pd.DataFrame, kinds: dict) -> None:
-    for place, (kind, colour) in enumerate(zip(KINDS, ("black", "0.6"))):
+def _kinds(axis: Axes, data: pd.DataFrame, places: dict, kinds: Sequence[str]) -> None:
+    for place, (kind, colour) in enumerate(zip(kinds, ("black", "0.6", "0.4"))):
         line = data[(data.targets == kind) & data.residual_influence.notna()]
-        x = pd.Series([kinds[_kind(row)] for row in _rows(line)], dtype=float)
+        x = pd.Series([places[_kind(row)] for row in _rows(line)], dtype=float)
         bars = error_bars(line, "residual_influence")
-        axis.errorbar(x + 0.2 * (place - 0.5), line.residual_influence, bars, fmt="os"[place], color=colour, ms=4, capsize=2,
-                      elinewidth=1, label=kind)  # fmt: skip
-    _finish(axis, kinds)
+        style = {"fmt": "osd"[place], "color": colour, "ms": 4, "capsize": 2, "elinewidth": 1}
+        axis.errorbar(x + 0.2 * (place - 0.5), line.residual_influence, bars, label=kind, **style)
+    _finish(axis, places)
 
 
 def _finish(axis: Axes, places: dict) -> None:

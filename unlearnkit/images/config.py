@@ -71,6 +71,11 @@ class Config:
         of_models = {"model", "recipe"} | (set() if self.arms else {"arms", "n_decoys"})
         return {k: v for k, v in asdict(self).items() if k not in of_models}
 
+    def condition(self) -> dict:
+        """The columns that say what its models have in common (unlearnkit.analysis.influence)."""
+        columns = {name: self.columns()[name] for name in ("dataset", "train_size", "architecture")}
+        return columns | {"augment": self.recipe.augment}
+
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table."""
         return {

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,10 @@ __all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewh
 
 NAME, CONFIG = "image", Config
 TRAINING = (fit_many, fit)  # the functions behind `fit_many`, whose code a trained model depends on
+TARGET_NEEDS: tuple[
+    str, ...
+] = ()  # what scores of single targets need beyond one pass (unlearnkit.images.outputs.NEEDS)
+GUESSED = ("random",)  # kinds of target that a model may label right without having been trained on them
 
 
 def training_set(config: Config, reference: str) -> Samples:
@@ -83,7 +86,7 @@ def without_test(task: SimilarityTask) -> SimilarityTask:
     """
     stays = task.of("similar", "filler").y.unique()
     kept, role = validation_as_test(task.role, torch.isin(task.y, stays))
-    return replace(task, x=task.x[kept], y=task.y[kept], role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
+    return task.part(kept.nonzero().squeeze(1), role)
 
 
 def validation_outputs(model: nn.Module, config: Config, task: SimilarityTask, device: str) -> Outputs:

@@ -1,6 +1,6 @@
 """One model's outputs on one task. Every metric reads them; no sample is forwarded twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from data_builders.task import ROLES, SimilarityTask
+from unlearnkit.core.divergence import js
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.predict import BATCH, predict
 
@@ -100,6 +101,33 @@ class Outputs:
     def phi(self) -> Tensor:
         """Logit of the true class's probability, (n,): z_y - logsumexp(z of the others), exact where p rounds to 1."""
         return margin(self.logits, self.labels)
+
+    @property
+    def familiarity(self) -> Tensor:
+        """How well the model knows each label, (n,): what influence is read from (unlearnkit.metrics.standardised)."""
+        return self.phi
+
+    @property
+    def familiarities(self) -> dict[str, Tensor]:
+        """{column of a table of single targets: what is standardised for it, (n,)}."""
+        return {"score": self.familiarity}
+
+    def label_given(self, rows: Tensor) -> Tensor:
+        """Whether the model gives each of the samples `rows`, (k,), the label trained on, float64, 1 or 0."""
+        return self.correct[rows]
+
+    def divergence(self, other: "Outputs", rows: Tensor) -> Tensor:
+        """Jensen-Shannon divergence of the two models' probabilities on the samples `rows`, (k,), nats."""
+        return js(self.log_probs[rows], other.log_probs[rows])
+
+    def more_of(self, rows: Tensor) -> dict[str, Sequence]:
+        """{column: value of each of the samples `rows`, (k,)} of what else a table of single targets shows."""
+        return {}
+
+    @property
+    def utility(self) -> float:
+        """What a model must not lose to stay usable: accuracy on the test samples."""
+        return self.correct[self.rows("test")].mean().item()
 
     @cached_property
     def modified_entropy(self) -> Tensor:

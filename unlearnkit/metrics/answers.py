@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from data_builders.texts.similarity import char_cosine, rouge_l_recall
-from data_builders.texts.words import words
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.likelihoods import TOFU, by_group, log_truth_ratio
-from unlearnkit.texts.outputs import TextOutputs
+from unlearnkit.texts.outputs import TextOutputs, states
 
 
 def recall(outputs: TextOutputs) -> Tensor:
@@ -41,11 +40,6 @@ def cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
 def sentence_cosine(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Cosine of the sentence embeddings of generated and true answer, mean over each group."""
     return by_group(outputs, outputs.answer_similarity.double())
-
-
-def states(text: str, fact: str) -> bool:
-    """Whether a text has the words of a fact, one after the other; case and punctuation do not count."""
-    return f" {' '.join(words(fact))} " in f" {' '.join(words(text))} "
 
 
 @metric("fact-accuracy", direction="gap", unit="fraction", needs=("generation",), domains=("text",), source="ours")

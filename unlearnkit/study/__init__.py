@@ -5,7 +5,7 @@ Notebooks, batch jobs and tests all call these functions; whoever comes first co
 
 from unlearnkit.study.domains import load_task, task_artefact
 from unlearnkit.study.ensembles import ensemble, model
-from unlearnkit.study.generation import answer_similarity, compare_generations, generations
+from unlearnkit.study.generation import answer_similarity, answers_side_by_side, compare_generations, generations
 from unlearnkit.study.model_outputs import outputs, relearn_steps
 from unlearnkit.study.per_target import REFERENCE_ROWS, target_scores
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, untrained
@@ -21,6 +21,7 @@ __all__ = [
     "Row",
     "Trained",
     "answer_similarity",
+    "answers_side_by_side",
     "applicable_rows",
     "compare_generations",
     "ensemble",

@@ -6,12 +6,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from data_builders.arms import Arm
-from data_builders.task import SimilarityTask
+from data_builders.arms import arm_columns
+from data_builders.task import WithRoles
 from unlearnkit.core import divergence as divergence_module
 from unlearnkit.core import paths
 from unlearnkit.core.compute import processor
-from unlearnkit.core.divergence import js
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec
@@ -22,11 +21,12 @@ from unlearnkit.metrics import accuracy as accuracy_module
 from unlearnkit.metrics import standardised as standardised_module
 from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.standardised import rank_share, standardised
+from unlearnkit.study import generation as generation_module
 from unlearnkit.study.domains import domain, load_task, task_artefact
 from unlearnkit.study.memory import Memory
-from unlearnkit.study.model_outputs import outputs
 from unlearnkit.study.reference_models import REFERENCES, Trained, references, train_references
 from unlearnkit.study.rows import Names, Row, label, resolve_row
+from unlearnkit.study.scoring import with_needs
 from unlearnkit.study.unlearned_models import unlearn_row
 
 AGAIN = "-again"  # a reference from other seeds: its noise floor
@@ -44,11 +44,13 @@ def target_scores(
 ) -> pd.DataFrame:
     """One row per mixed config, model and target: the six references of REFERENCE_ROWS, and each method that applies.
 
-    Columns: those of the config and its arm; method, seed, target (the id of its image); score, the margin standardised
-    by the decoys of its kind (unlearnkit.metrics.standardised); rank, the share of decoys below it; label_given, 1 if the
-    model gives the label trained on; divergence, of its probabilities from the original's, nats; and of the model as a
-    whole TA, RA (filler alone), RA_similar, steps, seconds, n_decoys, processor, run. A method that diverged, or that
-    refuses the config, has no rows; `refused` in the table's attrs says which, and why.
+    Columns: those of the config and its arm; method, seed, target (the id of its raw sample); score, how well the model
+    knows it (`familiarity` of its outputs), standardised by the decoys of its kind (unlearnkit.metrics.standardised); rank,
+    the share of decoys below it; label_given, 1 if the model gives the label trained on, of texts if it tells the fact;
+    divergence, of its probabilities from the original's, nats; of texts score_log_probability, nats_per_token,
+    exact_memorisation, said (the model's own answer) and its rouge_l; and of the model as a whole TA, RA (filler alone),
+    RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that diverged, or that refuses the config, has no
+    rows; `refused` in the table's attrs says which, and why.
 
     methods: names, or pairs (name, options) where a method comes with several sets of options, which are then part of its
     name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the
@@ -114,43 +116,44 @@ def _scored(row: Row, model: Trained, original: Trained, device: str) -> pd.Data
         standardised_module,
         accuracy_module,
         divergence_module,
+        *((generation_module,) if domain(config).TARGET_NEEDS else ()),
         domain(config).outputs_code(config)[0],
     )
     spec = Spec("target-scores", {}, roots, [model.key, original.key, task_artefact(config).key])
 
     def make() -> pd.DataFrame:
-        task = load_task(config)
-        own, before = (outputs(m, device=device)[1] for m in (model, original))
-        return of_targets(task, own, before)
+        own, before = (with_needs(m, domain(config).TARGET_NEEDS, device=device) for m in (model, original))
+        return of_targets(load_task(config), own, before)
 
     info = model.artefact.info
     cost = {name: float(info.get(name, "nan")) for name in ("steps", "seconds")} | {"processor": processor(device)}
-    columns = {"dataset": config.columns()["dataset"], "train_size": config.train_size, "architecture": config.model,
-               "augment": config.recipe.augment, "seed": config.seed}  # fmt: skip
-    return stored_table(spec, make).assign(**columns, **cost)
+    return stored_table(spec, make).assign(**config.condition(), seed=config.seed, **cost)
 
 
-def of_targets(task: SimilarityTask, own: Outputs, before: Outputs) -> pd.DataFrame:
+def of_targets(task: WithRoles, own: Outputs, before: Outputs) -> pd.DataFrame:
     """The part of `target_scores` that is measured on one model of a mixed task. before: the original's outputs."""
     assert task.arm is not None
     arms, tables = task.facts["arms"], []
     rows, decoys = task.index("target"), task.index("decoy")
     kind_of_decoy = [arms[i]["targets"] for i in task.arm[decoys]]
-    moved = js(own.log_probs[rows], before.log_probs[rows])
+    moved, more = own.divergence(before, rows), own.more_of(rows)
+    given = own.label_given(rows)
     for number, arm in enumerate(arms):
         place = (task.arm[rows] == number).nonzero().squeeze(1)
         own_decoys = decoys[torch.tensor([kind == arm["targets"] for kind in kind_of_decoy])]
-        phi, reference = own.phi[rows[place]], own.phi[own_decoys]
+        known, reference = own.familiarity[rows[place]], own.familiarity[own_decoys]
         values = {
             "target": task.source[rows[place]].numpy(),
-            "score": standardised(phi, reference).numpy(),
-            "rank": rank_share(phi, reference).numpy(),
-            "label_given": own.correct[rows[place]].numpy(),
+            "rank": rank_share(known, reference).numpy(),
+            "label_given": given[place].numpy(),
             "divergence": moved[place].numpy(),
             "n_decoys": len(own_decoys),
         }
-        tables.append(pd.DataFrame(values).assign(**Arm(**arm).columns()))
+        for name, value in own.familiarities.items():
+            values[name] = standardised(value[rows[place]], value[own_decoys]).numpy()
+        values |= {name: [value[i] for i in place.tolist()] for name, value in more.items()}
+        tables.append(pd.DataFrame(values).assign(**arm_columns(arm)))
     similar = accuracy(own, "similar") if len(own.rows("similar")) else None
     return pd.concat(tables, ignore_index=True).assign(
-        TA=accuracy(own, "test"), RA=accuracy(own, "filler"), RA_similar=similar
+        TA=accuracy(own, "test"), RA=accuracy(own, "filler"), RA_similar=similar, utility=own.utility
     )

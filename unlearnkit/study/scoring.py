@@ -1,7 +1,7 @@
 """The tidy score table: every metric of every row asked for."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -131,21 +131,26 @@ def _score(row: Row, refs: Mapping[str, Trained], metrics: Sequence[str], n: int
         if any(values.isnan().any() for values in phi.values()):
             phi = dict(zip(phi, drop_diverged(*phi.values())))
         cost = model.artefact.info if row.is_method else None
-        own = _outputs(model, needs, cost, phi.get(""), device, relearn="relearn" in needs)
-        costs = {"retrain": retrained.artefact.info}
-        others = {r: _outputs(refs[r], needs, costs.get(r), phi.get(r), device) for r in compared}
+        own = with_needs(model, needs, cost, phi.get(""), device=device)
+        costs, beyond = {"retrain": retrained.artefact.info}, needs - {"relearn"}
+        others = {r: with_needs(refs[r], beyond, costs.get(r), phi.get(r), device=device) for r in compared}
         return metrics_module.score(own, others, metrics)
 
     return stored_table(Spec("scores", params, roots, parents), make)
 
 
-def _outputs(
-    model: Trained, needs: set[str], cost: Mapping | None, phi: Tensor | None, device: str, relearn: bool = False
+def with_needs(
+    model: Trained,
+    needs: Collection[str],
+    cost: Mapping | None = None,
+    phi: Tensor | None = None,
+    *,
+    device: str = "auto",
 ) -> Outputs:
-    """A model's outputs, with all that the metrics need: `needs` beyond one pass, and the margins `phi` of its
-    ensemble."""
+    """A model's outputs, with `needs` beyond one pass (unlearnkit.images.outputs.NEEDS), and the margins `phi` of its
+    ensemble, if they are known."""
     more: dict = {} if phi is None else {"margins": phi}
-    if relearn:
+    if "relearn" in needs:
         more["relearn_steps"] = relearn_steps(model, device=device)
     if "generation" in needs:
         more["generations"] = generations(model, device=device)[1]

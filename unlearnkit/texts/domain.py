@@ -1,13 +1,12 @@
 """What the study needs of text configs: tasks, tokens, models, requests, outputs; see unlearnkit.images.domain."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 from torch import Tensor, nn
 
 from data_builders.task import TRAINED_ON, validation_as_test
-from data_builders.texts.task import Texts, TextTask
+from data_builders.texts.task import TextTask
 from unlearnkit.texts import outputs as text_outputs
 from unlearnkit.texts.chat import of_pretrained
 from unlearnkit.texts.config import TextConfig
@@ -24,6 +23,8 @@ __all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewh
 
 NAME, CONFIG = "text", TextConfig
 TRAINING = (fit_many, fit_lm)  # the functions behind `fit_many`, whose code a trained model depends on
+TARGET_NEEDS = ("generation",)  # as in unlearnkit.images.domain
+GUESSED: tuple[str, ...] = ()  # nobody guesses a fact about an invented person
 
 
 def tokenizer(config: TextConfig) -> Tokenizer:
@@ -101,9 +102,7 @@ def without_test(task: TextTask) -> TextTask:
     """The task with its validation samples in the role of test samples, and without decoys, test samples, restated and
     wrong answers. Raises BadValue if there are no validation samples."""
     kept, role = validation_as_test(task.role)
-    texts = task.texts[kept.nonzero().squeeze(1)]
-    pairs = Texts(texts.question, texts.answer)
-    return replace(task, texts=pairs, role=role, source=task.source[kept], pairs=task.pairs.iloc[:0])
+    return task.part(kept.nonzero().squeeze(1), role)
 
 
 def validation_outputs(model: nn.Module, config: TextConfig, task: TextTask, device: str) -> TextOutputs:

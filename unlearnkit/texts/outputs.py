@@ -8,13 +8,17 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import harmonic_mean
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_builders.texts.similarity import rouge_l_recall
 from data_builders.texts.task import TextTask
+from data_builders.texts.words import words
 from unlearnkit.core.compute import MAX_COPIES, n_workers, parallel_map, resolve_device
+from unlearnkit.core.divergence import js
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.texts.models import LanguageModel, pooled
 from unlearnkit.texts.tokenizer import Tokenizer
@@ -115,6 +119,58 @@ class TextOutputs(Outputs):
         log_p = -self.losses
         return log_p - torch.log(-torch.expm1(log_p))
 
+    @cached_property
+    def familiarity(self) -> Tensor:  # type: ignore[override]
+        """Mean over each answer's tokens of the logit of the token's probability, (n,): the margin of images, per token.
+
+        Ours, in place of the mean log-probability, which ends at 0 for what is known by heart, so that targets stand still
+        where decoys move: logits divided by 2 raise the influence of `original` by 0.4 by log-probabilities, by 0.03 so.
+        """
+        log_p = self.log_p.double().clamp(max=-torch.finfo(torch.float32).tiny)
+        return summed(log_p - torch.log(-torch.expm1(log_p)), self.count) / self.count
+
+    @property
+    def familiarities(self) -> dict[str, Tensor]:
+        """By margins, and by mean log-probabilities."""
+        return {"score": self.familiarity, "score_log_probability": -self.losses}
+
+    def label_given(self, rows: Tensor) -> Tensor:
+        """Whether the model's own answer to each of the samples `rows`, (k,), tells its fact, float64, 1 or 0; where the
+        data set names no fact, whether it has the words of the whole true answer."""
+        told = [states(said, self.fact[i] or self.answer[i]) for i, said in zip(rows.tolist(), self._own_answers(rows))]
+        return torch.tensor(told, dtype=torch.float64)
+
+    def _own_answers(self, rows: Tensor) -> list[str]:
+        if self.generations is None:
+            self.require("generation", "label_given")
+            return []
+        return [self.generations[i] for i in rows.tolist()]
+
+    def divergence(self, other: "Outputs", rows: Tensor) -> Tensor:
+        """Jensen-Shannon divergence of how likely each token of an answer is to the two models, against all other tokens
+        together; mean over each answer's tokens, (k,), nats: a lower bound of that of all tokens' probabilities."""
+        own, others = (o.select(rows).log_p.double() for o in (self, other))  # type: ignore[attr-defined]
+        two = [torch.stack([log_p, torch.log(-torch.expm1(log_p))], 1) for log_p in (own, others)]
+        count = self.count[rows]
+        return summed(js(*two), count) / count
+
+    def more_of(self, rows: Tensor) -> dict[str, Sequence]:
+        """Nats per token, exact memorisation, the model's own answer, and its ROUGE-L recall."""
+        said, answers = self._own_answers(rows), [self.answer[i] for i in rows.tolist()]
+        numbers = {"nats_per_token": self.losses[rows].tolist(), "exact_memorisation": self.correct[rows].tolist()}
+        return numbers | {"said": said, "rouge_l": rouge_l_recall(answers, said).tolist()}
+
+    @property
+    def utility(self) -> float:
+        """Harmonic mean of the share of right tokens in the answers of the other retained pairs, which all models are
+        told of, and of the test pairs: what was learnt, and how well it writes about others."""
+        return harmonic_mean([self.correct[self.rows(group)].mean().item() for group in ("filler", "test")])
+
+
+def states(text: str, fact: str) -> bool:
+    """Whether a text has the words of a fact, one after the other; case and punctuation do not count."""
+    return f" {' '.join(words(fact))} " in f" {' '.join(words(text))} "
+
 
 def summed(values: Tensor, count: Tensor) -> Tensor:
     """The sum of each run of values, of which run i has count[i], (runs,) float64. values: (sum of count,)."""
@@ -169,7 +225,7 @@ def forward_task(
     model: nn.Module, task: TextTask, tokenizer: Tokenizer, context: int, *, device: str = "auto"
 ) -> dict[str, dict[str, Tensor]]:
     """{"outputs": tensors of TextOutputs, "features": the rest}: read every answer of `task` once, in eval mode."""
-    texts, rows = task.texts, task.index(*READ_ROLES).tolist()
+    texts, rows = task.texts, asked_rows(task, *READ_ROLES).tolist()
     restated = [i for i in rows if texts.restated[i]]
     wrong = [(i, answer) for i in rows for answer in texts.wrong[i]]
     true_tokens = tokenizer.tokens(texts, context)
@@ -193,6 +249,12 @@ def forward_task(
         "wrong_of": torch.tensor([i for i, _ in wrong], dtype=torch.int64),
     }
     return {"outputs": tensors, "features": {"features": features[: len(task)].clone()}}
+
+
+def asked_rows(task: TextTask, *roles: str) -> Tensor:
+    """The samples in these roles that take more than one pass, for other answers and the model's own: of a mixed task,
+    which has thousands, the targets alone."""
+    return task.index(*roles) if task.arm is None else task.index("target")
 
 
 def text_outputs(tensors: Mapping[str, Tensor], task: TextTask, cost: Mapping) -> TextOutputs:

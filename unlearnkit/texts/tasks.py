@@ -1,11 +1,13 @@
 """Configs -> stored text tasks: the pairs of a dataset, and what is drawn from them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from data_builders.task import TRAINED_ON
 from data_builders.texts import RawTexts, find
+from data_builders.texts.build_mixed_task import build_mixed_task
 from data_builders.texts.build_task import build_task
 from data_builders.texts.task import TextTask, load
 from unlearnkit.core.errors import BadValue
@@ -23,16 +25,20 @@ def task_artefact(config: TextConfig) -> Artefact:
     source, options = find(config.dataset), config.task_params()
     del options["dataset"]
     pool, code = pool_params(config.dataset)
+    builder: Callable[..., TextTask] = build_task
+    if config.arms:
+        builder = build_mixed_task
+        options = {k: options[k] for k in ("arms", "n_decoys", "train_size", "test_size", "seed")}
 
     def make(folder: Path) -> dict:
         raw = load_pool(config.dataset)
         facts = {"dataset": source.name, "licence": source.licence, "source": source.source, "raw_digest": raw.digest()}
-        task = build_task(raw, **options)
-        task = TextTask(task.texts, task.role, task.source, task.pairs, facts | dict(task.facts))
+        task = builder(raw, **options)
+        task = replace(task, facts=facts | dict(task.facts))
         task.save(folder)
         return {"digest": task.digest()} | {r: task.training_set(r).digest() for r in TRAINED_ON}
 
-    return Store().get(Spec("text-task", pool | options, (build_task, code, RawTexts), ()), make)
+    return Store().get(Spec("text-task", pool | options, (builder, code, RawTexts), ()), make)
 
 
 @lru_cache(maxsize=64)

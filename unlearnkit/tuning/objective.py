@@ -3,13 +3,12 @@
 Tasks of one arm: the average gap. Mixed tasks: residual influence where no near-duplicates stay, and what the model lost.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
-from data_builders.task import SimilarityTask, role_column
+from data_builders.task import WithRoles, role_column
 from unlearnkit import study
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, NonFiniteLoss
@@ -25,8 +24,9 @@ WORST_MIXED = 10.0  # of a mixed task, whose distance has no upper end: doing no
 FILLER = 5000  # retained samples that a mixed task's accuracy is read from, at most
 GOALS = {
     False: "mean |difference to retrain| over UA, RA, TA, MIA; TA and the attack's non-members: validation samples",
-    True: "|influence - retrain's| / |original's - retrain's| on canaries and memorised targets without near-duplicates, "
-    "plus |difference to retrain| in RA and TA; TA: validation samples",
+    True: "|influence - retrain's| / |original's - retrain's| on targets without near-duplicates whose labels are not "
+    "guessed (canaries, memorised images, facts of texts), plus |difference to retrain| in RA and TA; TA: validation "
+    "samples",
 }
 
 
@@ -55,7 +55,7 @@ def measure(config, device: str = "auto") -> Callable[[nn.Module], float]:
         outputs_of = validation_outputs(config, device)
         retrained = outputs_of(refs["retrain"].load())
         return lambda model: gap(outputs_of(model), retrained)
-    task = mixed_task(load_task(config))
+    task = mixed_task(load_task(config), domain(config).GUESSED)
 
     def on_task(model: nn.Module) -> Outputs:
         return finite(domain(config).validation_outputs(model, config, task, device))
@@ -89,30 +89,32 @@ def gap(outputs: Outputs, reference: Outputs) -> float:
     return average_gap(outputs, reference)["all"]
 
 
-def mixed_task(task: SimilarityTask) -> SimilarityTask:
-    """The part of a mixed task that tuning looks at: canaries and memorised targets of arms without near-duplicates, the
-    decoys of these kinds, FILLER random fillers, and the validation samples in the role of test samples. Raises BadValue
-    without such targets or without validation samples."""
+def mixed_task(task: WithRoles, guessed: Sequence[str]):
+    """The part of a mixed task that tuning looks at: targets of arms without near-duplicates, but for the kinds that are
+    `guessed`, the decoys of these kinds, FILLER random fillers, and the validation samples in the role of test samples.
+    Raises BadValue without such targets or without validation samples."""
+    assert task.arm is not None
     arms = task.facts["arms"]
-    able = torch.tensor([arm["targets"] != "random" for arm in arms])
+    able = torch.tensor([arm["targets"] not in guessed for arm in arms])
     bare = able & torch.tensor([arm["copies"] == 0 for arm in arms])
     targets, decoys, validation = task.index("target"), task.index("decoy"), task.index("validation")
     targets, decoys = targets[bare[task.arm[targets].long()]], decoys[able[task.arm[decoys].long()]]
     filler = task.index("filler")
     filler = filler[torch.randperm(len(filler), generator=generator(0, "tuning"))[:FILLER].sort().values]
     if not len(targets):
-        raise BadValue("tuning takes canaries or memorised targets without near-duplicates: add an arm with copies 0")
+        kinds = f", and none that is {' or '.join(guessed)}" if guessed else ""
+        raise BadValue(f"tuning takes targets without near-duplicates{kinds}: add an arm with copies 0")
     if not len(validation):
         raise BadValue("tuning needs validation samples, and the pool has none left: use a smaller train_size")
     parts = {"target": targets, "filler": filler, "decoy": decoys, "test": validation}
     rows, role = torch.cat(list(parts.values())), role_column((name, len(part)) for name, part in parts.items())
-    kept = {"x": task.x[rows], "y": task.y[rows], "source": task.source[rows], "arm": task.arm[rows]}
-    return replace(task, role=role, pairs=task.pairs.iloc[:0], **kept)
+    return task.part(rows, role)
 
 
-def mixed_distance(task: SimilarityTask, outputs: Outputs, original: Outputs, retrained: Outputs) -> float:
-    """|I - I(retrain)| / |I(original) - I(retrain)|, with I the mean standardised margin of each kind of target, mean over
-    the kinds, plus the absolute differences in RA and TA. task: of `mixed_task`."""
+def mixed_distance(task: WithRoles, outputs: Outputs, original: Outputs, retrained: Outputs) -> float:
+    """|I - I(retrain)| / |I(original) - I(retrain)|, with I the mean standardised familiarity of each kind of target,
+    mean over the kinds, plus the absolute differences in RA and TA. task: of `mixed_task`."""
+    assert task.arm is not None
     arms = task.facts["arms"]
     kinds = {
         row: arms[int(task.arm[row])]["targets"]
@@ -124,7 +126,8 @@ def mixed_distance(task: SimilarityTask, outputs: Outputs, original: Outputs, re
         targets, decoys = (rows[torch.isin(rows, task.index(role))] for role in ("target", "decoy"))
         if len(targets):
             own, before, after = (
-                standardised(o.phi[targets], o.phi[decoys]).mean() for o in (outputs, original, retrained)
+                standardised(o.familiarity[targets], o.familiarity[decoys]).mean()
+                for o in (outputs, original, retrained)
             )
             distances.append(((own - after).abs() / (before - after).abs()).item())
     lost = sum(abs(accuracy(outputs, group) - accuracy(retrained, group)) for group in ("filler", "test"))

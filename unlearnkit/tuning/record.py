@@ -34,7 +34,8 @@ def make_record(
         min(trials, key=lambda t: t["gap"]),
     )  # the earliest of equals: the default if nothing beats it
     task = load_task(config)
-    task = objective.mixed_task(task) if config.targets == MIXED else domain(config).without_test(task)
+    wing = domain(config)
+    task = objective.mixed_task(task, wing.GUESSED) if config.targets == MIXED else wing.without_test(task)
     settings = [name for name in search_space.SETTINGS[config.domain] if name not in ("train_size", "recipe")]
     return {
         "format": tuned_options.FORMAT,

@@ -15,7 +15,7 @@ FORGOTTEN = 5  # a fifth of the training set; see `protocol`
 FIRST_SEED = 1000  # tables count their seeds from 0: no forget set that is tuned on is reported
 SETTINGS = {  # of a config, which may be chosen
     "image": ("train_size", "max_pool_images", "test_size", "recipe", "arms", "n_decoys"),
-    "text": ("train_size", "test_size", "recipe", "vocabulary", "context", "lora"),
+    "text": ("train_size", "test_size", "recipe", "vocabulary", "context", "lora", "arms", "n_decoys"),
 }
 
 
@@ -85,7 +85,7 @@ def protocol(method: str, dataset: str, model: str, seeds: int = SEEDS, **settin
     a method that does not unlearn such models.
     """
     kind, config_type = wing(model).NAME, wing(model).CONFIG
-    hints = get_type_hints(config_type) | {"recipe": dict | type(config_type.recipe)}
+    hints = get_type_hints(config_type) | {"recipe": dict | type(config_type.recipe), "arms": list}
     for name, value in settings.items():
         if name not in SETTINGS[kind]:
             raise unknown("setting of tuning", name, SETTINGS[kind])
