@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import get_type_hints
 
 from data_builders.texts.build_task import Targets
@@ -30,7 +31,7 @@ class TextConfig:
     strength: float = 0.5  # distance of a paraphrase from its pair, from 0 to 1
     side: Side = "both"  # question, answer or both: what is paraphrased
     train_size: int = 640
-    model: str = "tiny_llama"  # or hf:NAME_OR_PATH
+    model: str = "tiny_llama"  # or hf:NAME_OR_PATH, say hf:smollm2 (unlearnkit.texts.pretrained)
     # of the dataset's own tokenizer; a pretrained model brings one. Ours: with 1,024 tokens the average pair of
     # `fictional` takes 31, with 2,048 it takes 28 for a third more weights
     vocabulary: int = 1024
@@ -62,9 +63,16 @@ class TextConfig:
             "perturbation": f"paraphrase of {self.side}",
             "strength": self.strength,
             "similarity_level": "",
-            "architecture": self.model,
+            "architecture": model_label(self.model),
             "seed": self.seed,
         }
+
+
+def model_label(model: str) -> str:
+    """A model's name in a table: of one in a folder or a GGUF file the last part of its path alone."""
+    kind, colon, name = model.partition(":")
+    is_path = Path(name).is_absolute() or name.startswith((".", "~")) or name.endswith(".gguf")
+    return f"{kind}{colon}{Path(name).name}" if colon and is_path else model
 
 
 text_config_grid = partial(config_grid, config_type=TextConfig)
