@@ -31,7 +31,7 @@ class TextConfig:
     strength: float = 0.5  # distance of a paraphrase from its pair, from 0 to 1
     side: Side = "both"  # question, answer or both: what is paraphrased
     train_size: int = 640
-    model: str = "tiny_llama"  # or hf:NAME_OR_PATH, say hf:smollm2 (unlearnkit.texts.pretrained)
+    model: str = "tiny_llama"  # or hf:NAME_OR_PATH
     # of the dataset's own tokenizer; a pretrained model brings one. Ours: with 1,024 tokens the average pair of
     # `fictional` takes 31, with 2,048 it takes 28 for a third more weights
     vocabulary: int = 1024
