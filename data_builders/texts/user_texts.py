@@ -5,6 +5,7 @@ question, answer: text, not empty. Optional: id, a whole number; paraphrases, a 
 split, "train" or "test". Without a test split a random fifth of the pairs, always the same, becomes one.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -102,3 +103,24 @@ def _check_unique(pairs: list[dict]) -> None:
             if (before := first.setdefault(key(pair), pair["row"])) is not pair["row"]:
                 place = before.where.rsplit(", ", 1)[-1]
                 raise pair["row"].error(f"has the {what} of {place}, {pair[what]!r:.80}: each must be unique")
+
+
+def write(raw: RawTexts, path: Path) -> None:
+    """Write a data set in this form; `read` gives the same pairs back. Paraphrases are written if they were given with
+    the data (GivenParaphrases), by question and answer in turn. Raises BadValue for another ending than .jsonl."""
+    if not is_path(str(path)):
+        raise BadValue(f"a file of question-answer pairs ends in .jsonl, got {path.name}")
+    given = raw.rewriter if isinstance(raw.rewriter, GivenParaphrases) else None
+    lines = []
+    for split, texts, ids in (("train", raw.train, raw.ids), ("test", raw.test, raw.test_ids)):
+        for row, (question, answer, fact, wrong) in enumerate(
+            zip(texts.question, texts.answer, texts.fact, texts.wrong)
+        ):
+            pair: dict = {"id": ids[row], "split": split, "question": question, "answer": answer, "fact": fact}
+            pair["wrong"] = list(wrong)
+            if given and split == "train":
+                pair["paraphrases"] = [
+                    {side: text} for side in ("question", "answer") for text in getattr(given, f"{side}s")[row]
+                ]
+            lines.append(json.dumps({k: v for k, v in pair.items() if v not in ("", [])}, ensure_ascii=False))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def of_pretrained(tokenizer, prompt: str | None = None) -> Tokenizer:
     begin = tokenizer.bos_token_id
     if begin is not None and begin not in head and not template and begin in tokenizer("a")["input_ids"][:1]:
         head = (begin, *head)
-    ours = Tokenizer(backend, end, head, before, after, tail)
+    ours = Tokenizer(backend, end, head, before, after, tail, unknown=tokenizer.unk_token_id)
     if template:
         whole = _encoded(tokenizer, _by_template(template)(*SAMPLES[1])[0])[0]
         fitting = (replace(ours, opening=text) for text in ("", "\n"))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import get_type_hints
 
 from data_builders.arms import parse_arms
@@ -79,9 +80,16 @@ class TextConfig:
             "perturbation": f"paraphrase of {self.side}",
             "strength": self.strength,
             "similarity_level": "",
-            "architecture": self.model,
+            "architecture": model_label(self.model),
             "seed": self.seed,
         }
+
+
+def model_label(model: str) -> str:
+    """A model's name in a table: of one in a folder or a GGUF file the last part of its path alone."""
+    kind, colon, name = model.partition(":")
+    is_path = Path(name).is_absolute() or name.startswith((".", "~")) or name.endswith(".gguf")
+    return f"{kind}{colon}{Path(name).name}" if colon and is_path else model
 
 
 text_config_grid = partial(config_grid, config_type=TextConfig)

@@ -14,7 +14,7 @@ from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.registry import Entry, Registry
 from unlearnkit.images.models import RebuildableNet, n_parameters
 from unlearnkit.texts import pretrained
-from unlearnkit.texts.pretrained import HF
+from unlearnkit.texts.pretrained import HF, quiet
 from unlearnkit.texts.tokens import Tokens
 
 
@@ -135,10 +135,7 @@ def build(name: str, vocabulary: int, context: int, seed: int, lora: int = 0) ->
     layers, which alone are trained; 0 trains all weights. Raises UnknownName for a name that is not registered,
     BadValue for a context or vocabulary that the model does not have, and for a pretrained one that cannot be read.
     """
-    from transformers import logging
-
-    logging.set_verbosity_error()  # advice and progress bars are of no use in a notebook
-    logging.disable_progress_bar()
+    quiet()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init"))
         model = LanguageModel(partial(_adapted, language_models[name], vocabulary, context, lora))

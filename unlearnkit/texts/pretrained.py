@@ -35,10 +35,19 @@ def pretrained(vocabulary: int, context: int, name: str) -> nn.Module:
     return read(AutoModelForCausalLM, name, use_safetensors=True, dtype=torch.float32)
 
 
+def quiet() -> None:
+    """No advice and no progress bars of transformers': they are of no use in a notebook."""
+    from transformers import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def read(kind, name: str, **options):
     """kind.from_pretrained(name), from this machine, else from the hub. Raises BadValue if it cannot be read."""
     if not name:
         raise BadValue(f"'{HF}' is followed by a name on the hub or by a folder, say {HF}HuggingFaceTB/SmolLM2-135M")
+    quiet()
     name = os.path.expanduser(name)
     if file := gguf_file(name):
         with laid_out(converted(file).folder) as folder:

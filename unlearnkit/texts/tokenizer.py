@@ -34,7 +34,7 @@ class Tokenizer:
     backend: a tokenizers.Tokenizer that reads no control tokens in text (`reads_text_alone`); end: the id of the end
     token. A prompt is [head, the text `before` + question + `after`, tail], head and tail ids; an answer follows as the
     text `lead` + answer. Some tokenizers put a space before all that they read: these texts are then encoded as if
-    they followed the texts `opening` and `anchor`.
+    they followed the texts `opening` and `anchor`. unknown: the id of what the vocabulary lacks, if it has one.
     """
 
     backend: Any  # of the tokenizers library
@@ -46,6 +46,7 @@ class Tokenizer:
     lead: str = " "
     anchor: str = ""
     opening: str = ""
+    unknown: int | None = None
 
     @property
     def size(self) -> int:
@@ -54,8 +55,9 @@ class Tokenizer:
 
     @cached_property
     def control(self) -> set[int]:
-        """Ids that no text may hold."""
-        return {self.end, *(i for i, token in self.backend.get_added_tokens_decoder().items() if token.special)}
+        """Ids that no text may hold: the special ones, but not the one for letters that the vocabulary lacks."""
+        special = {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special}
+        return special - {self.unknown} | {self.end}
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Raises BadValue for a text that would hold a control token, where the tokenizer cannot but read it so."""
