@@ -9,7 +9,6 @@ from scipy import stats
 
 from unlearnkit.core.provenance import provenance
 from unlearnkit.images.config import Config
-from unlearnkit.results import records
 from unlearnkit.runner import comparison, reproduce, retraining
 from unlearnkit.runner.comparison import state
 
@@ -81,10 +80,10 @@ def test_scores_of_single_targets_become_means_over_those_of_the_row():
     }
     record = pd.DataFrame(targets).assign(copies=[5, 5, 0], TA=0.9, RA=1.0, RA_similar=1.0, run="a", seed=0, method="scrub",
                                           steps=3.0, seconds=1.0, processor="x", n_decoys=9)  # fmt: skip
-    means = comparison.tidy(record, {"copies": 5, "method": "another", "elsewhere": 1}, records.same)
+    means = comparison.tidy(record, {"copies": 5, "method": "another", "elsewhere": 1})
     by_name = means.set_index(["metric", "group"]).value
     assert by_name["score", "target"] == 2 and by_name["label_given", "target"] == 0.5 and by_name["TA", "all"] == 0.9
-    assert set(means.run) == {"a"} and comparison.tidy(pd.DataFrame({"run": ["a"]}), {}, records.same) is None
+    assert set(means.run) == {"a"} and comparison.tidy(pd.DataFrame({"run": ["a"]}), {}) is None
 
 
 NEAR = ["expand(retrain)", {"near": "text"}]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.core.statistics import LEVEL, mean_interval
+from unlearnkit.results import records
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-5  # "the same number": stacked and single training differ by less, other samples by more
 CLOCK = ("RTE", "seconds", "peak_mib")  # what depends on the machine and the hour: shown, never judged
@@ -105,11 +106,10 @@ def shown(table: pd.DataFrame) -> str:
     return "\n\n".join([*parts, f"{counts} ({legend})"])
 
 
-def tidy(record: pd.DataFrame, where: Mapping[str, object], same) -> pd.DataFrame | None:
+def tidy(record: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame | None:
     """A record with a row per run, metric, reference and group; None where it holds no numbers of runs.
 
-    Scores of single targets become means over those that agree with `where`, compared by `same(a, b)`: a model carries the
-    targets of many conditions.
+    Scores of single targets become means over those that agree with `where`: a model carries the targets of many conditions.
     """
     if "value" in record:
         return record
@@ -117,7 +117,7 @@ def tidy(record: pd.DataFrame, where: Mapping[str, object], same) -> pd.DataFram
         return None
     of_targets, of_models = ["score", "rank", "label_given", "divergence"], ["TA", "RA", "RA_similar"]
     for name in (c for c in where if c in record and c not in ("seed", "method")):
-        fits = {value: same(value, where[name]) for value in record[name].unique()}
+        fits = {value: records.same(value, where[name]) for value in record[name].unique()}
         record = record[record[name].map(fits).astype(bool)]
     names = [
         c for c in record if c not in (*of_targets, *of_models, "target", "steps", "seconds", "processor", "n_decoys")

@@ -114,7 +114,7 @@ def again(selection: Selection) -> tuple[pd.DataFrame, str, str]:
         table = records.table(published / next(f for f in made["files"] if f.endswith(".csv")))
     parts = []
     if record is not None and len(selection.runs) and {"value", "target"} & set(record):
-        parts.append(_compare_runs(selection, record))
+        parts.append(_compare_runs(selection, record, list(table)))
     if row is not None:
         parts.append(_compare_row(row, table, selection.where))
     if not parts:
@@ -153,27 +153,35 @@ class _settings:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _compare_runs(selection: Selection, record: pd.DataFrame) -> pd.DataFrame:
-    """Number by number for each selected condition and seed, whose numbers may come from several runs."""
-    kept, new = (comparison.tidy(r, selection.where, records.same)
-                 for r in (records.read(selection.folder, selection.entry), record))  # fmt: skip
+def _compare_runs(selection: Selection, record: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Number by number for each selected condition and seed, whose numbers may come from several runs.
+
+    columns: of the table, by which its rows are told apart: runs that agree in them are seeds of one number.
+    """
+    kept, new = (comparison.tidy(r, selection.where) for r in (records.read(selection.folder, selection.entry), record))
     all_runs, new_runs = records.runs(kept), records.runs(new)
     names = [c for c in naming_columns(selection.runs) if c in new_runs]
     index, parts = ["metric", "reference", "group"], []
     for _, runs in selection.runs.groupby(names, dropna=False, sort=False):
-        before = set(runs.run)
-        after, siblings = set(new_runs.run[_fits(new_runs, runs, names)]), [c for c in names if c != "seed"]
+        before, after = set(runs.run), set(new_runs.run[_fits(new_runs, runs, names)])
         if not after:
             raise UnlearnkitError(f"{' '.join(before)} was not made again: these parameters make other runs")
-        seeds = kept[kept.run.isin(all_runs.run[_fits(all_runs, runs, siblings)])]
-        noise = seeds.groupby([*index, "seed"]).value.first().groupby(index).agg(comparison.difference_of_seeds)
-        both = [part[part.run.isin(keys)].drop_duplicates(index).set_index(index).value
-                for part, keys in ((kept, before), (new, after))]  # fmt: skip
+        numbers = {"published": _values(kept, before, index), "again": _values(new, after, index)}
+        siblings = [c for c in names if c in columns and c != "seed"]
+        if siblings and "seed" in kept:
+            seeds = kept[kept.run.isin(all_runs.run[_fits(all_runs, runs, siblings)])]
+            by_seed = seeds.groupby([*index, "seed"]).value.first()
+            numbers["noise"] = by_seed.groupby(index).agg(comparison.difference_of_seeds)
         same = "same key" if before <= after else comparison.ANOTHER_KEY
-        numbers = pd.DataFrame({"published": both[0], "again": both[1].reindex(both[0].index),
-                                "noise": noise.reindex(both[0].index)}).reset_index()  # fmt: skip
-        parts.append(numbers.assign(run=f"{' '.join(sorted(before))} ({same})"))
+        part = (
+            pd.DataFrame(numbers).reindex(numbers["published"].index).reindex(columns=["published", "again", "noise"])
+        )
+        parts.append(part.reset_index().assign(run=f"{' '.join(sorted(before))} ({same})"))
     return _judged(pd.concat(parts, ignore_index=True))
+
+
+def _values(record: pd.DataFrame, runs: set[str], index: list[str]) -> pd.Series:
+    return record[record.run.isin(runs)].drop_duplicates(index).set_index(index).value
 
 
 def _fits(runs: pd.DataFrame, one: pd.DataFrame, names: Sequence[str]) -> list[bool]:
