@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -28,18 +29,21 @@ def test_one_run_is_made_again_and_is_equal(home, capsys):
     status, printed = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5", "seed=2")
     assert status == 0, printed
     assert "{'copies': [5], 'targets': ['canary'], 'methods': ['scrub'], 'seeds': 3}" in printed
-    assert "same key" in printed and "4 equal, 1 clock" in printed and "differs" not in printed.replace("close:", "")
+    assert printed.startswith("REPRODUCED: 4 numbers, equal, on the same kind of machine\n00_small.ipynb with ")
+    assert "same key" in printed and "4 equal, 1 clock" in printed and "noise state" in printed
     assert not cache.exists() and sorted(p.name for p in (home / "results").iterdir() if p.name[0] != ".") == [
         "README.md", "claims.yaml", "figures", "manifest.json", "scores", "tables",
     ]  # fmt: skip
 
 
 def test_what_was_published_otherwise_differs(home, capsys):
-    published.publish(published.scores(["random", "canary"], [0, 5], shift=0.01), published.into("results"))
+    shifted = published.scores(["random", "canary"], [0, 5], shift=5.0)  # the seeds differ by 0.1
+    published.publish(shifted, published.into("results"))
     status, printed = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5")
-    assert status == 1 and "differs" in printed
+    assert status == 1 and printed.startswith("NOT REPRODUCED: ")
     (line,) = [x for x in printed.splitlines() if x.split()[:1] == ["phi"] and "target" not in x and "test" not in x]
-    assert line.split()[-1] == "differs" and line.split()[1:3] == ["2.12667", "2.11667"]  # the row, not a run
+    before, after, noise, *state = line.split()[1:]  # of the row, not of a run
+    assert (before, after, state) == ("7.11667", "2.11667", ["beyond", "noise"]) and 0.1 < float(noise) < 5
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,7 @@ def test_what_was_published_otherwise_differs(home, capsys):
         (["T1", "--where", "seed=0"], "T1 keeps no record of single seeds"),
         (["abcdef12"], "no table here keeps a record of a run 'abcdef12'"),
         (["T2", "--where", "method"], "--where takes NAME=VALUE, got 'method'"),
+        (["T2", "--where", "similarity_level=", "method=scrub"], "4 rows of T2 fit"),  # an empty value is one
         (["T2", "--profile", "real"], "'real' has published nothing: run `unlearnkit study --profile real`"),
     ],
 )
@@ -80,6 +85,15 @@ def test_the_commands_that_a_report_shows_select_each_row_alone(home):
         assert selected.row.equals(table.iloc[i]) and len(selected.runs) == 3
 
 
+@pytest.mark.parametrize("file", ["README.md", "results/README.md"])
+def test_what_the_prose_says_to_reproduce_is_one_run(file):
+    (name, where), *more = re.findall(
+        r"`unlearnkit reproduce (\S+) --where ([^`]+)`", (paths.root() / file).read_text()
+    )
+    selected = selection.find(name, dict(part.split("=") for part in where.split()), paths.root() / "results")
+    assert len(selected.runs) == 1 and not more
+
+
 def test_parameters_are_narrowed_to_a_run(tmp_path):
     source = "copies: list[int] = [0]\nplot_copies: int = 1\nextra_conditions: list[dict] = [{}]\n"
     source += 'seeds: list[int] = [0]\nmodel: str = "a"\nmethods: list[str] = []\n'
@@ -92,13 +106,6 @@ def test_parameters_are_narrowed_to_a_run(tmp_path):
         "copies": [25], "plot_copies": 25, "extra_conditions": [{"copies": 25, "strength": [0.5]}],
         "seeds": [3], "methods": ["retrain"],
     }  # fmt: skip
-
-
-def test_states():
-    assert reproduce._state("phi", 1.0, 1.000001) == "equal" and reproduce._state("phi", "", float("nan")) == "equal"
-    assert reproduce._state("phi", 1.0, 1.0005) == "close" and reproduce._state("phi", 0.0, 5e-6) == "close"
-    assert reproduce._state("phi", 1.0, 1.01) == "differs" and reproduce._state("phi", 1.0, float("nan")) == "differs"
-    assert reproduce._state("RTE", 1.0, 2.0) == "clock"
 
 
 def test_a_notebook_that_fails_is_the_message(home):

@@ -211,3 +211,6 @@ def test_tables_and_figure(small):
     assert len(figure.axes) == 6 and set(data.relation) == {"similar", "filler", "decoy"}
     assert len(data[data.relation == "similar"]) == 4 * 3 * 2 and len(data[data.relation == "decoy"]) == 2 * 9
     assert len(figure.axes[0].lines) == 4  # two strengths, filler, decoy
+    alone, data = plot_text_similarity(grid[4:])  # no paraphrases at all
+    assert len(alone.axes[0].lines) == 2 and set(data.relation) == {"filler", "decoy"}
+    assert tables.rouge_l_by_strength([]) == {} and set(tables.rouge_l_by_strength(grid[:4])) == {0.2, 0.8}

@@ -37,7 +37,7 @@ EXAMPLES = {
     "export": ["folder -p copies 25", "folder -p dataset mnist -p targets canary"],
     "verify": ["", "--strict"],
     "report": ["", "--profile small --out site", "--allow-stale"],
-    "reproduce": ["T2 --where method=scrub copies=25 seed=0", "017082b93ed3"],
+    "reproduce": ["T2 --where method=retrain targets=canary copies=0 seed=0", "017082b93ed3"],
     "readme": ["", "--write"],
 }
 CHECKOUT = {"study", "verify", "report", "reproduce", "readme"}  # work on the project's notebooks and results
@@ -174,12 +174,13 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
 
     again = command(
         "reproduce", _reproduce, "Make a row or a run of a table again, and compare the numbers.",
-        "It runs the notebook of that table in an empty cache, with no more than the row needs.",
+        "It runs the notebook of that table in an empty cache, with no more than the row needs, and says first whether the "
+        "numbers are equal, or differ by less than seeds do; the status is 1 if they differ by more.",
     )  # fmt: skip
     again.add_argument("what", metavar="TABLE|RUN", help="a table or figure, T2, with --where; or the key of a run")
     again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE",
                        help="a row: copies=25; one run: seed=0 (default: the only row)")  # fmt: skip
-    again.add_argument("--profile", default="small", help="whose results: small or real")
+    again.add_argument("--profile", default="small", help="whose results: small, real or full")
 
     readme = command("readme", _readme, "Check the numbers in README, notebooks and other prose against the results.")
     readme.add_argument("--write", action="store_true", help="fill them in (default: only compare)")
@@ -302,19 +303,22 @@ def _report(given) -> int:
 def _reproduce(given) -> int:
     from unlearnkit import results
     from unlearnkit.results import selection
-    from unlearnkit.runner import reproduce
+    from unlearnkit.runner import comparison, reproduce
 
     (folder,) = results.folders(given.profile).values()
     parts = [pair.partition("=") for pair in given.where]
     for name, sign, value in parts:
-        if not (name and sign and value):
+        if not (name and sign):
             raise BadValue(f"--where takes NAME=VALUE, got {name + sign + value!r}")
     where = {name: value for name, _, value in parts}
     is_key = not where and len(given.what) >= 6 and set(given.what) <= set("0123456789abcdef")
     runs = selection.find_run(given.what, folder) if is_key else selection.find(given.what, where, folder)
-    comparison, what = reproduce.again(runs)
-    print(f"{what}\n\n{reproduce.shown(comparison)}")
-    return int((comparison.state == "differs").any())
+    if begun := reproduce.forecast(runs):
+        print(begun, file=sys.stderr, flush=True)
+    numbers, what, elsewhere = reproduce.again(runs)
+    verdict, stands = comparison.verdict(numbers, elsewhere)
+    print(f"{verdict}\n{what}\n\n{comparison.shown(numbers)}")
+    return int(not stands)
 
 
 def _readme(given) -> int:

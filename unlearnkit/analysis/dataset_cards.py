@@ -115,7 +115,9 @@ def _similarities(config: Config, a: torch.Tensor, b: torch.Tensor, features_fro
 
 def rouge_l_by_strength(configs: Sequence[TextConfig]) -> dict[float, float]:
     """{strength: mean ROUGE-L of targets and their paraphrases, question and answer as one}, over all configs that have
-    paraphrases."""
+    paraphrases; none without such a config."""
+    if not configs:
+        return {}
     pairs = pd.concat([target_pairs(config) for config in configs])
     return pairs.groupby("strength").both_rouge_l.mean().to_dict()
 

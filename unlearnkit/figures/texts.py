@@ -36,7 +36,10 @@ def plot_text_similarity(
         seeds.add(config.seed)
     data = pd.concat(parts, ignore_index=True)
     similar = data.relation == "similar"
-    label = "paraphrase" + data.strength.map(lambda s: "" if pd.isna(s) else f", strength {s:g}")
+    strength = data.get(
+        "strength", pd.Series(index=data.index, dtype=float)
+    )  # no column where there are no paraphrases
+    label = "paraphrase" + strength.map(lambda s: "" if pd.isna(s) else f", strength {s:g}")
     data["pair"] = label.where(similar, data.relation)
     order = [*sorted(data.pair[similar].unique()), "filler", "decoy"]
     colours = dict(zip(order, [*sns.color_palette("flare", len(order) - 2), "0.45", "0.7"], strict=True))

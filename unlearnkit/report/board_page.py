@@ -8,6 +8,7 @@ import pandas as pd
 from unlearnkit.report import gates, leaderboard, show
 from unlearnkit.report.leaderboard import Board
 from unlearnkit.report.site import Site, relative
+from unlearnkit.results import community
 
 SHORT = re.compile(r"(?<=[\[,-])0\.")  # the 0 of 0.5, which a script does not need: a tenth of the file
 PARTS = {"reference": "References", "": "Methods", "apart": "Not usable: not to be called unlearned"}
@@ -22,7 +23,7 @@ HEADS = {  # of the measures side by side, as readers call them
 def write(site: Site, board: Board | None) -> None:
     """The page, with the rows of the commonest condition in it; all others come with the script."""
     if board is None:
-        site.page("leaderboard.html", "leaderboard.html", "Leaderboard", board=None)
+        site.page("leaderboard.html", "leaderboard.html", "Leaderboard", board=None, others=_others())
         return
     table = board.rows
     chosen = {name: sorted(table[name].unique(), key=_order) for name in board.varying}
@@ -57,7 +58,13 @@ def write(site: Site, board: Board | None) -> None:
     cards = {name: relative("leaderboard.html", f"method/{name}.html") for name in site.registries["method"]}
     condition = ", ".join(f"{n} {word}" for n, word in zip(board.varying, start) if word)
     site.page("leaderboard.html", "leaderboard.html", "Leaderboard", board=board, parts=parts, names=PARTS, heads=heads,
-              condition=condition, cards=cards)  # fmt: skip
+              condition=condition, cards=cards, others=_others())  # fmt: skip
+
+
+def _others() -> list[dict]:
+    """The community's rows, with their intervals as text."""
+    rows = community.rows()
+    return [row | {"numbers": {name: show.interval(*v) for name, v in row["numbers"].items()}} for row in rows]
 
 
 def _order(value: object) -> tuple:

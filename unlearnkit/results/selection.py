@@ -10,6 +10,8 @@ import pandas as pd
 from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.results import publishing, records
 
+CONCLUDED = ("run", "digests", "verdict")  # columns of text that do not say what a row is about
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -100,7 +102,7 @@ def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:
 def naming_columns(table: pd.DataFrame) -> list[str]:
     """The columns that say what a row is about: text, and the numbers of a config."""
     words = [c for c in table if not pd.api.types.is_numeric_dtype(table[c]) or c in records.NUMBERS]
-    return [c for c in words if c not in ("run", "digests") and f"{c}_low" not in table]
+    return [c for c in words if c not in CONCLUDED and f"{c}_low" not in table]
 
 
 def _further(table: pd.DataFrame) -> list[str]:
