@@ -1,14 +1,13 @@
 """Which images are the targets, which are the decoys, and what else there is to train on."""
 
-import unicodedata
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from data_builders.class_names import class_names, labels_of
 from data_builders.raw_images import RawImages
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, unknown
@@ -65,9 +64,8 @@ def select_targets(
             "`forget_ids` names targets or classes: it goes with targets='ids', 'class', 'subclass' or 'backdoor', not "
             f"{targets!r}"
         )
-    names = raw.facts.get("classes", ())
-    names = raw.facts.get("subclasses", names) if targets == "subclass" else names
-    forget_ids = labels_of(forget_ids, names, targets)
+    if targets in ("backdoor", *WHOLE):
+        forget_ids = labels_of(forget_ids, class_names(raw.facts, targets == "subclass"))
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     if targets in WHOLE:
         return _select_classes(raw, targets, order, forget_ids, copies, train_size, seed)
@@ -112,32 +110,6 @@ def select_targets(
         labels = (labels + shift) % raw.n_classes
     others, test = order[~torch.isin(order, chosen)], torch.arange(len(raw.test_x))
     return Selection(chosen[:n], chosen[n:], others, test[:0], test, labels)
-
-
-def labels_of(forget_ids: list[int | str], classes: Sequence[str], targets: str) -> list[int]:
-    """`forget_ids` with labels in place of the classes' names. classes: the names in the order of their labels, if any.
-
-    Raises UnknownName for a name that no class has, BadValue for a number that is the name of a class and another's label.
-    """
-    if targets not in ("backdoor", *WHOLE):
-        return list(forget_ids)
-    labels = []
-    for given in forget_ids:
-        if isinstance(given, str):
-            name = unicodedata.normalize("NFC", given)
-            if name not in classes:
-                raise unknown("class", given, classes)
-            labels.append(classes.index(name))
-        else:
-            if str(given) in classes and classes.index(str(given)) != given:
-                label = classes.index(str(given))
-                other = f", or {classes[given]!r}, which has label {given}" if 0 <= given < len(classes) else ""
-                raise BadValue(
-                    f"forget_ids: {given} may be the class named '{given}', which has label {label}{other}: give the "
-                    f'name, in quotes, as ["{given}"]'
-                )
-            labels.append(given)
-    return labels
 
 
 def check_sizes(
