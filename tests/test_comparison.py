@@ -119,7 +119,7 @@ def test_what_is_trained_is_said_with_its_time():
     said = retraining.forecast(
         {"sets": [SETS[1] | {"train_size": 640, "recipe": {"epochs": 2}}], "methods": ["scrub"]}, 1
     )
-    assert said.startswith("trains 14 models of mlp on digits (2 epochs each): about ")
+    assert said.startswith("trains 14 models of mlp on digits: about ")
     brief, long = (
         retraining.seconds_to_train(Config(model="mlp", recipe=Config.recipe.__class__(epochs=n))) for n in (1, 40)
     )

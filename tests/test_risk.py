@@ -260,6 +260,9 @@ def test_figures_show_their_data():
     copies = copies.assign(group="target", value=1.0, value_low=None, value_high=None)
     figure, data = figures.plot_difficulty_by_near_duplicates(copies)
     assert set(data.quantity) == {"headroom"} and len(figure.axes) == 1
+    few = risks_[risks_.half == ""]  # too few models are not cut into halves
+    _, data = figures.plot_privacy_risk(few, proxies_table(few, ["lira_separation"]))
+    assert data.risk_half_a.isna().all() and data.risk.notna().any()
 
 
 def test_mixed_memorisation_holds_the_most_memorised_and_takes_no_test_image():

@@ -44,6 +44,7 @@ def plot_privacy_risk(
     wide = chosen.pivot(index=keys, columns="half", values="value").reset_index()
     names = {"": "risk", "0": "risk_half_a", "1": "risk_half_b"}
     data = wide.rename(columns=names).rename_axis(columns=None)
+    data = data.reindex(columns=list(dict.fromkeys([*data, *names.values()])))  # too few models are not cut into halves
     kinds = list(risks.targets.unique())
     shape = {"squeeze": False, "layout": "constrained", "figsize": (12, 3.9 * len(kinds))}
     figure, axes = plt.subplots(len(kinds), 3, **shape, gridspec_kw={"width_ratios": [1, 1, 1.3]})

@@ -115,7 +115,10 @@ def tidy(record: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame | No
         return record
     if "target" not in record:
         return None
-    of_targets, of_models = ["score", "rank", "label_given", "divergence"], ["TA", "RA", "RA_similar"]
+    of_targets, of_models = (
+        ["score", "rank", "label_given", "divergence"],
+        [c for c in ("TA", "RA", "RA_similar", "utility") if c in record],
+    )
     for name in (c for c in where if c in record and c not in ("seed", "method")):
         fits = {value: records.same(value, where[name]) for value in record[name].unique()}
         record = record[record[name].map(fits).astype(bool)]

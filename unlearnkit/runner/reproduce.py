@@ -126,7 +126,7 @@ def again(selection: Selection) -> tuple[pd.DataFrame, str, str]:
 def forecast(selection: Selection) -> str:
     """One line about what is trained and how long it takes, for models of whole data sets; "" where it takes seconds."""
     _, parameters = asked(selection)
-    return retraining.forecast(parameters, selection.entry["made"].get("threads")) if "arms" in parameters else ""
+    return retraining.forecast(parameters, selection.entry["made"].get("threads")) if "sets" in parameters else ""
 
 
 def asked(selection: Selection) -> tuple[Path, dict]:

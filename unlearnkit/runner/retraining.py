@@ -1,5 +1,6 @@
 """How long it takes to train whole data sets' models again, said before it is begun."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from data_builders import find
 from data_builders.task import Samples
 from unlearnkit.core.progress import duration
 from unlearnkit.images.config import Config, config_grid
-from unlearnkit.images.models import build
+from unlearnkit.images.models import build, models
 from unlearnkit.images.train import fit
 from unlearnkit.study import REFERENCE_ROWS
 
@@ -18,18 +19,22 @@ STEPS = 4  # that are timed
 
 
 def forecast(parameters: Mapping, threads: int | None) -> str:
-    """One line: how many models these parameters of notebook 56 train, and for about how long on this machine.
+    """One line: how many models these parameters of notebook 56 or 57 train, and of images for about how long on this
+    machine.
 
     A method counts as one training. Raises what the data set raises that is not there.
     """
     parts, total = [], 0.0
     for one in parameters["sets"]:
-        methods = one.get("methods", parameters.get("methods", []))
-        configs = config_grid(**{k: v for k, v in one.items() if k != "methods"})
-        n, config = len(configs) * (len(REFERENCE_ROWS) + len(methods)), configs[0]
-        total += n * seconds_to_train(config, threads)
-        parts.append(f"{n} models of {config.model} on {config.dataset} ({config.recipe.epochs} epochs each)")
-    return f"trains {' and '.join(parts)}: about {duration(total)} on this machine; Ctrl-C stops it"
+        seeds = one.get("seeds", parameters.get("seeds", 1))
+        n_seeds = seeds if isinstance(seeds, int) else len(seeds)
+        n = n_seeds * (len(REFERENCE_ROWS) + len(one.get("methods", parameters.get("methods", []))))
+        parts.append(f"{n} models of {one['model']} on {one['dataset']}")
+        settings = {k: v for k, v in one.items() if k not in ("methods", "seeds", "arms")}
+        image = one["model"] in models
+        total += n * seconds_to_train(config_grid(seeds=1, **settings)[0], threads) if image else math.nan
+    took = "how long is not known for texts" if math.isnan(total) else f"about {duration(total)} on this machine"
+    return f"trains {' and '.join(parts)}: {took}; Ctrl-C stops it"
 
 
 def seconds_to_train(config: Config, threads: int | None = None) -> float:
