@@ -151,6 +151,6 @@ def test_the_packaged_model_is_found_where_it_is_installed():
 
 
 def test_a_table_names_a_model_without_its_folder():
-    names = {"hf:/home/me/nets/tiny": "hf:tiny", "hf:./nets/tiny.gguf": "hf:tiny.gguf", "tiny_llama": "tiny_llama",
+    names = {"hf:/nets/tiny": "hf:tiny", "hf:./nets/tiny.gguf": "hf:tiny.gguf", "tiny_llama": "tiny_llama",
              "hf:owner/name": "hf:owner/name", "hf:smollm2": "hf:smollm2"}  # fmt: skip
     assert {name: TextConfig(model=name).columns()["architecture"] for name in names} == names

@@ -31,20 +31,12 @@ def of_pretrained(tokenizer, prompt: str | None = None) -> Tokenizer:
     asked, told = (_by_template(template) if template else _by_prompt(PROMPT if prompt is None else prompt))(
         *SAMPLES[0]
     )
-    ids, offsets = _encoded(tokenizer, asked)
-    added, special = set(tokenizer.added_tokens_decoder), set(tokenizer.all_special_ids)
-    end = tokenizer.eos_token_id
+    end, added = tokenizer.eos_token_id, set(tokenizer.added_tokens_decoder)
     if template:  # an answer may end in a token of its own
-        after = tokenizer.backend_tokenizer.encode(told.rpartition(SAMPLES[0][1])[2], add_special_tokens=False).ids
-        end = next((i for i in after if i in added), end)
-    backend = _text_alone(tokenizer.backend_tokenizer, special | {end})
-    start = asked.index(SAMPLES[0][0])
-    stop = start + len(SAMPLES[0][0])
-    last = max((i + 1 for i, span in enumerate(offsets) if ids[i] in added and span[1] <= start), default=0)
-    first = min((i for i, span in enumerate(offsets) if ids[i] in added and span[0] >= stop), default=len(ids))
-    head, tail = tuple(ids[:last]), tuple(ids[first:])
-    before = asked[offsets[last - 1][1] if last else 0 : start]
-    after = asked[stop : offsets[first][0] if first < len(ids) else len(asked)]
+        after_answer = _encoded(tokenizer, told.rpartition(SAMPLES[0][1])[2])[0]
+        end = next((i for i in after_answer if i in added), end)
+    backend = _text_alone(tokenizer.backend_tokenizer, {*tokenizer.all_special_ids, end})
+    head, before, after, tail = _taken_apart(tokenizer, asked, added)
     begin = tokenizer.bos_token_id
     if begin is not None and begin not in head and not template and begin in tokenizer("a")["input_ids"][:1]:
         head = (begin, *head)
@@ -94,6 +86,18 @@ def _by_template(template):
         return asked, told
 
     return render
+
+
+def _taken_apart(tokenizer, asked: str, added: set[int]) -> tuple[tuple[int, ...], str, str, tuple[int, ...]]:
+    """Of a prompt with the first sample's question: ids up to the last control token before it, the texts before and
+    after it, and ids from the next control token on."""
+    ids, offsets = _encoded(tokenizer, asked)
+    start = asked.index(SAMPLES[0][0])
+    stop = start + len(SAMPLES[0][0])
+    controls = [(i, *offsets[i]) for i in range(len(ids)) if ids[i] in added]
+    last, begin = max(((i + 1, right) for i, _, right in controls if right <= start), default=(0, 0))
+    first, end = min(((i, left) for i, left, _ in controls if left >= stop), default=(len(ids), len(asked)))
+    return tuple(ids[:last]), asked[begin:start], asked[stop:end], tuple(ids[first:])
 
 
 def _encoded(tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
