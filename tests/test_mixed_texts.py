@@ -174,7 +174,7 @@ def test_tuning_searches_on_mixed_tasks_of_held_out_seeds():
 
 # --- scores of single targets ---------------------------------------------------------------------------------------
 
-SMALL = {"arms": [{"targets": "random", "n_targets": 3, "copies": [0, 4]}], "n_decoys": 10, "train_size": 50,
+SMALL = {"arms": [{"targets": "random", "n_targets": 3, "copies": [0, 4]}], "n_decoys": 10, "train_size": 26,
          "test_size": 8, "model": "nano", "vocabulary": 400}  # fmt: skip
 
 
