@@ -33,6 +33,7 @@ class TextRecipe:
     warmup: float = 0.1  # share of the steps over which the rate rises to lr
     clip: float = 1.0  # norm that a step's gradient is cut to
     precision: Literal["fp32", "bf16", "auto"] = "auto"  # bf16: autocast; auto becomes what is native here
+    by_auto = False  # whether `precision` was auto
 
     def __post_init__(self):
         for name, hint in get_type_hints(TextRecipe).items():
@@ -42,6 +43,7 @@ class TextRecipe:
                 raise BadValue(f"recipe: {name} must be above 0, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup"):
             check_least(f"recipe: {name}", getattr(self, name))
+        object.__setattr__(self, "by_auto", self.precision == "auto")
         object.__setattr__(self, "precision", precision.resolved(self.precision))
 
     def as_dict(self) -> dict:
