@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import nbformat
@@ -14,7 +15,7 @@ from batches import WORK, alive, driver, grids, parent, trace, wait_for, write
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from unlearnkit.images.config import Config
-from unlearnkit.runner import batch, cluster, forecast, grid, job
+from unlearnkit.runner import batch, calibration, cluster, forecast, grid, job
 
 pytestmark = pytest.mark.slow
 
@@ -73,8 +74,10 @@ def test_a_run_is_estimated_from_the_reference_at_the_pace_of_this_machine(home,
     )
     jobs = grid.load("small")
     assert forecast.expected("small", jobs, jobs) == (0.0, 7)  # nothing is known
-    (home / "notebooks" / "grids" / "seconds.csv").write_text("# why\nprofile,notebook,seconds\nsmall,1_first,60\n")
-    monkeypatch.setattr(forecast, "probe", lambda: 2 * forecast.PROBE)
+    (home / "notebooks" / "grids" / "seconds.csv").write_text(
+        "# why\nprofile,notebook,seconds,network\nsmall,1_first,60,mlp\n"
+    )
+    monkeypatch.setattr(calibration, "step", lambda name: 2 * calibration.REFERENCE[name])
     assert forecast.expected("small", jobs, jobs) == (720.0, 1)  # twice as slow as the reference
     assert "about 6 min and 1 job of which nothing is known, of which 3 min now" in forecast.announced(
         "small", jobs, 2, 3
@@ -88,10 +91,25 @@ def test_a_run_is_estimated_from_the_reference_at_the_pace_of_this_machine(home,
     assert "7 jobs of 2 notebooks, 5 finished, 2 to run on 1 worker" in forecast.announced("small", jobs, 1)
 
 
-def test_the_probe_measures_and_the_reference_is_of_this_study():
-    assert 0 < forecast.probe() < 60
-    known = forecast._reference("small")
+def test_a_calibration_takes_seconds_and_the_reference_is_of_this_study(monkeypatch):
+    begun = time.monotonic()
+    assert 0 < calibration.step("small_cnn") < 60 and time.monotonic() - begun < 30
+    known, networks = forecast._reference("small")
     assert {j.notebook.stem for j in grid.load("small")} == set(known) and all(0 < s < 3600 for s in known.values())
+    assert set(networks.values()) <= set(calibration.REFERENCE)
+
+
+def test_a_network_whose_packages_are_missing_is_as_slow_as_the_slowest(monkeypatch):
+    def step(name):
+        if name == "tiny_llama":
+            raise ModuleNotFoundError
+        return calibration.REFERENCE[name] * (3 if name == "mlp" else 2)
+
+    monkeypatch.setattr(calibration, "step", step)
+    assert calibration.pace(["mlp", "small_cnn", "tiny_llama"]) == pytest.approx(
+        {"mlp": 3, "small_cnn": 2, "tiny_llama": 3}
+    )
+    assert calibration.pace(["tiny_llama"]) == {"tiny_llama": 1.0} and calibration.pace([]) == {}
 
 
 def test_an_interrupt_is_answered_by_one_line(home):

@@ -196,7 +196,7 @@ def test_it_is_said_that_there_is_no_worker_then_every_minute(home, monkeypatch,
     lines = capfd.readouterr().out.splitlines()
     assert lines == [
         "no job can begin yet: the scheduler at tcp://s:8786 has no worker: start one with `dask worker tcp://s:8786 "
-        "--nthreads 1`"
+        "--nthreads 1`, or wait for the queue"
     ] * 2 + [
         "no job can begin yet: worker tcp://w:1 runs without this package: start it in this environment (No module named "
         "'unlearnkit')"

@@ -2,6 +2,7 @@
 
 import argparse
 import codecs
+import contextlib
 import io
 import json
 import os
@@ -31,7 +32,13 @@ NOTEBOOKS |= {"optuna", "papermill", "yaml"}
 
 
 EXAMPLES = {
-    "study": ["", "--only T2 F3", "--profile real --workers 4", "--minutes 25"],
+    "study": [
+        "",
+        "--only T2 F3",
+        "--profile real --workers 4",
+        "--minutes 25",
+        "--slurm jobs=10 cores=8 partition=cpu",
+    ],
     "tune": ["scrub salun", "all --dataset mnist --trials 8", "npo --dataset fictional --model nano_llama"],
     "list": ["methods", "method scrub", "profiles", "metrics --json"],
     "export": ["folder -p copies 25", "folder -p dataset mnist -p targets canary"],
@@ -130,6 +137,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     study.add_argument("--workers", type=_positive, help="processes of one thread (default: one per GPU, or per core)")
     study.add_argument("--scheduler", metavar="ADDRESS",
                        help="a running Dask scheduler, tcp://host:8786 (default: workers of its own)")  # fmt: skip
+    study.add_argument("--slurm", nargs="+", metavar="NAME=VALUE",
+                       help="workers by Slurm: jobs=10 cores=8 memory=32GB walltime=08:00:00, or options of sbatch, "
+                       "partition=cpu (default: workers of its own)")  # fmt: skip
 
     tune = command(
         "tune", _tune, "Search a method's options for the smallest gap to retraining.",
@@ -220,13 +230,18 @@ def _minutes(text: str) -> float:
 
 
 def _study(given) -> int:
-    from unlearnkit.runner import batch, forecast, grid, job
+    from unlearnkit.runner import batch, forecast, grid, job, slurm
 
+    asked = slurm.read(given.slurm) if given.slurm else {}
+    if given.scheduler and asked:
+        raise BadValue("give --scheduler or --slurm, not both")
     jobs = grid.load(given.profile, given.only)
-    workers = given.workers or (len(job.gpus()) or os.cpu_count() or 1)
+    by_slurm = int(asked["jobs"]) * int(asked["cores"]) if asked else 0
+    workers = by_slurm or given.workers or len(job.gpus()) or os.cpu_count() or 1
     print(forecast.announced(given.profile, jobs, workers, given.minutes), flush=True)
-    settings = {name: getattr(given, name) for name in ("workers", "scheduler", "minutes", "job_minutes")}
-    outcomes = batch.run(jobs, **settings)
+    settings = {name: getattr(given, name) for name in ("workers", "minutes", "job_minutes")}
+    with slurm.scheduler(asked) if asked else contextlib.nullcontext(given.scheduler) as scheduler:
+        outcomes = batch.run(jobs, scheduler=scheduler, **settings)
     print(forecast.ended(given.profile, jobs, outcomes), flush=True)
     return int(any(outcome.state == "failed" for outcome in outcomes))
 

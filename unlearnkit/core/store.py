@@ -28,6 +28,7 @@ from unlearnkit.core.provenance import provenance
 
 KEY = re.compile("[0-9a-f]{20}")  # as unlearnkit.core.artefacts makes it
 _verified: dict[Path, Artefact] = {}  # read and found whole by this process: not digested again
+MAKING = "making"  # folder of what is being computed
 _swept: set[Path] = set()  # caches in which this process has looked for what killed ones left behind
 
 Make = Callable[[list[tuple[int, Path]], Callable[[int, dict], None]], None]
@@ -79,10 +80,9 @@ class Store:
             first.setdefault(spec.key, i)
         with contextlib.ExitStack() as folders, self._explained():
             missing = {}
+            (self.root / MAKING).mkdir(parents=True, exist_ok=True)
             for key in [key for key in first if key in held]:
-                parent = self.root / specs[first[key]].kind
-                parent.mkdir(parents=True, exist_ok=True)
-                missing[first[key]] = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=parent))
+                missing[first[key]] = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self.root / MAKING))
                 folders.callback(shutil.rmtree, missing[first[key]], ignore_errors=True)
             start = time.perf_counter()
 
@@ -121,10 +121,12 @@ class Store:
             }
             manifest = json.loads(json.dumps(manifest))  # as it will be read: a number as a name becomes text
             text = json.dumps(manifest | {"digest": digest_of(manifest)}, indent=1, sort_keys=True)
+            final = self.root / spec.kind
+            final.mkdir(parents=True, exist_ok=True)
             for name, there in stored.items():
-                os.replace(folder / name, folder.parent / there)
+                os.replace(folder / name, final / there)
             (folder / "manifest.json").write_text(text, encoding="utf-8")
-            os.replace(folder / "manifest.json", folder.parent / f"{spec.key}.json")
+            os.replace(folder / "manifest.json", final / f"{spec.key}.json")
             artefact = self.read(spec)
         if artefact is None:
             raise StoreError(
@@ -194,13 +196,15 @@ class Store:
                 drop(mine)
 
     def _sweep(self, locks: Path) -> None:
-        """Once per process, delete what killed processes left: lock files that nobody holds, and folders of their keys."""
+        """Once per process, delete what killed processes left: folders of keys that nobody is at, and lock files."""
         if self.root in _swept:
             return
         _swept.add(self.root)
-        for name in os.listdir(locks):
-            if KEY.fullmatch(name) and (old := take(locks / name)):  # another file is none of ours
-                for folder in self.root.glob(f"*/.{name}-*"):
+        making = self.root / MAKING
+        folders = os.listdir(making) if making.is_dir() else []
+        for key in {*os.listdir(locks), *(name.split("-")[0] for name in folders)}:
+            if KEY.fullmatch(key) and (old := take(locks / key)):  # another file is none of ours
+                for folder in making.glob(f"{key}-*"):
                     shutil.rmtree(folder, ignore_errors=True)
                 drop(old)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_builders.task import Samples
+from unlearnkit.core import precision
 from unlearnkit.core.compute import autocast, generator, resolve_device
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest, check_not_empty, lone_values, train_epochs
@@ -33,7 +34,8 @@ class Recipe:
     warmup: float = 0.2  # share of the steps over which the rate rises to lr
     smoothing: float = 0.0  # of labels
     augment: Literal["none", "flip_shift"] = "none"  # flip_shift: mirrored or not, and moved by up to 2 pixels
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, which data-centre GPUs and recent CPUs do faster
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # bf16: autocast; auto becomes what is native here
+    by_auto = False  # whether `precision` was auto
 
     def __post_init__(self):
         for name, hint in get_type_hints(Recipe).items():
@@ -43,6 +45,8 @@ class Recipe:
                 raise BadValue(f"recipe: {name} must be above 0, got {getattr(self, name)}")
         for name in ("momentum", "weight_decay", "warmup", "smoothing"):
             check_least(f"recipe: {name}", getattr(self, name))
+        object.__setattr__(self, "by_auto", self.precision == "auto")
+        object.__setattr__(self, "precision", precision.resolved(self.precision))
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -75,6 +79,7 @@ def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, device
     """
     check_not_empty(samples)
     device = resolve_device(device)
+    precision.say_if_slow(recipe.precision, str(device))
     net = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
     samples = samples.to(device)
 

@@ -1,18 +1,15 @@
 """What a batch is about to run, about how long that takes on this machine, and where its results stand afterwards."""
 
 import csv
-import time
 from collections.abc import Sequence
 
 from unlearnkit.core import paths
-from unlearnkit.core.compute import threads
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.progress import duration
-from unlearnkit.runner import job
+from unlearnkit.runner import calibration, job
 from unlearnkit.runner.grid import Job
 
-PROBE = 0.05  # seconds of `probe` on the machine of notebooks/grids/seconds.csv; 0.04 to 0.06 as it was loaded
-ENOUGH = 5  # jobs that ran here; with fewer the probe says how fast the machine is
+ENOUGH = 5  # jobs that ran here; with fewer a calibration says how fast the machine is
 
 
 def announced(profile: str, jobs: Sequence[Job], workers: int, minutes: float | None = None) -> str:
@@ -39,22 +36,23 @@ def expected(profile: str, jobs: Sequence[Job], todo: Sequence[Job]) -> tuple[fl
     """(seconds of work in `todo` on one worker of this machine, number of jobs of which nothing is known).
 
     A job takes what it took on the machine of notebooks/grids/seconds.csv, times how much slower this one is: by the jobs of
-    the profile that are finished here, else by `probe`. One that is not in that file takes what other jobs of its notebook
-    took here, whatever their parameters.
+    the profile that are finished here, else by a calibration of the networks that such jobs train. One that is not in that
+    file takes what other jobs of its notebook took here, whatever their parameters.
     """
-    known = _reference(profile)
+    known, networks = _reference(profile)
     left = {j.key for j in todo}
     done = [j for j in jobs if j.key not in left and j.notebook.stem in known]
-    here = [(job.wall_time(j.notebook.stem, j.key), known[j.notebook.stem]) for j in done]
-    pace = 1.0
-    if known:
-        pace = sum(t for t, _ in here) / sum(ref for _, ref in here) if len(here) >= ENOUGH else probe() / PROBE
+    if len(done) >= ENOUGH:
+        took = sum(job.wall_time(j.notebook.stem, j.key) for j in done)
+        paces = dict.fromkeys(networks.values(), took / sum(known[j.notebook.stem] for j in done))
+    else:
+        paces = calibration.pace(sorted({networks[j.notebook.stem] for j in todo if j.notebook.stem in known}))
     seconds, unknown = 0.0, 0
     for j in todo:
         name = j.notebook.stem
         earlier = [] if name in known else job.wall_times(name)
         if name in known:
-            seconds += known[name] * pace
+            seconds += known[name] * paces[networks[name]]
         elif earlier:
             seconds += sum(earlier) / len(earlier)
         else:
@@ -62,35 +60,25 @@ def expected(profile: str, jobs: Sequence[Job], todo: Sequence[Job]) -> tuple[fl
     return seconds, unknown
 
 
-def probe() -> float:
-    """Seconds of a fixed piece of work like that of most jobs, small steps of training on one thread; the best of five."""
-    import torch
-
-    x, best = torch.linspace(-1, 1, 64 * 64).reshape(64, 1, 8, 8), float("inf")
-    with threads(1):
-        for _ in range(5):
-            weight, start = torch.full((32, 1, 3, 3), 0.1, requires_grad=True), time.perf_counter()
-            for _ in range(50):
-                loss = torch.nn.functional.conv2d(x, weight, padding=1).relu().square().mean()
-                (gradient,) = torch.autograd.grad(loss, weight)
-                weight = (weight - 0.01 * gradient).detach().requires_grad_()
-            best = min(best, time.perf_counter() - start)
-    return best
-
-
-def _reference(profile: str) -> dict[str, float]:
-    """{notebook: mean seconds of its jobs in this profile}, as measured once; {} where nothing was."""
+def _reference(profile: str) -> tuple[dict[str, float], dict[str, str]]:
+    """({notebook: mean seconds of its jobs in this profile}, {notebook: the network that it mostly trains}), as measured
+    once; nothing where nothing was."""
     file = paths.root() / "notebooks" / "grids" / "seconds.csv"
     if not file.is_file():
-        return {}
+        return {}, {}
     try:
         with file.open(encoding="utf-8") as lines:
-            rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-            return {row["notebook"]: float(row["seconds"]) for row in rows if row["profile"] == profile}
+            rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+        own = [row for row in rows if row["profile"] == profile]
+        seconds = {row["notebook"]: float(row["seconds"]) for row in own}
+        networks = {row["notebook"]: row["network"] for row in own}
+        if strangers := sorted(set(networks.values()) - set(calibration.REFERENCE)):
+            raise ValueError(f"no network to calibrate by is called {strangers[0]}")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise BadValue(
-            f"notebooks/grids/{file.name} must have the columns profile, notebook, seconds: {error!r}"
+            f"notebooks/grids/{file.name} must have the columns profile, notebook, seconds, network: {error!r}"
         ) from error
+    return seconds, networks
 
 
 def _places(jobs: Sequence[Job]) -> str:

@@ -120,7 +120,8 @@ def _look(client, scheduler: str, settings: Mapping[str, str], token: str) -> tu
         return {}, f"the scheduler at {scheduler} runs without this package: start it in this environment ({error})"
     answers = client.run(eval, text, on_error="return")
     if not answers:
-        return {}, f"the scheduler at {scheduler} has no worker: start one with `dask worker {scheduler} --nthreads 1`"
+        start = f"start one with `dask worker {scheduler} --nthreads 1`, or wait for the queue"
+        return {}, f"the scheduler at {scheduler} has no worker: {start}"
     without = {w: a for w, a in answers.items() if isinstance(a, (ImportError, AttributeError))}
     if without:
         worker, error = next(iter(without.items()))

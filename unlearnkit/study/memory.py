@@ -3,11 +3,12 @@ later run adds rows to them."""
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
+from unlearnkit.core.disk import lock
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.config import Config
 from unlearnkit.study.rows import Row
@@ -19,6 +20,20 @@ def identity(row: Row) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def in_kept_precision(config: Config, folder: Path | None) -> Config:
+    """The config as its scores are kept: where `precision: auto` became another word than on the machine that measured
+    them, that word goes on, since models of two precisions are not compared."""
+    if folder is None or not config.recipe.by_auto or _file(folder, config).is_file():
+        return config
+    others = (replace(config, recipe=replace(config.recipe, precision=word)) for word in ("bf16", "fp32"))
+    return next((other for other in others if _file(folder, other).is_file()), config)
+
+
+def _file(folder: Path, config: Config) -> Path:
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
+    return folder / f"{config.columns()['dataset']}-{config.model}-seed{config.seed}-{digest}.parquet"
+
+
 class Memory:
     """The scores of one config in one Parquet file of a folder; without a folder, nothing is remembered.
 
@@ -26,19 +41,21 @@ class Memory:
     """
 
     def __init__(self, folder: Path | None, config: Config):
-        digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{config.columns()['dataset']}-{config.model}-seed{config.seed}-{digest}.parquet"
-        self.file = folder / name if folder else None
-        self._table = pd.DataFrame({"identity": pd.Series(dtype=str)})
-        if self.file and self.file.is_file():
-            try:
-                self._table = pd.read_parquet(self.file)
-            except (OSError, ValueError) as error:
-                raise BadValue(
-                    f"{name} is damaged ({error}): restore it from git, or delete it to measure it anew"
-                ) from error
-            if "identity" not in self._table:
-                raise BadValue(f"{name} does not hold remembered scores: restore it from git, or delete it")
+        self.file = _file(folder, config) if folder else None
+        self._table = self._read()
+
+    def _read(self) -> pd.DataFrame:
+        if not (self.file and self.file.is_file()):
+            return pd.DataFrame({"identity": pd.Series(dtype=str)})
+        try:
+            table = pd.read_parquet(self.file)
+        except (OSError, ValueError) as error:
+            raise BadValue(
+                f"{self.file.name} is damaged ({error}): restore it from git, or delete it to measure it anew"
+            ) from error
+        if "identity" not in table:
+            raise BadValue(f"{self.file.name} does not hold remembered scores: restore it from git, or delete it")
+        return table
 
     def __getitem__(self, row: Row) -> pd.DataFrame | None:
         """The remembered scores of a row, or None."""
@@ -46,13 +63,17 @@ class Memory:
         return found.drop(columns="identity").reset_index(drop=True) if len(found) else None
 
     def __setitem__(self, row: Row, scores: pd.DataFrame) -> None:
-        """Remember the scores of a row, on disk at once: a run that is killed loses nothing that was finished."""
+        """Remember the scores of a row, on disk at once, beside those that other processes have measured meanwhile: a run
+        that is killed loses nothing that was finished."""
         if not self.file:
             return
-        kept = self._table[self._table.identity != identity(row)]
-        new = scores.assign(identity=identity(row))
-        self._table = pd.concat([kept, new], ignore_index=True) if len(kept) else new
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_suffix(".part")
-        self._table.to_parquet(part, compression="zstd")
-        part.replace(self.file)
+        with lock(self.file.with_suffix(".lock")):
+            there = self._read()
+            kept = there[there.identity != identity(row)]
+            new = scores.assign(identity=identity(row))
+            table = pd.concat([kept, new], ignore_index=True) if len(kept) else new
+            self._table = table.sort_values("identity", kind="stable", ignore_index=True)  # whoever came first
+            part = self.file.with_suffix(".part")
+            self._table.to_parquet(part, compression="zstd")
+            part.replace(self.file)

@@ -23,7 +23,7 @@ from unlearnkit.metrics.accuracy import accuracy
 from unlearnkit.metrics.standardised import rank_share, standardised
 from unlearnkit.study import generation as generation_module
 from unlearnkit.study.domains import domain, load_task, task_artefact
-from unlearnkit.study.memory import Memory
+from unlearnkit.study.memory import Memory, in_kept_precision
 from unlearnkit.study.reference_models import REFERENCES, Trained, references, train_references
 from unlearnkit.study.rows import Names, Row, label, resolve_row
 from unlearnkit.study.scoring import with_needs
@@ -59,8 +59,10 @@ def target_scores(
     """
     if single := next((c for c in configs if c.targets != MIXED), None):
         raise BadValue(f"scores per target are of mixed tasks: give the config of {single.dataset} its `arms`")
+    folder = paths.root() / memory if memory else None
+    configs = [in_kept_precision(c, folder) for c in configs]
     rows = {c: _rows(c, methods, options or {}, tuned) for c in configs}  # checked before anything is trained
-    memories = {c: Memory(paths.root() / memory if memory else None, c) for c in configs}
+    memories = {c: Memory(folder, c) for c in configs}
     wanted = [Row(c, name) for c in configs for name in REFERENCE_ROWS]
     missing = [row for row in wanted if memories[row.config][row] is None]
     train_references([(row.config, *_split(row.name)) for row in missing], device)  # together

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlearnkit.core import precision
 from unlearnkit.core.compute import autocast, n_workers, parallel_map, resolve_device
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.optimise import at_rest, check_not_empty, train_epochs
@@ -31,7 +32,8 @@ class TextRecipe:
     weight_decay: float = 0.0
     warmup: float = 0.1  # share of the steps over which the rate rises to lr
     clip: float = 1.0  # norm that a step's gradient is cut to
-    precision: Literal["fp32", "bf16"] = "bf16"  # bf16: autocast, 1.5 times as fast on recent CPUs; take fp32 elsewhere
+    precision: Literal["fp32", "bf16", "auto"] = "auto"  # bf16: autocast; auto becomes what is native here
+    by_auto = False  # whether `precision` was auto
 
     def __post_init__(self):
         for name, hint in get_type_hints(TextRecipe).items():
@@ -41,6 +43,8 @@ class TextRecipe:
                 raise BadValue(f"recipe: {name} must be above 0, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup"):
             check_least(f"recipe: {name}", getattr(self, name))
+        object.__setattr__(self, "by_auto", self.precision == "auto")
+        object.__setattr__(self, "precision", precision.resolved(self.precision))
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -67,6 +71,7 @@ def fit_lm(model: nn.Module, tokens: Tokens, recipe: TextRecipe, *, seed: int, d
     """
     check_not_empty(tokens)
     device = resolve_device(device)
+    precision.say_if_slow(recipe.precision, str(device))
     net = copy.deepcopy(model).to(device).train()
     tokens = tokens.to(device)
     moving = [p for p in net.parameters() if p.requires_grad]
