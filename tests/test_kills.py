@@ -40,7 +40,7 @@ def compute(root: str, trace: str) -> None:
             (folder / "a.txt").write_text(content(start + i))
             time.sleep(0.004)
             (folder / "b.txt").write_text("whole")
-            with open(trace, "a") as file:
+            with open(trace, "a", encoding="utf-8") as file:
                 file.write(f"{start + i}\n")
             publish(i, {"i": start + i})
 
