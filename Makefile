@@ -17,7 +17,7 @@ check: lint  ## the inner loop, some 90 s: format, types, layers, and the tests 
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests
 
 test: lint  ## all of it: unit, contract and property tests, every notebook with its defaults
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 3 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 lint: setup  ## format, types, and that a room imports only from rooms below it
 	$(BIN)/ruff check .
