@@ -150,7 +150,8 @@ def test_the_packaged_model_is_found_where_it_is_installed():
     assert gguf_models.gguf_file("smollm2").name == gguf_models.PACKAGED["smollm2"].file
 
 
-def test_a_table_names_a_model_without_its_folder():
+def test_a_table_names_a_model_without_its_folder_and_with_its_adapters():
     names = {"hf:/nets/tiny": "hf:tiny", "hf:./nets/tiny.gguf": "hf:tiny.gguf", "tiny_llama": "tiny_llama",
              "hf:owner/name": "hf:owner/name", "hf:smollm2": "hf:smollm2"}  # fmt: skip
     assert {name: TextConfig(model=name).columns()["architecture"] for name in names} == names
+    assert TextConfig(model="hf:smollm2", lora=16).columns()["architecture"] == "hf:smollm2+lora16"

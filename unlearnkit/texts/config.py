@@ -80,16 +80,18 @@ class TextConfig:
             "perturbation": f"paraphrase of {self.side}",
             "strength": self.strength,
             "similarity_level": "",
-            "architecture": model_label(self.model),
+            "architecture": model_label(self.model, self.lora),
             "seed": self.seed,
         }
 
 
-def model_label(model: str) -> str:
-    """A model's name in a table: of one in a folder or a GGUF file the last part of its path alone."""
+def model_label(model: str, lora: int = 0) -> str:
+    """A model's name in a table: of one in a folder or a GGUF file the last part of its path alone; "+lora16" for
+    adapters of rank 16, which are another network."""
     kind, colon, name = model.partition(":")
     is_path = Path(name).is_absolute() or name.startswith((".", "~")) or name.endswith(".gguf")
-    return f"{kind}{colon}{Path(name).name}" if colon and is_path else model
+    label = f"{kind}{colon}{Path(name).name}" if colon and is_path else model
+    return f"{label}+lora{lora}" if lora else label
 
 
 text_config_grid = partial(config_grid, config_type=TextConfig)
