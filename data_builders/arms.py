@@ -102,13 +102,19 @@ def mixed_sizes(arms: Sequence[Arm], train_size: int, left: int, pool: int, larg
             f"train_size={train_size} leaves no filler beside {n_targets} targets and {n_similar} near-duplicates: use "
             "fewer targets or copies per arm, or a larger train_size"
         )
+    return enough(train_size, n_filler, n_similar, left, pool, larger), n_similar
+
+
+def enough(train_size: int, n_filler: int, n_similar: int, left: int, pool: int, larger: str) -> int:
+    """n_filler, if so many samples are left, and as many as there are near-duplicates; see `mixed_sizes`, also for what it
+    raises."""
     if left < n_filler + n_similar:
         raise BadValue(
             f"train_size={train_size} needs {n_filler} fillers, and as many samples as there are near-duplicates, "
             f"{n_similar}, to refill `clean`; {left} are left in the pool of {pool}: use a train_size of at most "
             f"{train_size - (n_filler + n_similar - left)}, or {larger}"
         )
-    return n_filler, n_similar
+    return n_filler
 
 
 def parse_arms(

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from data_builders.arms import enough
 from data_builders.backdoor import with_patch
 from data_builders.natural_neighbours import neighbours
 from data_builders.perturbations import perturbations
@@ -44,7 +45,8 @@ def build_task(
     difficulty: (n,) held-out loss in nats, for hard targets; features: (n, width), for feature_neighbours.
 
     As many decoys are drawn like the targets, get near-duplicates like the targets, and are never trained on. The
-    training set keeps its size: each near-duplicate takes a filler's place. A seed's targets and decoys are the same for
+    training set keeps its size: each near-duplicate takes a filler's place, and in `clean`'s an image of the role "refill"
+    takes that of each near-duplicate. A seed's targets and decoys are the same for
     every number of copies and strength, and so are its first fillers where copies are made. Near-duplicates that are
     found among real images keep their own label, and are no filler. Validation images are real ones that are left over
     in the pool, the targets' classes included: some methods and all tuning look at them.
@@ -74,14 +76,10 @@ def build_task(
     else:
         made, strengths = perturbed(entry, x, copies, strength, similarity_level, options, raw.x[others[:MIX]], seed)
         similar = (made, labels.repeat_interleave(copies), ids.repeat_interleave(copies))
-    n_filler = train_size - n * (1 + copies)
-    if len(others) < n_filler:
-        raise BadValue(
-            f"train_size={train_size} needs {n_filler} fillers, and {len(others)} images are left in the pool of "
-            f"{len(raw.x)}: use a smaller train_size or a larger pool"
-        )
-    filler, m = others[:n_filler], n * copies
-    validation = _unused(raw, torch.cat([rows, filler, natural]), seed)[: train_size // VALIDATION_SHARE]
+    m = n * copies
+    n_filler = enough(train_size, train_size - n - m, m, len(others), len(raw.x), "a larger pool (0 takes all images)")
+    filler, refill = others[:n_filler], others[n_filler : n_filler + m]
+    validation = _unused(raw, torch.cat([rows, filler, refill, natural]), seed)[: train_size // VALIDATION_SHARE]
     test = selection.test
     parts = [
         ("target", x[:n], labels[:n], ids[:n]),
@@ -91,6 +89,7 @@ def build_task(
         ("decoy_similar", *(v[m:] for v in similar)),
         ("test", raw.test_x[test], raw.test_y[test], raw.test_ids[test]),
         ("validation", raw.x[validation], raw.y[validation], raw.ids[validation]),
+        ("refill", raw.x[refill], raw.y[refill], raw.ids[refill]),
     ]
     role = role_column((part[0], len(part[1])) for part in parts)
     x, y, source = (torch.cat([part[i] for part in parts]) for i in (1, 2, 3))

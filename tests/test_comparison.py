@@ -109,7 +109,7 @@ WHOLE = {
 )  # fmt: skip
 def test_of_whole_data_sets_one_is_trained_anew_with_all_of_its_arms(where, seeds, sets, methods):
     """Every dose is in one training set, and remembered scores would be compared with themselves."""
-    path = reproduce.notebook.find("56_whole_data_sets")
+    path = reproduce.notebook.find("50_dose_response")
     found = reproduce.narrowed(path, WHOLE, where | {"targets": "canary", "copies": 25}, seeds)
     assert found["sets"] == sets and found["methods"] == methods and found["arms"] == WHOLE["arms"]
     assert "memory" not in found and reproduce.notebook.parameters(path)["memory"][1] == ""

@@ -1,5 +1,7 @@
 """Influence on one scale: no change of confidence moves it, and nothing is called unlearned that is broken or unmoved."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,8 @@ from unlearnkit.analysis.influence import ARM, primary_contrasts, residual_influ
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import margin
+from unlearnkit.metrics import left_out, metrics
+from unlearnkit.metrics.contracts import outputs_from
 from unlearnkit.metrics.standardised import exposure, rank_share, standardised
 from unlearnkit.tuning import objective
 
@@ -55,6 +59,22 @@ def test_the_plain_margin_is_caught():
     for mutant in (plain, net_of_decoys):
         moved = [abs(influence(mutant, change) - 1) for change in CHANGES.values()]
         assert max(moved) > 0.1
+
+
+@pytest.mark.parametrize("name", ["influence", "influence-rank", "phi"])
+def test_the_registered_metrics_have_no_confidence_in_them(all_outputs, name):
+    """And `phi` is there to be caught."""
+    at = {model: metrics[name](outputs)["target"] for model, outputs in all_outputs.items()}
+    changed = [
+        replace(all_outputs["original"], logits=CHANGES[change](all_outputs["original"].logits)) for change in CHANGES
+    ]
+    moved = [(metrics[name](o)["target"] - at["original"]) / (at["original"] - at["clean"]) for o in changed]
+    assert (max(map(abs, moved)) > 0.1) == (name == "phi"), moved
+
+
+def test_one_decoy_is_no_scale():
+    one = outputs_from(torch.randn(3, 2), [0, 1, 0], ["target", "decoy", "test"])
+    assert metrics["influence"](one) == {} and "2 decoys" in left_out(one, ["influence"]).why.item()
 
 
 def test_closed_forms():

@@ -113,9 +113,9 @@ def test_leakage_beyond_a_reference_that_leaks_all_is_left_out_with_the_reason()
     roles = ["target", "decoy"]
     known, even = (answers([p], [0.3], roles=roles) for p in (0.8, 0.3))
     assert metrics["PrivLeak"](even, known) == {} == metrics["PrivLeak"](known, known)
-    (row,) = left_out(even, reference=known).to_dict("records")
+    (row,) = left_out(even, ["PrivLeak"], known).to_dict("records")
     assert (row["metric"], row["group"]) == ("PrivLeak", "target") and "AUC is 1" in row["why"]
-    assert left_out(known, reference=even).empty and left_out(known).empty
+    assert left_out(known, ["PrivLeak"], even).empty and left_out(known, ["PrivLeak"]).empty
     assert left_out(answers([0.5]), ["PrivLeak"]).why.item().startswith("there are no decoys")
 
 

@@ -52,7 +52,14 @@ def scores_of(influence: dict, seeds: int = 4) -> tuple[pd.DataFrame, pd.DataFra
         for seed in range(seeds):
             noise = rng.normal(0, 1e-3)
             for method, phi in (("original", 1.0), ("clean", 0.0), ("retrain", value + noise)):
-                of = {"method": method, "seed": seed, "metric": "phi", "group": "target", "reference": "", "value": phi}
+                of = {
+                    "method": method,
+                    "seed": seed,
+                    "metric": "influence",
+                    "group": "target",
+                    "reference": "",
+                    "value": phi,
+                }
                 rows.append(config | of)
         responses.append(
             config

@@ -98,7 +98,7 @@ def test_the_tables(grid):
                                    "reference", "group", "metric", "value", "run"}  # fmt: skip
     table = dose_response_table(scores)
     assert (
-        set(DOSE_COLUMNS) | {"residual_influence", "residual_influence_net"} <= set(table)
+        set(DOSE_COLUMNS) | {"residual_influence", "residual_influence_rank"} <= set(table)
         and len(table) == 2 * 5
         and set(table.n_seeds) == {2}
     )

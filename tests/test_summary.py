@@ -17,7 +17,7 @@ from unlearnkit.core.statistics import (
 from unlearnkit.figures import plot_dose_response
 
 
-def scores(values, metric="phi", seeds=4):
+def scores(values, metric="influence", seeds=4):
     config = dict(zip(CONDITION_COLUMNS, ["digits", 640, "canary", 5, "block_mask", 0.3, "", "mlp"], strict=True))
     rows = [
         {**config, "method": m, "seed": s, "metric": metric, "group": "target", "reference": "", "value": v[s]}
@@ -36,13 +36,13 @@ def test_a_t_interval_over_seeds():
 
 def test_one_seed_has_no_interval():
     assert mean_interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
-    table = summarise(scores({"original": [0.5]}, seeds=1), {"s": ("phi", "target", "")})
+    table = summarise(scores({"original": [0.5]}, seeds=1), {"s": ("influence", "target", "")})
     assert shown(table).s.tolist() == [unbroken("0.50 (n = 1, no interval)")]
 
 
 def test_a_column_with_fewer_seeds_says_so():
     both = pd.concat([scores({"a": [1.0] * 4}), scores({"a": [2.0] * 4}, "MIA-loss").query("seed == 0")])
-    columns = {"s": ("phi", "target", ""), "MIA_loss": ("MIA-loss", "target", "")}
+    columns = {"s": ("influence", "target", ""), "MIA_loss": ("MIA-loss", "target", "")}
     table = summarise(both, columns)
     assert table.n_seeds.tolist() == [4] and table.MIA_loss_n.tolist() == [1] and "s_n" not in table
     texts = {"s": unbroken("1.00 [1.00, 1.00]"), "MIA_loss": unbroken("2.00 (n = 1, no interval)")}
@@ -89,10 +89,10 @@ def test_residual_influence_over_noise_is_masked_for_a_method_of_which_one_seed_
 
 def test_intervals_are_over_seeds_not_rows():
     table = scores({"a": [0.0, 1.0, 0.0, 1.0]})
-    found = summarise(table, {"s": ("phi", "target", "")})
+    found = summarise(table, {"s": ("influence", "target", "")})
     assert found.n_seeds.tolist() == [4] and found.s.tolist() == [0.5]
-    with pytest.raises(BadValue, match="more than one phi of one seed"):  # samples in place of seeds
-        summarise(pd.concat([table, table]), {"s": ("phi", "target", "")})
+    with pytest.raises(BadValue, match="more than one influence of one seed"):  # samples in place of seeds
+        summarise(pd.concat([table, table]), {"s": ("influence", "target", "")})
 
 
 def tidy(methods, metrics, seeds=3, **more) -> pd.DataFrame:

@@ -35,7 +35,7 @@ EXAMPLES = {
     "study": [
         "",
         "--only T2 F3",
-        "--profile real --workers 4",
+        "--profile full --workers 4",
         "--minutes 25",
         "--slurm jobs=10 cores=8 partition=cpu",
     ],
@@ -177,7 +177,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     verify.add_argument("--strict", action="store_true", help="fail on stale results, too (default: name them)")
 
     report = command("report", _report, "Write the study as a static site, from what is published.")
-    report.add_argument("--profile", default="", help="one alone, small or real (default: all that published)")
+    report.add_argument("--profile", default="", help="one alone, small or full (default: all that published)")
     report.add_argument("--out", type=paths.at, metavar="FOLDER", help="where to (default: results/report)")
     report.add_argument("--allow-stale", action="store_true",
                         help="mark results that are stale, damaged, missing or mixed (default: refuse)")  # fmt: skip
@@ -190,7 +190,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     again.add_argument("what", metavar="TABLE|RUN", help="a table or figure, T2, with --where; or the key of a run")
     again.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE",
                        help="a row: copies=25; one run: seed=0 (default: the only row)")  # fmt: skip
-    again.add_argument("--profile", default="small", help="whose results: small, real or full")
+    again.add_argument("--profile", default="small", help="whose results: small or full")
 
     readme = command("readme", _readme, "Check the numbers in README, notebooks and other prose against the results.")
     readme.add_argument("--write", action="store_true", help="fill them in (default: only compare)")

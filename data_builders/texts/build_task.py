@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import pandas as pd
 import torch
 
+from data_builders.arms import enough
 from data_builders.select_targets import check_sizes
 from data_builders.task import VALIDATION_SHARE, linked_rows, role_column
 from data_builders.texts.given_paraphrases import GivenParaphrases
@@ -42,7 +43,8 @@ def build_task(
     of the pairs as well.
 
     As many decoys are drawn like the targets, get paraphrases like the targets, and are never trained on. The training
-    set keeps its size: each paraphrase takes a filler's place. A seed's targets and decoys are the same for every number
+    set keeps its size: each paraphrase takes a filler's place, and in `clean`'s a pair of the role "refill" takes that of
+    each paraphrase. A seed's targets and decoys are the same for every number
     of copies, strength and side, and so are its first fillers; few copies are the first of many.
 
     Raises BadValue, naming the culprit, for values out of range and for more samples or paraphrases than there are.
@@ -57,13 +59,16 @@ def build_task(
             f"{len(chosen)}: use fewer targets"
         )
     used = set(chosen)
-    filler = [row for row in order if row not in used][: train_size - n_targets * (1 + copies)]
+    others, m = [row for row in order if row not in used], n_targets * copies
+    larger = "a larger data set"
+    n_filler = enough(train_size, train_size - n_targets - m, m, len(others), len(order), larger)
+    filler, refill = others[:n_filler], others[n_filler : n_filler + m]
     answers = [answer_of(raw, row, targets, seed, side) for row in chosen]
     anchors = Texts([raw.train.question[row] for row in chosen], *zip(*answers))
     similar = [
         paraphrases_of(raw, row, a, copies, strength=strength, side=side, seed=seed) for row, a in zip(chosen, answers)
     ]
-    used |= set(filler)
+    used |= {*filler, *refill}
     rest = torch.randperm(len(raw.train), generator=generator(seed, "validation")).tolist()
     validation = [row for row in rest if row not in used][: train_size // VALIDATION_SHARE]
     test = held_out_rows(raw, test_size)
@@ -80,6 +85,7 @@ def build_task(
         ("decoy_similar", NO_TEXTS.joined(*similar[n:]), ids(chosen[n:], copies)),
         ("test", raw.test[test], [raw.test_ids[row] for row in test]),
         ("validation", raw.train[validation], ids(validation)),
+        ("refill", raw.train[refill], ids(refill)),
     ]
     role = role_column((part[0], len(part[1])) for part in parts)
     texts = NO_TEXTS.joined(*(part[1] for part in parts))

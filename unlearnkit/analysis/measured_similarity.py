@@ -65,11 +65,11 @@ def variance_explained(scores: pd.DataFrame, responses: pd.DataFrame, seed: int 
     Columns n_conditions and n_seeds count. Raises BadValue for fewer than 4 conditions or 2 perturbations.
     """
     rng = np.random.default_rng(seed)
-    phi = scores[(scores.metric == "phi") & (scores.group == "target")]
+    known = scores[(scores.metric == "influence") & (scores.group == "target")]
     rows = []
     for (dataset, method), table in responses.dropna(subset="residual_influence").groupby(["dataset", "method"]):
         conditions = table.set_index(CONDITION_COLUMNS)
-        wide = phi[phi.method.isin(["original", "clean", method])].pivot_table(
+        wide = known[known.method.isin(["original", "clean", method])].pivot_table(
             index=CONDITION_COLUMNS, columns=["method", "seed"], values="value"
         )
         wide = wide.loc[conditions.index]

@@ -1,174 +1,143 @@
-"""Does the choice of a method depend on the reference it is compared with (T9, F14), and what does it cost (T10)? All
-from the one tidy score table."""
+"""Does the choice of a method depend on the reference it is compared with (T9, F14)? From the scores of single targets.
+
+Everything is by unlearnkit.study.target_scores, arm by arm. What is compared is drawn together: seeds, then their
+targets, 2,000 times (unlearnkit.core.bootstrap), so that ranks and correlations have intervals over both.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
-from unlearnkit.analysis.metric_agreement import kendall, rankable
-from unlearnkit.analysis.metric_distances import CANDIDATE_METRICS
+from data_builders.texts.arms import PARAPHRASE
+from unlearnkit.analysis.influence import ARM, CONDITION, residual_influences
+from unlearnkit.core import bootstrap
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import (
-    CONDITION_COLUMNS,
-    in_row_order,
-    interval_columns,
-    mean_interval,
-    residual_influence,
-    summarise,
-)
-from unlearnkit.metrics import metrics
-from unlearnkit.study import BASELINES
+from unlearnkit.core.statistics import interval_columns
+from unlearnkit.study import REFERENCE_ROWS
 
 RANKED_AGAINST = ("retrain", "clean")  # the usual gold standard, and the model without any influence
-CONDITION_AND_SEED = ["seed", *CONDITION_COLUMNS]
-GAP = "avg-gap"  # the metric that T9 puts methods in order by
-INFLUENCE = "residual influence"  # ... and, beside it, phi on the targets, which residual influence is made from
-
-
-def reference_distances(scores: pd.DataFrame) -> pd.DataFrame:
-    """The distance of each row to each reference by each candidate metric that the scores hold
-    (unlearnkit.analysis.metric_distances): the columns of the config, method, metric, reference, distance.
-
-    A metric that compares with the reference: |value - its best|; any other: |value - that of the row of this name|,
-    which for `retrain` is the method, from a seed of its own. Rows that diverged have none. Raises BadValue for scores
-    without the rows `retrain` and `clean`.
-    """
-    if missing := set(RANKED_AGAINST) - set(scores.method):
-        raise BadValue(f"the scores have no row {', '.join(sorted(missing))}, which the others are compared with")
-    known = {
-        key: part.set_index([*CONDITION_AND_SEED, "method"]).value
-        for key, part in scores.groupby(["metric", "group", "reference"])
-    }
-    tables = []
-    for name, (metric, group, _) in CANDIDATE_METRICS.items():
-        own = metrics[metric].info["references"]  # ZRF's is the untrained model, whomever the methods are held against
-        compares = "retrain" in own
-        for reference in RANKED_AGAINST:
-            key = (metric, group, reference if compares else next(iter(own), ""))
-            if key not in known:
-                continue
-            value = known[key]
-            if compares:
-                distance = (value - metrics[metric].info["best"]).abs()
-            else:
-                there = value.xs(reference, level="method")
-                distance = (value - there.reindex(value.index.droplevel("method")).to_numpy()).abs().dropna()
-            tables.append(distance.rename("distance").reset_index().assign(metric=name, reference=reference))
-    return pd.concat(tables, ignore_index=True)
-
-
-def orders_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """How alike the orders of the methods are by their distance to retrain and to clean: one row per condition, by the
-    average gap and by residual influence.
-
-    tau: Kendall's tau-b, mean over n_seeds seeds with a 95% interval; 1 = the choice of the reference does not matter.
-    nearest_retrain, nearest_clean: the method (or `original`, to do nothing) that is nearest on average.
-    """
-    distances = _ranked(reference_distances(scores))
-    rows, keys = [], [*CONDITION_COLUMNS, "metric"]
-    for index, part in distances[distances.metric.isin([GAP, INFLUENCE])].groupby(keys, sort=False):
-        mean = part.groupby(["reference", "method"]).distance.mean()
-        row = dict(zip(keys, index, strict=True))
-        row |= interval_columns("tau", mean_interval(_taus(part, "reference", *RANKED_AGAINST)))
-        row |= {f"nearest_{r}": mean[r].idxmin() for r in RANKED_AGAINST}
-        rows.append(row | {"n_methods": part.method.nunique(), "n_seeds": part.seed.nunique()})
-    return pd.DataFrame(rows)
+ACCURACIES = {
+    "FA": "label_given",
+    "RA": "RA",
+    "TA": "TA",
+    "MIA": "rank",
+}  # metric: column; RA is of other retained samples
+GAP = "avg-gap"  # mean of their four distances
+INFLUENCE = "influence"  # by the standardised margin
+METRICS = (*ACCURACIES, GAP, INFLUENCE)
+Distances = dict[
+    tuple[str, str], np.ndarray
+]  # (metric, reference): (1 + draws, methods); the first row is of all targets
 
 
 def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Every method by its distance to retrain and to clean: one row per condition and method, means over n_seeds seeds
-    with 95% intervals.
+    """Every usable method, and `original`, to do nothing, by its distance to retrain and to clean: a row per arm and method.
 
-    gap_retrain, gap_clean: mean absolute difference over UA, RA, TA and MIA; rank_*: the place by it among the methods
-    and `original` (to do nothing), 1 for the nearest, mean over seeds; rank_change: rank_clean - rank_retrain, paired
-    by seed, above 0 for one that looks better against retrain than it is against clean; residual_influence: see
-    unlearnkit.core.statistics. n_diverged: seeds on which there is no model.
+    gap_retrain, gap_clean: mean absolute difference over FA, RA, TA and MIA, the AUC of targets over decoys; rank_*: the
+    place by it, 1 for the nearest; rank_change: rank_clean - rank_retrain, above 0 for one that looks better against
+    retrain than it is against clean; residual_influence and verdict: of unlearnkit.analysis.influence. All with 95%
+    intervals over seeds and targets. Methods that are not usable are in no order and not here. Raises BadValue without
+    the references.
     """
-    columns = {f"gap_{r}": (GAP, "all", r) for r in RANKED_AGAINST} | {"TA": ("TA", "test", "")}
-    columns |= {"neighbour_cost": ("neighbour-cost", "similar", "original"), "RTE": ("RTE", "all", "retrain")}
-    table = summarise(scores, columns).join(residual_influence(scores).drop(columns="n_seeds"))
-    distances = _ranked(reference_distances(scores))
-    gaps = distances[distances.metric == GAP].set_index([*CONDITION_AND_SEED, "method", "reference"]).distance
-    place = gaps.groupby(level=[*CONDITION_AND_SEED, "reference"]).rank().unstack("reference")
-    ranks = {"rank_retrain": place.retrain, "rank_clean": place.clean, "rank_change": place.clean - place.retrain}
-    for name, values in ranks.items():
-        groups = values.dropna().groupby(level=[*CONDITION_COLUMNS, "method"])
-        rows = pd.DataFrame({index: interval_columns(name, of_row) for index, of_row in groups}).T
-        table = table.join(rows.reindex(table.index).astype(float))
-    first = [*CONDITION_COLUMNS, "method", "n_seeds", "n_diverged"]
-    first += [column for name in ranks for column in interval_columns(name, {})]
-    table = in_row_order(table, ["rank_clean", "method"])
-    return table[[*first, *(c for c in table if c not in first)]]
+    measured = residual_influences(scores).set_index([*CONDITION, *ARM, "method"])
+    rows = []
+    for place, names, distances, counts in _by_arm(scores, measured):
+        gaps = {r: distances[GAP, r] for r in RANKED_AGAINST}
+        ranks = {r: np.array([rankdata(draw) for draw in gaps[r]]) for r in RANKED_AGAINST}
+        columns = {f"gap_{r}": gaps[r] for r in RANKED_AGAINST} | {f"rank_{r}": ranks[r] for r in RANKED_AGAINST}
+        columns["rank_change"] = ranks["clean"] - ranks["retrain"]
+        for i, name in enumerate(names):
+            row = place | {"method": name} | counts
+            for column, values in columns.items():
+                row |= _interval(column, values[:, i])
+            kept = measured.loc[(*place.values(), name)]
+            row |= {c: kept[c] for c in ("verdict", *interval_columns("residual_influence", {}), "TA")}
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.sort_values([*CONDITION, *ARM, "rank_clean", "method"], ignore_index=True)
 
 
-def domains(scores: pd.DataFrame) -> pd.Series:
-    """Whether each row is of "images" or "texts", whose near-duplicates are paraphrases."""
-    return scores.perturbation.str.startswith("paraphrase").map({True: "texts", False: "images"})
+def orders_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """How alike the orders of the methods are by their distance to retrain and to clean: a row per arm and metric.
+
+    tau: Kendall's tau-b with a 95% interval over seeds and targets; 1 = the choice of the reference does not matter.
+    nearest_retrain, nearest_clean: the method (or `original`, to do nothing) that is nearest.
+    """
+    rows = []
+    for place, names, distances, counts in _by_arm(scores):
+        for metric in METRICS:
+            by = [distances[metric, r] for r in RANKED_AGAINST]
+            row = place | {"metric": metric} | _interval("tau", _taus(*by))
+            row |= {f"nearest_{r}": names[int(d[0].argmin())] for r, d in zip(RANKED_AGAINST, by)}
+            rows.append(row | {"n_methods": len(names)} | counts)
+    return pd.DataFrame(rows)
 
 
 def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     """Kendall's tau-b between the orders of the methods by two metrics, of images and of texts: the data of F14.
 
     Columns domain, metric_a, metric_b, reference, n_conditions, n_seeds, tau, tau_low, tau_high; where metric_a is
-    metric_b, reference is "both", and tau that between its orders against retrain and against clean. Means over
-    conditions (what differs in more than the seed), with 95% intervals over n_seeds seeds.
+    metric_b, reference is "both", and tau that between its orders against retrain and against clean. Means over arms,
+    with 95% intervals over seeds and targets.
     """
-    everything, rows = _ranked(reference_distances(scores)), []
-    for domain, distances in everything.groupby(domains(everything)):
-        names = [name for name in CANDIDATE_METRICS if name in set(distances.metric)]
-        pairs = [(a, b, r) for r in RANKED_AGAINST for i, a in enumerate(names) for b in names[i + 1 :]]
-        for a, b, reference in [*pairs, *((name, name, "both") for name in names)]:
-            compared = [reference] if a != b else RANKED_AGAINST
-            part = distances[distances.metric.isin([a, b]) & distances.reference.isin(compared)]
-            by = ("metric", a, b) if a != b else ("reference", *RANKED_AGAINST)
-            taus = pd.DataFrame(
-                {index: _taus(condition, *by) for index, condition in part.groupby(CONDITION_COLUMNS, sort=False)}
-            )  # (seeds, conditions)
-            interval = mean_interval(taus.mean(axis=1))
-            row = {"domain": domain, "metric_a": a, "metric_b": b, "reference": reference}
-            row |= {"n_conditions": taus.shape[1], "n_seeds": interval["n"]}
-            rows.append(row | interval_columns("tau", interval))
-    return pd.DataFrame(rows)
+    pairs = [(a, b, r) for r in RANKED_AGAINST for i, a in enumerate(METRICS) for b in METRICS[i + 1 :]]
+    pairs += [(name, name, "both") for name in METRICS]
+    found: dict[tuple, list] = {}
+    for place, _, distances, counts in _by_arm(scores):
+        domain = "texts" if place["perturbation"].startswith(PARAPHRASE) else "images"
+        for a, b, reference in pairs:
+            first, second = RANKED_AGAINST if reference == "both" else (reference, reference)
+            taus = _taus(distances[a, first], distances[b, second])
+            found.setdefault((domain, a, b, reference), []).append((taus, counts["n_seeds"]))
+    names = ["domain", "metric_a", "metric_b", "reference"]
+    return pd.DataFrame(
+        dict(zip(names, key, strict=True))
+        | {"n_conditions": len(taus), "n_seeds": max(n for _, n in taus)}
+        | _interval("tau", np.mean([tau for tau, _ in taus], axis=0))
+        for key, taus in found.items()
+    )
 
 
-def cost_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """What each method costs: one row per data set, architecture and method, means over all of its tasks, with 95%
-    intervals over n_seeds seeds of the means over tasks.
-
-    seconds: wall seconds of one unlearning, on one thread or one GPU; steps: of optimisers; each also as a ratio to
-    retraining (seconds_ratio by the metric RTE). Peak memory stands with each run (`peak_mib`) and not here: on the CPU
-    it is that of the process, which made other models before.
-    """
-    key = ["dataset", "train_size", "architecture", "method"]
-    methods = scores[~scores.method.isin(BASELINES)]
-
-    def by_seed(metric: str, reference: str) -> pd.Series:
-        part = methods[(methods.metric == metric) & (methods.reference == reference)]
-        return part.groupby([*key, "seed"]).value.mean()
-
-    steps = by_seed("steps", "")
-    retrain = steps.xs("retrain", level="method")
-    columns = {
-        "seconds": by_seed("seconds", ""),
-        "steps": steps,
-        "steps_ratio": steps / retrain.reindex(steps.index.droplevel("method")).to_numpy(),
-        "seconds_ratio": by_seed("RTE", "retrain"),
-    }
-    parts = []
-    for name, values in columns.items():
-        groups = values.groupby(level=key)
-        parts.append(pd.DataFrame({i: interval_columns(name, mean_interval(v)) for i, v in groups}).T.astype(float))
-    table = pd.concat(parts, axis=1).assign(n_seeds=columns["seconds"].groupby(level=key).size())
-    return table.rename_axis(key).reset_index().sort_values([*key[:3], "seconds"], ignore_index=True)
+def _by_arm(scores: pd.DataFrame, measured: pd.DataFrame | None = None):
+    """(columns that name it, methods in order, Distances, {n_seeds, n_targets}) of each arm. measured: `residual_influences`
+    by row, if they are known."""
+    if missing := {*RANKED_AGAINST, "original"} - set(scores.method):
+        raise BadValue(f"the scores have no row {', '.join(sorted(missing))}, which the others are compared with")
+    if measured is None:
+        measured = residual_influences(scores).set_index([*CONDITION, *ARM, "method"])
+    left_out = {*REFERENCE_ROWS} - {"original"}
+    for index, part in scores.groupby([*CONDITION, *ARM], sort=False):
+        usable = measured.loc[index].usable
+        names = [m for m in dict.fromkeys(part.method) if m not in left_out and (usable[m] or m == "original")]
+        counts = {"n_seeds": part.seed.nunique(), "n_targets": part.groupby("method").size().max()}
+        yield dict(zip([*CONDITION, *ARM], index, strict=True)), names, _distances(part, names, index), counts
 
 
-def _ranked(distances: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are put in order alone: methods, and `original`."""
-    left_out = set(BASELINES) - {"original"}
-    return distances[distances.method.isin(rankable(distances.method.unique())) & ~distances.method.isin(left_out)]
+def _distances(part: pd.DataFrame, names: list[str], arm: tuple) -> Distances:
+    columns: Mapping[str, str] = ACCURACIES | {INFLUENCE: "score"}
+    wide = part.pivot(index=["seed", "target"], columns="method", values=[*columns.values()])
+    drawn = bootstrap.weights(wide.index.get_level_values("seed"), arm=str(arm))
+    weights = np.concatenate([np.ones((1, len(wide))), drawn])
+    distances: Distances = {}
+    for metric, column in columns.items():
+        means = {m: bootstrap.means(wide[column, m].to_numpy(float), weights) for m in (*names, *RANKED_AGAINST)}
+        for reference in RANKED_AGAINST:
+            distances[metric, reference] = np.abs(np.stack([means[m] - means[reference] for m in names], axis=1))
+    for reference in RANKED_AGAINST:
+        distances[GAP, reference] = np.mean([distances[metric, reference] for metric in ACCURACIES], axis=0)
+    return distances
 
 
-def _taus(part: pd.DataFrame, by: str, first: str, second: str) -> pd.Series:
-    """Kendall's tau-b of the orders by two values of the column `by`, by seed. part: of one condition."""
-    wide = part.pivot(index="method", columns=[by, "seed"], values="distance")
-    seeds, once = part.seed.unique(), np.ones((1, len(wide)))
-    return pd.Series({s: kendall(wide[first, s].to_numpy(), wide[second, s].to_numpy(), once)[0] for s in seeds})
+def _taus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of the two orders in each row, (1 + draws,); 0 where one of them orders nothing. a, b: (1 + draws,
+    methods)."""
+    first, second = (np.nan_to_num(np.sign(v[:, :, None] - v[:, None, :])).astype(np.float32) for v in (a, b))
+    same, square = (first * second).sum((1, 2)), (first**2).sum((1, 2)) * (second**2).sum((1, 2))
+    return np.where(square > 0, same / np.sqrt(np.where(square > 0, square, 1)), 0.0)
+
+
+def _interval(name: str, values: np.ndarray) -> dict:
+    """Columns of an estimate, the first value, and the interval of its draws, all others."""
+    return interval_columns(name, bootstrap.interval(values[0], values[1:]))

@@ -35,8 +35,8 @@ CANDIDATE_METRICS = {  # name: metric, group, what it looks at
     "MIA": ("MIA", "target", "attack"),
     "MIA-loss": ("MIA-loss", "target", "attack"),
     "MIA-mentr": ("MIA-mentr", "target", "attack"),
-    # within a config, its difference to retrain's is that of phi to a constant
-    "residual influence": ("phi", "target", "predictions"),
+    # within a config, its difference to retrain's is that of the standardised margin to a constant
+    "residual influence": ("influence", "target", "predictions"),
     "JS": ("JS", "target", "predictions"),
     "JS (test)": ("JS", "test", "predictions"),
     "KL": ("KL", "target", "predictions"),

@@ -29,7 +29,7 @@ from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.neighbours import find, parse
 
 # all that T4 needs; fact-accuracy is of texts alone
-METRICS = ("phi", "phi-decoy", "accuracy", "fact-accuracy", "TA", "neighbour-cost", "RTE", "steps")
+METRICS = ("influence", "influence-rank", "accuracy", "fact-accuracy", "TA", "neighbour-cost", "RTE", "steps")
 TRUE = "true-accuracy"  # accuracy on the labels that the raw images came with: a canary was trained on another one
 COLUMNS = {  # column: metric, group, reference; left out where there is no such metric
     "neighbour_cost": ("neighbour-cost", "similar", "original"),
@@ -152,8 +152,8 @@ def true_labels(config: Config) -> torch.Tensor:
 def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Mitigations: one row per config, base and wrapper, means over n_seeds seeds with 95% intervals.
 
-    influence_removed = 1 - residual influence, with Fieller's interval; influence_removed_net: the same net of what the
-    model knows of decoys, which tells less influence from less confidence in all; neighbour_cost: accuracy lost on the
+    influence_removed = 1 - residual influence, with Fieller's interval; influence_removed_rank: the same by the
+    rank of targets among decoys; neighbour_cost: accuracy lost on the
     near-duplicates, by the labels they were trained with; near_duplicate_true_label_accuracy: accuracy on them by the
     labels of the raw images; fact_accuracy, near_duplicate_fact_accuracy: of texts, the share of the answers generated
     for targets and near-duplicates that hold the fact. pareto_optimal: no other method of the config, bare or wrapped,
@@ -163,7 +163,7 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
     """
     columns = with_scores(COLUMNS, scores)
     table = summarise(scores, columns)
-    for name, metric in (("influence_removed", "phi"), ("influence_removed_net", "phi-decoy")):
+    for name, metric in (("influence_removed", "influence"), ("influence_removed_rank", "influence-rank")):
         left = residual_influence(scores, metric, "left")
         table = table.join(pd.DataFrame(interval_columns(name, {
             "mean": 1 - left.left, "low": 1 - left.left_high, "high": 1 - left.left_low
@@ -178,7 +178,7 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
         goals = goals.fillna({"cost": 0.0}).where(part.n_diverged == 0)  # the mean over what is left is no fair one
         table.loc[part.index, "pareto_optimal"] = pareto_front(goals.to_numpy())
     first = [*CONDITION_COLUMNS, "method", "base", "wrapper", "options", "n_seeds", "n_diverged", "pareto_optimal"]
-    named = ["influence_removed", "influence_removed_net", *columns]
+    named = ["influence_removed", "influence_removed_rank", *columns]
     table = in_row_order(table, ["base", "wrapper", "options"], ("original", "", "clean", "clean-again"))
     return table[[*first, *(column for name in named for column in interval_columns(name, {}))]]
 

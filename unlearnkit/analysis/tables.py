@@ -7,6 +7,7 @@ import pandas as pd
 from unlearnkit.core.statistics import CONDITION_COLUMNS, in_row_order, residual_influence, summarise
 from unlearnkit.methods import tuned_options
 
+INFLUENCES = {"residual_influence": "influence", "residual_influence_rank": "influence-rank"}  # column: metric
 DOSE_COLUMNS = {  # column: metric, group, reference
     "gap_retrain": ("avg-gap", "all", "retrain"),
     "gap_clean": ("avg-gap", "all", "clean"),
@@ -44,7 +45,7 @@ TEXT_COLUMNS = {  # column: metric, group, reference
     "RTE": ("RTE", "all", "retrain"),
     "steps": ("steps", "all", ""),
 }
-TEXT_METRICS = sorted({metric for metric, _, _ in TEXT_COLUMNS.values()} | {"phi", "phi-decoy"})
+TEXT_METRICS = sorted({metric for metric, _, _ in TEXT_COLUMNS.values()} | {*INFLUENCES.values()})
 
 
 PROTOCOL_COLUMNS = {  # column: metric, group, reference
@@ -103,9 +104,9 @@ def dose_response_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The main table of study I: one row per config and method, means over seeds with 95% intervals.
 
     Methods stand between the references: original and retrain above them, clean and its noise floor below.
-    residual_influence_net is net of what the model knows of decoys (unlearnkit.core.statistics.residual_influence).
+    residual_influence_rank is by the rank of targets among decoys (unlearnkit.core.statistics.residual_influence).
     """
-    return _influence_table(scores, DOSE_COLUMNS, {"residual_influence": "phi", "residual_influence_net": "phi-decoy"})
+    return _influence_table(scores, DOSE_COLUMNS, INFLUENCES)
 
 
 def text_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -117,9 +118,7 @@ def text_table(scores: pd.DataFrame) -> pd.DataFrame:
     facts. char_cosine is of character 3-grams, for which nothing is downloaded; that of sentence embeddings is a metric
     by itself, embedding-cosine.
     """
-    influences = {
-        "residual_influence": "phi",
-        "residual_influence_net": "phi-decoy",
+    influences = INFLUENCES | {
         "residual_influence_rouge": "ROUGE-L",
         "residual_influence_fact": "fact-accuracy",
     }

@@ -34,7 +34,7 @@ unlearnkit.analysis: difficulty reconstruction tables agreement=metric_agreement
 unlearnkit.analysis.reconstruction: reconstruction.difference=difference reconstruction.kkt=kkt
     reconstruction.layers=layers reconstruction.model=model reconstruction.runs=runs
     reconstruction.stationary=stationary reconstruction.table=table
-unlearnkit.figures: figures.critique=metric_agreement figures.dose=dose_response figures.ensembles=distributions
+unlearnkit.figures: figures.critique=metric_agreement figures.dose=training_size figures.ensembles=distributions
     figures.pareto=mitigations figures.reconstructions=reconstruction figures.response=measured_similarity
     figures.risk=privacy_risk figures.sequences=forgetting_order figures.sheets=dataset_sheets
     figures.synthesis=method_ranking
@@ -52,6 +52,7 @@ NAMES = {
     "50_tables_and_figures": "50_dose_response", "53_what_helps": "53_mitigations",
     "55_what_helps_language": "55_text_mitigations", "70_whose_directions": "70_feature_spectra",
     "72_which_metric": "72_metric_agreement", "54_language": "54_text_dose_response",
+    "56_whole_data_sets": "50_dose_response", "57_texts_at_the_papers_size": "54_text_dose_response",
     "32_unlearn_language": "32_unlearn_texts", "12_near_copies": "12_near_duplicates",
     "Cell": "Config", "TextCell": "TextConfig", "cells": "config_grid", "text_cells": "text_config_grid",
     "Evidence": "Outputs", "TextEvidence": "TextOutputs", "Made": "RebuildableNet", "CELL": "CONDITION_COLUMNS",
@@ -62,7 +63,7 @@ NAMES = {
     "t10": "cost_table", "compose": "build_task", "kinds": "perturbations", "drawn": "limited_to",
     "Ruler": "FeatureExtractor", "scored": "score_tokens", "members": "models_of_row", "t1_text": "dataset_cards",
     "sheet": "text_sheet", "placed": "vectors", "told": "teacher_log_probs", "answers_of": "label_index",
-    "texts": "text_request", "f3": "plot_dose_response", "f5": "plot_text_dose_response", "f6": "plot_mitigations",
+    "texts": "text_request", "f3": "plot_influence", "f5": "plot_influence", "f6": "plot_mitigations",
     "lira_online": "lira_separation",
 }  # fmt: skip
 # names that have left their module

@@ -92,16 +92,17 @@ def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]])
     return table.assign(n_seeds=table.n_seeds.fillna(0), n_diverged=n_diverged)
 
 
-def residual_influence(scores: pd.DataFrame, metric: str = "phi", name: str = "residual_influence") -> pd.DataFrame:
+def residual_influence(
+    scores: pd.DataFrame, metric: str = "influence", name: str = "residual_influence"
+) -> pd.DataFrame:
     """Residual influence of the forget set, one row per config and method: columns `name`, `name`_low, `name`_high,
     n_seeds.
 
-    The residual influence of a method M is (s(M) - s(clean)) / (s(original) - s(clean)), with s the mean `metric` over
+    The residual influence of a method M is (s(M) - s(clean)) / (s(original) - s(clean)), with s the `metric` of
     the targets: 1 when nothing was removed, 0 when as little is left as in a model that saw neither the targets nor
     their near-duplicates. A ratio of means over seeds with Fieller's interval, masked where the denominator is within
-    noise: over all seeds, or over those on which the method did not diverge. Source: our measure of P1's claim; with
-    metric="phi-decoy" what the model knows of samples like the targets is taken off first. scores must hold the rows
-    "original" and "clean".
+    noise: over all seeds, or over those on which the method did not diverge. Source: our measure of P1's claim; the
+    metric "influence-rank" has the same by ranks among decoys. scores must hold the rows "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
     rows = {}

@@ -11,7 +11,7 @@ from unlearnkit.figures.style import finished
 
 
 def plot_rank_agreement(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Kendall's tau between the orders of the methods by two metrics, means over conditions and seeds, of images and of
+    """Kendall's tau between the orders of the methods by two metrics, means over arms, of images and of
     texts: distances to retrain below the diagonal, to clean above it; on it, framed, the order against retrain beside
     that against clean.
 

@@ -19,8 +19,9 @@ def _attack(outputs: Outputs) -> float:
     source="Fan et al. 2024",
 )
 def average_gap(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """Mean absolute difference to the reference over UA, RA, TA and MIA; 0 is the reference itself."""
-    differences = [accuracy(outputs, g) - accuracy(reference, g) for g in ("target", "retain", "test")]
+    """Mean absolute difference to the reference over UA, RA, TA and MIA; 0 is the reference itself. RA is of the other
+    retained samples: near-duplicates, which `clean` never learnt, are no part of a distance to it."""
+    differences = [accuracy(outputs, g) - accuracy(reference, g) for g in ("target", "filler", "test")]
     differences.append(_attack(outputs) - _attack(reference))
     return {"all": sum(map(abs, differences)) / len(differences)}
 

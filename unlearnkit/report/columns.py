@@ -97,7 +97,6 @@ COLUMNS = {
     "relation": "target, or similar to it", "relearn_steps": "optimiser steps until the forget set is known again",
     "residual_influence": "share of the forget set's influence that is left: 1 is original, 0 is clean",
     "residual_influence_fact": "the same, by the share of facts told", "moved": TERMS["moved"], "usable": TERMS["usable"],
-    "residual_influence_net": "residual influence, net of what the model knows of decoys",
     "residual_influence_rank": "the same, by the rank of targets among decoys",
     "residual_influence_rouge": "the same, by ROUGE-L of the answers", "risk_measure": "how privacy risk is measured",
     "risk_proxy": "a cheaper estimate of the risk", "run": "keys of the runs behind the row",
@@ -144,7 +143,8 @@ SUFFIXES = {
     "_minus_decoy": "less that of decoys, paired by seed", "_decoy": "on decoys", "_target": "on the targets",
     "_test": "on test samples", "_near_duplicate": "on near-duplicates", "_low_risk": "on the third with the lowest risk",
     "_middle_risk": "on the third with middle risk", "_high_risk": "on the third with the highest risk",
-    "_low": "lower end of the 95% interval", "_high": "upper end of the 95% interval", "_net": "net of decoys",
+    "_low": "lower end of the 95% interval", "_high": "upper end of the 95% interval",
+    "_rank": "by the rank of targets among decoys",
 }  # fmt: skip
 
 

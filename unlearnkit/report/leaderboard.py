@@ -17,8 +17,8 @@ from unlearnkit.report.sources import TIDY, Result
 
 FIRST = ("target", "all")  # the group that a metric is shown for, if it has several
 INFLUENCE = {
-    "residual_influence": "phi",
-    "residual_influence_net": "phi-decoy",
+    "residual_influence": "influence",
+    "residual_influence_rank": "influence-rank",
 }  # and the metric that each is made from
 BESIDE = (("residual_influence", "clean"), ("TA", ""), ("neighbour-cost", "original"), ("RTE", "retrain"))
 WHOLE = {"residual_influence": "clean", "residual_influence_rank": "clean", "label_given": "", "TA": ""}  # of `_whole`

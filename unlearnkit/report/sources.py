@@ -25,7 +25,7 @@ TIDY = {"method", "seed", "run", *records.MEASURED}  # columns of the tidy score
 class Result:
     """One table or figure of one profile, as the manifest has it.
 
-    name: its id; profile: "" for a result in results/ itself, else the folder below it, say real; state, detail: see
+    name: its id; profile: "" for a result in results/ itself, else the folder below it, say full; state, detail: see
     unlearnkit.results.verify.
     """
 

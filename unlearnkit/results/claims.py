@@ -53,7 +53,7 @@ class Claim:
 
     basis: who says so, a key of BASES; only what stands in a paper's abstract or digest is attributed to it.
     verdict: begins with one of VERDICTS. measure: what `number` is, in a few words. number, n: queries, or names of
-    `numbers`. contrast: what it is held against. results: tables and figures, real/T2 for those of another profile.
+    `numbers`. contrast: what it is held against. results: tables and figures, full/T2 for those of another profile.
     full: the measured numbers. short: the claim in one line of README's findings, "" for results/README.md alone.
     """
 

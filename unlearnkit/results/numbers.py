@@ -2,7 +2,7 @@
 
     T2 residual_influence targets=canary copies=25 strength=0.3 method=retrain   ->   0.94 [0.90, 0.98]
 
-A query names a table or figure (real/T2 for that of another profile), a column, and a row. Conditions choose the row:
+A query names a table or figure (full/T2 for that of another profile), a column, and a row. Conditions choose the row:
 `=` and `!=` with one value or several (copies=0,1,5), `<` and `>` for numbers. After the column may stand, each after a
 colon: `mean` for the number without its interval; `list` for the numbers of several rows, in the table's order; `min` or
 `max` of them; the number of digits, 2 if none is given. In the place of a column, `count` is how many rows fit. A masked

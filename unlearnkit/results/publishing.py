@@ -118,7 +118,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def verify(folder: Path | None = None, expected: Sequence[str] = ()) -> list[tuple[str, str, str]]:
-    """(id, state, detail) of each expected and each listed result; those of another profile, say real, as real/T1.
+    """(id, state, detail) of each expected and each listed result; those of another profile, say full, as full/T1.
 
     expected: ids that the folder itself should hold, see unlearnkit.runner.grid.makes. state: "ok"; "stale" when code on
     its way changed since; "damaged" when a file is not what was written; "missing".
@@ -147,7 +147,7 @@ def _folders(home: Path) -> dict[str, Path]:
 
 
 def published(name: str, profile: str = "") -> pd.DataFrame:
-    """A published table, or the data behind a published figure: `published("T2")`, `published("T2", "real")`.
+    """A published table, or the data behind a published figure: `published("T2")`, `published("T2", "full")`.
 
     profile: that of the results folder itself, `small`, if empty. Raises UnknownName, BadValue or StoreError if it is not
     there, so in the notebook that makes it call this after `publish`.

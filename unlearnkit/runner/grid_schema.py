@@ -1,6 +1,6 @@
 """The shape of a grid as a JSON schema. notebooks/grids/README.md says what its parts mean."""
 
-PROFILES = ("smoke", "small", "real", "full", "pretrained", "paper")
+PROFILES = ("smoke", "small", "full", "pretrained", "paper")
 ENTRY = ("notebook", "each", "with", "set", "after", "makes")
 
 

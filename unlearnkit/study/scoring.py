@@ -32,10 +32,13 @@ from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, refe
 from unlearnkit.study.rows import Names, Row, applicable_rows, resolve_row
 from unlearnkit.study.unlearned_models import unlearn_row
 
+STANDARDISED = ("influence", "influence-rank")  # metrics of the targets, by decoys
+
 
 def reference_scores(configs: Sequence[Config], *, device: str = "auto") -> pd.DataFrame:
-    """What the three reference models know: the tidy score table with accuracy and phi of each group alone, and of
-    texts the loss; accuracy is there the share of an answer's tokens that are the likeliest."""
+    """What the three reference models know: the tidy score table with accuracy and phi of each group, the metrics
+    STANDARDISED of the targets, and of texts the loss; accuracy is there the share of an answer's tokens that are the
+    likeliest."""
     rows = []
     for config, refs in zip(configs, references(configs, device=device), strict=True):
         for name, model in refs.items():
@@ -47,6 +50,8 @@ def reference_scores(configs: Sequence[Config], *, device: str = "auto") -> pd.D
                 columns = {"method": name, "metric": metric, "group": group, "reference": ""}
                 value = values[metric][model_outputs.rows(group)].mean().item()
                 rows.append(config.columns() | columns | {"value": value, "run": key})
+            table = metrics_module.score(model_outputs, {}, STANDARDISED)
+            rows += table.assign(**config.columns(), method=name, run=key).to_dict("records")
     return pd.DataFrame(rows)
 
 
