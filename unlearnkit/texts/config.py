@@ -68,7 +68,7 @@ class TextConfig:
     def condition(self) -> dict:
         """The columns that say what its models have in common (unlearnkit.analysis.influence)."""
         columns = {name: self.columns()[name] for name in ("dataset", "train_size", "architecture")}
-        return columns | {"augment": False}
+        return columns | {"augment": "none"}
 
     def columns(self) -> dict:
         """The columns that name this config in the tidy score table: those of an image config."""
