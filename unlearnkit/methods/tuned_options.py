@@ -13,7 +13,7 @@ from pathlib import Path
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.documents import read_json
-from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.core.errors import BadValue, UnlearnkitError, some
 from unlearnkit.methods import methods
 
 FORMAT = 1
@@ -175,7 +175,7 @@ def states() -> list[tuple[str, str, str]]:
             continue
         if changed:
             advice = f"unlearnkit tune {content['method']} --dataset {content['dataset']} --model {content['model']}"
-            rows.append((name, "stale", f"changed since: {', '.join(changed)}; still used; run `{advice}`"))
+            rows.append((name, "stale", f"changed since: {some(changed)}; still used; run `{advice}`"))
         else:
             budget = f"{len(content['trials'])} trials on {content['objective']['n']} forget sets"
             rows.append((name, "ok", f"{budget}, {content['made']['date'][:10]}"))

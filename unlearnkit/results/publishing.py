@@ -12,7 +12,7 @@ from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.artefacts import digest_of
 from unlearnkit.core.disk import explained, lock
-from unlearnkit.core.errors import BadValue, StoreError, unknown
+from unlearnkit.core.errors import BadValue, StoreError, some, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.provenance import provenance
 from unlearnkit.results import manifests, records
@@ -211,7 +211,7 @@ def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
             return wrong[0], f"{file} {wrong[1]}; restore it from git or run `make study`"
     changed = code.changed(entry["sources"])
     if changed:
-        return "stale", f"changed since: {', '.join(changed)}; run `make study`"
+        return "stale", f"changed since: {some(changed)}; run `make study`"
     if entry.get("tuned", "") != _tuned(entry["parameters"]):
         return "stale", "made with other tuned values than those of results/tuned; run `make study`"
     return "ok", f"{entry['rows']} rows from {len(entry['runs'])} runs, {entry['made']['date'][:10]}"
