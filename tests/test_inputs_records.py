@@ -17,19 +17,28 @@ RECORD = {
     "values": {"lr": 0.02},
     "defaults": {"lr": 0.01},
     "objective": {"default": 0.2, "best": 0.1, "n": 5},
-    "trials": [{"options": {"lr": 0.01}, "gap": 0.2}],
+    "trials": [{"options": {"lr": 0.01}, "gap": 0.2}, {"options": {"lr": 0.02}, "gap": 0.1}],
     "sources": {},
     "made": {"date": "2026-01-02"},
 }
+
+
+def found(values):
+    """A record of a search that found these values."""
+    return RECORD | {"values": values, "trials": [RECORD["trials"][0], {"options": values, "gap": 0.1}]}
+
+
 DEEP = "[" * 200_000
 TEXTS = {"nothing": "", "cut": '{"format": 1', "deep": DEEP, "twice": '{"format": 1, "format": 1}', "huge": "9" * 5000}
 SHAPES = {
     "a list": [],
     "values that are a list": RECORD | {"values": ["lr"]},
     "values that are none": RECORD | {"values": None},
-    "an option that there is not": RECORD | {"values": {"lrr": 0.1}},
-    "an option of another type": RECORD | {"values": {"lr": [0.1]}},
-    "a negative number": RECORD | {"values": {"epochs": -1}},
+    "values that no trial had": RECORD | {"values": {"lr": 0.03}},
+    "a gap that no trial had": RECORD | {"objective": {"default": 0.2, "best": 0.05, "n": 5}},
+    "an option that there is not": found({"lrr": 0.1}),
+    "an option of another type": found({"lr": [0.1]}),
+    "a negative number": found({"epochs": -1}),
     "a method that is a number": RECORD | {"method": 3},
     "a method that is a list": RECORD | {"method": ["finetune"]},
     "a dataset that is none": RECORD | {"dataset": None},

@@ -1,6 +1,7 @@
 """A model of the caller's own: every method works or refuses, bad input is one clear line, and the answers are right."""
 
 import copy
+import threading
 import warnings
 
 import numpy as np
@@ -98,6 +99,8 @@ def test_unknown_names_are_named():
         unlearnkit.unlearn(mlp(), FORGET, RETAIN, "scrubb")
     with pytest.raises(UnknownName, match="unknown option of method 'scrub' 'epoch'. Did you mean 'epochs'"):
         unlearnkit.unlearn(mlp(), FORGET, RETAIN, epoch=3)
+    with pytest.raises(BadValue, match="seed must be a whole number, got '0'"):
+        unlearnkit.unlearn(mlp(), FORGET, RETAIN, seed="0")
     with pytest.raises(BadValue, match="method must be a name"):
         unlearnkit.unlearn(mlp(), FORGET, RETAIN, None)
     with pytest.raises(BadValue, match="recipe must be a dict or a Recipe, got int"):
@@ -247,6 +250,18 @@ def test_what_torch_cannot_differentiate_sample_by_sample_is_refused():
     assert type(unlearnkit.unlearn(Branching(), FORGET, RETAIN, "finetune")) is Branching
 
 
+def holding(thing) -> nn.Module:
+    model = mlp()
+    model.thing = thing
+    return model
+
+
+def traced(model) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls it outdated
+        return torch.jit.trace(model, torch.zeros(2, 1, 8, 8))
+
+
 BAD_MODELS = {
     "no module": (lambda: "resnet", "model must be a torch.nn.Module, got str"),
     "no weights": (nn.Flatten, "model has no weights"),
@@ -257,6 +272,9 @@ BAD_MODELS = {
     "two devices": (lambda: nn.Sequential(mlp(), nn.Linear(10, 10, device="meta")), "meta device"),
     "another size": (lambda: mlp(100), "model cannot take images of shape \\(1, 8, 8\\), as forget has"),
     "maps": (lambda: nn.Conv2d(1, 10, 3), "must give logits \\(n, classes\\), and gives shape \\(2, 10, 6, 6\\)"),
+    "probabilities": (lambda: nn.Sequential(mlp(), nn.Softmax(1)), "gives probabilities, which sum to 1, not logits"),
+    "TorchScript": (lambda: traced(mlp()), "TorchScript module.*it was made from"),
+    "no copy": (lambda: holding(threading.Lock()), "model cannot be copied by copy.deepcopy, and must stay as it is"),
     "one logit": (lambda: mlp(classes=1), "one logit for each image"),
     "fewer logits": (lambda: mlp(classes=5), "forget\\[5\\] has the label 5, and model gives 5 logits"),
 }

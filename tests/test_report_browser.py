@@ -114,7 +114,7 @@ def test_the_board_opens_on_the_commonest_condition_with_rows(site, page):
     assert page.value(LABELLED.format("copies") + ".value") == "5"
     assert page.value(METHODS)[0] == "clean" and page.value(VALUES)[0] == "0.00 [0.00, 0.00]"
     heads = page.value("[...document.querySelectorAll('#board thead th')].map((h) => h.textContent)")
-    assert heads == ["method", "residual influence", "test accuracy", "cost (time to retrain's)", "seeds", "runs"]
+    assert heads == ["method", "residual influence", "test accuracy", "cost (x retrain)", "seeds", "runs"]
     assert page.value("[...document.querySelectorAll('#board thead th')].every((h) => h.title)")
     parts = page.value("[...document.querySelectorAll('#board tbody')].map((b) => b.dataset.part)")
     assert parts == ["reference", "apart"]

@@ -75,6 +75,7 @@ def test_changed_code_makes_stale_not_damaged(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["T1"]["sources"]["unlearnkit.results"] = "0" * 16
     manifest["T2"]["sources"]["unlearnkit.gone"] = "0" * 16
+    del manifest["T1"]["digest"], manifest["T2"]["digest"]  # as in manifests of before there was one
     (folder / "manifest.json").write_text(json.dumps(manifest))
     by_name = {name: (state, detail) for name, state, detail in results.verify(folder)}
     assert by_name["T1"][0] == by_name["T2"][0] == "stale" and "unlearnkit.results" in by_name["T1"][1]
@@ -140,3 +141,12 @@ def test_the_expected_results_are_those_that_the_grids_make(tmp_path, monkeypatc
         (tmp_path / "notebooks" / "grids" / f"{name}.yaml").write_text(f"profiles: {text}")
     assert grid.makes("small") == ["F1", "T1"] and grid.makes("real") == []
     assert [row[:2] for row in results.verify(expected=grid.makes("small"))] == [("F1", "missing"), ("T1", "missing")]
+
+
+def test_many_changed_modules_are_a_short_line(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["T1"]["sources"] |= {f"unlearnkit.gone_{i}": "0" * 16 for i in range(100)}
+    del manifest["T1"]["digest"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    ((state, detail),) = [row[1:] for row in results.verify(folder) if row[0] == "T1"]
+    assert state == "stale" and "and 96 more; run `make study`" in detail and len(detail) < 200

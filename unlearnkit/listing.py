@@ -112,17 +112,20 @@ def _stored(what: str, make: Callable[[str], list[dict]]) -> list[dict]:
     state = json.dumps([what, sys.version, os.environ.get("UNLEARNKIT_PLUGINS", ""), stamps])
     file = paths.cache() / "lists" / f"{what}-{hashlib.sha256(state.encode()).hexdigest()[:20]}.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not made yet, or cut short: it is made anew
-        rows = json.loads(json.dumps(make(what), default=str))
+        digest, _, text = file.read_text(encoding="utf-8").partition("\n")
+        if digest == hashlib.sha256(text.encode()).hexdigest():
+            return json.loads(text)
+    except (OSError, ValueError):  # not made yet, or damaged: it is made anew
+        pass
+    text = json.dumps(make(what), default=str)
     if not (paths.in_checkout() or "UNLEARNKIT_CACHE" in os.environ):
-        return rows  # the current folder is no place to leave files in
+        return json.loads(text)  # the current folder is no place to leave files in
     with contextlib.suppress(OSError):  # who cannot write here sees the list all the same, and waits for it again
         file.parent.mkdir(parents=True, exist_ok=True)
         for old in file.parent.glob(f"{what}-*.json"):
             old.unlink(missing_ok=True)
-        file.write_text(json.dumps(rows), encoding="utf-8")
-    return rows
+        file.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
+    return json.loads(text)
 
 
 def _registered(what: str) -> list[dict]:

@@ -1,4 +1,4 @@
-"""How many workers the profile `full` can use: its own plan, simulated with what its parts take by calibration.
+"""How many workers the images of `full` can use: its own plan, simulated with what its parts take by calibration.
 
     python tests/benchmarks/width.py
 
@@ -73,6 +73,7 @@ def layers(*counts: Sequence[float]) -> tuple[list[Job], Seconds]:
 
 
 def main() -> None:
+    images = [j for j in grid.load("full") if j.notebook.stem == "56_whole_data_sets"]
     step = {name: calibration.REFERENCE[name] * LARGER[name] for name in LARGER}
     tables = [pd.read_parquet(file) for file in sorted((paths.root() / "results/full/targets").glob("*.parquet"))]
     rows = pd.concat(tables).drop_duplicates(["dataset", "seed", "identity"])
@@ -94,7 +95,7 @@ def main() -> None:
     references = [START + reference[name] for name, (_, seeds) in SETS.items() for _ in range(6 * seeds)]
     everywhere = [START + method * reference[name] / reference["cifar10"] for name in SETS for _ in range(METHODS * 5)]
     plans = {
-        "as planned": (grid.load("full"), as_planned, of_set),
+        "as planned": (images, as_planned, of_set),
         "a job a model": (*layers(halves, references, [START + method] * 2 * METHODS, [START]), None),
         "a job a model, methods on all sets, 5 seeds": (*layers(halves, references, everywhere, [START]), None),
     }

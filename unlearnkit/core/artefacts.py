@@ -81,15 +81,19 @@ def checked(text: str, key: str, folder: Path) -> tuple[dict, str]:
     """(a manifest, what is wrong with it or with its files: "" if nothing is)."""
     try:
         manifest = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}, "its manifest cannot be read"
     if not isinstance(manifest, dict) or manifest.get("digest") != digest_of(manifest):
         return {}, "its manifest is not what was written"
-    if manifest["key"] != key:
-        return {}, "its manifest is another artefact's"
-    for name, expected in manifest["files"].items():
+    try:
+        if manifest["key"] != key:
+            return {}, "its manifest is another artefact's"
+        packed, files = manifest["packed"], {name: (f["stored"], f["sha256"]) for name, f in manifest["files"].items()}
+    except (KeyError, TypeError, AttributeError):
+        return {}, "its manifest is of another version"
+    for name, (stored, digest) in files.items():
         try:
-            if sha256(folder / expected["stored"]) != (manifest["packed"] or expected["sha256"]):
+            if sha256(folder / stored) != (packed or digest):
                 return {}, f"{name} is not what was written"
         except OSError as error:
             return {}, f"{name} cannot be read: {error.strerror}"

@@ -179,13 +179,14 @@ class Store:
     def _claimed(self, keys: Iterable[str]):
         """{key: lock} of those that nobody else is at; the system frees them if we are killed.
 
-        All are taken in one go: two processes at the same batch do not share it out between them.
+        Several are taken in one go: two processes at the same batch do not share it out between them. Many processes that
+        want one key each do not wait for each other.
         """
-        folder, held = self.root / "locks", {}
+        folder, held, keys = self.root / "locks", {}, list(keys)
         try:
             with self._explained():
                 folder.mkdir(parents=True, exist_ok=True)
-                with lock(folder / "claim"):
+                with lock(folder / "claim") if len(keys) > 1 else contextlib.nullcontext():
                     self._sweep(folder)
                     for key in keys:
                         if mine := take(folder / key):
@@ -217,7 +218,7 @@ def described(key: str) -> Mapping | None:
     folder = str(paths.cache())
     for kind in os.listdir(folder) if os.path.isdir(folder) else ():
         with (
-            contextlib.suppress(OSError, ValueError),
+            contextlib.suppress(OSError, ValueError, RecursionError),
             open(os.path.join(folder, kind, f"{key}.json"), encoding="utf-8") as file,
         ):
             manifest = json.load(file)

@@ -6,13 +6,14 @@ options. The search itself is in unlearnkit.tuning.search; this module is all th
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.documents import read_json
-from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.core.errors import BadValue, UnlearnkitError, some
 from unlearnkit.methods import methods
 
 FORMAT = 1
@@ -36,6 +37,8 @@ def read(file: Path) -> dict:
         raise BadValue(f"{error}: {again}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not _fits(content):
         raise BadValue(f"{_shown(file)} does not hold tuned values of format {FORMAT}: {again}")
+    if not _agrees(content):
+        raise BadValue(f"{_shown(file)}: its values or gaps are not those of its own trials: {again}")
     method, dataset, model = (content[name] for name in _NAMES)
     if (wanted := place(method, dataset, model)) != file:
         raise BadValue(
@@ -59,6 +62,18 @@ def _fits(content: Mapping) -> bool:
     )  # fmt: skip
 
 
+def _agrees(content: Mapping) -> bool:
+    """Whether values, defaults and gaps are those that its trials have: the defaults come first, the best is taken."""
+    trials, gaps = content["trials"], content["objective"]
+    if not any("gap" in trial for trial in trials):
+        return True
+    best = min((t for t in trials if isinstance(t.get("gap"), int | float)), key=lambda t: t["gap"], default={})
+    return (
+        (best.get("options"), best.get("gap")) == (content["values"], gaps["best"])
+        and (trials[0].get("options"), trials[0].get("gap")) == (content["defaults"], gaps["default"])
+    )  # fmt: skip
+
+
 def values(method: str, dataset: str, model: str) -> dict:
     """The tuned options of a method, {} if it has not been tuned. A wrapped method has its own, else those of its base.
 
@@ -66,7 +81,7 @@ def values(method: str, dataset: str, model: str) -> dict:
     type.
     """
     file = place(method, dataset, model)
-    if not file.is_file():
+    if not os.path.lexists(file):
         base = getattr(methods[method], "base", None)
         return values(base.name, dataset, model) if base else {}
     options = read(file)["values"]
@@ -160,7 +175,7 @@ def states() -> list[tuple[str, str, str]]:
             continue
         if changed:
             advice = f"unlearnkit tune {content['method']} --dataset {content['dataset']} --model {content['model']}"
-            rows.append((name, "stale", f"changed since: {', '.join(changed)}; still used; run `{advice}`"))
+            rows.append((name, "stale", f"changed since: {some(changed)}; still used; run `{advice}`"))
         else:
             budget = f"{len(content['trials'])} trials on {content['objective']['n']} forget sets"
             rows.append((name, "ok", f"{budget}, {content['made']['date'][:10]}"))

@@ -31,6 +31,10 @@ def check_model(model: nn.Module, name: str = "model") -> torch.device:
     device; name: what the caller calls it."""
     if not isinstance(model, nn.Module):
         raise BadValue(f"{name} must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise BadValue(
+            f"{name} is a TorchScript module, whose weights are fixed: pass the module that it was made from"
+        )
     if not (weights := list(model.parameters())):
         raise BadValue(f"{name} has no weights: there is nothing to unlearn")
     devices = sorted({str(v.device) for v in (*weights, *model.buffers())})
@@ -51,8 +55,14 @@ def check_model(model: nn.Module, name: str = "model") -> torch.device:
 
 
 def classifier(model: nn.Module, shape: tuple[int, ...]) -> YourModel:
-    """A copy in eval mode, all of whose weights may move. shape: that of one sample."""
-    return YourModel(copy.deepcopy(model).requires_grad_(True), tuple(shape)).eval()
+    """A copy in eval mode, all of whose weights may move. shape: that of one sample. Raises BadValue for a model that cannot
+    be copied."""
+    try:
+        copied = copy.deepcopy(model)
+    except Exception as error:  # what a module holds is the caller's
+        reason = " ".join(str(error).split())[:200]
+        raise BadValue(f"model cannot be copied by copy.deepcopy, and must stay as it is: {reason}") from error
+    return YourModel(copied.requires_grad_(True), tuple(shape)).eval()
 
 
 def as_maps(samples: Samples) -> Samples:
@@ -78,6 +88,8 @@ def n_classes(net: YourModel, samples: Samples, name: str, model_name: str = "mo
         )
     if logits.shape[1] < 2:
         raise BadValue(f"{model_name} gives one logit for each image: logits of at least two classes are needed")
+    if (logits >= 0).all() and (logits.sum(1) - 1).abs().max() < 1e-5:
+        raise BadValue(f"{model_name} gives probabilities, which sum to 1, not logits: leave its last softmax out")
     return logits.shape[1]
 
 

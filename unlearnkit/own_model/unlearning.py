@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -66,6 +67,8 @@ def unlearn(
     """
     if not isinstance(method, str):
         raise BadValue(f"method must be a name of `unlearnkit list methods`, got {type(method).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise BadValue(f"seed must be a whole number, got {seed!r}")
     entry = methods[method]
     given = {"validation": validation, "recipe": recipe, "tokenizer": tokenizer, "prompt": prompt, "device": device}
     asked = prepared(model, forget, retain, **given)

@@ -26,6 +26,8 @@ def build(out: Path | None = None, profile: str = "") -> Path:
     site = Site(out or paths.root() / "results" / "report", sources.gather(profile))
     pages = len(site.results) + len(notebook.notebooks()) + len(site.registries) + 8
     with site.written(), Progress("report", pages) as bar:
+        prose_pages.start(site)
+        prose_pages.all_claims(site)  # a claim whose table is gone ends the report at once
         for r in site.results:
             result_pages.write(site, r)
             bar.step()
@@ -36,8 +38,6 @@ def build(out: Path | None = None, profile: str = "") -> Path:
         for kind in site.registries:
             card_pages.write(site, kind, board.costs() if board and kind == "method" else {})
             bar.step()
-        prose_pages.start(site)
-        prose_pages.all_claims(site)
         prose_pages.all_notebooks(site, bar.step)
         prose_pages.glossary(site)
         prose_pages.search(site)

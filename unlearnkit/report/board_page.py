@@ -16,7 +16,7 @@ HEADS = {  # of the measures side by side, as readers call them
     "residual_influence": "residual influence",
     "TA": "test accuracy",
     "neighbour-cost": "neighbour cost",
-    "RTE": "cost (time to retrain's)",
+    "RTE": "cost (x retrain)",
 }
 
 

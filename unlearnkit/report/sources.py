@@ -11,7 +11,7 @@ import pandas as pd
 from unlearnkit import results
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
-from unlearnkit.results import records
+from unlearnkit.results import manifests, records
 from unlearnkit.runner import grid, job
 
 NAME = re.compile(r"[TF]\d{1,3}(-[a-z0-9]+)*")  # of a table or figure: T2, F3-size
@@ -41,9 +41,11 @@ class Result:
         return f"{self.profile}/{self.name}" if self.profile else self.name
 
     def file(self, ending: str) -> Path | None:
-        """Its .csv or .png below the results folder, if it has one that is there."""
-        names = [n for n in self.entry.get("files", ()) if n.endswith(ending)]
-        return self.folder / names[0] if names and (self.folder / names[0]).is_file() else None
+        """Its .csv, .png or .parquet below the results folder, if it has one that is there and is as it was written."""
+        for name, digest in self.entry.get("files", {}).items():
+            if name.endswith(ending):
+                return None if manifests.damage(self.folder / name, digest) else self.folder / name
+        return None
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -51,7 +53,7 @@ class Result:
 
     @cached_property
     def record(self) -> pd.DataFrame | None:
-        return records.read(self.folder, self.entry)
+        return records.read(self.folder, self.entry) if self.file(".parquet") else None
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -80,7 +82,7 @@ class Result:
         for manifest in sorted((paths.runs() / self.entry["notebook"]).glob("*/manifest.json")):
             outputs = job.outputs(manifest)
             if outputs and wanted.items() <= outputs.items():
-                return manifest.parent / "notebook.ipynb"
+                return job.executed(manifest)
         return None
 
 

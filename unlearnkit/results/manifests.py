@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from unlearnkit.core.artefacts import digest_of
 from unlearnkit.core.documents import read_json
 from unlearnkit.core.errors import BadValue, StoreError
 
@@ -50,7 +51,19 @@ def misshapen(entry: object) -> str:
     words = (*entry["files"].values(), *entry["sources"].values(), *entry["runs"], entry["made"].get("date"))
     if not all(isinstance(word, str) for word in words):
         return "has a digest, a run or a date that is none"
+    if "digest" in entry and entry["digest"] != digest_of(entry):  # those of before version 0.2 have none
+        return "is not what was written"
     return "" if any(file.endswith(".csv") for file in entry["files"]) else "has no table"
+
+
+def damage(file: Path, digest: str) -> tuple[str, str] | None:
+    """("missing" or "damaged", what is wrong) of a file that should have this digest; None if it has."""
+    try:
+        return None if sha256(file) == digest else ("damaged", "is not what was written")
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing", "is not there"
+    except OSError as error:
+        return "damaged", f"cannot be read: {error.strerror}"
 
 
 def listed(path: Path, digest: str | None = None) -> bool:
@@ -73,7 +86,8 @@ def listed(path: Path, digest: str | None = None) -> bool:
         except StoreError:
             entries = []
         _listed[version] = {k: v for entry in entries if not misshapen(entry) for k, v in entry["files"].items()}
-    return _listed[version].get(f"{path.parent.name}/{path.name}") == (digest or sha256(path))
+    wanted = _listed[version].get(f"{path.parent.name}/{path.name}")
+    return wanted is not None and (digest == wanted if digest else not damage(path, wanted))
 
 
 _listed: dict[tuple[Path, int], dict[str, str]] = {}

@@ -17,7 +17,7 @@ import pandas as pd
 
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue
-from unlearnkit.results import records
+from unlearnkit.results import manifests, records
 
 CONDITION = re.compile(r"([\w-]+)(!=|=|<|>)(.+)")
 
@@ -44,6 +44,13 @@ def _table(name: str, home: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
     if version not in _read:
         _read[version] = records.table(file), {}
     return _read[version]
+
+
+def check_tables(home: Path) -> None:
+    """Raises BadValue if a table of this results folder that a query has read is not as its manifest lists it."""
+    for file in {file for file, _ in _read if file.is_relative_to(home)}:
+        if (file.parents[1] / "manifest.json").is_file() and not manifests.listed(file):
+            raise BadValue(f"{file.name} is not as manifest.json lists it: restore it from git or run `make study`")
 
 
 def _fitting(table: tuple[pd.DataFrame, dict[str, pd.Series]], conditions: list[str], name: str) -> pd.DataFrame:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
+from unlearnkit.core.artefacts import digest_of
 from unlearnkit.core.disk import explained, lock
-from unlearnkit.core.errors import BadValue, StoreError, unknown
+from unlearnkit.core.errors import BadValue, StoreError, some, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.provenance import provenance
 from unlearnkit.results import manifests, records
@@ -71,7 +72,7 @@ def _files(manifest: Mapping) -> set[str]:
 def _entry(folder: Path, files: Sequence[str], rows: int, runs, parameters: Parameters, roots) -> dict:
     keys = runs["run"].unique() if isinstance(runs, pd.DataFrame) else runs
     recorded = {name: value for name, value in parameters.items() if name != "publish"}
-    return {
+    entry = {
         "notebook": parameters.notebook,
         "parameters": recorded,
         "files": {file: manifests.sha256(folder / file) for file in files},
@@ -81,6 +82,8 @@ def _entry(folder: Path, files: Sequence[str], rows: int, runs, parameters: Para
         "tuned": _tuned(recorded),
         "made": provenance(),
     }
+    entry = json.loads(json.dumps(entry))  # as it will be read
+    return entry | {"digest": digest_of(entry)}
 
 
 def _json(manifest: Mapping) -> str:
@@ -176,9 +179,10 @@ def _file(name: str, profile: str, ending: str) -> Path:
     if name not in files:
         what = "table" if ending == ".csv" else "figure"
         raise unknown(f"published {what}", name, files, f"To make it: `unlearnkit study --only {name}`.")
-    if not (folder / files[name]).is_file():
-        raise StoreError(f"{files[name]} is not there: restore it from git or run `make study`")
-    return folder / files[name]
+    file, digest = folder / files[name], whole[name]["files"][files[name]]
+    if wrong := manifests.damage(file, digest):
+        raise StoreError(f"{files[name]} {wrong[1]}: restore it from git or run `make study`")
+    return file
 
 
 def states(folder: Path, expected: Sequence[str] = ()) -> dict[str, tuple[dict | None, str, str]]:
@@ -203,13 +207,11 @@ def _state(folder: Path, entry: Mapping | None) -> tuple[str, str]:
     if entry is None:
         return "missing", "not in the manifest; run `make study`"
     for file, digest in entry["files"].items():
-        if not (folder / file).is_file():
-            return "missing", f"{file} is not there; restore it from git or run `make study`"
-        if manifests.sha256(folder / file) != digest:
-            return "damaged", f"{file} is not what was written; restore it from git or run `make study`"
+        if wrong := manifests.damage(folder / file, digest):
+            return wrong[0], f"{file} {wrong[1]}; restore it from git or run `make study`"
     changed = code.changed(entry["sources"])
     if changed:
-        return "stale", f"changed since: {', '.join(changed)}; run `make study`"
+        return "stale", f"changed since: {some(changed)}; run `make study`"
     if entry.get("tuned", "") != _tuned(entry["parameters"]):
         return "stale", "made with other tuned values than those of results/tuned; run `make study`"
     return "ok", f"{entry['rows']} rows from {len(entry['runs'])} runs, {entry['made']['date'][:10]}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from unlearnkit.core import paths
 from unlearnkit.core.errors import BadValue, UnlearnkitError
 from unlearnkit.results import claims
-from unlearnkit.results.numbers import number
+from unlearnkit.results.numbers import check_tables, number
 from unlearnkit.results.publishing import write_whole
 
 MARKED = re.compile(r"<!--n: *(.*?) *-->(.*?)<!--/n-->", re.S)
@@ -61,10 +61,14 @@ def fill(file: Path, root: Path | None = None) -> None:
 
 
 def report(write: bool = False) -> tuple[list[str], int]:
-    """(a line for each number or block that was not as the results say, how many marks there are); `write` fills them."""
+    """(a line for each number or block that was not as the results say, how many marks there are); `write` fills them.
+
+    Raises BadValue for a mark that the results do not have, and for a table that is damaged: nothing is filled from it.
+    """
     root, lines, marks = paths.root(), [], 0
     for file in files(root):
         wrong = stale(file, root)
+        check_tables(root / "results")
         for mark, now, then in wrong:
             change = "rendered anew" if mark in BLOCKS else f"{now} -> {then}"
             lines.append(f"{os.path.relpath(file, root)}: {mark}: {change}")

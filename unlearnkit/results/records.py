@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit.core.errors import BadValue
+from unlearnkit.core.errors import BadValue, StoreError
 from unlearnkit.core.statistics import CONDITION_COLUMNS
 
 MEASURED = ("metric", "reference", "group", "value")  # of the tidy score table
@@ -45,8 +45,12 @@ def read(folder: Path, entry: Mapping) -> pd.DataFrame | None:
 
 
 def table(path: Path) -> pd.DataFrame:
-    """A table as it was published: empty text stays "", an empty number is NaN."""
-    rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    """A table as it was published: empty text stays "", an empty number is NaN. Raises StoreError for what is none."""
+    try:
+        rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise StoreError(f"{path.name} is no table ({why}): restore it from git or run `make study`") from error
     for name in rows:
         if rows[name].isna().all() or not pd.api.types.is_numeric_dtype(rows[name]):
             rows[name] = rows[name].astype(object).where(rows[name].notna(), "")

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnkit.core import paths
+from unlearnkit.core.artefacts import digest_of
 from unlearnkit.core.disk import explained, lock
 from unlearnkit.core.documents import read_json
-from unlearnkit.core.errors import UnlearnkitError
+from unlearnkit.core.errors import BadValue, UnlearnkitError
 from unlearnkit.core.provenance import provenance
 from unlearnkit.results import manifests
 from unlearnkit.runner.execution import execute
 
+EXECUTED = "notebook.ipynb"  # beside the manifest
 WRONG = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # what a file of any wrong shape raises
 
 
@@ -61,7 +63,7 @@ def folder(stem: str, key: str) -> Path:
 def finished(stem: str, key: str, places: Places | None = None) -> bool:
     """Whether the job's manifest is there, and all files that it wrote are as it wrote them and listed where it published.
 
-    A manifest of any wrong shape is named on stderr, and the job counts as not finished.
+    A manifest of any wrong shape and a damaged executed notebook are named on stderr, and the job counts as not finished.
     """
     places = places or Places.of()
     file = places.folder(stem, key) / "manifest.json"
@@ -71,6 +73,9 @@ def finished(stem: str, key: str, places: Places | None = None) -> bool:
     if written is None:
         print(f"{'/'.join(file.parts[-3:])} is not a job's manifest: the job runs again", file=sys.stderr)
         return False
+    if executed(file) is None:
+        print(f"{'/'.join(file.parts[-3:-1])}/{EXECUTED} is damaged or gone: the job runs again", file=sys.stderr)
+        return False
     whole = {places.home / name: digest for name, digest in written.items()}
     return all(_digest(path) == digest and manifests.listed(path, digest) for path, digest in whole.items())
 
@@ -78,11 +83,28 @@ def finished(stem: str, key: str, places: Places | None = None) -> bool:
 def outputs(file: Path) -> dict[str, str] | None:
     """{file relative to the project: its digest} that a job wrote, by its manifest; None for one of any wrong shape."""
     try:
-        written = read_json(file)["outputs"]
+        written = _read(file)["outputs"]
         whole = isinstance(written, dict) and all(isinstance(digest, str) for digest in written.values())
     except WRONG:
         return None
     return written if whole else None
+
+
+def executed(file: Path) -> Path | None:
+    """The notebook as a job ran it, by the job's manifest; None if it is not as it was written."""
+    notebook = file.with_name(EXECUTED)
+    with contextlib.suppress(*WRONG):
+        digest = _read(file).get("executed")  # manifests of before version 0.2 have none
+        return notebook if digest is None or digest == _digest(notebook) else None
+    return None
+
+
+def _read(file: Path) -> dict:
+    """A job's manifest. Raises one of WRONG for another shape, BadValue, which is one, for one that is damaged."""
+    manifest = read_json(file)
+    if manifest.get("digest", digest := digest_of(manifest)) != digest:  # type: ignore[attr-defined]
+        raise BadValue(f"{file.name} is not what was written")
+    return manifest  # type: ignore[return-value]
 
 
 def wall_times(stem: str) -> list[float]:
@@ -90,7 +112,7 @@ def wall_times(stem: str) -> list[float]:
     seconds = []
     for file in (paths.runs() / stem).glob("*/manifest.json"):
         with contextlib.suppress(*WRONG):
-            seconds.append(float(read_json(file)["seconds"]))
+            seconds.append(float(_read(file)["seconds"]))
     return [taken for taken in seconds if 0 <= taken < float("inf")]
 
 
@@ -190,11 +212,14 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
         "parameters": parameters,
         "artefacts": sorted({value for what, value in notes if what == "artefact"}),
         "outputs": written,
+        "executed": _digest(beside / EXECUTED),
         "seconds": round(seconds, 2),
         "made": provenance(),
     }
     log.unlink(missing_ok=True)
-    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    manifest = json.loads(json.dumps(manifest))  # as it will be read
+    text = json.dumps(manifest | {"digest": digest_of(manifest)}, indent=1, sort_keys=True)
+    (beside / "manifest.json").write_text(text, encoding="utf-8")
     final = places.folder(stem, key)
     if final.exists():  # an earlier run whose outputs have changed since
         shutil.rmtree(final)
@@ -203,6 +228,6 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
 
 
 def _digest(file: Path) -> str | None:
-    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    with contextlib.suppress(OSError):  # not there, a folder, or not to be read
         return hashlib.sha256(file.read_bytes()).hexdigest()
     return None

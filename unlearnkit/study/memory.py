@@ -3,11 +3,13 @@ later run adds rows to them."""
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
+from unlearnkit.core import sealed_tables
 from unlearnkit.core.disk import lock
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.config import Config
@@ -45,14 +47,12 @@ class Memory:
         self._table = self._read()
 
     def _read(self) -> pd.DataFrame:
-        if not (self.file and self.file.is_file()):
+        if not (self.file and os.path.lexists(self.file)):
             return pd.DataFrame({"identity": pd.Series(dtype=str)})
         try:
-            table = pd.read_parquet(self.file)
-        except (OSError, ValueError) as error:
-            raise BadValue(
-                f"{self.file.name} is damaged ({error}): restore it from git, or delete it to measure it anew"
-            ) from error
+            table = sealed_tables.read(self.file)
+        except BadValue as error:
+            raise BadValue(f"{error}: restore it from git, or delete it to measure it anew") from error
         if "identity" not in table:
             raise BadValue(f"{self.file.name} does not hold remembered scores: restore it from git, or delete it")
         return table
@@ -75,5 +75,5 @@ class Memory:
             table = pd.concat([kept, new], ignore_index=True) if len(kept) else new
             self._table = table.sort_values("identity", kind="stable", ignore_index=True)  # whoever came first
             part = self.file.with_suffix(".part")
-            self._table.to_parquet(part, compression="zstd")
+            sealed_tables.write(self._table, part)
             part.replace(self.file)

@@ -4,6 +4,7 @@ Runs read it through unlearnkit.methods.tuned_options.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def check_budget(names: Sequence[str], dataset: str, model: str, trials: int, se
     larger = []
     for name in names:
         file = tuned_options.place(name, dataset, model)
-        if file.is_file():
+        if os.path.lexists(file):
             before = tuned_options.read(file)
             known = len(before["trials"]), before["objective"]["n"]
             if known[0] * known[1] > trials * seeds:
@@ -80,7 +81,7 @@ def write(record: Mapping) -> Path:
     """Write a record to its file, whole or not at all. A file that differs in its date and machine alone stays."""
     file = tuned_options.place(*(record[k] for k in ("method", "dataset", "model")))
     new = json.loads(json.dumps(record))
-    if not file.is_file() or _reproducible(tuned_options.read(file)) != _reproducible(new):
+    if not os.path.lexists(file) or _reproducible(tuned_options.read(file)) != _reproducible(new):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, lambda path: path.write_text(_one_line_per_entry(record), encoding="utf-8"))
     return file
