@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 
 import nbformat
@@ -56,15 +57,26 @@ def _driver(arguments: list[str]) -> None:
     sys.exit(main(["study", "--profile", "smoke", *arguments]))
 
 
-class Started:
-    """A function in a process of its own, forked from one that has imported what a driver and Dask's commands need.
+# what a driver and Dask's commands need: these imports take 4 s and more
+IMPORTED = ("unlearnkit.cli", "unlearnkit.methods", "unlearnkit.runner.batch", "papermill")
+IMPORTED += ("distributed.cli.dask_worker", "distributed.cli.dask_scheduler")
 
-    These imports take 4 s and more. said: a file of what it says, stderr included unless `err` names one. settings: of its
-    environment, beside those of this process.
+
+def serve(*more: str) -> None:
+    """Start the one process that all others of this one are forked from, which imports these modules and IMPORTED.
+
+    Who asks for it first decides what it has imported: here neither notebooks' kernels nor `Started` import anything anew.
     """
+    multiprocessing.set_forkserver_preload([*more, *IMPORTED])
+    forkserver.ensure_running()
 
-    IMPORTED = ("unlearnkit.cli", "unlearnkit.methods", "unlearnkit.runner.batch", "papermill")
-    IMPORTED += ("distributed.cli.dask_worker", "distributed.cli.dask_scheduler")
+
+class Started:
+    """A function in a process of its own, forked from one that has imported IMPORTED.
+
+    said: a file of what it says, stderr included unless `err` names one. settings: of its environment, beside those of
+    this process.
+    """
 
     def __init__(
         self, target: Callable, *arguments, err: Path | None = None, settings: Mapping[str, str] | None = None
@@ -72,7 +84,7 @@ class Started:
         self._folder = tempfile.TemporaryDirectory()
         self.said = Path(self._folder.name) / "said"
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(self.IMPORTED))
+        context.set_forkserver_preload(list(IMPORTED))
         streams = (str(self.said), str(err or self.said))
         environment = dict(os.environ) | dict(settings or {})
         self._process = context.Process(target=_run, args=(target, arguments, environment, os.getcwd(), *streams))
