@@ -83,6 +83,16 @@ def request_(task):
     return request_of(task, RECIPE)
 
 
+def short(request):
+    """With every third of the samples that stay: for what does not depend on how many these are."""
+    return dataclasses.replace(request, retain=request.retain[::3])
+
+
+@pytest.fixture
+def short_request(request_):
+    return short(request_)
+
+
 @pytest.fixture(scope="session")
 def all_outputs(_models, task):
     """Of initial, original, retrain and clean, with all that any metric needs.

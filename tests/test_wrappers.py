@@ -84,10 +84,10 @@ def test_contract_with_running_statistics(name, contract, normed, request_):
 
 @pytest.mark.parametrize("base", ["random_label", "scrub", "neggrad_plus"])
 @pytest.mark.parametrize("name", IMAGES)
-def test_seeds_decide_around_other_methods(name, base, models, request_):
+def test_seeds_decide_around_other_methods(name, base, models, short_request):
     entry = methods[f"{name}({base})"]
     options = {"batch_size": 5} if name == "rsu" else {}  # or scrub would have fewer steps than there are batches
-    seed_decides(Entry("method", entry.name, partial(entry, **options), entry.info), models["original"], request_)
+    seed_decides(Entry("method", entry.name, partial(entry, **options), entry.info), models["original"], short_request)
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
