@@ -1,5 +1,6 @@
 """Batches of small notebooks, for tests of what runs them, and processes of their own that start at once."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -69,6 +70,23 @@ def serve(*more: str) -> None:
     """
     multiprocessing.set_forkserver_preload([*more, *IMPORTED])
     forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def forked_workers():
+    """Clusters of this process start their workers from that one, too, with the settings that this process has now.
+
+    A worker that imports all anew takes 3 s: those of `driver` do, and those of a test without this.
+    """
+    import dask
+    import distributed  # noqa: F401  its defaults of what is set here
+
+    serve()
+    settings = {name: value for name, value in os.environ.items() if name.startswith("UNLEARNKIT_")}
+    given = dask.config.get("distributed.nanny.environ") | settings
+    how = {"distributed.worker.multiprocessing-method": "forkserver", "distributed.nanny.environ": given}
+    with dask.config.set(how):
+        yield
 
 
 class Started:
