@@ -52,10 +52,21 @@ def driver(home, *arguments, **options) -> "Started":
     return Started(_driver, list(arguments), **options)
 
 
+def command(*arguments: str, err: Path | None = None) -> tuple[int, str]:
+    """(exit status, what it says) of `unlearnkit ...` in a process of its own, where nothing is registered by a test."""
+    run = Started(_command, list(arguments), err=err)
+    said = run.wait(120)
+    return run.returncode, said
+
+
 def _driver(arguments: list[str]) -> None:
+    _command(["study", "--profile", "smoke", *arguments])
+
+
+def _command(arguments: list[str]) -> None:
     from unlearnkit.cli import main
 
-    sys.exit(main(["study", "--profile", "smoke", *arguments]))
+    sys.exit(main(arguments))
 
 
 # what a driver and Dask's commands need: these imports take 4 s and more
