@@ -1,5 +1,6 @@
 """Batches of small notebooks, for tests of what runs them, and processes of their own that start at once."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 
 import nbformat
@@ -50,21 +52,60 @@ def driver(home, *arguments, **options) -> "Started":
     return Started(_driver, list(arguments), **options)
 
 
+def command(*arguments: str, err: Path | None = None) -> tuple[int, str]:
+    """(exit status, what it says) of `unlearnkit ...` in a process of its own, where nothing is registered by a test."""
+    run = Started(_command, list(arguments), err=err)
+    said = run.wait(120)
+    return run.returncode, said
+
+
 def _driver(arguments: list[str]) -> None:
+    _command(["study", "--profile", "smoke", *arguments])
+
+
+def _command(arguments: list[str]) -> None:
     from unlearnkit.cli import main
 
-    sys.exit(main(["study", "--profile", "smoke", *arguments]))
+    sys.exit(main(arguments))
+
+
+# what a driver and Dask's commands need: these imports take 4 s and more
+IMPORTED = ("unlearnkit.cli", "unlearnkit.methods", "unlearnkit.runner.batch", "papermill")
+IMPORTED += ("distributed.cli.dask_worker", "distributed.cli.dask_scheduler")
+
+
+def serve(*more: str) -> None:
+    """Start the one process that all others of this one are forked from, which imports these modules and IMPORTED.
+
+    Who asks for it first decides what it has imported: here neither notebooks' kernels nor `Started` import anything anew.
+    """
+    multiprocessing.set_forkserver_preload([*more, *IMPORTED])
+    forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def forked_workers():
+    """Clusters of this process start their workers from that one, too, with the settings that this process has now.
+
+    A worker that imports all anew takes 3 s: those of `driver` do, and those of a test without this.
+    """
+    import dask
+    import distributed  # noqa: F401  its defaults of what is set here
+
+    serve()
+    settings = {name: value for name, value in os.environ.items() if name.startswith("UNLEARNKIT_")}
+    given = dask.config.get("distributed.nanny.environ") | settings
+    how = {"distributed.worker.multiprocessing-method": "forkserver", "distributed.nanny.environ": given}
+    with dask.config.set(how):
+        yield
 
 
 class Started:
-    """A function in a process of its own, forked from one that has imported what a driver and Dask's commands need.
+    """A function in a process of its own, forked from one that has imported IMPORTED.
 
-    These imports take 4 s and more. said: a file of what it says, stderr included unless `err` names one. settings: of its
-    environment, beside those of this process.
+    said: a file of what it says, stderr included unless `err` names one. settings: of its environment, beside those of
+    this process.
     """
-
-    IMPORTED = ("unlearnkit.cli", "unlearnkit.methods", "unlearnkit.runner.batch", "papermill")
-    IMPORTED += ("distributed.cli.dask_worker", "distributed.cli.dask_scheduler")
 
     def __init__(
         self, target: Callable, *arguments, err: Path | None = None, settings: Mapping[str, str] | None = None
@@ -72,7 +113,7 @@ class Started:
         self._folder = tempfile.TemporaryDirectory()
         self.said = Path(self._folder.name) / "said"
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(self.IMPORTED))
+        context.set_forkserver_preload(list(IMPORTED))
         streams = (str(self.said), str(err or self.said))
         environment = dict(os.environ) | dict(settings or {})
         self._process = context.Process(target=_run, args=(target, arguments, environment, os.getcwd(), *streams))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import batches
 from data_builders import datasets
 from data_builders.build_task import build_task
 from unlearnkit.core.compute import generator
@@ -16,13 +17,34 @@ from unlearnkit.images.request import request_of
 from unlearnkit.images.train import Recipe, fit
 from unlearnkit.runner import forked_kernels
 
+PROJECT = (
+    "study",
+    "figures",
+    "analysis.tables",
+    "results",
+    "own_model",
+    "metrics",
+    "wrappers",
+    "texts.domain",
+    "tuning",
+)
+PROJECT = (
+    *(f"unlearnkit.{room}" for room in PROJECT),
+    "unlearnkit.runner.notebook",
+    "matplotlib_inline.backend_inline",
+)
 RECIPE = Recipe(epochs=15, batch_size=32, lr=0.1)  # enough to fit the canaries
 
 
 def pytest_configure(config):
-    """Notebooks under nbval start as those of a batch do: forked from one process that has imported torch and the like."""
+    """Notebooks under nbval start as those of a batch do: forked from one process that has imported torch and the like.
+
+    Here it has imported the project, too, whose code does not change meanwhile: each kernel would take 1 to 2 s for it.
+    """
     if config.getoption("nbval", False) or config.getoption("nbval_lax", False):
         forked_kernels.use()
+        if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # who runs tests
+            batches.serve(*forked_kernels.PRELOADED, *PROJECT)
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +81,16 @@ def models(_models):
 @pytest.fixture
 def request_(task):
     return request_of(task, RECIPE)
+
+
+def short(request):
+    """With every third of the samples that stay: for what does not depend on how many these are."""
+    return dataclasses.replace(request, retain=request.retain[::3])
+
+
+@pytest.fixture
+def short_request(request_):
+    return short(request_)
 
 
 @pytest.fixture(scope="session")

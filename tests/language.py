@@ -52,8 +52,10 @@ def small_pool():
 
 
 @pytest.fixture(scope="session")
-def _shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("language")
+def _shared_cache(tmp_path_factory, worker_id):
+    """Of all processes that run tests: the store has each model trained by one of them."""
+    own = tmp_path_factory.getbasetemp()
+    return (own if worker_id == "master" else own.parent) / "language"
 
 
 @pytest.fixture

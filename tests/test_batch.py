@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    return batches.home(tmp_path, monkeypatch)
+    folder = batches.home(tmp_path, monkeypatch)
+    with batches.forked_workers():
+        yield folder
 
 
 def test_runs_in_order_then_nothing_twice(home, capfd):

@@ -286,6 +286,7 @@ def test_the_longest_that_a_job_may_take_is_said_beforehand(home):
 def test_the_command_takes_the_longest_that_a_job_may_take(home, capfd):
     write(home, "1_first", WORK, "time.sleep(600)")
     grids(home, ONE)
-    outcomes = batch.run(grid.load("smoke"), workers=1, job_minutes=0.1)
+    with batches.forked_workers():
+        outcomes = batch.run(grid.load("smoke"), workers=1, job_minutes=0.1)
     assert [o.state for o in outcomes] == ["failed"] and "stopped after 6 s" in outcomes[0].error
     assert capfd.readouterr().out.startswith("a job is stopped after 6 s\n")

@@ -1,9 +1,10 @@
+import contextlib
 import copy
 import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, get_args
+from typing import get_args
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import unlearnkit.methods
 from conftest import RECIPE
 from data_builders.task import Samples
 from language import _shared_cache, asked_of_texts, config, small_pool  # noqa: F401 (fixtures)
+from runs import WATCHED, Runs
 from unlearnkit.core.compute import measure_cost
 from unlearnkit.core.divergence import kl
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
@@ -36,7 +38,6 @@ from unlearnkit.methods.contracts import (
     input_is_untouched,
     output_keeps_its_shape,
     same,
-    something_moves,
 )
 from unlearnkit.methods.fisher import fisher_diagonal
 from unlearnkit.methods.influence import inverse_fisher_product
@@ -85,25 +86,13 @@ def shortened(name: str, domain: str) -> Entry:
     return Entry("method", name, partial(methods[name], **options), methods[name].info)
 
 
-class Once(Entry):
-    """A method whose model for seed 0 is made once and then copied: for contracts that look at the result alone."""
-
-    made: ClassVar[dict] = {}
-
-    def __call__(self, model, request, *, seed, device):
-        key = (self.name, request.domain)
-        if key not in self.made:
-            self.made[key] = super().__call__(model, request, seed=seed, device=device)
-        return copy.deepcopy(self.made[key])
+RUNS = Runs()
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(("name", "domain"), in_inner_loop(SERVED, ("finetune", "scrub", "npo")))
 def test_contract(name, domain, contract, given):
-    method = shortened(name, domain)
-    if contract in (something_moves, output_keeps_its_shape):
-        method = Once(method.kind, method.name, method.function, method.info)
-    contract(method, *given(name, domain))
+    contract(RUNS.of(shortened(name, domain), contract), *given(name, domain))
 
 
 @pytest.mark.parametrize(("name", "other"), [(n, d) for n in sorted(methods) for d in ("image", "text")])
@@ -117,14 +106,22 @@ def test_the_wrong_domain_is_refused(name, other):
 @pytest.mark.parametrize("contract", [input_is_untouched, output_keeps_its_shape], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("name", IMAGES)
 def test_contract_with_running_statistics(name, contract, normed, asked):
-    contract(methods[name], normed, asked(name))
+    contract(RUNS.of(methods[name], contract), normed, asked(name))
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
 def test_contract_fails_on_its_mutant(contract, given):
+    """On a run of its own, and on those that the contracts before it have left."""
     mutant = mutants.BY_CONTRACT[contract.__name__]
+    to = given("finetune", mutant.info.get("domain", "image"))
     with pytest.raises(AssertionError):
-        contract(mutant, *given("finetune", mutant.info.get("domain", "image")))
+        contract(mutant, *copy.deepcopy(to))
+    runs = Runs()
+    for first in WATCHED:
+        with contextlib.suppress(AssertionError):
+            first(runs.of(mutant, first), *copy.deepcopy(to))
+    with pytest.raises(AssertionError):
+        contract(runs.of(mutant, contract), *copy.deepcopy(to))
 
 
 def test_a_teacher_whose_statistics_move_is_caught(normed, request_):

@@ -1,9 +1,8 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
+import batches
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.core.registry import Registry, check_type, plugin_names
 
@@ -21,9 +20,9 @@ def halve_loss(model, task, *, seed, device="auto", lr: float = 0.1):
 def test_a_plugin_named_in_the_environment_is_listed(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(PLUGIN)
     monkeypatch.setenv("UNLEARNKIT_PLUGINS", str(tmp_path / "mine.py"))
-    command = [sys.executable, "-m", "unlearnkit.cli", "list", "methods", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    mine = {row["name"]: row for row in json.loads(done.stdout)}["halve_loss"]
+    status, said = batches.command("list", "methods", "--json", err=tmp_path / "err")
+    assert status == 0, (tmp_path / "err").read_text()
+    mine = {row["name"]: row for row in json.loads(said)}["halve_loss"]
     assert mine["options"] == {"lr": {"default": 0.1, "type": "float"}} and mine["source"] == "mine"
 
 
@@ -35,9 +34,8 @@ def test_plugin_files_are_named_by_their_absolute_path(tmp_path, monkeypatch):
 
 def test_a_plugin_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_PLUGINS", "no_such_module")
-    command = [sys.executable, "-m", "unlearnkit.cli", "list", "methods"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "no_such_module" in done.stderr and "Traceback" not in done.stderr
+    status, said = batches.command("list", "methods")
+    assert status == 2 and "no_such_module" in said and "Traceback" not in said
 
 
 def test_unknown_names():

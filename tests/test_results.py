@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -22,13 +23,22 @@ def origin(to="results", **parameters):
     }
 
 
+@pytest.fixture(scope="module")
+def _published(tmp_path_factory):
+    home = tmp_path_factory.mktemp("published")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_HOME", str(home))
+        for name in EXPECTED:
+            figure = Figure() if name.startswith("F") else None
+            results.publish(name, pd.DataFrame({"v": [1.0, 0.1 + 0.2]}), figure, **origin(copies=[1]))
+    return home / "results"
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(_published, tmp_path, monkeypatch):
+    """All that the small profile publishes: made once, and a copy for each test."""
     monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
-    for name in EXPECTED:
-        figure = Figure() if name.startswith("F") else None
-        results.publish(name, pd.DataFrame({"v": [1.0, 0.1 + 0.2]}), figure, **origin(copies=[1]))
-    return tmp_path / "results"
+    return shutil.copytree(_published, tmp_path / "results")
 
 
 def states(folder):

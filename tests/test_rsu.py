@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from conftest import RECIPE
+from conftest import RECIPE, short
 from data_builders.task import Samples
 from unlearnkit import study
 from unlearnkit.core.compute import measure_cost
@@ -200,32 +200,33 @@ def small(name: str) -> dict:
 
 @pytest.mark.parametrize("name", SPLIT)
 @pytest.mark.parametrize("batches", [2, 3, 5])
-def test_all_batches_take_the_steps_of_the_base_alone(name, batches, models, request_):
+def test_all_batches_take_the_steps_of_the_base_alone(name, batches, models, short_request):
     counts = []
     for entry, options in ((methods[name], {}), (methods[f"rsu({name})"], {"batches": batches})):
         with measure_cost() as cost:
-            entry(models["original"], request_, seed=0, **small(name), **options)
+            entry(models["original"], short_request, seed=0, **small(name), **options)
         counts.append(cost.steps)
     assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize("name", sorted(m for m in methods if "image" in methods[m].info["domains"]))
-def test_one_batch_is_the_base_bit_by_bit(name, models, request_, class_task):
-    asked = request_of(class_task, RECIPE) if methods[name].info["whole_classes"] else request_
+def test_one_batch_is_the_base_bit_by_bit(name, models, short_request, class_task):
+    whole = methods[name].info["whole_classes"]
+    asked = short(request_of(class_task, RECIPE)) if whole else short_request
     options = small(name)
     once = methods[f"rsu({name})"](models["original"], asked, seed=4, batches=1, **options)
     assert same(once, methods[name](models["original"], asked, seed=4, **options))
 
 
 @pytest.mark.parametrize("name", ["finetune", "l1_sparse"])
-def test_what_does_not_read_the_forget_set_knows_no_order(name, models, request_):
-    made = [methods[f"rsu({name})"](models["original"], request_, seed=4, batches=3, order=o) for o in ORDERS]
+def test_what_does_not_read_the_forget_set_knows_no_order(name, models, short_request):
+    made = [methods[f"rsu({name})"](models["original"], short_request, seed=4, batches=3, order=o) for o in ORDERS]
     assert all(same(made[0], other) for other in made[1:])
 
 
 @pytest.mark.parametrize("name", ["random_label", "neggrad_plus", "ssd"])
-def test_to_others_the_order_matters(name, models, request_):
-    made = [methods[f"rsu({name})"](models["original"], request_, seed=4, batches=3, order=o) for o in ORDERS]
+def test_to_others_the_order_matters(name, models, short_request):
+    made = [methods[f"rsu({name})"](models["original"], short_request, seed=4, batches=3, order=o) for o in ORDERS]
     assert not any(same(made[0], other) for other in made[1:])
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+import batches
 from data_builders.task import ROLES
 from unlearnkit import results, study
 from unlearnkit.analysis import tables
@@ -286,7 +287,8 @@ def test_workers_find_what_one_process_finds(monkeypatch, tmp_path):
     alone = [content(f) for f in tuning.run([NAME, "finetune"], trials=1, seeds=1, workers=1, **SMALL)]
     monkeypatch.setenv("UNLEARNKIT_TUNED", str(tmp_path / "by workers"))
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "another"))
-    files = tuning.run([NAME, "finetune"], trials=1, seeds=1, workers=2, **SMALL)
+    with batches.forked_workers():
+        files = tuning.run([NAME, "finetune"], trials=1, seeds=1, workers=2, **SMALL)
     assert sorted(map(content, files), key=str) == sorted(alone, key=str)
 
 

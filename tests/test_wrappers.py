@@ -16,6 +16,7 @@ import mutants
 from conftest import RECIPE
 from data_builders.build_task import build_task
 from data_builders.task import Samples
+from runs import Runs
 from unlearnkit import figures, study
 from unlearnkit.analysis import mitigations as solutions
 from unlearnkit.core.alignment import alignment, moment, principal
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.slow
 IMAGES = sorted(name for name in wrappers if "image" in wrappers[name].info["domains"])
 AROUND = [name for name in IMAGES if "near" in wrappers[name].options()]  # that look for neighbours
 NOTHING, ALL = "pixel above 1", "pixel above -1"
+RUNS = Runs()
 
 
 @pytest.fixture(scope="module")
@@ -71,21 +73,21 @@ def asks(name: str, model, request, **options):
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize("name", IMAGES)
 def test_contract(name, contract, models, request_):
-    contract(methods[f"{name}(finetune)"], models["original"], request_)
+    contract(RUNS.of(methods[f"{name}(finetune)"], contract), models["original"], request_)
 
 
 @pytest.mark.parametrize("contract", [input_is_untouched, output_keeps_its_shape], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("name", IMAGES)
 def test_contract_with_running_statistics(name, contract, normed, request_):
-    contract(methods[f"{name}(finetune)"], normed, request_)
+    contract(RUNS.of(methods[f"{name}(finetune)"], contract), normed, request_)
 
 
 @pytest.mark.parametrize("base", ["random_label", "scrub", "neggrad_plus"])
 @pytest.mark.parametrize("name", IMAGES)
-def test_seeds_decide_around_other_methods(name, base, models, request_):
+def test_seeds_decide_around_other_methods(name, base, models, short_request):
     entry = methods[f"{name}({base})"]
     options = {"batch_size": 5} if name == "rsu" else {}  # or scrub would have fewer steps than there are batches
-    seed_decides(Entry("method", entry.name, partial(entry, **options), entry.info), models["original"], request_)
+    seed_decides(Entry("method", entry.name, partial(entry, **options), entry.info), models["original"], short_request)
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.__name__)

@@ -86,6 +86,7 @@ def _kernel(argv: list[str], environment: dict[str, str]) -> None:
     os.setsid()  # so that Ctrl-C in the batch's terminal does not reach it
     os.environ.clear()
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))  # the fork server: a kernel ends with it
+    tempfile.tempdir = None  # which an import of the fork server may have asked for, in another environment
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     IPKernelApp.launch_instance(argv)
 
