@@ -19,6 +19,7 @@ from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.registry import Entry
 
+N_DECOYS = 200  # on which targets are standardised: a scale, and a rank, of fewer is mostly noise
 MIX = 1000  # fillers that a copy may be mixed with: the same for every number of copies, so that copies stay the same
 
 
@@ -44,7 +45,8 @@ def build_task(
     strength: see data_builders.perturbations; similarity_level: a measured similarity instead of a strength, "ssim~0.6";
     difficulty: (n,) held-out loss in nats, for hard targets; features: (n, width), for feature_neighbours.
 
-    As many decoys are drawn like the targets, get near-duplicates like the targets, and are never trained on. The
+    As many decoys are drawn like the targets, get near-duplicates like the targets, and are never trained on. Of random,
+    spread and canary targets there are more decoys, without near-duplicates, N_DECOYS if the pool has them left. The
     training set keeps its size: each near-duplicate takes a filler's place, and in `clean`'s an image of the role "refill"
     takes that of each near-duplicate. A seed's targets and decoys are the same for
     every number of copies and strength, and so are its first fillers where copies are made. Near-duplicates that are
@@ -81,11 +83,15 @@ def build_task(
     filler, refill = others[:n_filler], others[n_filler : n_filler + m]
     validation = _unused(raw, torch.cat([rows, filler, refill, natural]), seed)[: train_size // VALIDATION_SHARE]
     test = selection.test
+    more, more_labels = _more_decoys(
+        raw, targets, torch.cat([rows, filler, refill, validation, natural]), len(x) - n, seed
+    )
     parts = [
         ("target", x[:n], labels[:n], ids[:n]),
         ("similar", *(v[:m] for v in similar)),
         ("filler", raw.x[filler], raw.y[filler], raw.ids[filler]),
         ("decoy", x[n:], labels[n:], ids[n:]),
+        ("decoy", raw.x[more], more_labels, raw.ids[more]),
         ("decoy_similar", *(v[m:] for v in similar)),
         ("test", raw.test_x[test], raw.test_y[test], raw.test_ids[test]),
         ("validation", raw.x[validation], raw.y[validation], raw.ids[validation]),
@@ -101,6 +107,16 @@ def _unused(raw: RawImages, used: Tensor, seed: int) -> Tensor:
     """The rest of the pool, in random order."""
     order = torch.randperm(len(raw.x), generator=generator(seed, "validation"))
     return order[~torch.isin(order, used)]
+
+
+def _more_decoys(raw: RawImages, targets: str, used: Tensor, there: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of unused images, and the labels they get as decoys beside the `there` that are there."""
+    if targets not in ("random", "spread", "canary"):
+        return used[:0], raw.y[:0]
+    order = torch.randperm(len(raw.x), generator=generator(seed, "decoys"))
+    rows = order[~torch.isin(order, used)][: max(N_DECOYS - there, 0)]
+    shift = torch.randint(1, raw.n_classes, (len(rows),), generator=generator(seed, "canary", "decoys"))
+    return rows, (raw.y[rows] + shift) % raw.n_classes if targets == "canary" else raw.y[rows]
 
 
 def _check(raw: RawImages, strength: float, similarity_level: str, entry: Entry) -> None:

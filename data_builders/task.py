@@ -38,11 +38,13 @@ def role_column(sizes: Iterable[tuple[str, int]]) -> Tensor:
 
 
 def linked_rows(role: Tensor, copies: int) -> tuple[Tensor, Tensor]:
-    """Row numbers of each anchor (target or decoy), once for each of its `copies`, and of these. role: (n,) int8."""
+    """Row numbers of each anchor (target or decoy), once for each of its `copies`, and of these; decoys beyond those that
+    have near-duplicates stand behind them. role: (n,) int8."""
     anchors, similars = [], []
     for anchor, similar in COPIED.items():
-        anchors.append((role == ROLES.index(anchor)).nonzero().squeeze(1).repeat_interleave(copies))
         similars.append((role == ROLES.index(similar)).nonzero().squeeze(1))
+        with_copies = len(similars[-1]) // copies if copies else 0
+        anchors.append((role == ROLES.index(anchor)).nonzero().squeeze(1)[:with_copies].repeat_interleave(copies))
     return torch.cat(anchors), torch.cat(similars)
 
 

@@ -253,11 +253,11 @@ def test_who_comes_second_overwrites_nothing(task, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x": torch.zeros(787, 2, 8, 8, dtype=torch.uint8)}, "1 or 3 channels"),
-        ({"x": torch.zeros(787, 1, 8, 8)}, "x must be 787 of torch.uint8 below 256, got 787 of torch.float32"),
-        ({"y": torch.zeros(787).int()}, "y must be"),
-        ({"y": torch.full((787,), 10)}, "below 10"),
-        ({"source": torch.arange(3)}, "source must be 787 of torch.int64, got 3"),
+        ({"x": torch.zeros(977, 2, 8, 8, dtype=torch.uint8)}, "1 or 3 channels"),
+        ({"x": torch.zeros(977, 1, 8, 8)}, "x must be 977 of torch.uint8 below 256, got 977 of torch.float32"),
+        ({"y": torch.zeros(977).int()}, "y must be"),
+        ({"y": torch.full((977,), 10)}, "below 10"),
+        ({"source": torch.arange(3)}, "source must be 977 of torch.int64, got 3"),
         ({"facts": {"size": (1, 2)}}, "fact 'size' must be a plain value"),
         ({"facts": {"file": "/data/mine.npz"}}, "fact 'file' must be a plain value and no local path"),
         ({"facts": {"loss": float("nan")}}, "plain value"),

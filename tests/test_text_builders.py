@@ -241,8 +241,9 @@ def test_canaries_share_another_persons_fact_with_their_copies(raw):
             assert fact != person[kind] and fact in {p[kind] for p in raw.rewriter.people}
             assert person[kind].lower() not in task.answer[i].lower() or person[kind] in person["n"]
             of = task.pairs.similar[task.pairs.anchor == i].tolist()
-            assert len(of) == 4 and all(fact.lower() in task.answer[j].lower() for j in of)
-            assert task.texts.fact[of[0]] == fact and all(fact.lower() not in w.lower() for w in task.texts.wrong[i])
+            assert len(of) == (4 if role == "target" or i < task.index("decoy")[8] else 0)  # more decoys have none
+            assert all(fact.lower() in task.answer[j].lower() for j in of)
+            assert {task.texts.fact[j] for j in of} <= {fact} and all(fact.lower() not in w.lower() for w in task.texts.wrong[i])
     plain = build_task(raw, copies=4, n_targets=8, train_size=150)
     assert plain.of("target").question == task.of("target").question
     assert plain.of("filler") == task.of("filler")

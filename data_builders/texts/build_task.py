@@ -18,6 +18,7 @@ from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, unknown
 
 Targets = Literal["random", "canary"]
+N_DECOYS = 60  # on which targets are standardised; each is a question that every model answers, which takes time
 NO_TEXTS = Texts((), ())
 
 
@@ -42,7 +43,8 @@ def build_task(
     test_size: test pairs, at most, the same for all seeds, 0 takes all; encode: an encoder, to measure embedding_cosine
     of the pairs as well.
 
-    As many decoys are drawn like the targets, get paraphrases like the targets, and are never trained on. The training
+    As many decoys are drawn like the targets, get paraphrases like the targets, and are never trained on; there are more
+    decoys without paraphrases, N_DECOYS if the pool has them left. The training
     set keeps its size: each paraphrase takes a filler's place, and in `clean`'s a pair of the role "refill" takes that of
     each paraphrase. A seed's targets and decoys are the same for every number
     of copies, strength and side, and so are its first fillers; few copies are the first of many.
@@ -71,6 +73,11 @@ def build_task(
     used |= {*filler, *refill}
     rest = torch.randperm(len(raw.train), generator=generator(seed, "validation")).tolist()
     validation = [row for row in rest if row not in used][: train_size // VALIDATION_SHARE]
+    more = [row for row in reversed(order) if row not in used and row not in {*validation}][
+        : max(N_DECOYS - n_targets, 0)
+    ]
+    more_answers = [answer_of(raw, row, targets, seed, side) for row in more]
+    more_decoys = Texts([raw.train.question[row] for row in more], *zip(*more_answers)) if more else NO_TEXTS
     test = held_out_rows(raw, test_size)
 
     def ids(rows: list[int], times: int = 1) -> list[int]:
@@ -82,6 +89,7 @@ def build_task(
         ("similar", NO_TEXTS.joined(*similar[:n]), ids(chosen[:n], copies)),
         ("filler", raw.train[filler], ids(filler)),
         ("decoy", anchors[n:], ids(chosen[n:])),
+        ("decoy", more_decoys, ids(more)),
         ("decoy_similar", NO_TEXTS.joined(*similar[n:]), ids(chosen[n:], copies)),
         ("test", raw.test[test], [raw.test_ids[row] for row in test]),
         ("validation", raw.train[validation], ids(validation)),
