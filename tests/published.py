@@ -93,6 +93,7 @@ def scores(targets, copies, methods=(), seeds=range(3), shift: float = 0.0) -> p
                     value = LEVELS[method] + 0.1 * seed * (seed - 1) + 0.01 * m * (method != "clean") + shift
                     measured = [
                         ("phi", "", "target", value),
+                        ("influence", "", "target", value),
                         ("phi", "", "test", value / 3),
                         ("RTE", "retrain", "all", 0.5),
                     ]

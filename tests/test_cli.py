@@ -50,7 +50,7 @@ def test_profiles_are_read_from_their_grids(capsys):
     assert main(["list", "profiles", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == list(PROFILES) and all(row["datasets"] and row["seeds"] for row in rows.values())
-    assert rows["full"]["datasets"] == ["cifar10", "fashion_mnist", "fictional", "mnist", "tofu"]
+    assert rows["full"]["datasets"] == ["cifar10", "fashion_mnist", "fictional", "mnist", "orl_faces.npz", "tofu"]
     assert 0 not in rows["smoke"]["seeds"]
     assert rows["small"]["summary"].endswith("published to results")
 
@@ -119,7 +119,7 @@ def test_options_are_listed_with_type_default_source_and_range(capsys):
         (["list", "method"], "Did you mean 'methods'"),
         (["stduy"], "Did you mean 'study'"),
         (["cut"], "`cut` of version 0.1 is now `study --minutes`"),
-        (["study", "--only", "30_unlern"], "Did you mean '30_unlearn'"),
+        (["study", "--only", "50_dose_respons"], "Did you mean '50_dose_response'"),
         (["export", "x", "-p", "copis", "3"], "Did you mean 'copies'"),
         (["export", "x", "-p", "copies", "[1, 2]"], "these values make 2"),
     ],

@@ -14,8 +14,10 @@ import published
 from batches import WORK, grids, trace, write
 from unlearnkit import results
 from unlearnkit.cli import main
+from unlearnkit.core import disk
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.parameters import Parameters
+from unlearnkit.core.store import Spec, Store
 from unlearnkit.results import manifests, records
 from unlearnkit.runner import batch, grid, job, kernels
 from unlearnkit.runner.limits import Limits, slowness
@@ -290,3 +292,46 @@ def test_the_command_takes_the_longest_that_a_job_may_take(home, capfd):
         outcomes = batch.run(grid.load("smoke"), workers=1, job_minutes=0.1)
     assert [o.state for o in outcomes] == ["failed"] and "stopped after 6 s" in outcomes[0].error
     assert capfd.readouterr().out.startswith("a job is stopped after 6 s\n")
+
+
+# --- machines that others use, too ---
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users by number here")
+def test_a_cache_that_others_can_write_is_named_once(tmp_path, monkeypatch, capsys):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    Store(cache)
+    assert capsys.readouterr().err == ""
+    (other := tmp_path / "other").mkdir()
+    other.chmod(0o777)
+    Store(other), Store(other)
+    assert capsys.readouterr().err == (
+        f"the cache ({other}) can be written by every user here, so what it holds may be anyone's: `chmod o-w {other}`, or "
+        "set UNLEARNKIT_CACHE to a folder of your own\n"
+    )
+    disk._looked_at.clear()
+    monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
+    monkeypatch.setattr(disk, "SUPERUSER", -1)
+    Store(cache)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"the cache ({cache}) belongs to another user (number " in said
+
+
+def test_a_group_reads_what_one_of_it_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_HOME", str(tmp_path))
+    before = os.umask(0o002)
+    try:
+        artefact = Store(tmp_path / "cache").get(
+            Spec("thing", {}), lambda folder: (folder / "a").write_text("a") and None
+        )
+        parent = tmp_path / "runs" / "1_first"
+        parent.mkdir(parents=True)
+        beside = Path(tempfile.mkdtemp(dir=parent))
+        (beside / "notebook.ipynb").write_text("{}")
+        job._publish(beside, "1_first", "k", {}, 1.0, job.Places(tmp_path, tmp_path / "runs"))
+    finally:
+        os.umask(before)
+    made = [parent / "k", *(parent / "k").iterdir(), tmp_path / "cache" / "thing", *artefact.folder.folder.iterdir()]
+    assert len(made) >= 6
+    assert {oct(path.stat().st_mode & 0o777) for path in made} == {"0o775", "0o664"}

@@ -29,8 +29,8 @@ def test_one_run_is_made_again_and_is_equal(home, capsys):
     status, printed = run(capsys, "T2", "--where", "method=scrub", "targets=canary", "copies=5", "seed=2")
     assert status == 0, printed
     assert "{'copies': [5], 'targets': ['canary'], 'methods': ['scrub'], 'seeds': 3}" in printed
-    assert printed.startswith("REPRODUCED: 4 numbers, equal, on the same kind of machine\n00_small.ipynb with ")
-    assert "same key" in printed and "4 equal, 1 clock" in printed and "noise state" in printed
+    assert printed.startswith("REPRODUCED: 5 numbers, equal, on the same kind of machine\n00_small.ipynb with ")
+    assert "same key" in printed and "5 equal, 1 clock" in printed and "noise state" in printed
     assert not cache.exists() and sorted(p.name for p in (home / "results").iterdir() if p.name[0] != ".") == [
         "README.md", "claims.yaml", "figures", "manifest.json", "scores", "tables",
     ]  # fmt: skip

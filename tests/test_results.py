@@ -146,10 +146,10 @@ def test_the_expected_results_are_those_that_the_grids_make(tmp_path, monkeypatc
     (tmp_path / "notebooks" / "grids").mkdir(parents=True)
     for name, text in (
         ("a", "{small: {}}\njobs: [{notebook: x, makes: [T1, F1]}, {notebook: y}]"),
-        ("b", "{real: {}}\njobs: []"),
+        ("b", "{full: {}}\njobs: []"),
     ):
         (tmp_path / "notebooks" / "grids" / f"{name}.yaml").write_text(f"profiles: {text}")
-    assert grid.makes("small") == ["F1", "T1"] and grid.makes("real") == []
+    assert grid.makes("small") == ["F1", "T1"] and grid.makes("full") == []
     assert [row[:2] for row in results.verify(expected=grid.makes("small"))] == [("F1", "missing"), ("T1", "missing")]
 
 

@@ -73,7 +73,7 @@ def layers(*counts: Sequence[float]) -> tuple[list[Job], Seconds]:
 
 
 def main() -> None:
-    images = [j for j in grid.load("full") if j.notebook.stem == "56_whole_data_sets"]
+    images = [j for j in grid.load("full") if j.notebook.stem == "50_dose_response"]
     step = {name: calibration.REFERENCE[name] * LARGER[name] for name in LARGER}
     tables = [pd.read_parquet(file) for file in sorted((paths.root() / "results/full/targets").glob("*.parquet"))]
     rows = pd.concat(tables).drop_duplicates(["dataset", "seed", "identity"])

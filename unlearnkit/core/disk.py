@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import os
+import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,6 +59,31 @@ def check_writable(what: str, folder: Path, setting: str) -> None:
     with explained(what, folder, setting):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+
+
+def warn_of_others(what: str, folder: Path, setting: str) -> None:
+    """Say on stderr, once, if other users can put files into a folder, or own it: what is read of it may then be theirs.
+
+    A digest shows damage, not who wrote a file. The superuser's folders are no concern: they can change anything.
+    """
+    if folder in _looked_at or not hasattr(os, "geteuid"):
+        return
+    _looked_at.add(folder)
+    try:
+        state = folder.stat()
+    except OSError:
+        return  # it will be made here
+    own = f"or set {setting} to a folder of your own"
+    if state.st_mode & stat.S_IWOTH:
+        print(f"{what} ({folder}) can be written by every user here, so what it holds may be anyone's: "
+              f"`chmod o-w {folder}`, {own}", file=sys.stderr)  # fmt: skip
+    elif state.st_uid not in (os.geteuid(), SUPERUSER):
+        print(f"{what} ({folder}) belongs to another user (number {state.st_uid}), so what it holds may be theirs: go on if "
+              f"you share it, {own}", file=sys.stderr)  # fmt: skip
+
+
+SUPERUSER = 0
+_looked_at: set[Path] = set()
 
 
 def take(path: Path) -> FileLock | None:

@@ -1,7 +1,7 @@
 """Errors that a user can act on: each message names the cause and the way out."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from unlearnkit.core.renamed import NAMES
 
@@ -43,12 +43,6 @@ class NonFiniteLoss(UnlearnkitError, ArithmeticError):
 
 class StoreError(UnlearnkitError, OSError):
     """The cache or the results folder cannot be read or written."""
-
-
-def some(names: Sequence[str], most: int = 4) -> str:
-    """Names in a line: all, or the first of many and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most + 1 else ""
-    return ", ".join(names[:most] if more else names) + more
 
 
 def unknown(kind: str, name: object, names: Iterable[str], hint: str = "") -> UnknownName:

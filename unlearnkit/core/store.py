@@ -22,7 +22,7 @@ from filelock import FileLock
 from unlearnkit.core import paths
 from unlearnkit.core.archive import PACKED, pack
 from unlearnkit.core.artefacts import Artefact, Files, Spec, checked, digest_of, sha256
-from unlearnkit.core.disk import drop, explained, lock, take
+from unlearnkit.core.disk import drop, explained, lock, take, warn_of_others
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.provenance import provenance
 
@@ -39,6 +39,8 @@ class Store:
 
     def __init__(self, root: Path | None = None):
         self.root = Path(root) if root else paths.cache()
+        if "UNLEARNKIT_JOB_LOG" not in os.environ:  # a batch says so itself, once for all of its jobs
+            warn_of_others("the cache", self.root, "UNLEARNKIT_CACHE")
 
     def get(self, spec: Spec, make: Callable[[Path], dict | None]) -> Artefact:
         """The artefact of `spec`; `make(folder)` computes it into an empty folder if it is not there."""

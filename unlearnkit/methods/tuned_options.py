@@ -13,7 +13,8 @@ from pathlib import Path
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.documents import read_json
-from unlearnkit.core.errors import BadValue, UnlearnkitError, some
+from unlearnkit.core.errors import BadValue, UnlearnkitError
+from unlearnkit.core.wording import some
 from unlearnkit.methods import methods
 
 FORMAT = 1

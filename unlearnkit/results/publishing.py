@@ -12,9 +12,10 @@ from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
 from unlearnkit.core.artefacts import digest_of
 from unlearnkit.core.disk import explained, lock
-from unlearnkit.core.errors import BadValue, StoreError, some, unknown
+from unlearnkit.core.errors import BadValue, StoreError, unknown
 from unlearnkit.core.parameters import Parameters
 from unlearnkit.core.provenance import provenance
+from unlearnkit.core.wording import some
 from unlearnkit.results import manifests, records
 
 

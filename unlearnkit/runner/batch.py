@@ -15,7 +15,7 @@ from typing import Any
 
 from unlearnkit.core import code_digest as code
 from unlearnkit.core import paths
-from unlearnkit.core.disk import check_writable
+from unlearnkit.core.disk import check_writable, warn_of_others
 from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.core.registry import plugin_names
 from unlearnkit.runner import job
@@ -48,8 +48,12 @@ def run(
     board = Board(jobs, outcomes)
     todo = [j for j in jobs if j.key not in outcomes]
     if todo:
-        check_writable("the folder of runs", paths.runs(), "UNLEARNKIT_RUNS")
-        check_writable("the cache", paths.cache(), "UNLEARNKIT_CACHE")
+        for what, folder, setting in (
+            ("the folder of runs", paths.runs(), "UNLEARNKIT_RUNS"),
+            ("the cache", paths.cache(), "UNLEARNKIT_CACHE"),
+        ):
+            check_writable(what, folder, setting)
+            warn_of_others(what, folder, setting)
     if todo and scheduler:
         _on_scheduler(scheduler, todo, outcomes, board, minutes, job_minutes)
     elif todo:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -223,6 +224,7 @@ def _publish(beside: Path, stem: str, key: str, parameters: dict, seconds: float
     final = places.folder(stem, key)
     if final.exists():  # an earlier run whose outputs have changed since
         shutil.rmtree(final)
+    os.chmod(beside, stat.S_IMODE(final.parent.stat().st_mode))  # a temporary folder is its maker's alone
     os.rename(beside, final)
     Path(beside).mkdir()  # for TemporaryDirectory to remove
 
