@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from unlearnkit.core.light_imports import without_iris
 from unlearnkit.core.progress import duration
 
 
@@ -20,8 +21,9 @@ def execute(
     environment: of its kernel, by default this process's; limit: seconds after which the kernel is killed. papermill's
     return is not proof enough: after a killed kernel there are cells that never ran.
     """
-    import nbformat
-    import papermill
+    with without_iris():
+        import nbformat
+        import papermill
 
     from unlearnkit.runner import kernels
 
