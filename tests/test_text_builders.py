@@ -243,7 +243,9 @@ def test_canaries_share_another_persons_fact_with_their_copies(raw):
             of = task.pairs.similar[task.pairs.anchor == i].tolist()
             assert len(of) == (4 if role == "target" or i < task.index("decoy")[8] else 0)  # more decoys have none
             assert all(fact.lower() in task.answer[j].lower() for j in of)
-            assert {task.texts.fact[j] for j in of} <= {fact} and all(fact.lower() not in w.lower() for w in task.texts.wrong[i])
+            assert {task.texts.fact[j] for j in of} <= {fact} and all(
+                fact.lower() not in w.lower() for w in task.texts.wrong[i]
+            )
     plain = build_task(raw, copies=4, n_targets=8, train_size=150)
     assert plain.of("target").question == task.of("target").question
     assert plain.of("filler") == task.of("filler")

@@ -67,7 +67,12 @@ def test_bad_texts_are_named(columns, message):
 
 def test_what_each_reference_is_trained_on(task):
     n = {role: len(task.index(role)) for role in ROLES}
-    assert n["target"] == 4 and n["decoy"] == 60 and n["similar"] == n["decoy_similar"] == n["refill"] == 12 and len(task) == sum(n.values())
+    assert (
+        n["target"] == 4
+        and n["decoy"] == 60
+        and n["similar"] == n["decoy_similar"] == n["refill"] == 12
+        and len(task) == sum(n.values())
+    )
     assert [len(task.training_set(r)) for r in TRAINED_ON] == [80, 76, 76]
     assert task.training_set("clean") == task.of("filler", "refill")
     assert task.of("target").question == tuple(task.question[i] for i in task.index("target"))
@@ -209,7 +214,9 @@ def test_tables_and_figure(small):
     assert sheet.relation.tolist() == ["target", "similar", "similar"] * 2
     figure, data = plot_text_similarity(grid[:4])
     assert len(figure.axes) == 6 and set(data.relation) == {"similar", "filler", "decoy"}
-    assert len(data[data.relation == "similar"]) == 4 * 3 * 2 and len(data[data.relation == "decoy"]) == 2 * 3 * 20  # of many
+    assert (
+        len(data[data.relation == "similar"]) == 4 * 3 * 2 and len(data[data.relation == "decoy"]) == 2 * 3 * 20
+    )  # of many
     assert len(figure.axes[0].lines) == 4  # two strengths, filler, decoy
     alone, data = plot_text_similarity(grid[4:])  # no paraphrases at all
     assert len(alone.axes[0].lines) == 2 and set(data.relation) == {"filler", "decoy"}
