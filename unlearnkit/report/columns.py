@@ -100,7 +100,7 @@ COLUMNS = {
     "residual_influence_rank": "the same, by the rank of targets among decoys",
     "residual_influence_rouge": "the same, by ROUGE-L of the answers", "risk_measure": "how privacy risk is measured",
     "risk_proxy": "a cheaper estimate of the risk", "run": "keys of the runs behind the row",
-    "seconds_ratio": "seconds, relative to retraining", "seed": "the seed",
+    "said": "what the model answers", "seconds_ratio": "seconds, relative to retraining", "seed": "the seed",
     "share_already_forgotten": "share of targets that the original loses as much on as retrain",
     "share_like_clean": "share of models whose margin on a target is likeliest under clean",
     "share_like_none": "share of models whose margin on a target is far from every reference",
