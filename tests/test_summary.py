@@ -14,7 +14,6 @@ from unlearnkit.core.statistics import (
     summarise,
     unbroken,
 )
-from unlearnkit.figures import plot_dose_response
 
 
 def scores(values, metric="influence", seeds=4):
@@ -127,19 +126,3 @@ def test_the_table_of_protocols_puts_methods_between_the_references():
     assert table.protocol.tolist() == ["tenth"] * 6 + ["class"] * 6 and table.method.tolist() == order * 2
     assert table.UA.tolist() == [2.0] * 6 + [3.0] * 6 and (table.n_seeds == 3).all()
     assert table.UA_high.iloc[0] - table.UA.iloc[0] == pytest.approx(4.302653 / 3**0.5)  # t of 2 degrees of freedom
-
-
-def test_of_many_methods_the_figure_colours_those_far_from_retrain():
-    names = ["original", "retrain", "clean", *(f"m{i:02d}" for i in range(12))]
-    parts = []
-    for i, name in enumerate(names):
-        for copies in (0, 25):
-            value = {"original": 10.0, "clean": 0.0, "retrain": 5.0}.get(name, 5.0 + i / 10)
-            part = tidy([name], [("phi", "target", "", value)]).assign(copies=copies, strength=0.3 if copies else 0.0)
-            part["value"] += 0.1 * part.seed * (name == "original")
-            parts.append(part)
-    figure, data = plot_dose_response(pd.concat(parts), strength=0.3, copies=25)
-    shown = {t.get_text() for t in figure.legends[0].get_texts()}
-    assert shown == {"retrain", "others", *(f"m{i:02d}" for i in range(5, 12))}
-    assert data.method.nunique() == 13 and len(figure.axes) == 2
-    assert [a.get_visible() for a in figure.axes] == [True, False]  # one strength is no dose
