@@ -1,6 +1,5 @@
 """The batch runner on small notebooks of its own: progress, caching, failures, kills."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue, UnknownName, UnlearnkitError
 from unlearnkit.images.config import Config
 from unlearnkit.runner import batch, calibration, cluster, forecast, grid, job
+from unlearnkit.study.rows import label
 
 pytestmark = pytest.mark.slow
 
@@ -374,23 +374,28 @@ def test_a_job_waits_for_those_of_an_earlier_file_but_not_of_a_later_one(home):
         grid.load("smoke")
 
 
-def test_doses_that_run_apart_are_what_the_tables_read():
-    from unlearnkit.images.config import Config, config_grid
-
-    def configs(p: dict) -> set:
-        known = {f.name for f in dataclasses.fields(Config)} | {"recipe", "seeds", "extra_conditions"}
-        return {str(config) for config in config_grid(**{k: v for k, v in p.items() if k in known})}
-
-    for profile in ("small", "real"):
-        jobs = [(j.notebook.stem, j.parameters) for j in grid.load(profile, ["T2"])]
-        (asked,) = (configs(p) for name, p in jobs if name == "50_dose_response")
-        made = [configs(p) for name, p in jobs if name == "40_evaluate"]
-        assert set().union(*made) == asked and sum(map(len, made)) == len(asked)
-        assert all(p["methods"] == [] for name, p in jobs if name == "40_evaluate")
+def test_parts_that_run_apart_are_what_the_tables_read():
+    """Sets and methods of the dose-response run in jobs of their own; the last job finds all of them in the cache."""
+    for table, name in (("T2", "50_dose_response"), ("T3", "54_text_dose_response")):
+        *parts, last = (j.parameters for j in grid.load("small", [table]) if j.notebook.stem == name)
+        asked = [str(method) for method in last["methods"]]
+        made = [str(method) for part in parts for method in part["methods"]]
+        assert set(made) == set(asked) and len(set(asked)) == len(asked)
+        seeds = {(str({k: v for k, v in one.items() if k != "seeds"}), seed) for part in parts for one in part["sets"]
+                 for seed in (one["seeds"] if isinstance(one["seeds"], list) else range(one["seeds"]))}  # fmt: skip
+        assert seeds == {(str({k: v for k, v in one.items() if k != "seeds"}), seed)
+                         for one in last["sets"] for seed in range(one["seeds"])}  # fmt: skip
+        named = {
+            m
+            for f in last["families"].values()
+            for m in ([f["method"]] if isinstance(f["method"], str) else f["method"])
+        }
+        labels = {label(*m) if isinstance(m, list) else m for m in last["methods"]}
+        assert named <= labels | {"retrain"} and set(last["named"]) <= labels
 
 
 def test_the_real_grids_are_sound():
-    for profile in ("smoke", "small", "real"):
+    for profile in ("smoke", "small"):
         made = {i for j in grid.load(profile) for i in j.makes}
         assert {"T1", "T2", "F1", "F2", "F3"} <= made == set(grid.makes(profile))
     assert {"T2", "T2-protocols", "F3"} <= {i for j in grid.load("paper") for i in j.makes}
@@ -412,8 +417,6 @@ def test_what_the_profile_paper_runs_apart_is_what_its_tables_read():
         p = j.parameters
         if j.notebook.stem == "30_unlearn":
             made |= {(str(c), p["method"], str(p.get("options", {}))) for c in configs(p)}
-        elif j.notebook.stem == "50_dose_response":
-            asked |= {(str(c), m, str(p["options"].get(m, {}))) for c in configs(p) for m in p["methods"]}
         elif j.notebook.stem == "41_classical_protocols":
             common = {k: p[k] for k in ("train_size", "max_pool_images", "test_size", "model", "recipe", "seeds")}
             names = p["protocols"] if isinstance(p["protocols"], list) else [p["protocols"]]

@@ -74,6 +74,6 @@ def test_lists_that_stand_for_any_number_of_configs_are_refused():
 
 @pytest.mark.parametrize(("name", "value"), [("copies", -1), ("copies", [5, -1]), ("seeds", -2), ("train_size", -640)])
 def test_a_negative_number_for_a_notebook_is_named(name, value):
-    path = notebook.find("50_dose_response")
-    with pytest.raises(BadValue, match=f"parameter '{name}' of 50_dose_response.ipynb must be at least 0, got -"):
+    path = notebook.find("40_evaluate")
+    with pytest.raises(BadValue, match=f"parameter '{name}' of 40_evaluate.ipynb must be at least 0, got -"):
         notebook.check_arguments(path, {name: value})
