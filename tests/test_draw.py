@@ -84,13 +84,15 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
         n, n_decoys = len(ids_of["target"]), TEST // CLASSES
     else:
         n = n_decoys = train_size // 10 if targets == "tenth" else n
-    assert (len(ids_of["target"]), len(ids_of["decoy"])) == (n, n_decoys)
+    assert len(ids_of["target"]) == n and len(ids_of["decoy"]) >= n_decoys
+    more = targets in ("random", "spread", "canary")  # decoys without near-duplicates, as far as the pool has them
+    assert more or len(ids_of["decoy"]) == n_decoys
     assert len(task.training_set("retrain")) == train_size - n
     assert len(ids_of["filler"]) == train_size - n * (1 + copies)
     everything = [i for ids in ids_of.values() for i in ids]
     assert len(set(everything)) == len(everything)
     for anchor, similar in (("target", "similar"), ("decoy", "decoy_similar")):
-        assert sorted(sources(task, similar)) == sorted(ids_of[anchor] * copies)
+        assert sorted(sources(task, similar)) == sorted(ids_of[anchor][: n_decoys if anchor == "decoy" else n] * copies)
     for role, ids in ids_of.items():
         for row, i in zip(task.index(role).tolist(), ids, strict=True):
             x, y, at = (RAW.x, RAW.y, ROW[i]) if i in ROW else (RAW.test_x, RAW.test_y, TEST_ROW[i])
@@ -107,7 +109,8 @@ def test_roles_are_as_many_as_asked_for_and_apart(targets, n, copies, train_size
 def test_a_seed_draws_the_same_whatever_is_copied(targets):
     none, some = composed(targets, copies=0), composed(targets, copies=2 if targets not in WHOLE else 1)
     for role in ("target", "decoy", "test"):
-        assert sources(none, role) == sources(some, role)
+        first = 3 if role == "decoy" and targets not in (*WHOLE, "tenth") else None  # of more, fewer are left
+        assert sources(none, role)[:first] == sources(some, role)[:first]
     assert sources(none, "filler")[: len(sources(some, "filler"))] == sources(some, "filler")
     if targets != "ids":
         assert sources(none, "target") != sources(composed(targets, copies=0, seed=1), "target")
@@ -117,8 +120,8 @@ def test_a_seed_draws_the_same_whatever_is_copied(targets):
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_spread_covers_the_classes_evenly(seed, n):
     task = composed("spread", n, copies=0, seed=seed)
-    for roles in (("target",), ("target", "decoy")):
-        counts = torch.bincount(task.y[task.index(*roles)], minlength=CLASSES)
+    for drawn in (labels(task, "target"), labels(task, "target") + labels(task, "decoy")[:n]):
+        counts = torch.bincount(torch.tensor(drawn), minlength=CLASSES)
         assert counts.max() - counts.min() <= 1
 
 
@@ -126,7 +129,7 @@ def test_spread_takes_what_a_small_class_has():
     rare = torch.cat([torch.zeros(3), torch.ones(157)]).long()
     raw = RawImages(RAW.x, rare, RAW.test_x, RAW.test_y % 2, 2)
     task = build_task(raw, targets="spread", n_targets=5, copies=0, train_size=80)
-    assert sorted(labels(task, "target", "decoy")) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+    assert sorted(labels(task, "target") + labels(task, "decoy")[:5]) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_hard_targets_are_the_hardest_but_not_always_the_same():
@@ -168,7 +171,8 @@ def test_a_class_is_forgotten_whole(classes, seed):
     assert set(sources(task, "decoy")) == decoys and set(labels(task, "decoy")) == gone
     assert len(sources(task, "test")) == TEST - len(decoys)
     same_order = composed("random", 1, copies=0, seed=seed, train_size=100)
-    first = [i for role in ("target", "decoy", "filler") for i in sources(same_order, role)]
+    first = [sources(same_order, role)[: None if role == "filler" else 1] for role in ("target", "decoy", "filler")]
+    first = [i for ids in first for i in ids]
     base = first[:100]  # the training set before anything is chosen
     assert set(sources(task, "target")) == {i for i, y in zip(base, true_labels(base)) if y in gone}
 
@@ -430,7 +434,7 @@ def test_no_neighbours_are_none():
 def test_a_class_too_small_for_its_neighbours_is_named():
     with pytest.raises(BadValue, match="class [0-3] is too small: .* 8 neighbours.*or same_class=False"):
         natural("pixel_neighbours", 8, n=8, train_size=100)
-    assert len(natural("pixel_neighbours", 7, same_class=False, n=8, train_size=90).pairs) == 112
+    assert len(natural("pixel_neighbours", 7, same_class=False, n=4, train_size=60).pairs) == 56
 
 
 def test_a_pool_too_small_for_neighbours_is_named():
@@ -443,7 +447,9 @@ def test_a_pool_too_small_for_neighbours_is_named():
 
 
 def test_a_pool_without_enough_filler_left_is_named():
-    with pytest.raises(BadValue, match="needs 135 fillers, and 130 images are left in the pool of 160"):
+    with pytest.raises(
+        BadValue, match="needs 135 fillers, and as many .* 10, to refill .* 130 are left in the pool of 160"
+    ):
         natural("pixel_neighbours", 2, n=5, train_size=150)
 
 

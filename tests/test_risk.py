@@ -48,7 +48,9 @@ def test_risks_are_one_row_per_sample_ranker_and_half(grid):
     table = risks(grid, NAMES, 8)
     assert not table.duplicated(["seed", "sample", "ranker", "half"]).any() and table.value.notna().all()
     found = table.groupby(["ranker", "group", "half"]).size().unstack(["ranker", "group"])
-    assert (found["loss"].loc[""] == 24).all() and (found["lira_separation"] == 24).all().all()
+    n = {"target": 24, "decoy": sum(len(load_task(config).index("decoy")) for config in grid)}
+    assert found["loss"].loc[""].to_dict() == n and (found["lira_separation"] == n["decoy"]).decoy.all()
+    assert (found["lira_separation"].target == 24).all()
     assert "decoy" not in found["forgetting_events"]  # it takes a training that they were in
     for config, (_, part) in zip(grid, table.groupby("seed")):
         rows = set(part[part.group == "decoy"]["sample"])
@@ -58,7 +60,8 @@ def test_risks_are_one_row_per_sample_ranker_and_half(grid):
     pd.testing.assert_frame_equal(table, again)
     assert risks(grid, NAMES, 4).half.unique().tolist() == [""]  # halves of two could fit no Gaussians
     everything = risks(grid[:1], ["loss"], 4, ["target", "similar", "filler", "decoy"])
-    assert everything.group.value_counts().to_dict() == {"filler": 108, "target": 12, "decoy": 12}
+    n_decoys = len(load_task(grid[0]).index("decoy"))
+    assert everything.group.value_counts().to_dict() == {"filler": 108, "target": 12, "decoy": n_decoys}
 
 
 def test_bad_risks_say_so_before_anything_is_trained(grid):

@@ -32,7 +32,7 @@ def test_texts_are_tuned_by_the_same_gap_without_their_test_pairs(config):  # no
     parts = [
         abs(a.correct[a.rows(g)].mean() - b.correct[b.rows(g)].mean())
         for a, b in [(original, retrain)]
-        for g in ("target", "retain", "test")
+        for g in ("target", "filler", "test")
     ]
     attacks = abs(confidence_attack(original)["target"] - confidence_attack(retrain)["target"])
     assert objective.gap(original, retrain) == pytest.approx((sum(parts).item() + attacks) / 4)

@@ -152,10 +152,10 @@ def test_to_take_all_is_refused(name, models, request_):
 # --- expand ---
 
 
-def test_expand_around_retrain_trains_on_what_clean_does_where_neighbours_are_found(duplicated, models):
+def test_expand_around_retrain_trains_on_no_near_duplicate_where_neighbours_are_found(duplicated, models):
     request = request_of(duplicated, RECIPE)
     asked, seed = asks("expand", models["original"], request, near="pixel above 1")
-    assert asked.retain.digest() == duplicated.training_set("clean").digest() and seed == 3
+    assert asked.retain.digest() == duplicated.of("filler").digest() and seed == 3
     assert asked.forget.digest() == duplicated.of("target", "similar").digest()
     assert asked.validation is request.validation and asked.recipe is request.recipe
 
