@@ -32,9 +32,9 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
     (n,), correct (n,), residual, kkt, loss, run}.
 
     residual: of the weights, at the candidates; kkt: at the samples that the original was trained on; loss: on what the
-    model should have been trained on; known, correct: of all that original was trained on, then of the decoys, their
-    multipliers at each other's presence, and whether the model gives their label. Raises BadValue for architectures
-    that are not supported.
+    model should have been trained on; known, correct: of all that original was trained on, then of as many decoys as
+    targets, their multipliers at each other's presence, and whether the model gives their label. Raises BadValue for
+    architectures that are not supported.
     """
     specs = []
     for model in models:
@@ -58,7 +58,8 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                 for (i, folder), net, candidates in zip(stack, nets, results, strict=True):
                     task = load_task(models[i].config)
                     sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
-                    known, info = known_samples(net, *sets, task.of("decoy"))  # type: ignore[call-arg]
+                    decoys = task.of("decoy")[: len(task.index("target"))]
+                    known, info = known_samples(net, *sets, decoys)  # type: ignore[call-arg]
                     save_file(known | {"x": candidates.x, "y": candidates.y}, folder / "candidates.safetensors")
                     publish(i, info | {"residual": candidates.residual})
 
@@ -87,7 +88,7 @@ def reconstructions(
     search: Search | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The best candidate for each target and each decoy, in each of original, its models after `methods`, retrain, and
+    """The best candidate for each target and as many decoys, in each of original, its models after `methods`, retrain, and
     with near-duplicates clean: one row per (method, attack, sample, seed).
 
     attack: "kkt", from a model's weights; "difference", from the first layer's difference to original. ssim: of the
@@ -143,16 +144,19 @@ def _scored(config: Config, name: str, attack: str, by_kkt: Mapping, candidates:
     """One row per target and decoy. by_kkt: of `searched`; candidates: those of this attack."""
     task = load_task(config)
     kept, trained_on = task.training_set("retrain"), task.index(*TRAINED_ON["original"])
-    place = torch.cat([trained_on, task.index("decoy")]).tolist()  # of the samples whose multipliers are known
+    compared = {
+        group: task.index(group)[: len(task.index("target"))] for group in ("target", "decoy")
+    }  # as many of both
+    place = torch.cat([trained_on, compared["decoy"]]).tolist()  # of the samples whose multipliers are known
     multiplier = by_kkt["known"] / by_kkt["known"][: len(trained_on)].mean()
     columns = config.columns() | {"method": name, "attack": attack, "reconstruction_residual": candidates["residual"]}
     columns |= {"kkt_residual": by_kkt["kkt"], "training_loss": by_kkt["loss"]}
     columns |= {"converged": by_kkt["loss"] <= LOSS and by_kkt["kkt"] <= KKT}
     rows = []
-    for group in ("target", "decoy"):
-        samples = task.of(group)
+    for group, index in compared.items():
+        samples = task.of(group)[: len(index)]
         (value, which), (near, _) = best(samples, candidates["x"]), best(samples, unit(kept.stored).flatten(1))
-        for i, row in enumerate(task.index(group).tolist()):
+        for i, row in enumerate(index.tolist()):
             sample = {"group": group, "sample": row, "label": int(samples.y[i]), "ssim": value[i].item()}
             sample |= {"ssim_nearest_retained": near[i].item(), "kkt_multiplier": multiplier[place.index(row)].item()}
             sample |= {"correct": bool(by_kkt["correct"][place.index(row)]), "candidate_index": int(which[i])}
