@@ -15,6 +15,7 @@ HUES = (0, 2, 4, 1, 3, 5, 7, 8, 9)  # of seaborn's colour-blind palette, the bes
 BROKEN = 0.1  # test accuracy lost, from which on a point has a ring
 RING = {"marker": "o", "ls": "", "ms": 13, "mfc": "none", "mec": "red", "mew": 0.8, "zorder": 3}
 POINT = [*interval_columns("influence_removed", {}), *interval_columns("neighbour_cost", {}), "TA"]
+MARKERS = "osDPXh"  # of a wrapper's variants
 
 
 def plot_mitigations(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -32,7 +33,7 @@ def plot_mitigations(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     styles: dict = {}
     for row in variants.itertuples():
         variant = sum(colour == hues[row.wrapper] for colour, _ in styles.values())
-        styles[_label(row)] = hues[row.wrapper], "osDP"[min(variant, 3)]
+        styles[_label(row)] = hues[row.wrapper], MARKERS[min(variant, len(MARKERS) - 1)]
     bases = list(dict.fromkeys(table[~table.method.isin(study.BASELINES)].base))
     conditions = list(table.groupby(CONDITION_COLUMNS, sort=False))
     size = (3.9 + 2.4 * len(bases), 0.8 + 2.7 * len(conditions))  # a legend as wide as a panel and a half
@@ -45,7 +46,7 @@ def plot_mitigations(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             axis.set_title(f"{base}\n{first.dataset}, {first.targets}, m = {first.copies}", fontsize=9)
         row[0].set_ylabel("influence removed")
     for axis in axes[-1]:
-        axis.set_xlabel("accuracy lost on near-duplicates")
+        axis.set_xlabel("accuracy lost\non near-duplicates")
     figure.legend(handles=_handles(styles), loc="outside right center", fontsize=8, frameon=False)
     keys = [*CONDITION_COLUMNS, "method", "base", "wrapper", "options"]
     return finished(figure), table[[*keys, "pareto_optimal", *POINT, "n_seeds", "n_diverged"]]
