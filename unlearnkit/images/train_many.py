@@ -1,8 +1,8 @@
 """Train many classifiers at once: seeds, references, shadow subsets.
 
 Tiny nets spend their time on overhead, so several of one architecture are trained as one net with grouped convolutions
-and batched matrix products, in channels_last; measured faster than vmap (tests/benchmarks). Models on larger images
-train one by one. Either way the work is spread over one-thread workers. A model's numbers do not depend on the others:
+and batched matrix products, in channels_last; measured faster than vmap (tests/benchmarks). Larger models, and those on
+larger images, train one by one. Either way the work is spread over one-thread workers. A model's numbers do not depend on the others:
 stacks are filled up to a multiple of four, from which on the kernels agree bit by bit.
 """
 
@@ -23,6 +23,7 @@ from unlearnkit.images.train import Recipe, fit
 
 STACK = 16  # models per stack at most: more gains nothing and delays the first result
 TINY = 16 * 16  # pixels up to which stacking convolutions pays
+LIGHT = 100_000  # parameters up to which stacking pays: above, memory sets the pace, and one of a stack's four costs as all
 
 
 def fit_many(
@@ -64,6 +65,8 @@ def _stackable(model: nn.Module, samples: Samples, recipe: Recipe) -> bool:
     if (recipe.smoothing, recipe.augment, recipe.precision) != (0.0, "none", "fp32"):
         return False
     if not isinstance(model, Classifier) or not all(type(layer) in _LAYERS for layer in model.body):
+        return False
+    if sum(p.numel() for p in model.parameters()) > LIGHT:
         return False
     return samples.stored[0, 0].numel() <= TINY or not any(type(layer) is nn.Conv2d for layer in model.body)
 
