@@ -21,6 +21,7 @@ LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
 NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
+FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
 
@@ -32,8 +33,11 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     among decoys; label_given: share of targets given the label trained on; exposure: in bits; over_no_copies: residual
     influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm; each
     with _low and _high. p_over_no_copies, p_minus_retrain, two-sided, and p_as_clean, of the test that it is MARGIN or more
-    away from clean's, none adjusted. Of texts also rouge_l and residual_influence_log_probability, with their intervals, and
-    nats_per_token and exact_memorisation, means. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable
+    away from clean's, none adjusted. Where half-data models exist, and labels are true, also
+    residual_influence_likelihood_ratio, with its interval, likelihood_ratio_accuracy, of telling the model from clean by
+    its targets (0.5: not at all), and likelihood_ratio_tpr, at FALSE_POSITIVES (after U-LiRA, Hayes et al. 2024, arXiv
+    2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts also rouge_l and
+    residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable
     (USABLE), moved (its outputs on these targets are farther from the original's than those of a second original). verdict:
     see `_verdict`. Residual influences are masked, None, where original and clean do not differ beyond noise, and where the
     arm is not learnt.
@@ -124,11 +128,27 @@ class _Arm:
         above, drawn_above = means[method][0] - clean, means[method][1] - drawn_clean
         return above / (before - clean), bootstrap.ratio(drawn_above, below)
 
+    def told_from_clean(self, method: str) -> float:
+        """Balanced accuracy of telling the method's model from `clean` by the sign of each target's log-likelihood ratio."""
+        in_it, in_clean = ((self.wide["log_ratio", m].dropna() > 0).mean() for m in (method, "clean"))
+        return float((in_it + 1 - in_clean) / 2)
+
+    def found(self, method: str) -> float:
+        """Share of targets whose log-likelihood ratio is above those of 99% of the decoys."""
+        return float((self.wide["log_ratio_rank", method].dropna() >= 1 - FALSE_POSITIVES).mean())
+
     def row(self, method: str, base: "_Arm | None") -> dict:
         own, ranked = self.residual(method), self.residual(method, self.ranks)
         given = self._mean("label_given", method)
         row = _columns("residual_influence", own) | _columns("residual_influence_rank", ranked)
         row |= _columns("label_given", given)
+        if self.has("log_ratio"):
+            ratios = {m: self._mean("log_ratio", m) for m in self.methods}
+            row |= _columns("residual_influence_likelihood_ratio", self.residual(method, ratios))
+            row |= {
+                "likelihood_ratio_accuracy": self.told_from_clean(method),
+                "likelihood_ratio_tpr": self.found(method),
+            }
         if self.has("score_log_probability"):
             by_nats = {m: self._mean("score_log_probability", m) for m in self.methods}
             row |= _columns("residual_influence_log_probability", self.residual(method, by_nats))

@@ -15,11 +15,17 @@ from unlearnkit.images import outputs as image_outputs
 from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.images.request import Request, request_of
-from unlearnkit.images.tasks import load_task, read_task, task_artefact
+from unlearnkit.images.tasks import half_data, load_task, read_task, task_artefact
 from unlearnkit.images.train import fit
 from unlearnkit.images.train_many import fit_many
 
-__all__ = ["fit_many", "load_task", "read_task", "task_artefact"]  # from elsewhere, the same name in both wings
+__all__ = [
+    "fit_many",
+    "half_data",
+    "load_task",
+    "read_task",
+    "task_artefact",
+]  # from elsewhere, the same name in both wings
 
 NAME, CONFIG = "image", Config
 TRAINING = (fit_many, fit)  # the functions behind `fit_many`, whose code a trained model depends on

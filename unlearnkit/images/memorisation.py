@@ -15,7 +15,7 @@ from data_builders.raw_images import RawImages
 from data_builders.task import Samples
 from unlearnkit.core.compute import derive, generator, resolve_device
 from unlearnkit.core.progress import Progress
-from unlearnkit.core.store import Artefact, Spec, Store
+from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.models import build, models
 from unlearnkit.images.outputs import margin
 from unlearnkit.images.predict import predict
@@ -40,9 +40,25 @@ class HalfModels:
 
         Source: Feldman and Zhang 2020, arXiv 2008.03703, the estimate from subsets, here of halves.
         """
-        right, inside = self.correct.double(), self.inside
-        with_it, without = (right.where(w, 0.0).sum(0) / w.sum(0) for w in (inside, ~inside))
+        with_it, without = self._means(self.correct.double())
         return with_it - without
+
+    def _means(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean over the models trained on an image, and over the others, (n,) each. values: (k, n)."""
+        with_it, without = (values.where(w, 0.0).sum(0) / w.sum(0) for w in (self.inside, ~self.inside))
+        return with_it, without
+
+    def gaussians(self) -> dict[str, Tensor]:
+        """The margins of the models with an image and without it as two Gaussians: mean_in and mean_out of each image, (n,)
+        float16; sd_in and sd_out of all images together, (1,) float32, since few models say little of one image's.
+
+        Source: Carlini et al. 2022, arXiv 2112.03570, section VI-B, whose variance is fixed where models are few.
+        """
+        parts, phi = {}, self.phi.double()
+        for name, mean, which in zip(("in", "out"), self._means(phi), (self.inside, ~self.inside), strict=True):
+            variance = (phi - mean).where(which, 0.0).square().sum() / (which.sum(0) - 1).sum()
+            parts |= {f"mean_{name}": mean.half(), f"sd_{name}": variance.sqrt().float()[None]}
+        return parts
 
 
 def half_models(
@@ -94,13 +110,3 @@ def half_models(
     parts = [load_file(a.folder / "half-model.safetensors") for a in artefacts]
     phi, correct, inside = (torch.stack([p[name] for p in parts]) for name in ("phi", "correct", "inside"))
     return [a.key for a in artefacts], HalfModels(phi, correct.bool(), inside.bool())
-
-
-def memorisation_artefact(raw: RawImages, digest: str, model: str, recipe: Recipe, *, device: str = "auto") -> Artefact:
-    """The stored `memorisation` of every image of a pool."""
-    keys, said = half_models(raw, digest, model, recipe, device=device)
-
-    def make(folder: Path) -> None:
-        save_file({"memorisation": said.memorisation}, folder / "memorisation.safetensors")
-
-    return Store().get(Spec("memorisation", {}, (HalfModels,), keys), make)

@@ -20,7 +20,7 @@ from unlearnkit.core import paths
 from unlearnkit.core.compute import derive
 from unlearnkit.core.store import Artefact, Files, Spec, Store
 from unlearnkit.images.config import Config
-from unlearnkit.images.memorisation import memorisation_artefact
+from unlearnkit.images.half_data import HalfData, memorisation_artefact
 from unlearnkit.images.models import build, models
 from unlearnkit.images.predict import predict
 from unlearnkit.images.train import Recipe
@@ -61,7 +61,7 @@ def _task_artefact(config: Config, *state) -> Artefact:
         inputs["features"] = features_artefact(config)
     source = {k: params.pop(k) for k in POOL}
     params["facts"] = pool.info["facts"]  # a task depends on the pool's content, whichever way it was read
-    parents = [pool.info["digest"], *(artefact.key for artefact in inputs.values())]
+    parents = [pool.info["digest"], *(artefact.info.get("digest", artefact.key) for artefact in inputs.values())]
 
     def make(folder: Path) -> dict:
         per_image = {k: load_file(artefact.folder / f"{k}.safetensors")[k] for k, artefact in inputs.items()}
@@ -158,9 +158,20 @@ def held_out_loss(x: Tensor, y: Tensor, n_classes: int, model: str, recipe: Reci
     return loss
 
 
-def _memorisation(config: Config) -> Artefact:
-    """How much each image of the config's pool is memorised by models of its architecture and recipe."""
-    return memorisation_artefact(load_pool(config), pool_artefact(config).info["digest"], config.model, config.recipe)
+def half_data(config: Config, *, keep: bool = False) -> HalfData | None:
+    """What models of halves of the config's pool know of its images; None for a config without memorised targets, for which
+    no such models are trained. keep: in the project's results, too."""
+    if not any(arm["targets"] == "memorised" for arm in config.arms):
+        return None
+    ids = load_pool(config).ids
+    assert ids is not None
+    return HalfData(ids, **load_file(_memorisation(config, keep).folder / "memorisation.safetensors"))
+
+
+def _memorisation(config: Config, keep: bool = False) -> Artefact:
+    """What half-data models of the config's architecture and recipe know of each image of its pool."""
+    pool = pool_artefact(config)
+    return memorisation_artefact(_read_pool(pool.folder), pool.info["digest"], config.model, config.recipe, keep=keep)
 
 
 def features_artefact(config: Config) -> Artefact:

@@ -2,8 +2,8 @@
 
 Tiny nets spend their time on overhead, so several of one architecture are trained as one net with grouped convolutions
 and batched matrix products, in channels_last; measured faster than vmap (tests/benchmarks). Larger models, and those on
-larger images, train one by one. Either way the work is spread over one-thread workers. A model's numbers do not depend on the others:
-stacks are filled up to a multiple of four, from which on the kernels agree bit by bit.
+larger images, train one by one. Either way the work is spread over one-thread workers. A model's numbers do not depend on
+the others: stacks are filled up to a multiple of four, from which on the kernels agree bit by bit.
 """
 
 import copy
@@ -23,7 +23,9 @@ from unlearnkit.images.train import Recipe, fit
 
 STACK = 16  # models per stack at most: more gains nothing and delays the first result
 TINY = 16 * 16  # pixels up to which stacking convolutions pays
-LIGHT = 100_000  # parameters up to which stacking pays: above, memory sets the pace, and one of a stack's four costs as all
+LIGHT = (
+    100_000  # parameters up to which stacking pays: above, memory sets the pace, and one of a stack's four costs as all
+)
 
 
 def fit_many(

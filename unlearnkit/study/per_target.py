@@ -16,6 +16,7 @@ from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec
 from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images.config import MIXED, Config
+from unlearnkit.images.half_data import HalfData
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import accuracy as accuracy_module
 from unlearnkit.metrics import standardised as standardised_module
@@ -46,8 +47,9 @@ def target_scores(
 
     Columns: those of the config and its arm; method, seed, target (the id of its raw sample); score, how well the model
     knows it (`familiarity` of its outputs), standardised by the decoys of its kind (unlearnkit.metrics.standardised); rank,
-    the share of decoys below it; label_given, 1 if the model gives the label trained on, of texts if it tells the fact;
-    divergence, of its probabilities from the original's, nats; of texts score_log_probability, nats_per_token,
+    the share of decoys below it; log_ratio, where half-data models exist, its log-likelihood ratio under those with it and
+    without it, nats, and log_ratio_rank, the share of decoys below that; label_given, 1 if the model gives the label trained
+    on, of texts if it tells the fact; divergence, of its probabilities from the original's, nats; of texts score_log_probability, nats_per_token,
     exact_memorisation, said (the model's own answer) and its rouge_l; and of the model as a whole TA, RA (filler alone),
     RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that diverged, or that refuses the config, has no
     rows; `refused` in the table's attrs says which, and why.
@@ -65,6 +67,9 @@ def target_scores(
     memories = {c: Memory(folder, c) for c in configs}
     wanted = [Row(c, name) for c in configs for name in REFERENCE_ROWS]
     missing = [row for row in wanted if memories[row.config][row] is None]
+    if folder:
+        for config in dict.fromkeys(row.config for row in missing):
+            domain(config).half_data(config, keep=True)
     train_references([(row.config, *_split(row.name)) for row in missing], device)  # together
     tables, refused = [], {}
     with Progress("scores per target", len(wanted) + sum(map(len, rows.values()))) as bar:
@@ -125,15 +130,16 @@ def _scored(row: Row, model: Trained, original: Trained, device: str) -> pd.Data
 
     def make() -> pd.DataFrame:
         own, before = (with_needs(m, domain(config).TARGET_NEEDS, device=device) for m in (model, original))
-        return of_targets(load_task(config), own, before)
+        return of_targets(load_task(config), own, before, domain(config).half_data(config))
 
     info = model.artefact.info
     cost = {name: float(info.get(name, "nan")) for name in ("steps", "seconds")} | {"processor": processor(device)}
     return stored_table(spec, make).assign(**config.condition(), seed=config.seed, **cost)
 
 
-def of_targets(task: WithRoles, own: Outputs, before: Outputs) -> pd.DataFrame:
-    """The part of `target_scores` that is measured on one model of a mixed task. before: the original's outputs."""
+def of_targets(task: WithRoles, own: Outputs, before: Outputs, halves: HalfData | None = None) -> pd.DataFrame:
+    """The part of `target_scores` that is measured on one model of a mixed task. before: the original's outputs; halves: of
+    the task's pool, for likelihood ratios of samples with their true label."""
     assert task.arm is not None
     arms, tables = task.facts["arms"], []
     rows, decoys = task.index("target"), task.index("decoy")
@@ -153,6 +159,9 @@ def of_targets(task: WithRoles, own: Outputs, before: Outputs) -> pd.DataFrame:
         }
         for name, value in own.familiarities.items():
             values[name] = standardised(value[rows[place]], value[own_decoys]).numpy()
+        if halves is not None and arm["targets"] != "canary":  # no half-data model saw a canary's label
+            ratio, others = halves.log_ratios(known, task.source[rows[place]], reference, task.source[own_decoys])
+            values |= {"log_ratio": ratio.numpy(), "log_ratio_rank": rank_share(ratio, others).numpy()}
         values |= {name: [value[i] for i in place.tolist()] for name, value in more.items()}
         tables.append(pd.DataFrame(values).assign(**arm_columns(arm)))
     similar = accuracy(own, "similar") if len(own.rows("similar")) else None

@@ -47,6 +47,10 @@ def tokens(config: TextConfig, *roles: str) -> Tokens:
     return tokenizer(config).tokens(task.of(*roles) if roles else task.texts, config.context)
 
 
+def half_data(config: TextConfig, *, keep: bool = False) -> None:
+    """None: no models of halves are trained for texts."""
+
+
 def training_set(config: TextConfig, reference: str) -> Tokens:
     """The samples that `original`, `retrain` or `clean` is trained on."""
     return tokens(config, *TRAINED_ON[reference])
