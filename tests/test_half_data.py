@@ -93,7 +93,8 @@ def test_the_table_says_what_the_ratio_says():
                 known = level > target / 20
                 rows.append(arm | {"method": method, "seed": seed, "target": target, "score": 5.0 * known,
                                    "rank": 0.5 + known / 2, "label_given": float(level > 0),
-                                   "log_ratio": 4.0 if known else -4.0, "log_ratio_rank": 1.0 if known else 0.3})  # fmt: skip
+                                   "log_ratio": 4.0 if known else -4.0,
+                                   "log_ratio_rank": 1.0 if known else 0.3})  # fmt: skip
     table = residual_influences(pd.DataFrame(rows)).set_index("method")
     assert table.residual_influence_likelihood_ratio.half == pytest.approx(0.5)
     assert table.likelihood_ratio_accuracy[["original", "half", "clean"]].tolist() == [1, 0.75, 0.5]

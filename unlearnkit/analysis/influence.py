@@ -37,10 +37,10 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     residual_influence_likelihood_ratio, with its interval, likelihood_ratio_accuracy, of telling the model from clean by
     its targets (0.5: not at all), and likelihood_ratio_tpr, at FALSE_POSITIVES (after U-LiRA, Hayes et al. 2024, arXiv
     2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts also rouge_l and
-    residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable
-    (USABLE), moved (its outputs on these targets are farther from the original's than those of a second original). verdict:
-    see `_verdict`. Residual influences are masked, None, where original and clean do not differ beyond noise, and where the
-    arm is not learnt.
+    residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Gates: learnt
+    (LEARNT; random targets that are GUESSED are exempt), usable (USABLE), moved (its outputs on these targets are farther
+    from the original's than those of a second original). verdict: see `_verdict`. Residual influences are masked, None,
+    where original and clean do not differ beyond noise, and where the arm is not learnt.
     """
     _check(scores)
     parts = [_of_condition(part, keys) for keys, part in scores.groupby(CONDITION, sort=False)]

@@ -37,7 +37,8 @@ class HalfData:
         """log N(phi; mean_in, sd_in) - log N(phi; mean_out, sd_out) of the images `ids`, (k,), and of decoys, nats.
 
         phi, decoys: one model's margins, (k,) and (d,). They are first brought to the scale of half-data models, by what
-        those that were not trained on the decoys say of them: a model that is merely less confident is not told from another.
+        those that were not trained on the decoys say of them: a model that is merely less confident is not told from
+        another.
         """
         rows, theirs = self._rows(ids), self._rows(decoy_ids)
         mean, spread = self.mean_out[theirs].double(), self.sd_out.double()

@@ -49,10 +49,10 @@ def target_scores(
     knows it (`familiarity` of its outputs), standardised by the decoys of its kind (unlearnkit.metrics.standardised); rank,
     the share of decoys below it; log_ratio, where half-data models exist, its log-likelihood ratio under those with it and
     without it, nats, and log_ratio_rank, the share of decoys below that; label_given, 1 if the model gives the label trained
-    on, of texts if it tells the fact; divergence, of its probabilities from the original's, nats; of texts score_log_probability, nats_per_token,
-    exact_memorisation, said (the model's own answer) and its rouge_l; and of the model as a whole TA, RA (filler alone),
-    RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that diverged, or that refuses the config, has no
-    rows; `refused` in the table's attrs says which, and why.
+    on, of texts if it tells the fact; divergence, of its probabilities from the original's, nats; of texts
+    score_log_probability, nats_per_token, exact_memorisation, said (the model's own answer) and its rouge_l; and of the
+    model as a whole TA, RA (filler alone), RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that
+    diverged, or that refuses the config, has no rows; `refused` in the table's attrs says which, and why.
 
     methods: names, or pairs (name, options) where a method comes with several sets of options, which are then part of its
     name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the
