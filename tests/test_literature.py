@@ -16,10 +16,11 @@ def row(**more) -> dict:
 
 
 def test_ours_stand_beside_theirs_in_their_unit():
-    scores = pd.DataFrame([row(value=0.02), row(value=0.04, seed=1), row(metric="seconds", group="all", value=90.0)])
+    seconds = row(metric="seconds", group="all", value=90.0)
+    scores = pd.DataFrame([row(value=0.02), row(value=0.04, seed=1), row(seed=2), seconds])
     found = literature.published_beside_ours(scores)
     salun = found[found.method == "salun"].set_index("metric")
-    assert salun.published["UA"] == 2.85 and salun.ours["UA"] == pytest.approx(3.0) and salun.n_seeds["UA"] == 2
+    assert salun.published["UA"] == 2.85 and salun.ours["UA"] == pytest.approx(3.0) and salun.n_seeds["UA"] == 3
     assert salun.ours_low["UA"] < 3 < salun.ours_high["UA"] and pd.isna(salun.ours_low["seconds"])
     assert salun.ours["seconds"] == pytest.approx(1.5) and salun.ours["TA"] == literature.NOT_RUN
     assert (found.ours != literature.NOT_RUN).sum() == 2

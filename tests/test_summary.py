@@ -7,6 +7,7 @@ from unlearnkit.analysis.tables import protocols_table
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import (
     CONDITION_COLUMNS,
+    interval_columns,
     mean_interval,
     ratio_interval,
     residual_influence,
@@ -125,4 +126,18 @@ def test_the_table_of_protocols_puts_methods_between_the_references():
     order = ["original", "retrain", "finetune", "scrub", "clean", "initial"]
     assert table.protocol.tolist() == ["tenth"] * 6 + ["class"] * 6 and table.method.tolist() == order * 2
     assert table.UA.tolist() == [2.0] * 6 + [3.0] * 6 and (table.n_seeds == 3).all()
-    assert table.UA_high.iloc[0] - table.UA.iloc[0] == pytest.approx(4.302653 / 3**0.5)  # t of 2 degrees of freedom
+
+
+def test_intervals_over_seeds_stay_within_what_is_possible():
+    half = 4.302653 / 3**0.5  # t of 2 degrees of freedom, standard deviation 1
+    free = mean_interval([1.0, 2.0, 3.0])
+    assert (free["low"], free["high"]) == (pytest.approx(2 - half), pytest.approx(2 + half))
+    columns = interval_columns("seconds", [1.0, 2.0, 3.0]) | interval_columns("TA", [0.9, 1.0, 1.0])
+    assert columns["seconds_low"] == 0 and columns["seconds_high"] == pytest.approx(2 + half)
+    assert columns["TA_high"] == 1 and columns["TA_low"] < 0.9
+    assert interval_columns("phi_gap", [1.0, 2.0, 3.0])["phi_gap_low"] == pytest.approx(2 - half)  # may be anything
+
+
+def test_two_seeds_have_no_interval():
+    assert mean_interval([0.1, 0.2]) == {"mean": pytest.approx(0.15), "low": None, "high": None, "n": 2}
+    assert ratio_interval([1.0, 2.0], [2.0, 4.0]) == {"mean": 0.5, "low": None, "high": None, "n": 2}

@@ -82,5 +82,5 @@ def over_seeds(
         empty = dict.fromkeys(("mean", "low", "high", "low_samples", "high_samples"))
         return empty | {"n": 0, "samples": 0}
     low, high = over_samples(statistic, known)
-    interval = mean_interval([v for v in values if np.isfinite(v)])
+    interval = mean_interval([v for v in values if np.isfinite(v)], (-1.0, 1.0))
     return interval | {"low_samples": low, "high_samples": high, "samples": sum(len(columns[0]) for columns in known)}

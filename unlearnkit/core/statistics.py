@@ -1,5 +1,6 @@
 """From scores of single seeds to tables: means with intervals over seeds, and the order of rows."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,15 +25,37 @@ ROW_ORDER = ("original", "retrain", "", "clean", "clean-again", "initial")  # ""
 
 # --- intervals -------------------------------------------------------------------------------------------------------
 
+FEWEST = 3  # seeds that an interval over seeds takes: of two, it says more of the t distribution than of the seeds
+UNIT = re.compile(  # columns whose values lie between 0 and 1
+    "UA|FA|RA|TA|MIA|ToW|ToW_MIA|LP|LP_target|NMI|F1|DA|DA_test|CKA|CKA_target|k-NN|ZRF|ASR|ASR_targets|precision|recall"
+    "|label_given|rouge_l|gap_(retrain|clean)|fa_gap_.*|reconstruction_residual|(.*_)?(share|tpr)_.*|(.*_)?accuracy(_vs_.*)?"
+)
+SIGNED = re.compile("spearman|tau|ssim.*|neighbour_cost|r2.*")  # between -1 and 1
+POSITIVE = re.compile("seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|distance|noise_floor|kkt_.*|.*_total_variation")
 
-def mean_interval(values: Sequence[float]) -> dict[str, float | int | None]:
-    """{mean, low, high, n}: a t interval over seeds. One seed has no interval: low and high are None."""
+
+def bounds(name: str) -> tuple[float, float]:
+    """Between which values a column of this name can lie at all."""
+    for names, ends in ((UNIT, (0.0, 1.0)), (SIGNED, (-1.0, 1.0)), (POSITIVE, (0.0, np.inf))):
+        if names.fullmatch(name):
+            return ends
+    return -np.inf, np.inf
+
+
+def mean_interval(
+    values: Sequence[float], within: tuple[float, float] = (-np.inf, np.inf)
+) -> dict[str, float | int | None]:
+    """{mean, low, high, n}: a t interval over seeds, cut off where no mean can be, see `bounds`.
+
+    Fewer than FEWEST seeds have none: low and high are None.
+    """
     v = np.asarray(values, dtype=float)
-    n = len(v)
-    if n < 2:
-        return {"mean": float(v.mean()), "low": None, "high": None, "n": n}
+    mean, n = float(v.mean()), len(v)
+    if n < FEWEST:
+        return {"mean": mean, "low": None, "high": None, "n": n}
     half = stdtrit(n - 1, 0.5 + LEVEL / 2) * v.std(ddof=1) / np.sqrt(n)
-    return {"mean": float(v.mean()), "low": float(v.mean() - half), "high": float(v.mean() + half), "n": n}
+    low, high = max(mean - half, min(within[0], mean)), min(mean + half, max(within[1], mean))
+    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
 
 
 def interval_columns(name: str, values: Mapping | Sequence[float] | pd.Series) -> dict[str, float | None]:
@@ -43,7 +66,7 @@ def interval_columns(name: str, values: Mapping | Sequence[float] | pd.Series) -
     """
     if not isinstance(values, Mapping):
         values = pd.Series(values, dtype=float).dropna()
-        values = mean_interval(values) if len(values) else {}
+        values = mean_interval(values, bounds(name)) if len(values) else {}
     return {name: values.get("mean"), f"{name}_low": values.get("low"), f"{name}_high": values.get("high")}
 
 
@@ -51,13 +74,13 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, 
     """{mean, low, high, n} of mean(above) / mean(below), paired by seed, with Fieller's interval.
 
     Masked (mean, low and high None) where the denominator's own t interval holds 0: Fieller's interval is then
-    unbounded, the ratio of two noises. One seed: the plain ratio without an interval.
+    unbounded, the ratio of two noises. Fewer than FEWEST seeds: the plain ratio without an interval.
     Source: Fieller 1954, Some problems in interval estimation.
     """
     a, b = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     n = len(a)
-    if n < 2:
-        return {"mean": float(a[0] / b[0]) if b[0] else None, "low": None, "high": None, "n": n}
+    if n < FEWEST:
+        return {"mean": float(a.mean() / b.mean()) if b.mean() else None, "low": None, "high": None, "n": n}
     t2 = stdtrit(n - 1, 0.5 + LEVEL / 2) ** 2 / n
     (vaa, vab), (_, vbb) = np.cov(a, b)
     ma, mb = a.mean(), b.mean()
@@ -82,7 +105,7 @@ def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]])
     intervals = {}
     for name, key in columns.items():
         groups = _pick(scores, *key).groupby(level=[*CONDITION_COLUMNS, "method"])
-        intervals[name] = pd.Series({index: mean_interval(values) for index, values in groups})
+        intervals[name] = pd.Series({index: mean_interval(values, bounds(name)) for index, values in groups})
     diverged = _pick(scores, "diverged", "all", "").groupby(level=[*CONDITION_COLUMNS, "method"]).size()
     index = scores.set_index([*CONDITION_COLUMNS, "method"]).index.unique().sort_values()
     table = pd.DataFrame(intervals).reindex(index)

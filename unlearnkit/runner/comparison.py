@@ -6,11 +6,13 @@ taken in another order, training departs, and the question is whether a number d
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import stdev
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
-from unlearnkit.core.statistics import LEVEL, mean_interval
+from unlearnkit.core.statistics import LEVEL
 from unlearnkit.results import records
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-5  # "the same number": stacked and single training differ by less, other samples by more
@@ -24,8 +26,8 @@ KIND = ("processor", "instructions", "gpu", "torch_build", "threads")  # of a re
 def difference_of_seeds(values: Sequence[float]) -> float:
     """How far apart two seeds of a number may be, in 95 of 100 cases, by its values for some; NaN for fewer than two."""
     values = [v for v in values if not math.isnan(v)]
-    interval = mean_interval(values) if len(values) > 1 else {}
-    return (interval["high"] - interval["mean"]) * math.sqrt(2 * len(values)) if interval else math.nan
+    n = len(values)
+    return float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * stdev(values) * math.sqrt(2) if n > 1 else math.nan
 
 
 def difference_of_means(low: float, high: float) -> float:
