@@ -12,7 +12,6 @@ from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import check_type
 
 Kind = Literal["random", "memorised", "canary"]
-CopiesOf = Literal["target", "other images"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Arm:
     strength: float = 0.3
     similarity_level: str = ""  # a measured similarity in place of strength, "ssim~0.5"
     perturbation_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    copies_of: CopiesOf = "target"
+    copies_of: str = "target"
 
     KINDS: ClassVar[tuple[str, ...]] = get_args(Kind)
-    SOURCES: ClassVar[tuple[str, ...]] = get_args(CopiesOf)
+    SOURCES: ClassVar[tuple[str, ...]] = ("target", "other images")
 
     def __post_init__(self):
         text = {"perturbation_options": dict, "targets": str, "copies_of": str}

@@ -70,6 +70,29 @@ def test_arms_that_texts_cannot_have(arm, error, says):
         parse_arms([arm], TextArm)
 
 
+def test_the_control_has_as_many_paraphrases_of_pairs_about_others(raw):
+    arms = [{"targets": "random", "n_targets": 3, "copies": 4}, {"targets": "random", "n_targets": 3, "copies": 4,
+                                                                  "copies_of": "other pairs"}]  # fmt: skip
+    task = build(raw, arms=arms)
+    assert parse_arms(arms, TextArm)[1].name == "copies of other pairs"
+    subject = dict(zip(raw.ids, raw.subjects, strict=True))
+    pairs = task.pairs.assign(arm=task.arm[task.pairs.anchor.tolist()].tolist())
+    source = task.source.tolist()
+    for arm, own in ((0, True), (1, False)):
+        part = pairs[pairs.arm == arm]
+        assert len(part) == 12
+        for pair in part.itertuples():
+            assert (source[pair.anchor] == source[pair.similar]) is own
+            assert (subject[source[pair.anchor]] == subject[source[pair.similar]]) is own
+    controls = [source[i] for i in pairs[pairs.arm == 1].similar]
+    assert len(set(controls)) == 12  # each of another pair, which is itself not trained on
+    assert not set(controls) & {source[i] for i in task.index("filler", "refill", "validation", "decoy").tolist()}
+    with pytest.raises(BadValue, match="the control needs 500 other pairs"):
+        build(
+            raw, arms=[{"targets": "random", "n_targets": 1, "copies": 500, "copies_of": "other pairs"}], train_size=900
+        )
+
+
 def test_every_target_has_the_paraphrases_of_its_arm_and_clean_is_refilled(raw):
     task, arms = build(raw), parse_arms(ARMS, TextArm)
     n = {

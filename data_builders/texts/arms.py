@@ -16,7 +16,8 @@ class TextArm(Arm):
     """Some targets of a mixed text task. perturbation: "paraphrase of " and a side (data_builders.texts.sides); strength:
     how far a paraphrase is from its pair, from 0 to 1, where the data set's rewriter can choose.
 
-    targets: "random" (with their own answers; P1), "canary" (with a wrong answer, which their paraphrases share). Raises
+    targets: "random" (with their own answers; P1), "canary" (with a wrong answer, which their paraphrases share). copies_of
+    "other pairs" is the control: as many paraphrases, each of another pair about somebody else, with its own answer. Raises
     BadValue and UnknownName as Arm.
     """
 
@@ -24,7 +25,7 @@ class TextArm(Arm):
     strength: float = 0.5
 
     KINDS: ClassVar[tuple[str, ...]] = ("random", "canary")
-    SOURCES: ClassVar[tuple[str, ...]] = ("target",)
+    SOURCES: ClassVar[tuple[str, ...]] = ("target", "other pairs")
 
     @property
     def side(self) -> str:

@@ -53,18 +53,25 @@ def build_mixed_task(
 
     used = {*strangers, *rows}
     others = [row for row in _order(raw, seed, "draw") if row not in used]
+    control, others = _pairs_for_controls(raw, parsed, rows, others)
     n_filler, n_similar = mixed_sizes(parsed, train_size, len(others), len(raw.train), "a larger data set")
     filler, refill = others[:n_filler], others[n_filler : n_filler + n_similar]
     validation = others[n_filler + n_similar :][: train_size // VALIDATION_SHARE]
 
-    targets, similar, arm_of, anchors = [], [], [], []
+    targets, similar, arm_of, anchors, sources = [], [], [], [], []
     for i, arm in enumerate(parsed):
         for row in rows[len(targets) :][: arm.n_targets]:
             answer = answer_of(raw, row, arm.targets, seed, arm.side)
             how = {"strength": arm.strength, "side": arm.side, "seed": seed}
             anchors += [len(targets)] * arm.copies
+            if arm.name:
+                of = control[len(targets)]
+                similar += [paraphrases_of(raw, r, answer_of(raw, r, "random", seed, arm.side), 1, **how) for r in of]
+            else:
+                of = [row] * arm.copies
+                similar.append(paraphrases_of(raw, row, answer, arm.copies, **how))
+            sources += of
             targets.append(Texts([raw.train.question[row]], *([part] for part in answer)))
-            similar.append(paraphrases_of(raw, row, answer, arm.copies, **how))
             arm_of.append(i)
     decoys, decoy_arm = [], []
     for number, kind in enumerate(kinds):
@@ -74,7 +81,7 @@ def build_mixed_task(
             decoys.append(Texts([raw.train.question[row]], *([part] for part in answer)))
             decoy_arm.append(first)
 
-    sources, tests, none = [rows[a] for a in anchors], held_out_rows(raw, test_size), -1
+    tests, none = held_out_rows(raw, test_size), -1
     decoy_rows = strangers[: len(decoys)]
     parts = [
         ("target", NO_TEXTS.joined(*targets), _ids(raw, rows), arm_of),
@@ -93,6 +100,29 @@ def build_mixed_task(
     pairs = similarity_table(texts, anchors, places, raw, [parsed[arm_of[a]].strength for a in anchors], encode)
     facts = dict(raw.facts) | {"arms": [arm.as_dict() for arm in parsed]}
     return TextTask(texts, role, source, pairs, facts, arm_column).check()
+
+
+def _pairs_for_controls(
+    raw: RawTexts, arms: Sequence[TextArm], rows: Sequence[int], others: list[int]
+) -> tuple[dict[int, list[int]], list[int]]:
+    """({number of a control's target: rows of as many other pairs}, the others that are left). rows: of all targets."""
+    able = set(raw.rewriter.rows_with_paraphrases()) if raw.rewriter else set()
+    chosen: dict[int, list[int]] = {}
+    start = 0
+    for arm in arms:
+        for number in range(start, start + arm.n_targets) if arm.name else ():
+            own = raw.subjects[rows[number]]
+            found = [row for row in others if row in able and raw.subjects[row] != own][: arm.copies]
+            if len(found) < arm.copies:
+                raise BadValue(
+                    f"the control needs {arm.copies} other pairs with paraphrases for each of its targets, {len(found)} are "
+                    "left: use fewer copies or targets, or a smaller train_size"
+                )
+            taken = set(found)
+            others = [row for row in others if row not in taken]
+            chosen[number] = found
+        start += arm.n_targets
+    return chosen, others
 
 
 def _ids(raw: RawTexts, rows: Sequence[int]) -> list[int]:

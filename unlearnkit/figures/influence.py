@@ -126,7 +126,7 @@ def _place(row) -> tuple:
 def _kind(row) -> str:
     """What the near-duplicates of a row are, in words."""
     if row.control:
-        return "other images"
+        return row.control.removeprefix("copies of ")
     if row.perturbation == "exact_duplicate":
         return f"exact copies, m = {row.copies}"
     if row.perturbation.startswith(PARAPHRASE):
