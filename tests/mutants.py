@@ -178,6 +178,26 @@ def _scrub_losses(student, teacher, request, divergence, *, alpha, gamma, temper
     yield gamma * F.cross_entropy(request.logits(student, batch), batch.y) + alpha * distance(batch)
 
 
+def mask_of_a_small_logit(logits, y):
+    """As in public code: a logit of 1e-10 in place of minus infinity, which is no small one."""
+    return logits.scatter(1, y[:, None], 1e-10).log_softmax(1)
+
+
+def mask_without_renormalising(logits, y):
+    return logits.log_softmax(1).scatter(1, y[:, None], -torch.inf)
+
+
+def attack_in_one_ball(request, model, samples, eps, steps):
+    """As in public code: one radius for all images, whose labels are the model's whether the attack succeeds or not."""
+    x = samples.x
+    for _ in range(steps):
+        at = x.clone().requires_grad_()
+        (uphill,) = torch.autograd.grad(request.losses(model, type(samples)(at, samples.y)).sum(), at)
+        away = x + eps / 10 * F.normalize(uphill.flatten(1)).view_as(x) - samples.x
+        x = samples.x + away * (eps / away.flatten(1).norm(dim=1).clamp(min=eps))[:, None, None, None]
+    return type(samples)(x, model(x).argmax(1))
+
+
 def counts_every_token(model, request, *, seed, device="auto"):
     """As NPO in public code: all tokens of prompt, answer and padding are labels."""
 

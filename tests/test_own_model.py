@@ -175,7 +175,7 @@ def test_images_of_any_size_and_normalisation(shape, method):
 def test_samples_that_are_no_images_work_too(shape):
     x, y = data(60, 10, shape)
     sets = (x[:6], y[:6]), (x[6:], y[6:])
-    for method in ("scrub", "ssd", "boundary_shrink"):
+    for method in ("scrub", "ssd", "boundary_shrink", "amun", "delete"):
         assert unlearnkit.unlearn(mlp(), *sets, method)(x).shape == (60, 10)
     assert len(unlearnkit.find_near_duplicates(*sets)) > 0
 

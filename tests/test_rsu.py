@@ -36,11 +36,13 @@ SPLIT = [
     "scrub",
     "l1_sparse",
     "boundary_shrink",
+    "delete",
 ]
 REFUSED = {
     "retrain": "starts from new weights",
     "sisa": "starts from new weights",
     "amnesiac": "cannot be split over batches",
+    "amun": "cannot be split over batches",
     "bad_teacher": "cannot be split over batches",
     "expand(finetune)": "cannot be split over batches",
 }
