@@ -95,7 +95,7 @@ def amun(
             f"{eps}, {decay_every} and {attack_steps}"
         )
     request = request.to(device)
-    frozen = copy.deepcopy(model).to(request.forget.y.device).eval().requires_grad_(False)
+    frozen = copy.deepcopy(model).to(request.forget.y.device).eval()
     adversarial = adversarial_examples(request, frozen, request.forget, eps, attack_steps)
     if not len(adversarial):
         raise NotApplicable(
