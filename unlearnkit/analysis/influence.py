@@ -20,6 +20,7 @@ ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_l
 LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
+OF_MODELS = ("TA", "RA", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
 NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
@@ -30,17 +31,19 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per condition, arm and method: what is left of the influence, from 1, `original`, to 0, `clean`.
 
     residual_influence: ratio of differences of mean standardised margins; residual_influence_rank: the same of ranks
-    among decoys; label_given: share of targets given the label trained on; exposure: in bits; over_no_copies: residual
+    among decoys; label_given: share of targets given the label trained on; MIA_AUC: of the attack that tells targets from
+    decoys by their margin, the mean rank among decoys, 0.5 by chance; exposure: in bits; over_no_copies: residual
     influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm; each
     with _low and _high. p_over_no_copies, p_minus_retrain, two-sided, and p_as_clean, of the test that it is MARGIN or more
     away from clean's, none adjusted. Where half-data models exist, and labels are true, also
     residual_influence_likelihood_ratio, with its interval, likelihood_ratio_accuracy, of telling the model from clean by
     its targets (0.5: not at all), and likelihood_ratio_tpr, at FALSE_POSITIVES (after U-LiRA, Hayes et al. 2024, arXiv
     2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts also rouge_l and
-    residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Gates: learnt
-    (LEARNT; random targets that are GUESSED are exempt), usable (USABLE), moved (its outputs on these targets are farther
-    from the original's than those of a second original). verdict: see `_verdict`. Residual influences are masked, None,
-    where original and clean do not differ beyond noise, and where the arm is not learnt.
+    residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Of the
+    models, means over seeds: OF_MODELS, as far as measured; neighbour_cost is the accuracy on near-duplicates that was lost
+    against the original. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable (USABLE), moved (its
+    outputs on these targets are farther from the original's than those of a second original). verdict: see `_verdict`.
+    Residual influences are masked, None, where original and clean do not differ beyond noise, and where the arm is not learnt.
     """
     _check(scores)
     parts = [_of_condition(part, keys) for keys, part in scores.groupby(CONDITION, sort=False)]
@@ -69,8 +72,12 @@ def _check(scores: pd.DataFrame) -> None:
 
 def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
     utility = scores.get("utility", scores.TA).fillna(scores.TA)  # of images they are the same
-    kept = scores.assign(utility=utility).groupby("method")[["TA", "utility"]].mean()
-    shown = ["TA"] if (utility == scores.TA).all() else ["TA", "utility"]
+    models = scores.assign(utility=utility)
+    if "RA_similar" in models:
+        before = models[models.method == "original"].groupby("seed").RA_similar.first()
+        models["neighbour_cost"] = models.seed.map(before) - models.RA_similar
+    kept = models.groupby("method")[[c for c in OF_MODELS if c in models]].mean()
+    shown = [c for c in kept if c != "utility" or (utility != scores.TA).any()]
     arms = {arm: _Arm(part, arm) for arm, part in scores.groupby(ARM, sort=False)}
     rows = []
     for arm, drawn in arms.items():
@@ -141,7 +148,7 @@ class _Arm:
         own, ranked = self.residual(method), self.residual(method, self.ranks)
         given = self._mean("label_given", method)
         row = _columns("residual_influence", own) | _columns("residual_influence_rank", ranked)
-        row |= _columns("label_given", given)
+        row |= _columns("label_given", given) | _columns("MIA_AUC", self.ranks[method])
         if self.has("log_ratio"):
             ratios = {m: self._mean("log_ratio", m) for m in self.methods}
             row |= _columns("residual_influence_likelihood_ratio", self.residual(method, ratios))

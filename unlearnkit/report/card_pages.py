@@ -38,7 +38,7 @@ def _sheets(site: Site, card: Card) -> Sequence[dict]:
     """The dataset cards, sample sheets and similarity distributions that show this data set."""
     sheets = []
     for r in site.results:
-        if r.name.split("-")[0] not in SHEETS or not r.file(".csv") or "dataset" not in r.table:
+        if r.name.split("-")[0] not in SHEETS or not r.whole or "dataset" not in r.table:
             continue
         part = r.table[r.table.dataset == card.name]
         if len(part):

@@ -55,6 +55,7 @@ COLUMNS = {
     "layer": "the layer whose outputs are taken as features", "licence": "licence of the data",
     "LiRA_gap": "mean difference to retrain in the probability, by LiRA, of having been trained on a target",
     "method": "the unlearning method, or a reference model", "metric": "the metric",
+    "MIA_AUC": "area under the ROC curve of the attack that tells targets from decoys by their margin; 0.5 by chance",
     "n_classes": "classes", "n_conditions": "conditions", "n_converged": "seeds in which the KKT conditions hold",
     "minus_retrain": "residual influence less retrain's of the same targets",
     "n_decoy": "decoys", "n_decoys": "decoys that targets are compared with",
@@ -127,6 +128,14 @@ COLUMNS = {
     "verdict": "what may be said of the row, or the gate that leaves it out", "wrapper": "the function around the base",
     "reference": "the model that is compared with",
 }  # fmt: skip
+FOR_PEOPLE = {  # columns of unlearnkit.analysis.for_people alone
+    "data and model": "data set, training samples, model, and how training images are augmented if they are",
+    "near-duplicates": "how many of each target stay in training, and how they are made; of other images: a control",
+    "influence left": COLUMNS["residual_influence"], "by rank": "influence left, by the rank of targets among decoys",
+    "more than with none": COLUMNS["over_no_copies"], "more than retrain": COLUMNS["minus_retrain"],
+    "facts told": "share of targets whose fact the model's own answer tells",
+    "steps, time": "optimiser steps and wall seconds of the method alone, means over seeds", "n": "seeds; targets of all",
+}  # fmt: skip
 MEASURES = {
     "ssim": "structural similarity, 1 for equal images", "psnr": "peak signal-to-noise ratio, decibels",
     "pixel_cosine": "cosine of pixels", "feature_cosine": "cosine of a model's features",
@@ -177,7 +186,7 @@ def _of_metric(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[-_]", "", name).lower()
+    return re.sub(r"[-_ ]", "", name).lower()
 
 
-_PLAIN = {_plain(name): words for name, words in (COLUMNS | MEASURES).items()}
+_PLAIN = {_plain(name): words for name, words in (COLUMNS | MEASURES | FOR_PEOPLE).items()}

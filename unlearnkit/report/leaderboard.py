@@ -77,9 +77,7 @@ class Board:
 
 def board(results: Sequence[Result]) -> Board | None:
     """None if no result has a tidy record, or a table with standardised influence."""
-    whole = [
-        _whole(r) for r in results if r.name.startswith("T") and r.file(".csv") and {*WHOLE, "method"} <= {*r.table}
-    ]
+    whole = [_whole(r) for r in results if r.name.startswith("T") and r.whole and {*WHOLE, "method"} <= {*r.table}]
     scores = tidy(results)
     if scores is None:
         return _joined(whole) if whole else None

@@ -63,7 +63,8 @@ def _notebook(site: Site, page: str, file: Path, made: Sequence[Result], version
 
 def glossary(site: Site) -> None:
     """Terms, and every column of the tables here."""
-    used = {c for r in site.results if r.name.startswith("T") and r.file(".csv") for c in r.table}
+    tables = [t for r in site.results if r.name.startswith("T") and r.whole for t in (r.table, r.shown)]
+    used = {c for table in tables for c in table}
     ends = {f"{c}{end}" for c in used for end in ("_low", "_high")}
     known = {c: meaning for c in sorted(used - ends, key=str.lower) if (meaning := columns.meaning(c))}
     site.page("glossary.html", "glossary.html", "Glossary", terms=columns.TERMS, columns=known)

@@ -17,11 +17,13 @@ def write(site: Site, r: Result) -> None:
     """The page of one result, with its picture and its data."""
     path, shown = site.page_of(r), {}
     csv, png = r.file(".csv"), r.file(".png")
-    if csv:
+    if csv and r.whole:
         shown = {"csv": _copy_data(site, csv)}
+        if r.whole != csv:
+            shown["whole"] = _copy_data(site, r.whole)
         if r.name.startswith("T"):
-            columns, constant = show.columns(r.table)
-            shown |= {"columns": columns, "constant": constant, "cells": show.cells(r.table, columns)}
+            columns, constant = show.columns(r.shown)
+            shown |= {"columns": columns, "constant": constant, "cells": show.cells(r.shown, columns)}
             shown |= {"apart": gates.apart(r.table), "runs": [bool(keys) for keys in r.behind]}
             if any(shown["runs"]):
                 shown["data"] = path.removesuffix(".html") + ".js"

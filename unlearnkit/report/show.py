@@ -1,6 +1,7 @@
 """Tables as cells of a page: a number with its interval as one text, and the value to sort by."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from unlearnkit.results.records import NUMBERS, names_a_run
 
 HIDDEN = ("run", "digests", "raw_digest")
 COUNTS = ("n_seeds", "n_diverged")  # whole numbers that name no row
+NUMBER = re.compile(r"-?[\d.]+( \[-?[\d.]+, -?[\d.]+\])?")  # as unlearnkit.analysis.for_people writes it
 FEW = 40  # a column is offered as a choice if it has at most so many values
 
 
@@ -54,11 +56,21 @@ def columns(table: pd.DataFrame) -> tuple[list[Column], dict[str, str]]:
     made = []
     varying = [c for c in chosen if c not in constant] or chosen
     for name in sorted(varying, key=lambda c: c != "method"):  # first, since it stays in sight while the rest scrolls
-        numbers = pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool
+        numbers = (pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool) or _written(table[name])
         choice = names_a_run(table[name]) and not name.startswith("n_") and 1 < table[name].nunique() <= FEW
+        choice = choice and not _written(table[name])
         choice = choice and f"{name}_low" not in table and name not in COUNTS and _short(table[name])
         made.append(Column(name, numbers, choice, meaning(name)))
     return made, {k: v for k, v in constant.items() if k not in {c.name for c in made}}
+
+
+def _written(column: pd.Series) -> bool:
+    """Whether a column of text holds numbers, with intervals or not, and at most words in the place of some."""
+    if pd.api.types.is_numeric_dtype(column):
+        return False
+    texts = {str(v) for v in column}
+    numbers = {text for text in texts if NUMBER.fullmatch(text)}
+    return bool(numbers) and not any(text[:1].isdigit() for text in texts - numbers)
 
 
 def _short(column: pd.Series) -> bool:
@@ -72,7 +84,7 @@ def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[str]]:
         name, low, high = column.name, f"{column.name}_low", f"{column.name}_high"
         if low in table and high in table:
             made.append([interval(*row) for row in zip(table[name], table[low], table[high])])
-        elif column.numbers and name not in NUMBERS:
+        elif pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool and name not in NUMBERS:
             made.append(["" if pd.isna(v) else number(v) for v in table[name]])
         else:
             made.append([text(v) for v in table[name]])

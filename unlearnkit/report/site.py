@@ -49,7 +49,7 @@ class Site:
             for file in r.entry.get("files", ()):
                 large = file.endswith(".csv") and (f := r.file(".csv")) and f.stat().st_size > LARGE
                 copy = f"data/{r.profile or 'small'}/{PurePosixPath(file).name}{'.gz' * bool(large)}"
-                if r.file(PurePosixPath(file).suffix) and not file.startswith("scores/"):  # too large for a site
+                if r.file(file) and not file.startswith("scores/"):  # too large for a site
                     pages[self.name_of(r.folder / file)] = copy
         return pages | {"README.md": "index.html", "results/README.md": "claims.html"}
 

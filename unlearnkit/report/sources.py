@@ -40,20 +40,31 @@ class Result:
     def label(self) -> str:
         return f"{self.profile}/{self.name}" if self.profile else self.name
 
-    def file(self, ending: str) -> Path | None:
-        """Its .csv, .png or .parquet below the results folder, if it has one that is there and is as it was written."""
+    def file(self, ending: str, room: str = "") -> Path | None:
+        """Its .csv, .png or .parquet, in tables/, figures/ or scores/ if told so, if it is there and as it was written."""
         for name, digest in self.entry.get("files", {}).items():
-            if name.endswith(ending):
+            if name.endswith(ending) and name.startswith(room):
                 return None if manifests.damage(self.folder / name, digest) else self.folder / name
         return None
 
+    @property
+    def whole(self) -> Path | None:
+        """The file with its whole table, None without it."""
+        return self.file(manifests.table_of(self.entry)) if self.entry else None
+
     @cached_property
     def table(self) -> pd.DataFrame:
-        return records.table(self.file(".csv"))
+        return records.table(self.whole)
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """The same rows for people, as text; `table` itself where there is none."""
+        csv = self.file(".csv")
+        return self.table if csv in (None, self.whole) else pd.read_csv(csv, dtype=str, keep_default_na=False)
 
     @cached_property
     def record(self) -> pd.DataFrame | None:
-        return records.read(self.folder, self.entry) if self.file(".parquet") else None
+        return records.read(self.folder, self.entry) if self.file(".parquet", "scores/") else None
 
     @cached_property
     def runs(self) -> pd.DataFrame:

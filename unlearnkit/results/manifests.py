@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from unlearnkit.core.artefacts import digest_of
@@ -56,6 +57,12 @@ def misshapen(entry: object) -> str:
     return "" if any(file.endswith(".csv") for file in entry["files"]) else "has no table"
 
 
+def table_of(entry: Mapping) -> str:
+    """The file of an entry that holds its whole table: a Parquet file where the CSV is for people, else the CSV."""
+    tables = [file for file in entry["files"] if not file.startswith("scores/")]
+    return next(file for ending in (".parquet", ".csv") for file in tables if file.endswith(ending))
+
+
 def damage(file: Path, digest: str) -> tuple[str, str] | None:
     """("missing" or "damaged", what is wrong) of a file that should have this digest; None if it has."""
     try:
@@ -71,26 +78,30 @@ def listed(path: Path, digest: str | None = None) -> bool:
 
     path: FOLDER/tables/T2.csv and the like; digest: of the file as it is, by default taken from it.
     """
-    folder = path.parent.parent
     if path.parent.name not in ("tables", "figures", "scores"):
         return True
-    file = folder / "manifest.json"
+    wanted = digest_listed(path)
+    return bool(wanted) and (digest == wanted if digest else not damage(path, wanted))
+
+
+def digest_listed(path: Path) -> str:
+    """The digest that the manifest of its results folder has of a file, whether the file is there or not; "" for none."""
+    file = path.parent.parent / "manifest.json"
     try:
-        version = (file, file.stat().st_mtime_ns)
+        time = file.stat().st_mtime_ns
     except OSError:
-        return False
-    if version not in _listed:
-        _listed.clear()
+        return ""
+    if file not in _listed or _listed[file][0] != time:
         try:
-            entries = list(read(folder).values())
+            entries = list(read(file.parent).values())
         except StoreError:
             entries = []
-        _listed[version] = {k: v for entry in entries if not misshapen(entry) for k, v in entry["files"].items()}
-    wanted = _listed[version].get(f"{path.parent.name}/{path.name}")
-    return wanted is not None and (digest == wanted if digest else not damage(path, wanted))
+        whole = {k: v for entry in entries if not misshapen(entry) for k, v in entry["files"].items()}
+        _listed[file] = time, whole
+    return _listed[file][1].get(f"{path.parent.name}/{path.name}", "")
 
 
-_listed: dict[tuple[Path, int], dict[str, str]] = {}
+_listed: dict[Path, tuple[int, dict[str, str]]] = {}  # {manifest: when it was changed, digests by file}
 
 
 def sha256(path: Path) -> str:

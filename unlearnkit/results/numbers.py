@@ -37,7 +37,9 @@ _read: dict[tuple[Path, int], tuple[pd.DataFrame, dict[str, pd.Series]]] = {}
 def _table(name: str, home: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
     """(a published table, its columns as text as far as they were asked for)."""
     *profile, key = name.split("/")
-    file = home.joinpath(*profile, "tables" if key.startswith("T") else "figures", f"{key}.csv")
+    file = home.joinpath(*profile, "tables" if key.startswith("T") else "figures", f"{key}.parquet")
+    if not (manifests.digest_listed(file) or file.is_file()):  # the whole table, where the CSV is one for people
+        file = file.with_suffix(".csv")
     if not file.is_file():
         raise BadValue(f"there is no {name} in results/")
     version = (file, file.stat().st_mtime_ns)

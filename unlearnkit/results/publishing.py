@@ -18,6 +18,8 @@ from unlearnkit.core.provenance import provenance
 from unlearnkit.core.wording import some
 from unlearnkit.results import manifests, records
 
+MOST_COLUMNS = 16  # of a table for people
+
 
 def publish(
     name: str,
@@ -27,8 +29,13 @@ def publish(
     parameters: Parameters,
     runs: pd.DataFrame | Sequence[str],
     roots: Sequence[Callable],
+    shown: pd.DataFrame | None = None,
 ) -> list[str]:
     """Write a table (or a figure and its data) and its entry in the manifest; returns the files, relative to the folder.
+
+    data: the whole table, a row per result, every number in a column of its own. shown: the same rows for people, of at most
+    MOST_COLUMNS columns (unlearnkit.analysis.for_people); it is then what stands in the CSV, and `data` in a Parquet file
+    beside it, which all programs read. Raises BadValue for one with other rows, or too many columns.
 
     parameters: the notebook's, of unlearnkit.runner.notebook.check_parameters. `publish` among them is the results folder,
     relative to the project ("" publishes nothing); the others are recorded. runs: what the result was made from: the tidy
@@ -38,18 +45,24 @@ def publish(
     """
     if not parameters["publish"]:
         return []
+    if shown is not None and (len(shown) != len(data) or len(shown.columns) > MOST_COLUMNS):
+        raise BadValue(
+            f"{name}: a table for people has the {len(data)} rows of the whole one and at most {MOST_COLUMNS} columns, got "
+            f"{len(shown)} and {len(shown.columns)}"
+        )
     folder = paths.root() / paths.at(parameters["publish"])
     kind = "tables" if name.startswith("T") else "figures"
     with explained("the results", folder, "the notebook's parameter `publish`"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     files = [f"{kind}/{name}.csv"]
-    write_whole(
-        folder / files[0], lambda path: data.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-    )
+    write_whole(folder / files[0], lambda path: records.write_csv(data if shown is None else shown, path))
+    if shown is not None:
+        files.append(f"{kind}/{name}.parquet")
+        write_whole(folder / files[-1], lambda path: records.write_parquet(data, path))
     if figure is not None:
         files.append(f"{kind}/{name}.png")
         write_whole(
-            folder / files[1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
+            folder / files[-1], lambda path: figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
         )
     with lock(folder / ".manifest.lock"):
         if isinstance(runs, pd.DataFrame):
@@ -58,7 +71,7 @@ def publish(
         manifest = before | {name: _entry(folder, files, len(data), runs, parameters, roots)}
         write_whole(folder / "manifest.json", lambda path: path.write_text(_json(manifest), encoding="utf-8"))
         for file in _files(before) - _files(manifest):  # of an earlier version of this result; other files are not ours
-            if PurePosixPath(file).parent == PurePosixPath("scores"):
+            if PurePosixPath(file).suffix == ".parquet":
                 (folder / file).unlink(missing_ok=True)
     for f in files:
         paths.note("output", os.path.relpath(folder / f, paths.root()))
@@ -153,10 +166,10 @@ def _folders(home: Path) -> dict[str, Path]:
 def published(name: str, profile: str = "") -> pd.DataFrame:
     """A published table, or the data behind a published figure: `published("T2")`, `published("T2", "full")`.
 
-    profile: that of the results folder itself, `small`, if empty. Raises UnknownName, BadValue or StoreError if it is not
-    there, so in the notebook that makes it call this after `publish`.
+    Always the whole table, where the CSV is for people, too. profile: that of the results folder itself, `small`, if empty.
+    Raises UnknownName, BadValue or StoreError if it is not there: in the notebook that makes it call this after `publish`.
     """
-    return records.table(_file(name, profile, ".csv"))
+    return records.table(_file(name, profile, "table"))
 
 
 def published_figure(name: str, profile: str = "", alt: str = ""):
@@ -168,17 +181,19 @@ def published_figure(name: str, profile: str = "", alt: str = ""):
 
     data = published(name, profile)
     about = f"Figure {name}, drawn from {len(data)} rows with the columns {', '.join(map(str, data))}"
-    return Image(filename=str(_file(name, profile, ".png")), alt=alt or about)
+    return Image(filename=str(_file(name, profile, "figure")), alt=alt or about)
 
 
-def _file(name: str, profile: str, ending: str) -> Path:
-    """The file of a published result with this ending."""
+def _file(name: str, profile: str, what: str) -> Path:
+    """The file of a published "table" (or data behind a figure), or "figure"."""
     (folder,) = folders(profile or "small").values()
     manifest = manifests.read(folder)
     whole = {key: entry for key, entry in manifest.items() if not manifests.misshapen(entry)}
-    files = {key: f for key, entry in whole.items() for f in entry["files"] if f.endswith(ending)}
+    if what == "table":
+        files = {key: manifests.table_of(entry) for key, entry in whole.items()}
+    else:
+        files = {key: f for key, entry in whole.items() for f in entry["files"] if f.endswith(".png")}
     if name not in files:
-        what = "table" if ending == ".csv" else "figure"
         raise unknown(f"published {what}", name, files, f"To make it: `unlearnkit study --only {name}`.")
     file, digest = folder / files[name], whole[name]["files"][files[name]]
     if wrong := manifests.damage(file, digest):

@@ -44,10 +44,27 @@ def read(folder: Path, entry: Mapping) -> pd.DataFrame | None:
     return pd.read_parquet(folder / names[0]) if names and (folder / names[0]).is_file() else None
 
 
+def write_csv(table: pd.DataFrame, to: Path | io.StringIO) -> None:
+    """A table as CSV: numbers to 6 digits, nothing where there is none."""
+    table.to_csv(to, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """A table as Parquet, with the numbers and the kinds of columns that `table` reads from its CSV."""
+    write_csv(table, text := io.StringIO())
+    text.seek(0)
+    _read_csv(text).to_parquet(path, index=False, compression="zstd")
+
+
+def _read_csv(source: Path | io.StringIO) -> pd.DataFrame:
+    return pd.read_csv(source, keep_default_na=False, na_values=[""])
+
+
 def table(path: Path) -> pd.DataFrame:
-    """A table as it was published: empty text stays "", an empty number is NaN. Raises StoreError for what is none."""
+    """A table as it was published, of a CSV or a Parquet file: empty text stays "", an empty number is NaN. Raises
+    StoreError for what is none."""
     try:
-        rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         raise StoreError(f"{path.name} is no table ({why}): restore it from git or run `make study`") from error

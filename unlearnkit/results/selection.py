@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from unlearnkit.core.errors import BadValue, StoreError, unknown
-from unlearnkit.results import publishing, records
+from unlearnkit.results import manifests, publishing, records
 
 CONCLUDED = ("run", "digests", "verdict")  # columns of text that do not say what a row is about
 
@@ -41,7 +41,7 @@ def find(name: str, where: Mapping[str, str], folder: Path) -> Selection:
         raise unknown("table", name, states)
     entry, asked = _whole(name, *states[name]), dict(where)
     seed = asked.pop("seed", None)
-    table = records.table(folder / next(f for f in entry["files"] if f.endswith(".csv")))
+    table = records.table(folder / manifests.table_of(entry))
     rows = records.select(table, asked, name)
     if len(rows) > 1:
         raise BadValue(f"{len(rows)} rows of {name} fit; say which with --where:\n{_differences(rows)}")
@@ -91,7 +91,7 @@ def commands(name: str, profile: str, table: pd.DataFrame) -> list[str]:
             for i in rows:
                 split.setdefault((group, words[column].iloc[i]), []).append(i)
         for (group, word), rows in split.items():
-            if len(rows) < len(groups[group]) and word:
+            if len(rows) < len(groups[group]):
                 for i in rows:
                     chosen[i].append(f"{column}={word}")
         groups = dict(enumerate(split.values()))

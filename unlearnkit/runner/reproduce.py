@@ -16,7 +16,7 @@ from unlearnkit import results
 from unlearnkit.core import paths
 from unlearnkit.core.errors import UnlearnkitError
 from unlearnkit.images.config import Config
-from unlearnkit.results import records
+from unlearnkit.results import manifests, records
 from unlearnkit.results.selection import Selection, naming_columns
 from unlearnkit.runner import comparison, notebook, retraining
 from unlearnkit.study import BASELINES, INITIAL, REFERENCE_ROWS
@@ -111,7 +111,7 @@ def again(selection: Selection) -> tuple[pd.DataFrame, str, str]:
         ):  # an error after that is no failure: what a notebook checks of the whole may not hold for a part
             raise UnlearnkitError(f"{path.name} published no {name} with {parameters}:\n{error}")
         record = records.read(published, made)
-        table = records.table(published / next(f for f in made["files"] if f.endswith(".csv")))
+        table = records.table(published / manifests.table_of(made))
     parts = []
     if record is not None and len(selection.runs) and {"value", "target"} & set(record):
         parts.append(_compare_runs(selection, record, list(table)))
