@@ -85,7 +85,10 @@ def test_a_number_stands_with_its_interval_in_one_cell_of_few_columns(whole, sho
         whole[(whole.method == "scrub") & (whole.copies == 25) & (whole.control == "")],
     )
     (mean, low, high) = wanted.filter(regex=r"^residual_influence(_low|_high)?$").iloc[0]
-    assert row["influence left"] == f"{mean:.2f} [{low:.2f}, {high:.2f}]" and row["TA"] == "0.90"
+    assert row["influence left"] == f"{mean:.2f} [{low:.2f}, {high:.2f}]" and (row["TA"], row["filler RA"]) == (
+        "0.90",
+        "0.98",
+    )
     assert row["data and model"] == "digits (1,100), mlp" and row["near-duplicates"] == "25, block mask 0.3"
     assert row["steps, time"] == "12,300 steps, 0.0312 s" and row["n"] == "2 seeds, 20 targets"
     assert row["neighbour cost"] == "0.00" and row["verdict"] == "left"
@@ -111,6 +114,12 @@ def test_where_there_is_no_number_it_says_why(whole, shown):
     assert not shown.isin(["", "nan", "None", "-"]).any(axis=None) and not shown.map(lambda v: "nan" in v).any(
         axis=None
     )
+
+
+def test_a_mean_of_too_few_seeds_says_so_and_is_a_number_all_the_same(whole):
+    few = for_people(whole.assign(residual_influence_low=None, residual_influence_high=float("nan")))
+    assert at(whole, few, "original")["influence left"] == "1.00 (no interval)"
+    assert {c.name: c for c in show.columns(few)[0]}["influence left"].numbers
 
 
 def test_texts_have_columns_of_their_own():
@@ -241,5 +250,6 @@ def test_the_report_shows_what_people_read_and_gives_programs_the_rest(folder, w
 def test_cells_of_numbers_sort_as_numbers_and_texts_filter(shown):
     told = {c.name: c for c in show.columns(shown)[0]}
     assert told["influence left"].numbers and told["more than with none"].numbers and not told["influence left"].choice
+    assert not told["steps, time"].choice
     for name in ("targets", "near-duplicates", "method", "verdict"):
         assert told[name].choice and not told[name].numbers

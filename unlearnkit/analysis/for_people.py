@@ -15,7 +15,7 @@ IMAGES = {
     "label given": "label_given",
     "MIA AUC": "MIA_AUC",
     "TA": "TA",
-    "RA": "RA",
+    "filler RA": "RA_filler",
     "neighbour cost": "neighbour_cost",
 }
 TEXTS = {"facts told": "label_given", "ROUGE-L": "rouge_l", "NLL": "nats_per_token",
@@ -65,6 +65,8 @@ def _cell(row: Mapping, name: str) -> str:
     if _missing(parts[0]):
         return ""
     mean, *ends = number([float(v) for v in parts if not _missing(v)])
+    if f"{name}_low" in row and not ends:
+        return f"{mean} (no interval)"  # of too few seeds
     return f"{mean} [{', '.join(ends)}]" if ends else mean
 
 

@@ -20,7 +20,7 @@ ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_l
 LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
-OF_MODELS = ("TA", "RA", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
+OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
 NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
@@ -72,7 +72,7 @@ def _check(scores: pd.DataFrame) -> None:
 
 def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
     utility = scores.get("utility", scores.TA).fillna(scores.TA)  # of images they are the same
-    models = scores.assign(utility=utility)
+    models = scores.assign(utility=utility).rename(columns={"RA": "RA_filler"})
     if "RA_similar" in models:
         before = models[models.method == "original"].groupby("seed").RA_similar.first()
         models["neighbour_cost"] = models.seed.map(before) - models.RA_similar

@@ -31,6 +31,7 @@ COLUMNS = {
     "ASR_targets": "attack success rate on the targets themselves", "answer": "the answer", "architecture": "the model",
     "augment": "how training images are augmented",
     "attack": "how images are read out of weights: kkt, from one model; difference, from two models",
+    "RA_filler": "accuracy on the other retained samples: those that are no near-duplicates",
     "base": "the method inside the wrapper, or without one", "batches": "into how many batches the forget set is cut",
     "char_cosine": "cosine of the answer said and the answer wanted, by groups of letters",
     "change_from_fewest_copies": "difference to the fewest near-duplicates of the same targets, paired by seed",
@@ -133,7 +134,7 @@ FOR_PEOPLE = {  # columns of unlearnkit.analysis.for_people alone
     "near-duplicates": "how many of each target stay in training, and how they are made; of other images: a control",
     "influence left": COLUMNS["residual_influence"], "by rank": "influence left, by the rank of targets among decoys",
     "more than with none": COLUMNS["over_no_copies"], "more than retrain": COLUMNS["minus_retrain"],
-    "facts told": "share of targets whose fact the model's own answer tells",
+    "filler RA": COLUMNS["RA_filler"], "facts told": "share of targets whose fact the model's own answer tells",
     "steps, time": "optimiser steps and wall seconds of the method alone, means over seeds", "n": "seeds; targets of all",
 }  # fmt: skip
 MEASURES = {

@@ -11,8 +11,10 @@ from unlearnkit.report.columns import meaning
 from unlearnkit.results.records import NUMBERS, names_a_run
 
 HIDDEN = ("run", "digests", "raw_digest")
-COUNTS = ("n_seeds", "n_diverged")  # whole numbers that name no row
-NUMBER = re.compile(r"-?[\d.]+( \[-?[\d.]+, -?[\d.]+\])?")  # as unlearnkit.analysis.for_people writes it
+COUNTS = ("n_seeds", "n_diverged", "n", "steps, time")  # what names no row
+NUMBER = re.compile(
+    r"-?[\d.]+( \[-?[\d.]+, -?[\d.]+\]| \(no interval\))?"
+)  # as unlearnkit.analysis.for_people writes it
 FEW = 40  # a column is offered as a choice if it has at most so many values
 
 
