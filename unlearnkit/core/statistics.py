@@ -26,12 +26,17 @@ ROW_ORDER = ("original", "retrain", "", "clean", "clean-again", "initial")  # ""
 # --- intervals -------------------------------------------------------------------------------------------------------
 
 FEWEST = 3  # seeds that an interval over seeds takes: of two, it says more of the t distribution than of the seeds
-UNIT = re.compile(  # columns whose values lie between 0 and 1
-    "UA|FA|RA|TA|MIA|ToW|ToW_MIA|LP|LP_target|NMI|F1|DA|DA_test|CKA|CKA_target|k-NN|ZRF|ASR|ASR_targets|precision|recall"
-    "|label_given|rouge_l|gap_(retrain|clean)|fa_gap_.*|reconstruction_residual|(.*_)?(share|tpr)_.*|(.*_)?accuracy(_vs_.*)?"
+UNIT = re.compile(  # columns and metrics whose values lie between 0 and 1
+    "UA|FA|RA|TA|MIA(-.*)?|ToW|ToW.MIA|LP|LP_target|NMI|F1|DA|DA_test|CKA|CKA_target|k-NN|ZRF|ASR|ASR_targets|U-LiRA.*"
+    "|precision|recall|label_given|rouge_l|ROUGE-L|gap_(retrain|clean)|avg-gap|fa_gap_.*|reconstruction_residual|probability"
+    "|influence-rank|min-k|forget-quality|model-utility|exact-memorisation|extraction-strength"
+    "|(.*_)?(share|tpr)_.*|(.*[-_])?accuracy(_vs_.*)?"
 )
-SIGNED = re.compile("spearman|tau|ssim.*|neighbour_cost|r2.*")  # between -1 and 1
-POSITIVE = re.compile("seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|distance|noise_floor|kkt_.*|.*_total_variation")
+SIGNED = re.compile("spearman|tau|ssim.*|neighbour.cost|r2.*|cosine|embedding-cosine")  # between -1 and 1
+POSITIVE = re.compile(  # 0 or more
+    "seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|KLoM|loss|perplexity|relearn|truth-ratio|effective-rank|distance"
+    "|noise_floor|kkt_.*|.*_total_variation"
+)
 
 
 def bounds(name: str) -> tuple[float, float]:

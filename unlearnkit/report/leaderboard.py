@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from unlearnkit.core.statistics import CONDITION_COLUMNS, LEVEL, residual_influence
+from unlearnkit.core.statistics import CONDITION_COLUMNS, FEWEST, LEVEL, bounds, residual_influence
 from unlearnkit.metrics import metrics
 from unlearnkit.report import gates, show
 from unlearnkit.report.columns import meaning
@@ -176,7 +176,10 @@ def _means(shown: pd.DataFrame, n: int) -> dict[tuple[str, str], np.ndarray]:
     here for a hundred thousand groups at once."""
     stats = shown.groupby(["metric", "reference", "row"]).value.agg(["mean", "std", "count"]).reset_index()
     half = stdtrit(np.maximum(stats["count"] - 1, 1), 0.5 + LEVEL / 2) * stats["std"] / np.sqrt(stats["count"])
-    stats = stats.assign(low=stats["mean"] - half, high=stats["mean"] + half)  # of one seed NaN, as its deviation is
+    half = half.where(stats["count"] >= FEWEST)
+    ends = np.array([bounds(metric) for metric in stats.metric]).reshape(-1, 2)
+    low, high = np.maximum(stats["mean"] - half, ends[:, 0]), np.minimum(stats["mean"] + half, ends[:, 1])
+    stats = stats.assign(low=low.where(half.notna()), high=high.where(half.notna()))
     values = {}
     for kind, part in stats.groupby(["metric", "reference"]):
         values[kind] = np.full((n, 3), np.nan)
