@@ -129,7 +129,7 @@ def test_differences_are_paired_and_of_a_base_without_order_the_same(made):
     expected = mean_interval(by_seed["descending", 3] - by_seed["one-shot", 1])
     row = t8.set_index(["base", "order", "batches"]).loc[("random_label", "descending", 3)]
     found = [row.phi_gap_minus_one_shot, row.phi_gap_minus_one_shot_low, row.phi_gap_minus_one_shot_high]
-    assert found == pytest.approx([expected[k] for k in ("mean", "low", "high")])
+    assert found == pytest.approx([expected["mean"], np.nan, np.nan], nan_ok=True)  # two seeds have no interval
     apart = forgetting_order.order_contrasts(scores).set_index(["batches", "metric", "base"])
     both = mean_interval(by_seed["descending", 3] - by_seed["ascending", 3])
     assert apart.difference[3, "phi_gap", "random_label"] == pytest.approx(both["mean"])
