@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import exp
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
