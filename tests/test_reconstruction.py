@@ -76,7 +76,10 @@ def test_sums_of_gradients_are_those_of_autograd(hidden):
     samples, c = images(5, 3), torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = samples.x.double()
     layers = stacked(nets, torch.float64)
-    found = gradient_sum(layers, x.flatten(1).expand(2, -1, -1), c)
+    both = x.flatten(1).expand(2, -1, -1)
+    found, (products, weights) = gradient_sum(layers, both, c), gram(layers, both, c, layers)
+    swapped = stacked(nets[::-1], torch.float64)  # to be explained by these gradients: the other net's weights
+    (_, across) = gram(layers, both, c, swapped)
     for k, net in enumerate(nets):
         expected = torch.autograd.grad((net(x) * c[k]).sum(), list(net.parameters()))
         ours = [v[k] for layer in found for v in (layer.W, layer.b) if v is not None]
@@ -84,11 +87,23 @@ def test_sums_of_gradients_are_those_of_autograd(hidden):
             torch.testing.assert_close(a, b)
         rows = [torch.autograd.grad((net(x[i : i + 1]) * c[k, i]).sum(), list(net.parameters())) for i in range(5)]
         each = torch.stack([torch.cat([v.flatten() for v in row]) for row in rows])
-        theta = torch.cat([p.detach().flatten() for p in net.parameters()])
-        one = stacked([net], torch.float64)
-        products, weights = gram(one, x.flatten(1)[None], c[k][None], one)
-        torch.testing.assert_close(products, each @ each.T)
-        torch.testing.assert_close(weights, each @ theta)
+        theta, others = (torch.cat([p.detach().flatten() for p in n.parameters()]) for n in (net, nets[1 - k]))
+        torch.testing.assert_close(products[k], each @ each.T)
+        torch.testing.assert_close(weights[k], each @ theta)
+        torch.testing.assert_close(across[k], each @ others)
+
+
+def test_the_length_of_a_smooth_sum_is_that_of_its_products():
+    layers = stacked([homogeneous((1, 4, 4), 3, (7, 5), 0.5)], torch.float64)
+    g = torch.Generator().manual_seed(0)
+    x, c = (
+        torch.randn(1, 6, 16, dtype=torch.float64, generator=g),
+        torch.randn(1, 6, 3, dtype=torch.float64, generator=g),
+    )
+    total = gradient_sum(layers, x, c, alpha=3.0)
+    products, weights = gram(layers, x, c, layers, alpha=3.0)
+    torch.testing.assert_close(products.sum((1, 2)), sum(layer.dot(layer) for layer in total))
+    torch.testing.assert_close(weights.sum(1), sum(a.dot(b) for a, b in zip(layers, total, strict=True)))
 
 
 def test_coefficients_make_margins_of_logits():
@@ -325,7 +340,7 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
     table = summary(data)
     assert set(table.n_seeds) == {2} and {"ssim_low", "ssim_minus_decoy", "kkt_multiplier_decoy", "FA"} <= set(table)
     figure, shown = figures.plot_reconstructions(data, grid, n_targets=1)
-    assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2 + 2)
+    assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2)
     monkeypatch.setattr(runs, "stacked", None)  # which every search begins with
     monkeypatch.setattr(unlearned, "_warm_up", None)
     assert reconstructions(grid, **ask).equals(data)
