@@ -2,6 +2,7 @@
 
 import copy
 
+import pandas as pd
 import pytest
 import torch
 from sklearn.svm import SVC
@@ -223,6 +224,16 @@ def test_what_was_taken_away_can_be_asked_for_too(trained):
     assert runs.best(gone, found.x)[0] > runs.best(samples[3:4], found.x)[0]
 
 
+def test_clean_is_held_to_what_it_was_trained_on_itself(trained):
+    net, samples = trained
+    wrong = samples.relabelled((samples.y + 1) % 3)
+    known, info = stationary.known_samples(net, samples[:3], samples, images(2, 3, seed=9), samples[3:])
+    assert info["kkt"] == pytest.approx(stationarity(net, samples).residual, abs=1e-4)
+    assert info["kkt"] < stationarity(net, samples[:3]).residual / 2 and info["violated"] == 0
+    assert known["known"].shape == known["correct"].shape == (3 + 2 + 3,) and known["correct"][[0, 1, 2, 5, 6, 7]].all()
+    assert stationary.known_samples(net, samples, wrong, samples[:1], samples[:0])[1]["violated"] == 1
+
+
 def test_a_net_that_has_not_converged_is_refused(trained):
     net, samples = trained
     early = fit(fresh(net, 1), samples, Recipe(epochs=10, batch_size=6, lr=0.05), seed=1)
@@ -338,12 +349,62 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
     )
     assert kkt["original"] > 0.5 > kkt["retrain"]  # only one was trained on the targets
     table = summary(data)
-    assert set(table.n_seeds) == {2} and {"ssim_low", "ssim_minus_decoy", "kkt_multiplier_decoy", "FA"} <= set(table)
+    assert set(table.n_seeds) == {2} and set(table.n_targets) == {4}
+    assert table.ssim_minus_decoy.values == pytest.approx((table.ssim - table.ssim_decoy).values)
     figure, shown = figures.plot_reconstructions(data, grid, n_targets=1)
     assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2)
     monkeypatch.setattr(runs, "stacked", None)  # which every search begins with
     monkeypatch.setattr(unlearned, "_warm_up", None)
     assert reconstructions(grid, **ask).equals(data)
+
+
+def rows_of(ssim: dict[tuple[int, str, str], list[list[float]]]) -> pd.DataFrame:
+    """A table of `reconstructions` with these SSIM: {(copies, method, group): seed by seed}."""
+    rest = dict.fromkeys(("train_size", "targets", "perturbation", "strength", "similarity_level", "architecture"), 1)
+    rest |= dict.fromkeys(("reconstruction_residual", "kkt_residual", "training_loss", "margins_violated"), 0.01)
+    rest |= {"dataset": "d", "attack": "kkt", "converged": True, "ssim_nearest_retained": 0.5, "kkt_multiplier": 1.0}
+    return pd.DataFrame(
+        rest
+        | {"copies": copies, "method": method, "group": group, "seed": seed, "sample": i, "ssim": v, "correct": True}
+        for (copies, method, group), seeds in ssim.items()
+        for seed, values in enumerate(seeds)
+        for i, v in enumerate(values)
+    )
+
+
+def test_intervals_are_over_seeds_and_targets_and_clean_is_the_floor():
+    same = [[0.2, 0.2], [0.2, 0.2]]
+    table = summary(
+        rows_of(
+            {(0, "original", "target"): [[0.9, 0.5], [0.7, 0.7]], (0, "original", "decoy"): same}
+            | {(0, "retrain", group): same for group in ("target", "decoy")}
+            | {(5, "retrain", "target"): [[0.6, 0.6], [0.6, 0.6]], (5, "retrain", "decoy"): same}
+            | {(5, "clean", "target"): [[0.3, 0.3], [0.3, 0.3]], (5, "clean", "decoy"): same}
+        )
+    ).set_index(["copies", "method"])
+    first = table.loc[(0, "original")]
+    assert first.ssim_minus_decoy == pytest.approx(0.5) == first.over_clean  # without near-duplicates over retrain
+    assert 0.3 <= first.ssim_minus_decoy_low < 0.5 < first.ssim_minus_decoy_high <= 0.7  # and never outside the values
+    assert table.loc[(5, "retrain"), ["over_clean", "over_clean_low", "over_clean_high"]].tolist() == pytest.approx(
+        [0.3] * 3
+    )
+    assert pd.isna(table.loc[(0, "retrain")].over_clean) and pd.isna(table.loc[(5, "clean")].over_clean)
+
+
+def test_one_seed_has_an_interval_over_its_targets_and_none_of_its_one_model():
+    (row,) = summary(
+        rows_of({(0, "retrain", group): [values] for group, values in (("target", [0.4, 0.8]), ("decoy", [0.1, 0.3]))})
+    ).to_dict("records")
+    assert (row["ssim_low"], row["ssim"], row["ssim_high"]) == pytest.approx((0.4, 0.6, 0.8))
+    assert (
+        row["kkt_residual"] == 0.01 and row["kkt_residual_low"] is None and (row["n_seeds"], row["n_targets"]) == (1, 2)
+    )
+
+
+def test_large_nets_are_searched_one_by_one_and_stored_as_they_are_done():
+    small, large = (homogeneous((1, 8, 8), 10, (width,), 0.1) for width in (8, 2000))
+    assert [len(part) for part in runs._stacks(list(range(20)), small)] == [16, 4]
+    assert [len(part) for part in runs._stacks(list(range(3)), large)] == [1, 1, 1]
 
 
 def test_cells_of_another_architecture_are_refused():

@@ -76,6 +76,8 @@ COLUMNS = {
     "NLL": "mean negative log-probability of an answer's tokens, nats",
     "noise_floor": "distance of retraining from another seed by this metric", "options": "options other than the defaults",
     "order": "the order in which batches are forgotten, by risk", "originals": "how many original models",
+    "margins_violated": "share of its training set that a model does not give their label",
+    "over_clean": "SSIM less that of decoys, less the same of clean, or of retrain where no near-duplicates stay",
     "over_no_copies": "residual influence less that without near-duplicates, of the same kind of target",
     "p": "two-sided p-value of the difference", "p_adjusted": "p-value, adjusted within its family by Holm's method",
     "p_as_clean": "p-value of the test that it is 0.1 or more away from clean: small means as good as clean",
