@@ -13,6 +13,7 @@ from unlearnkit import figures
 from unlearnkit.analysis.reconstruction import (
     Search,
     find_candidates,
+    for_people,
     images_of_difference,
     inputs_of_difference,
     reconstruct,
@@ -31,6 +32,8 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.images.heads import Ensemble
 from unlearnkit.images.models import build, fresh
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.report.columns import meaning
+from unlearnkit.results.publishing import MOST_COLUMNS
 from unlearnkit.study import unlearned_models as unlearned
 
 pytestmark = pytest.mark.slow
@@ -360,7 +363,8 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
 
 def rows_of(ssim: dict[tuple[int, str, str], list[list[float]]]) -> pd.DataFrame:
     """A table of `reconstructions` with these SSIM: {(copies, method, group): seed by seed}."""
-    rest = dict.fromkeys(("train_size", "targets", "perturbation", "strength", "similarity_level", "architecture"), 1)
+    rest = dict.fromkeys(("train_size", "targets", "strength", "similarity_level"), 1)
+    rest |= {"perturbation": "block_mask", "architecture": "margin_mlp"}
     rest |= dict.fromkeys(("reconstruction_residual", "kkt_residual", "training_loss", "margins_violated"), 0.01)
     rest |= {"dataset": "d", "attack": "kkt", "converged": True, "ssim_nearest_retained": 0.5, "kkt_multiplier": 1.0}
     return pd.DataFrame(
@@ -389,6 +393,17 @@ def test_intervals_are_over_seeds_and_targets_and_clean_is_the_floor():
         [0.3] * 3
     )
     assert pd.isna(table.loc[(0, "retrain")].over_clean) and pd.isna(table.loc[(5, "clean")].over_clean)
+
+
+def test_people_read_few_columns_and_why_there_is_no_number():
+    same = [[0.2, 0.2]] * 2
+    groups = [(0, method, group) for method in ("original", "retrain") for group in ("target", "decoy")]
+    table = summary(rows_of(dict.fromkeys(groups, same)))
+    shown = for_people(table)
+    assert len(shown) == len(table) == 2 and len(shown.columns) <= MOST_COLUMNS
+    assert shown["SSIM"].tolist() == ["0.200 [0.200, 0.200]"] * 2 and shown["KKT residual"][0] == "0.010 (no interval)"
+    assert shown["above clean"].tolist() == ["0.000 [0.000, 0.000]", "is the floor"]
+    assert shown["n"][0] == "2 seeds (2 converged), 4 targets" and all(map(meaning, shown))
 
 
 def test_one_seed_has_an_interval_over_its_targets_and_none_of_its_one_model():

@@ -43,7 +43,10 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
         m, seed = round(search.per_sample * model.config.train_size), derive(model.config.seed, "reconstruction")
         params = {"search": search.as_dict(), "m": m, "seed": seed, "device": resolve_device(device).type}
         params["of"] = _training_set(model, device)
-        parents = [model.key, task_artefact(model.config).key]
+        parents = [
+            model.key,
+            task_artefact(model.config).info["digest"],
+        ]  # by content: not each change of a builder counts
         specs.append(Spec("reconstruction", params, (find_candidates, stationarity), parents))
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
@@ -130,7 +133,7 @@ def difference(model: Trained, *, device: str = "auto") -> dict | None:
     """What a model's difference to its config's original reveals, stored: {x (m, pixels), residual, run}; None where no
     bias of the first layer has moved. residual: of the difference, at the targets."""
     (refs,) = references([model.config], ["original"], device=device)
-    parents = [model.key, refs["original"].key, task_artefact(model.config).key]
+    parents = [model.key, refs["original"].key, task_artefact(model.config).info["digest"]]
     spec = Spec("difference", {}, (images_of_difference, stationarity), parents)
 
     def make(folder: Path) -> dict:

@@ -1,12 +1,26 @@
 """Reconstruction by model, over seeds: SSIM on targets always beside its noise floor on decoys."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from unlearnkit.core import bootstrap
-from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
+from unlearnkit.core.statistics import CONDITION_COLUMNS, FEWEST, interval_columns, shown
 
 MODEL_COLUMNS = ("reconstruction_residual", "kkt_residual", "training_loss", "margins_violated")  # one value a model
+FOR_PEOPLE = {
+    "SSIM": "ssim",
+    "SSIM of decoys": "ssim_decoy",
+    "above decoys": "ssim_minus_decoy",
+    "above clean": "over_clean",
+    "SSIM of retained": "ssim_nearest_retained",
+    "KKT residual": "kkt_residual",
+    "residual of the search": "reconstruction_residual",
+    "training loss": "training_loss",
+    "margins violated": "margins_violated",
+    "targets right": "FA",
+}
 
 Estimate = tuple[float, np.ndarray]  # a number and its bootstrap draws
 
@@ -19,9 +33,9 @@ def summary(data: pd.DataFrame) -> pd.DataFrame:
     ssim_minus_decoy: their difference, with the same seeds drawn for both; over_clean: this difference less that of
     `clean`, which without near-duplicates is `retrain`, on the same targets and decoys; for the attack kkt alone.
     ssim_nearest_retained: of the retained image nearest to a target; FA: accuracy on targets; reconstruction_residual,
-    kkt_residual, training_loss, margins_violated, kkt_multiplier: see there; of these the first four have one value a
-    model, and no interval if there is one seed. n_converged: in how many seeds the KKT conditions hold, without which the
-    rest says little.
+    kkt_residual, training_loss, margins_violated, kkt_multiplier: see there; the first four have one value a model, and
+    no interval if there are less than three seeds. n_converged: in how many seeds the KKT conditions hold, without which
+    the rest says little.
     """
     rows = []
     for condition, part in data.groupby(CONDITION_COLUMNS, sort=False):
@@ -44,6 +58,33 @@ def summary(data: pd.DataFrame) -> pd.DataFrame:
             row |= _columns("kkt_multiplier_decoy", decoy.mean("kkt_multiplier", attack, method))
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows in 15 columns of text, mean [low, high] in one cell. table: of `summary`, or as it was published.
+
+    converged: in how many seeds the KKT conditions hold; where they do not, SSIM says little.
+    """
+    texts = shown(table[[name for name in table if name.startswith(("n_", *FOR_PEOPLE.values()))]], 3)
+    rows = table.to_dict("records")
+    floor = ["is the floor" if row["attack"] == "kkt" else "not compared" for row in rows]
+    columns = {
+        "data and model": [f"{row['dataset']} ({row['train_size']}), {row['architecture']}" for row in rows],
+        "near-duplicates": [
+            f"{row['copies']}, {row['perturbation'].replace('_', ' ')} {row['strength']:g}" if row["copies"] else "none"
+            for row in rows
+        ],
+        "attack": [row["attack"] for row in rows],
+        "method": [row["method"] for row in rows],
+        **{name: [_cell(*pair) for pair in zip(texts[column], floor)] for name, column in FOR_PEOPLE.items()},
+        "n": [f"{row['n_seeds']} seeds ({row['n_converged']} converged), {row['n_targets']} targets" for row in rows],
+    }
+    return pd.DataFrame(columns, index=table.index)
+
+
+def _cell(text: str, where_none: str) -> str:
+    text = re.sub(r"n = \d+, no", "no", text.replace("\N{NO-BREAK SPACE}", " "))
+    return where_none if text == "-" else text
 
 
 class _Group:
@@ -76,6 +117,6 @@ def _counts(own: pd.DataFrame) -> dict[str, int]:
 def _by_model(own: pd.DataFrame) -> dict:
     row = {}
     for name, values in own.groupby("seed")[[*MODEL_COLUMNS]].first().items():
-        alone = {"mean": values.iloc[0]}
-        row |= interval_columns(name, bootstrap.mean(values, values.index) if len(values) > 1 else alone)
+        alone = {"mean": values.mean()}
+        row |= interval_columns(name, bootstrap.mean(values, values.index) if len(values) >= FEWEST else alone)
     return row
