@@ -63,6 +63,10 @@ WRONG = {
     "a tab": ("profiles:\n\tsmoke: {}", "line 2: "),
     "two documents": ("a: 1\n---\nb: 2", "not valid YAML"),
     "nested deeply": ("[" * 3000, "nested too deeply"),
+    "a value that no job takes": (
+        "profiles: {smoke: {n: 1, train_size: 500}}\njobs: [{notebook: 1_first, with: [n]}]",
+        "no job takes 'train_size' of the profile",
+    ),
     "a huge number": (f"profiles: {{smoke: {{n: {'9' * 5000}}}}}\njobs: []", "not valid YAML: .*digits"),
 }
 

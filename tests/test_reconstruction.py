@@ -2,6 +2,7 @@
 
 import copy
 
+import pandas as pd
 import pytest
 import torch
 from sklearn.svm import SVC
@@ -12,6 +13,7 @@ from unlearnkit import figures
 from unlearnkit.analysis.reconstruction import (
     Search,
     find_candidates,
+    for_people,
     images_of_difference,
     inputs_of_difference,
     reconstruct,
@@ -30,6 +32,8 @@ from unlearnkit.images.config import config_grid
 from unlearnkit.images.heads import Ensemble
 from unlearnkit.images.models import build, fresh
 from unlearnkit.images.train import Recipe, fit
+from unlearnkit.report.columns import meaning
+from unlearnkit.results.publishing import MOST_COLUMNS
 from unlearnkit.study import unlearned_models as unlearned
 
 pytestmark = pytest.mark.slow
@@ -76,7 +80,10 @@ def test_sums_of_gradients_are_those_of_autograd(hidden):
     samples, c = images(5, 3), torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = samples.x.double()
     layers = stacked(nets, torch.float64)
-    found = gradient_sum(layers, x.flatten(1).expand(2, -1, -1), c)
+    both = x.flatten(1).expand(2, -1, -1)
+    found, (products, weights) = gradient_sum(layers, both, c), gram(layers, both, c, layers)
+    swapped = stacked(nets[::-1], torch.float64)  # to be explained by these gradients: the other net's weights
+    (_, across) = gram(layers, both, c, swapped)
     for k, net in enumerate(nets):
         expected = torch.autograd.grad((net(x) * c[k]).sum(), list(net.parameters()))
         ours = [v[k] for layer in found for v in (layer.W, layer.b) if v is not None]
@@ -84,11 +91,23 @@ def test_sums_of_gradients_are_those_of_autograd(hidden):
             torch.testing.assert_close(a, b)
         rows = [torch.autograd.grad((net(x[i : i + 1]) * c[k, i]).sum(), list(net.parameters())) for i in range(5)]
         each = torch.stack([torch.cat([v.flatten() for v in row]) for row in rows])
-        theta = torch.cat([p.detach().flatten() for p in net.parameters()])
-        one = stacked([net], torch.float64)
-        products, weights = gram(one, x.flatten(1)[None], c[k][None], one)
-        torch.testing.assert_close(products, each @ each.T)
-        torch.testing.assert_close(weights, each @ theta)
+        theta, others = (torch.cat([p.detach().flatten() for p in n.parameters()]) for n in (net, nets[1 - k]))
+        torch.testing.assert_close(products[k], each @ each.T)
+        torch.testing.assert_close(weights[k], each @ theta)
+        torch.testing.assert_close(across[k], each @ others)
+
+
+def test_the_length_of_a_smooth_sum_is_that_of_its_products():
+    layers = stacked([homogeneous((1, 4, 4), 3, (7, 5), 0.5)], torch.float64)
+    g = torch.Generator().manual_seed(0)
+    x, c = (
+        torch.randn(1, 6, 16, dtype=torch.float64, generator=g),
+        torch.randn(1, 6, 3, dtype=torch.float64, generator=g),
+    )
+    total = gradient_sum(layers, x, c, alpha=3.0)
+    products, weights = gram(layers, x, c, layers, alpha=3.0)
+    torch.testing.assert_close(products.sum((1, 2)), sum(layer.dot(layer) for layer in total))
+    torch.testing.assert_close(weights.sum(1), sum(a.dot(b) for a, b in zip(layers, total, strict=True)))
 
 
 def test_coefficients_make_margins_of_logits():
@@ -208,6 +227,16 @@ def test_what_was_taken_away_can_be_asked_for_too(trained):
     assert runs.best(gone, found.x)[0] > runs.best(samples[3:4], found.x)[0]
 
 
+def test_clean_is_held_to_what_it_was_trained_on_itself(trained):
+    net, samples = trained
+    wrong = samples.relabelled((samples.y + 1) % 3)
+    known, info = stationary.known_samples(net, samples[:3], samples, images(2, 3, seed=9), samples[3:])
+    assert info["kkt"] == pytest.approx(stationarity(net, samples).residual, abs=1e-4)
+    assert info["kkt"] < stationarity(net, samples[:3]).residual / 2 and info["violated"] == 0
+    assert known["known"].shape == known["correct"].shape == (3 + 2 + 3,) and known["correct"][[0, 1, 2, 5, 6, 7]].all()
+    assert stationary.known_samples(net, samples, wrong, samples[:1], samples[:0])[1]["violated"] == 1
+
+
 def test_a_net_that_has_not_converged_is_refused(trained):
     net, samples = trained
     early = fit(fresh(net, 1), samples, Recipe(epochs=10, batch_size=6, lr=0.05), seed=1)
@@ -323,12 +352,74 @@ def test_the_whole_way_is_stored_and_shown(monkeypatch):
     )
     assert kkt["original"] > 0.5 > kkt["retrain"]  # only one was trained on the targets
     table = summary(data)
-    assert set(table.n_seeds) == {2} and {"ssim_low", "ssim_minus_decoy", "kkt_multiplier_decoy", "FA"} <= set(table)
+    assert set(table.n_seeds) == {2} and set(table.n_targets) == {4}
+    assert table.ssim_minus_decoy.values == pytest.approx((table.ssim - table.ssim_decoy).values)
     figure, shown = figures.plot_reconstructions(data, grid, n_targets=1)
-    assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2 + 2)
+    assert shown is data and len(figure.axes) == 2 * (1 + 4 + 2)
     monkeypatch.setattr(runs, "stacked", None)  # which every search begins with
     monkeypatch.setattr(unlearned, "_warm_up", None)
     assert reconstructions(grid, **ask).equals(data)
+
+
+def rows_of(ssim: dict[tuple[int, str, str], list[list[float]]]) -> pd.DataFrame:
+    """A table of `reconstructions` with these SSIM: {(copies, method, group): seed by seed}."""
+    rest = dict.fromkeys(("train_size", "targets", "strength", "similarity_level"), 1)
+    rest |= {"perturbation": "block_mask", "architecture": "margin_mlp"}
+    rest |= dict.fromkeys(("reconstruction_residual", "kkt_residual", "training_loss", "margins_violated"), 0.01)
+    rest |= {"dataset": "d", "attack": "kkt", "converged": True, "ssim_nearest_retained": 0.5, "kkt_multiplier": 1.0}
+    return pd.DataFrame(
+        rest
+        | {"copies": copies, "method": method, "group": group, "seed": seed, "sample": i, "ssim": v, "correct": True}
+        for (copies, method, group), seeds in ssim.items()
+        for seed, values in enumerate(seeds)
+        for i, v in enumerate(values)
+    )
+
+
+def test_intervals_are_over_seeds_and_targets_and_clean_is_the_floor():
+    same = [[0.2, 0.2], [0.2, 0.2]]
+    table = summary(
+        rows_of(
+            {(0, "original", "target"): [[0.9, 0.5], [0.7, 0.7]], (0, "original", "decoy"): same}
+            | {(0, "retrain", group): same for group in ("target", "decoy")}
+            | {(5, "retrain", "target"): [[0.6, 0.6], [0.6, 0.6]], (5, "retrain", "decoy"): same}
+            | {(5, "clean", "target"): [[0.3, 0.3], [0.3, 0.3]], (5, "clean", "decoy"): same}
+        )
+    ).set_index(["copies", "method"])
+    first = table.loc[(0, "original")]
+    assert first.ssim_minus_decoy == pytest.approx(0.5) == first.over_clean  # without near-duplicates over retrain
+    assert 0.3 <= first.ssim_minus_decoy_low < 0.5 < first.ssim_minus_decoy_high <= 0.7  # and never outside the values
+    assert table.loc[(5, "retrain"), ["over_clean", "over_clean_low", "over_clean_high"]].tolist() == pytest.approx(
+        [0.3] * 3
+    )
+    assert pd.isna(table.loc[(0, "retrain")].over_clean) and pd.isna(table.loc[(5, "clean")].over_clean)
+
+
+def test_people_read_few_columns_and_why_there_is_no_number():
+    same = [[0.2, 0.2]] * 2
+    groups = [(0, method, group) for method in ("original", "retrain") for group in ("target", "decoy")]
+    table = summary(rows_of(dict.fromkeys(groups, same)))
+    shown = for_people(table)
+    assert len(shown) == len(table) == 2 and len(shown.columns) <= MOST_COLUMNS
+    assert shown["SSIM"].tolist() == ["0.200 [0.200, 0.200]"] * 2 and shown["KKT residual"][0] == "0.010 (no interval)"
+    assert shown["above clean"].tolist() == ["0.000 [0.000, 0.000]", "is the floor"]
+    assert shown["n"][0] == "2 seeds (2 converged), 4 targets" and all(map(meaning, shown))
+
+
+def test_one_seed_has_an_interval_over_its_targets_and_none_of_its_one_model():
+    (row,) = summary(
+        rows_of({(0, "retrain", group): [values] for group, values in (("target", [0.4, 0.8]), ("decoy", [0.1, 0.3]))})
+    ).to_dict("records")
+    assert (row["ssim_low"], row["ssim"], row["ssim_high"]) == pytest.approx((0.4, 0.6, 0.8))
+    assert (
+        row["kkt_residual"] == 0.01 and row["kkt_residual_low"] is None and (row["n_seeds"], row["n_targets"]) == (1, 2)
+    )
+
+
+def test_large_nets_are_searched_one_by_one_and_stored_as_they_are_done():
+    small, large = (homogeneous((1, 8, 8), 10, (width,), 0.1) for width in (8, 2000))
+    assert [len(part) for part in runs._stacks(list(range(20)), small)] == [16, 4]
+    assert [len(part) for part in runs._stacks(list(range(3)), large)] == [1, 1, 1]
 
 
 def test_cells_of_another_architecture_are_refused():

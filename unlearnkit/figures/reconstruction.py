@@ -1,7 +1,10 @@
-"""How much of deleted images can still be read from the weights after unlearning: F4."""
+"""How much of deleted images can still be read from the weights after unlearning: F4, and of two models' difference."""
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unlearnkit import study
@@ -13,14 +16,17 @@ from unlearnkit.images.config import Config
 ORDER = {name: i for i, name in enumerate(("original", "", "retrain", "clean"))}  # "": the methods
 
 
-def plot_reconstructions(data: pd.DataFrame, configs: list[Config], n_targets: int = 3) -> tuple[Figure, pd.DataFrame]:
-    """Reconstructions: a target, the best candidate for it from each model and from each difference to original, and on
-    the right a decoy with the best candidate for it from original, which shows the resemblance that comes by chance.
+def plot_reconstructions(
+    data: pd.DataFrame, configs: Sequence[Config], n_targets: int = 2, attack: str = "kkt"
+) -> tuple[Figure, pd.DataFrame]:
+    """Reconstructions: a target, and the best candidate for it from each model; on the right a decoy with the best
+    candidate for it from original, which shows the resemblance that comes by chance.
 
-    data: of unlearnkit.analysis.reconstruction.reconstructions over `configs`. One row per target of the first seed of
-    each condition. Below each picture its SSIM, then two KKT residuals: at the candidates, and at the samples that were
-    trained on; red where the KKT conditions do not hold, so that a failure says nothing. Below a difference: of it, at
-    the targets.
+    data: of unlearnkit.analysis.reconstruction.reconstructions over `configs`; attack: "kkt", or "difference", with the
+    candidates from each model's difference to original. One row per target of the first seed of each condition, those of
+    a data set together; m near-duplicates stay. Below each picture its SSIM and the KKT residual at the samples that were
+    trained on; red where the KKT conditions do not hold, so that a failure says nothing. Below a difference: the share of
+    it that the targets leave unexplained.
     """
     first = list({_condition(config): config for config in reversed(configs)}.values())[::-1]
     grid = [
@@ -28,40 +34,44 @@ def plot_reconstructions(data: pd.DataFrame, configs: list[Config], n_targets: i
         for config in first
         for place in range(min(n_targets, len(study.load_task(config).index("target"))))
     ]
-    columns = list(dict.fromkeys(data[["attack", "method"]].itertuples(index=False, name=None)))
-    columns.sort(key=lambda c: (c[0] != "kkt", ORDER.get(c[1], ORDER[""])))
-    width = len(columns) + 3
-    size = (1.15 * width, 1.62 * len(grid))
+    data_sets = list(dict.fromkeys(config.columns()["dataset"] for config, _ in grid))
+    grid.sort(key=lambda row: (data_sets.index(row[0].columns()["dataset"]), row[1]))
+    methods = sorted(
+        dict.fromkeys(data[data.attack == attack].method), key=lambda name: ORDER.get(name, ORDER[""])
+    )  # in the order of `data`
+    with_decoy = attack == "kkt"
+    width = 1 + len(methods) + 2 * with_decoy
+    size = (1.13 * width, 1.53 * len(grid) + 0.4)
     figure, axes = plt.subplots(len(grid), width, figsize=size, squeeze=False, layout="constrained")
     for number, (row, (config, place)) in enumerate(zip(axes, grid, strict=True)):
         task = study.load_task(config)
-        ink, part = ink_of(task), _part(data, config)
-        target, decoy = task.index("target")[place].item(), task.index("decoy")[place].item()
+        ink, part = ink_of(task), _part(data[data.attack == attack], config)
+        target, decoy = (task.index(group)[place].item() for group in ("target", "decoy"))
         picture(row[0], task.x[target], "target", ink)
-        row[0].set_ylabel(f"{config.columns()['dataset']}, m = {config.copies}", fontsize=7)
-        picture(row[-2], task.x[decoy], "decoy", ink)
-        panels = [(axis, target, *column) for axis, column in zip(row[1:], columns)]
-        for axis, sample, attack, method in [*panels, (row[-1], decoy, "kkt", "original")]:
-            rows = part[(part["sample"] == sample) & (part.attack == attack) & (part.method == method)]
-            title = f"{'difference to' if attack == 'difference' else 'from'}\n{words(method)}"
-            _candidate(axis, rows, title, task, ink)
-        for axis in row if number else ():  # titles stand above the first row
-            axis.set_title("")
+        row[0].set_ylabel(f"{words(config.columns()['dataset'])}, m = {config.copies}", fontsize=9)
+        panels = [(axis, target, method) for axis, method in zip(row[1:], methods)]
+        if with_decoy:
+            picture(row[-2], task.x[decoy], "decoy", ink)
+            panels.append((row[-1], decoy, "original"))
+        for axis, sample, method in panels:
+            rows = part[(part["sample"] == sample) & (part.method == method)]
+            _candidate(axis, rows, f"{'from' if with_decoy else 'less'}\n{words(method)}", task, ink)
+        for axis in row:  # titles stand above the first row
+            axis.set_title("" if number else axis.get_title(), fontsize=9)
     return finished(figure), data
 
 
-def _candidate(axis, rows: pd.DataFrame, title: str, task, ink: str) -> None:
+def _candidate(axis: Axes, rows: pd.DataFrame, title: str, task, ink: str) -> None:
     if not len(rows):  # clean without near-duplicates is retrain; of a difference there may be none
-        axis.set(xticks=[], yticks=[], frame_on=False, xlim=(0, 1), ylim=(1, 0), aspect="equal")
-        axis.set_title(title, fontsize=7)
+        axis.set(xticks=[], yticks=[], frame_on=False, xlim=(0, 1), ylim=(1, 0), aspect="equal", title=title)
         return
     row = rows.iloc[0]
     image = (pictures(image_of(row)[None], task.x.shape[1:])[0] * 255).round().byte()
     picture(axis, image, title, ink)
-    residuals = [row.reconstruction_residual, *([row.kkt_residual] if row.attack == "kkt" else [])]
-    below = " | ".join(f"{residual:.2g}" for residual in residuals)
-    axis.set_xlabel(f"SSIM {row.ssim:.2f}\n{below}", fontsize=7, labelpad=2)
-    if row.attack == "kkt" and not row.converged:
+    by_weights = row.attack == "kkt"
+    residual = f"KKT {row.kkt_residual:.2f}" if by_weights else f"rest {row.reconstruction_residual:.2f}"
+    axis.set_xlabel(f"SSIM {row.ssim:.2f}\n{residual}", fontsize=9, labelpad=2)
+    if by_weights and not row.converged:
         axis.xaxis.label.set_color("tab:red")
 
 

@@ -76,6 +76,8 @@ COLUMNS = {
     "NLL": "mean negative log-probability of an answer's tokens, nats",
     "noise_floor": "distance of retraining from another seed by this metric", "options": "options other than the defaults",
     "order": "the order in which batches are forgotten, by risk", "originals": "how many original models",
+    "margins_violated": "share of its training set that a model does not give their label",
+    "over_clean": "SSIM less that of decoys, less the same of clean, or of retrain where no near-duplicates stay",
     "over_no_copies": "residual influence less that without near-duplicates, of the same kind of target",
     "p": "two-sided p-value of the difference", "p_adjusted": "p-value, adjusted within its family by Holm's method",
     "p_as_clean": "p-value of the test that it is 0.1 or more away from clean: small means as good as clean",
@@ -129,13 +131,19 @@ COLUMNS = {
     "verdict": "what may be said of the row, or the gate that leaves it out", "wrapper": "the function around the base",
     "reference": "the model that is compared with",
 }  # fmt: skip
-FOR_PEOPLE = {  # columns of unlearnkit.analysis.for_people alone
+FOR_PEOPLE = {  # columns of unlearnkit.analysis.for_people, and of its like for reconstructions, alone
     "data and model": "data set, training samples, model, and how training images are augmented if they are",
     "near-duplicates": "how many of each target stay in training, and how they are made; of other images: a control",
     "influence left": COLUMNS["residual_influence"], "by rank": "influence left, by the rank of targets among decoys",
     "more than with none": COLUMNS["over_no_copies"], "more than retrain": COLUMNS["minus_retrain"],
     "filler RA": COLUMNS["RA_filler"], "facts told": "share of targets whose fact the model's own answer tells",
     "steps, time": "optimiser steps and wall seconds of the method alone, means over seeds", "n": "seeds; targets of all",
+    "SSIM": "structural similarity of a target and the nearest image that was read out of the model, 1 for equal ones",
+    "SSIM of decoys": "the same of as many decoys, which no model was trained on: resemblance that comes by chance",
+    "above decoys": "SSIM of targets less that of decoys", "above clean": COLUMNS["over_clean"],
+    "SSIM of retained": COLUMNS["ssim_nearest_retained"], "KKT residual": COLUMNS["kkt_residual"],
+    "residual of the search": COLUMNS["reconstruction_residual"], "training loss": COLUMNS["training_loss"],
+    "margins violated": COLUMNS["margins_violated"], "targets right": "share of targets that are given their label",
 }  # fmt: skip
 MEASURES = {
     "ssim": "structural similarity, 1 for equal images", "psnr": "peak signal-to-noise ratio, decibels",

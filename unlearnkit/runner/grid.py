@@ -100,6 +100,11 @@ def _jobs(
     file: Path, entries: list[dict], values: dict, earlier: dict[str, list[Job]], program: Callable[[], list]
 ) -> list[Job]:
     """earlier: {notebook: its jobs} of the files before this one, to which this one's are added. program: see `_program`."""
+    taken = {name for entry in entries for name in (*entry.get("each", ()), *entry.get("with", ()))}
+    if unused := sorted(set(values) - taken):  # the notebook's default would run under this profile's name
+        raise BadValue(
+            f"{file.name}: no job takes {unused[0]!r} of the profile: add it to `with` or `each`, or leave it out"
+        )
     jobs: dict[str, Job] = {}
     for entry in entries:
         try:

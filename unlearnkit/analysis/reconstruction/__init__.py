@@ -5,13 +5,14 @@ from unlearnkit.analysis.reconstruction.kkt import Candidates, Search, find_cand
 from unlearnkit.analysis.reconstruction.model import margin_mlp, margin_mlp_1000
 from unlearnkit.analysis.reconstruction.runs import reconstructions
 from unlearnkit.analysis.reconstruction.stationary import Stationarity, stationarity, training_loss
-from unlearnkit.analysis.reconstruction.table import summary
+from unlearnkit.analysis.reconstruction.table import for_people, summary
 
 __all__ = [
     "Candidates",
     "Search",
     "Stationarity",
     "find_candidates",
+    "for_people",
     "images_of_difference",
     "inputs_of_difference",
     "margin_mlp",

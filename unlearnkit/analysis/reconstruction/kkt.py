@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_builders.task import Samples
-from unlearnkit.analysis.reconstruction.layers import Layers, gradient_sum, logits, stacked
+from unlearnkit.analysis.reconstruction.layers import Layers, gradient_sum, gram, logits, stacked
 from unlearnkit.analysis.reconstruction.stationary import KKT, LOSS, coefficients, stationarity, training_loss
 from unlearnkit.core.compute import generator, resolve_device
 from unlearnkit.core.errors import BadValue
@@ -103,25 +103,27 @@ def find_candidates(
     start = [_start(search, m, pixels, outputs, seed) for seed in seeds]
     x, multipliers = (torch.stack(part).to(device).requires_grad_() for part in zip(*start))
     y = (torch.arange(m) % max(outputs, 2)).to(device)
-    layers, explain = ([w.to(device) for w in weights] for weights in (layers, explain))
+    own = explain is layers
+    layers = [layer.to(device) for layer in layers]
+    explain = layers if own else [layer.to(device) for layer in explain]
     norm = norm.to(device)
 
-    def explained() -> Layers:
+    def used() -> Tensor:
         chosen = multipliers * unit
         if search.pairs == "best" and outputs > 1:
             chosen = chosen * _best_other(logits(layers, x.detach()), y)
-        return gradient_sum(layers, x, coefficients(chosen, y), search.alpha)
+        return coefficients(chosen, y)
 
     with torch.no_grad():  # multipliers of 1 give a sum as long as the weights
         unit = 1.0
-        length = sum(layer.dot(layer) for layer in explained())
+        length = sum(layer.dot(layer) for layer in gradient_sum(layers, x, used(), search.alpha))
         unit = (norm / length.clamp_min(1e-30)).sqrt()[:, None, None]
     rates = ((x, search.lr_x), (multipliers, search.lr_multipliers))
     steps = [torch.optim.Adam([values], lr, fused=True) for values, lr in rates]
     cosine = [torch.optim.lr_scheduler.CosineAnnealingLR(s, search.steps) for s in steps]
     for _ in range(search.steps):
-        rest = [a - b for a, b in zip(explain, explained(), strict=True)]
-        residual = sum(layer.dot(layer) for layer in rest) / norm
+        products, weights = gram(layers, x, used(), explain, search.alpha)
+        residual = 1 + (products.sum((1, 2)) - 2 * weights.sum(1)) / norm  # of the squared length of the rest
         outside = ((x - 1).relu().square() + (-x).relu().square()).sum(2).mean(1)
         below = (search.floor - multipliers).relu().square().sum(2).mean(1)
         loss = (residual + search.box * outside + 5 * below).sum()  # 5: as published
@@ -132,7 +134,8 @@ def find_candidates(
             s.step()
         step()
     with torch.no_grad():
-        rest = [a - b for a, b in zip(explain, explained(), strict=True)]
+        sums = gradient_sum(layers, x, used(), search.alpha)
+        rest = [a - b for a, b in zip(explain, sums, strict=True)]
         residual = sum(layer.dot(layer) for layer in rest) / norm
         weights = (multipliers * unit).clamp_min(0)
         if outputs > 1:

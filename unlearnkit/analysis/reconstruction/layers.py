@@ -101,7 +101,7 @@ def gradient_sum(layers: Layers, x: Tensor, c: Tensor, alpha: float | None = Non
     alpha: of `smooth_relu`, and the result is then differentiable by x; None takes ReLU's own derivative, 1 where z >
     0.
     """
-    inputs, slopes = _forward(layers, x, alpha)
+    inputs, slopes, _ = _forward(layers, x, alpha)
     slopes, out = [None, *slopes], []  # a layer's slope is that of its inputs
     for layer, a, slope in zip(layers[::-1], inputs[::-1], slopes[::-1], strict=True):
         out.append(Layer(c.mT @ a, None if layer.b is None else c.sum(1)))
@@ -110,29 +110,29 @@ def gradient_sum(layers: Layers, x: Tensor, c: Tensor, alpha: float | None = Non
     return out[::-1]
 
 
-def gram(layers: Layers, x: Tensor, c: Tensor, explain: Layers) -> tuple[Tensor, Tensor]:
-    """Of one net (k = 1) and the gradients g_i of c_i . f(x_i): the products g_i . g_j (m, m) and g_i . explain (m,).
+def gram(layers: Layers, x: Tensor, c: Tensor, explain: Layers, alpha: float | None = None) -> tuple[Tensor, Tensor]:
+    """Of k nets and the gradients g_i of c_i . f(x_i): the products g_i . g_j (k, m, m) and g_i . explain (k, m).
 
-    Without the gradients themselves, which for wide nets would not fit into memory: a layer's product is that of its
-    inputs times that of its outputs' gradients.
+    Without the gradients themselves, which for wide nets would not fit into memory and take several times as long: a
+    layer's product is that of its inputs times that of its outputs' gradients. alpha: as of `gradient_sum`.
     """
-    inputs, slopes = _forward(layers, x, None)
     products, weights = 0, 0
-    slopes = [None, *slopes]  # of a layer's inputs
-    for layer, goal, a, slope in zip(*(part[::-1] for part in (layers, explain, inputs, slopes)), strict=True):
-        inner = a[0] @ a[0].T
-        products = products + (c[0] @ c[0].T) * (inner if layer.b is None else inner + 1)
-        weights = weights + (c[0] * goal(a)[0]).sum(1)
+    inputs, slopes, outputs = _forward(layers, x, alpha)
+    parts = (layers, explain, inputs, [None, *slopes], [*outputs, None])
+    for layer, goal, a, slope, z in zip(*(part[::-1] for part in parts), strict=True):
+        inner = a @ a.mT
+        products = products + (c @ c.mT) * (inner if layer.b is None else inner + 1)
+        weights = weights + (c * (goal(a) if z is None or goal is not layer else z)).sum(2)
         if slope is not None:
             c = (c @ layer.W) * slope
     return products, weights
 
 
-def _forward(layers: Layers, x: Tensor, alpha: float | None) -> tuple[list[Tensor], list[Tensor]]:
-    """Inputs of each layer, and ReLU's derivative at those of each but the first."""
-    inputs, slopes = [x], []
+def _forward(layers: Layers, x: Tensor, alpha: float | None) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Inputs of each layer, ReLU's derivative at those of each but the first, and outputs of each but the last."""
+    inputs, slopes, outputs = [x], [], []
     for layer in layers[:-1]:
-        z = layer(inputs[-1])
+        outputs.append(z := layer(inputs[-1]))
         inputs.append(z.relu() if alpha is None else smooth_relu(z, alpha))
         slopes.append((z > 0).to(z.dtype) if alpha is None else (alpha * z).sigmoid())
-    return inputs, slopes
+    return inputs, slopes, outputs

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_builders.similarity import ssim
 from data_builders.task import TRAINED_ON, Samples, unit
@@ -20,35 +20,40 @@ from unlearnkit.core.progress import Progress
 from unlearnkit.core.store import Spec, Store
 from unlearnkit.images.config import Config
 from unlearnkit.images.tasks import load_task, task_artefact
+from unlearnkit.images.train_many import LIGHT
 from unlearnkit.study.reference_models import Trained, references
 from unlearnkit.study.rows import applicable_rows
 from unlearnkit.study.unlearned_models import unlearn_row
 
-STACK = 16  # nets searched at once
+STACK = 16  # nets searched at once, if they are small: of others each is stored as soon as it is done
 
 
 def searched(models: Sequence[Trained], search: Search, *, device: str = "auto") -> list[dict]:
     """For each model the candidates of a search, and what is known beside them, stored: {x (m, pixels), y (m,), known
     (n,), correct (n,), residual, kkt, loss, run}.
 
-    residual: of the weights, at the candidates; kkt: at the samples that the original was trained on; loss: on what the
-    model should have been trained on; known, correct: of all that original was trained on, then of as many decoys as
-    targets, their multipliers at each other's presence, and whether the model gives their label. Raises BadValue for
-    architectures that are not supported.
+    residual: of the weights, at the candidates; kkt: at the samples that original was trained on, and of `clean` also at
+    those that take the near-duplicates' place; loss: on what the model should have been trained on, of which the share
+    violated has no positive margin; known, correct: of all that original was trained on, then of as many decoys as targets,
+    then of what `clean` alone was trained on, their multipliers at each other's presence, and whether the model gives
+    their label. Raises BadValue for architectures that are not supported.
     """
     specs = []
     for model in models:
         m, seed = round(search.per_sample * model.config.train_size), derive(model.config.seed, "reconstruction")
         params = {"search": search.as_dict(), "m": m, "seed": seed, "device": resolve_device(device).type}
         params["of"] = _training_set(model, device)
-        parents = [model.key, task_artefact(model.config).key]
+        parents = [
+            model.key,
+            task_artefact(model.config).info["digest"],
+        ]  # by content: not each change of a builder counts
         specs.append(Spec("reconstruction", params, (find_candidates, stationarity), parents))
 
     def make(missing: list[tuple[int, Path]], publish: Callable[[int, dict], None]) -> None:
         groups: dict[tuple, list[tuple[int, Path]]] = {}
         for i, folder in missing:
             groups.setdefault((models[i].config.model, specs[i].params["m"], _shape(models[i])), []).append((i, folder))
-        stacks = [group[i : i + STACK] for group in groups.values() for i in range(0, len(group), STACK)]
+        stacks = [part for group in groups.values() for part in _stacks(group, models[group[0][0]].load())]
         with Progress("reconstruction", len(stacks) * search.steps) as bar, threads(1):
             for stack in stacks:
                 nets = [models[i].load() for i, _ in stack]
@@ -59,7 +64,8 @@ def searched(models: Sequence[Trained], search: Search, *, device: str = "auto")
                     task = load_task(models[i].config)
                     sets = [task.training_set(name) for name in ("original", specs[i].params["of"])]
                     decoys = task.of("decoy")[: len(task.index("target"))]
-                    known, info = known_samples(net, *sets, decoys)  # type: ignore[call-arg]
+                    refill = task.of("refill")[: None if specs[i].params["of"] == "clean" else 0]
+                    known, info = known_samples(net, *sets, decoys, refill)  # type: ignore[call-arg]
                     save_file(known | {"x": candidates.x, "y": candidates.y}, folder / "candidates.safetensors")
                     publish(i, info | {"residual": candidates.residual})
 
@@ -72,6 +78,12 @@ def _training_set(model: Trained, device: str) -> str:
     set."""
     (refs,) = references([model.config], device=device)
     return next((name for name, other in refs.items() if other.key == model.key), "retrain")
+
+
+def _stacks(group: list, net: nn.Module) -> list[list]:
+    """The group in parts that are searched at once."""
+    size = STACK if sum(p.numel() for p in net.parameters()) <= LIGHT else 1
+    return [group[i : i + size] for i in range(0, len(group), size)]
 
 
 def _shape(model: Trained) -> tuple:
@@ -94,10 +106,10 @@ def reconstructions(
     attack: "kkt", from a model's weights; "difference", from the first layer's difference to original. ssim: of the
     best candidate; candidate_index: which; ssim_nearest_retained: of the nearest image that stays in training.
     reconstruction_residual: at the candidates (kkt), or of the difference at the targets (difference); kkt_residual,
-    training_loss: kkt and loss of `searched`; converged: whether these two are low enough for a reconstruction to mean
-    anything; kkt_multiplier: of the sample among all known ones, relative to the mean of those trained on; correct:
-    whether the model gives its label. A method that has no meaning in a config, or diverged, has no rows. Raises
-    BadValue for architectures that are not supported.
+    training_loss, margins_violated: kkt, loss and violated of `searched`; converged: whether the first two are low enough
+    for a reconstruction to mean anything; kkt_multiplier: of the sample among all known ones, relative to the mean of
+    those that the model should have been trained on; correct: whether the model gives its label. A method that has no
+    meaning in a config, or diverged, has no rows. Raises BadValue for architectures that are not supported.
     """
     search = search or Search()
     rows = applicable_rows(configs, methods, options, tuned=tuned)
@@ -121,7 +133,7 @@ def difference(model: Trained, *, device: str = "auto") -> dict | None:
     """What a model's difference to its config's original reveals, stored: {x (m, pixels), residual, run}; None where no
     bias of the first layer has moved. residual: of the difference, at the targets."""
     (refs,) = references([model.config], ["original"], device=device)
-    parents = [model.key, refs["original"].key, task_artefact(model.config).key]
+    parents = [model.key, refs["original"].key, task_artefact(model.config).info["digest"]]
     spec = Spec("difference", {}, (images_of_difference, stationarity), parents)
 
     def make(folder: Path) -> dict:
@@ -147,10 +159,12 @@ def _scored(config: Config, name: str, attack: str, by_kkt: Mapping, candidates:
     compared = {
         group: task.index(group)[: len(task.index("target"))] for group in ("target", "decoy")
     }  # as many of both
-    place = torch.cat([trained_on, compared["decoy"]]).tolist()  # of the samples whose multipliers are known
-    multiplier = by_kkt["known"] / by_kkt["known"][: len(trained_on)].mean()
+    known = torch.cat([trained_on, compared["decoy"], task.index("refill")])[: len(by_kkt["known"])]
+    own = task.index(*TRAINED_ON[name if name in TRAINED_ON else "retrain"])
+    multiplier, place = by_kkt["known"] / by_kkt["known"][torch.isin(known, own)].mean(), known.tolist()
     columns = config.columns() | {"method": name, "attack": attack, "reconstruction_residual": candidates["residual"]}
     columns |= {"kkt_residual": by_kkt["kkt"], "training_loss": by_kkt["loss"]}
+    columns |= {"margins_violated": by_kkt["violated"]}
     columns |= {"converged": by_kkt["loss"] <= LOSS and by_kkt["kkt"] <= KKT}
     rows = []
     for group, index in compared.items():

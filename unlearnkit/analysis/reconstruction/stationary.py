@@ -70,7 +70,7 @@ def stationarity(
         wanted = ~true if pairs == "all" else F.one_hot(z.masked_fill(true, -torch.inf).argmax(1), outputs).bool()
     i, j = wanted.nonzero(as_tuple=True)  # one column each
     c = coefficients(F.one_hot(j, outputs).double(), y[i])
-    products, weights = gram(layers, x[i][None], c[None], explain)
+    products, weights = (part[0] for part in gram(layers, x[i][None], c[None], explain))
     total = sum(layer.dot(layer) for layer in explain).item()
     values, vectors = torch.linalg.eigh(products)
     kept = values > values[-1] * 1e-12
@@ -92,13 +92,15 @@ def training_loss(model: nn.Module, samples: Samples) -> float:
 
 
 def known_samples(
-    model: nn.Module, trained_on: Samples, own: Samples, others: Samples
+    model: nn.Module, trained_on: Samples, own: Samples, others: Samples, refill: Samples
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """{known, correct} of the samples in trained_on, then others: their multipliers where all take part, and whether
-    the model gives their label; {kkt, loss}: residual at trained_on, training loss on own, what the model should have
-    been trained on."""
-    info = {"kkt": stationarity(model, trained_on).residual, "loss": training_loss(model, own)}
-    known = trained_on.joined(others)
+    """{known, correct} of the samples in trained_on, then others, then refill: their multipliers where all take part, and
+    whether the model gives their label; {kkt, loss, violated}: residual at trained_on and refill, training loss on own,
+    what the model should have been trained on, and share of own whose margin is not above 0. refill: what `clean` alone
+    was trained on, without which its weights could not be explained; of other models nothing."""
+    info = {"kkt": stationarity(model, trained_on.joined(refill)).residual, "loss": training_loss(model, own)}
+    known = trained_on.joined(others, refill)
     with torch.no_grad():
+        info["violated"] = (margins(model(own.x), own.y) <= 0).float().mean().item()
         correct = model(known.x).argmax(1) == known.y
     return {"known": stationarity(model, known).multipliers, "correct": correct}, info
