@@ -310,8 +310,14 @@ def _p_of_no_difference(values: pd.Series) -> float | None:
 def in_families(contrasts: pd.DataFrame) -> pd.DataFrame:
     """The contrasts, with a column `contrast`, with their family, "primary" (those of PRIMARY, over all bases) or
     "exploratory", and p_adjusted, Holm's within the family."""
-    named = contrasts.contrast.eq(PRIMARY["contrast"]) & contrasts.metric.isin(PRIMARY["metrics"]) & contrasts.base.eq("all")
-    table = contrasts.reset_index(drop=True).assign(family=named.map({True: "primary", False: "exploratory"}).to_numpy())
+    named = (
+        contrasts.contrast.eq(PRIMARY["contrast"])
+        & contrasts.metric.isin(PRIMARY["metrics"])
+        & contrasts.base.eq("all")
+    )
+    table = contrasts.reset_index(drop=True).assign(
+        family=named.map({True: "primary", False: "exploratory"}).to_numpy()
+    )
     tested = table[table.p.notna()]
     adjusted = [pd.Series(holm(dict(part.p)), dtype=float) for _, part in tested.groupby("family")]
     return table.assign(p_adjusted=pd.concat(adjusted) if adjusted else None)
