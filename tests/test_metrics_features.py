@@ -1,6 +1,7 @@
 """Closed forms and properties of the metrics that read features."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from unlearnkit.metrics.probes import (
     pairwise_f1,
     split,
 )
+from unlearnkit.metrics.subsample import drawn
 
 SEEDS = st.integers(0, 2**31)
 
@@ -185,8 +187,40 @@ def test_where_a_whole_class_goes_the_probes_are_shown_it():
     learn, groups = split(e)
     assert set(groups) == {"test", "unseen"} and len(learn) == 60 and e.labels[groups["unseen"]].tolist() == [2] * 10
     assert metrics["LP"](e) == {"test": 1.0, "unseen": 1.0} == metrics["k-NN"](e)
-    assert set(metrics["NMI"](e)) == {"test"}  # of one class, NMI of the targets is not defined
-    assert set(metrics["F1"](e)) == {"target", "test"}
+    assert set(metrics["NMI"](e)) == {"test", "held-out"}  # of one class, NMI of the targets is not defined
+    assert set(metrics["F1"](e)) == {"target", "test", "held-out"}
+
+
+def test_held_out_samples_are_of_all_classes_the_forgotten_one_included():
+    roles = ["target"] * 20 + ["filler"] * 40 + ["test"] * 20 + ["decoy"] * 10
+    labels = [2] * 20 + [0] * 20 + [1] * 20 + [0] * 10 + [1] * 10 + [2] * 10
+    e = blobs(roles, labels)
+    assert e.labels[probes.held_out(e)].unique().tolist() == [0, 1, 2]
+    assert metrics["CKA"](e, e)["held-out"] == pytest.approx(1)
+    merged = e.features.clone()
+    merged[e.labels == 2] = merged[e.labels == 0].repeat(2, 1)[: (e.labels == 2).sum()]  # the class lies on another
+    merged = replace(e, features=merged)
+    for name in ("NMI", "F1"):
+        before, after = metrics[name](e), metrics[name](merged)
+        assert after["test"] == pytest.approx(before["test"]) and after["held-out"] < before["held-out"] - 0.1
+    assert metrics["CKA"](merged, e)["held-out"] < 0.9 < metrics["CKA"](merged, e)["test"]
+    stays = blobs(["target"] * 30 + ["filler"] * 30 + ["test"] * 30, [0, 1, 2] * 30)
+    assert torch.equal(probes.held_out(stays), stays.rows("test"))
+
+
+def test_large_groups_are_drawn_alike_for_all_models(monkeypatch):
+    rows = torch.arange(50) * 3
+    assert torch.equal(drawn(rows, 50, "CKA"), rows)
+    part = drawn(rows, 20, "CKA")
+    assert len(part) == 20 == len(part.unique()) and torch.equal(part, drawn(rows, 20, "CKA"))
+    assert torch.isin(part, rows).all() and torch.equal(part, part.sort().values)
+    assert not torch.equal(part, drawn(rows, 20, "clusters"))
+    monkeypatch.setattr(probes, "MOST", 60)
+    seen = []
+    monkeypatch.setattr(probes, "fitted_head", lambda x, y: seen.append(len(x)) or fitted_head(x, y))
+    e = blobs(*several(60))
+    assert metrics["LP"](e)["test"] == 1.0 and seen == [60]  # of 180 retained samples
+    assert metrics["k-NN"](e)["test"] == 1.0 and metrics["F1"](e)["test"] == 1.0
 
 
 def test_what_is_left_out_says_why():
@@ -208,7 +242,8 @@ def test_what_is_left_out_says_why():
 def test_every_group_without_a_number_has_a_reason(all_outputs):
     for seen in (all_outputs["original"], blobs(*several(4)), blobs(*several(30))):
         for name in ("LP", "k-NN", "NMI", "F1"):
-            missing = {"target", "test"} - set(metrics[name](seen))
+            groups = {"target", "test"} | ({"held-out"} if name in ("NMI", "F1") else set())
+            missing = groups - set(metrics[name](seen))
             assert set(left_out(seen, [name]).group) == missing
 
 

@@ -24,6 +24,7 @@ from unlearnkit.core.rank_correlation import over_seeds, partial_given_two, part
 from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
 from unlearnkit.images.config import Config
 from unlearnkit.study.ensembles import draws, models_of_rows
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.reference_models import Trained, references, train_references
 from unlearnkit.study.rows import applicable_rows
 
@@ -114,7 +115,14 @@ def with_steps(gaps: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def difficulty(
-    configs: Sequence[Config], methods: Sequence[str], n_retrains: int = 3, *, tuned: bool = True, device: str = "auto"
+    configs: Sequence[Config],
+    methods: Sequence[str],
+    n_retrains: int = 3,
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    memory: str = "",
+    device: str = "auto",
 ) -> pd.DataFrame:
     """One row per target and method, NOISE_FLOOR_ROW among them: the columns of the config, sample, method, run, and,
     with u the method's model, o the original, r the retrained ones, and phi the logit of the label's probability:
@@ -124,39 +132,51 @@ def difficulty(
     both; headroom_0 and _1: by every other of these, which is how noisy it is; signed_headroom, signed_headroom_0,
     signed_headroom_1: the same of phi_o - phi_r, below 0 where retraining leaves the target surer; shared_headroom:
     over the seeds of the difficulty, for comparison; margin_shift: |phi_o - phi_u|. A method that diverged in a config,
-    or has no meaning in it, has no rows there. Raises BadValue for less than two retrainings, NotApplicable if no
+    or has no meaning in it, has no rows there. options: {method: options} that differ from the tuned ones; memory: see
+    unlearnkit.study.memory.Kept. Raises BadValue for less than two retrainings, NotApplicable if no
     method has a meaning.
     """
     if n_retrains < 2:
         raise BadValue(f"n_retrains must be at least 2, one for each half of the headroom, got {n_retrains}")
     names = list(dict.fromkeys([NOISE_FLOOR_ROW, *methods]))
-    rows = applicable_rows(configs, names, tuned=tuned)
+    rows = applicable_rows(configs, names, options, tuned=tuned)
+    kept = Kept(memory, "difficulty", n_retrains=n_retrains)
+    missing = kept.missing(rows)
+    configs = list(dict.fromkeys(row.config for row in missing))
     originals = {config: _phi(model, device) for config, model in _originals(configs, device).items()}
     retrained = _retrained(configs, 2 * n_retrains, device)
     parts = []
-    for row, model in models_of_rows(rows, device=device):
-        if model is None:
-            continue
-        before, after = originals[row.config], _phi(model, device)
-        own, others = retrained[row.config].split(n_retrains)
-        columns = {
-            "sample": study.load_task(row.config).index("target"),
-            "difficulty": (after - own).abs().mean(0),
-            "signed_difficulty": (after - own).mean(0),
-            "margin_shift": (before - after).abs(),
-            "headroom": (before - others).abs().mean(0),
-            "headroom_0": (before - others[::2]).abs().mean(0),
-            "headroom_1": (before - others[1::2]).abs().mean(0),
-            "signed_headroom": (before - others).mean(0),
-            "signed_headroom_0": (before - others[::2]).mean(0),
-            "signed_headroom_1": (before - others[1::2]).mean(0),
-            "shared_headroom": (before - own).abs().mean(0),
-        }
-        table = pd.DataFrame({name: v.numpy() for name, v in columns.items()})
-        parts.append(table.assign(**row.config.columns(), method=row.name, run=model.key))
+    for row in rows:
+        table = kept[row]
+        if table is None:
+            ((_, model),) = models_of_rows([row], device=device)
+            if model is None:
+                continue
+            phi = originals[row.config], _phi(model, device), *retrained[row.config].split(n_retrains)
+            kept[row] = table = _distances(row.config, *phi).assign(run=model.key)
+        parts.append(table.assign(**row.config.columns(), method=row.name))
     if not parts:
         raise NotApplicable(f"no meaning for these targets: {', '.join(names)}")
     return pd.concat(parts, ignore_index=True)
+
+
+def _distances(config: Config, before: Tensor, after: Tensor, own: Tensor, others: Tensor) -> pd.DataFrame:
+    """The columns of `difficulty` from phi of the targets: by the original and by a method's model, (targets,), and by the
+    retrained models of difficulty and of headroom, (n_retrains, targets)."""
+    columns = {
+        "sample": study.load_task(config).index("target"),
+        "difficulty": (after - own).abs().mean(0),
+        "signed_difficulty": (after - own).mean(0),
+        "margin_shift": (before - after).abs(),
+        "headroom": (before - others).abs().mean(0),
+        "headroom_0": (before - others[::2]).abs().mean(0),
+        "headroom_1": (before - others[1::2]).abs().mean(0),
+        "signed_headroom": (before - others).mean(0),
+        "signed_headroom_0": (before - others[::2]).mean(0),
+        "signed_headroom_1": (before - others[1::2]).mean(0),
+        "shared_headroom": (before - own).abs().mean(0),
+    }
+    return pd.DataFrame({name: v.numpy() for name, v in columns.items()})
 
 
 def _originals(configs: Sequence[Config], device: str) -> dict[Config, Trained]:

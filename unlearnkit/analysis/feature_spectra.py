@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from unlearnkit import study
-from unlearnkit.core.alignment import alignment, directions, effective_rank, moment, spectrum
+from unlearnkit.core.alignment import alignment, directions, effective_rank, moment, principal, spectrum
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.statistics import interval_columns
 from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics.features import features
+from unlearnkit.metrics.subsample import drawn
 from unlearnkit.study.ensembles import models_of_rows
-from unlearnkit.study.rows import applicable_rows
+from unlearnkit.study.memory import Kept
+from unlearnkit.study.rows import Row, applicable_rows
 
 SPECTRUM_GROUPS = ("retain", "target", "test")
+SHOWN = {"retain": 2000, "target": 400}  # points of a plane, at most
 N_EIGENVALUES = 40  # eigenvalues of a spectrum that are kept: the rest is rounding
 
 
@@ -39,8 +42,8 @@ def eigenvalues(outputs: Outputs) -> pd.DataFrame:
     moment as shares of their sum."""
     parts = []
     for group in (g for g in SPECTRUM_GROUPS if features(outputs, g).any()):
-        values = spectrum(moment(features(outputs, group)))[:N_EIGENVALUES]
-        share = (values / moment(features(outputs, group)).trace()).tolist()
+        of_group = moment(features(outputs, group))
+        share = (spectrum(of_group)[:N_EIGENVALUES] / of_group.trace()).tolist()
         index = range(1, len(share) + 1)
         parts.append(pd.DataFrame({"group": group, "eigenvalue_index": index, "eigenvalue_share": share}))
     names = ["group", "eigenvalue_index", "eigenvalue_share"]
@@ -52,10 +55,11 @@ def alignment_by_rule(outputs: Outputs) -> pd.DataFrame:
     `subspace_rules`; and effective_rank of the targets. A rule by which some of these have no value, as of features
     that are all 0 or all alike, has no row."""
     kept, gone, test = (features(outputs, g) for g in ("retain", "target", "test"))
+    moments = {centred: moment(kept, centred=centred) for centred in (False, True)}
     rows = []
     for name, rule in subspace_rules(outputs.logits.shape[1]).items():
         with contextlib.suppress(NotApplicable):
-            main = directions(kept, **rule)
+            main = principal(moments[rule["centred"]], **{k: v for k, v in rule.items() if k != "centred"})
             da, da_test = (alignment(v, main, centred=rule["centred"]).item() for v in (gone, test))
             rows.append({"subspace_rule": name, "subspace_rank": main.shape[1], "DA": da, "DA_test": da_test})
     table = pd.DataFrame(rows, columns=["subspace_rule", "subspace_rank", "DA", "DA_test"])
@@ -63,24 +67,44 @@ def alignment_by_rule(outputs: Outputs) -> pd.DataFrame:
 
 
 def feature_spectra(
-    grids: Mapping[str, Sequence[Config]], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
+    grids: Mapping[str, Sequence[Config]],
+    names: Sequence[str],
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    memory: str = "",
+    device: str = "auto",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(`eigenvalues`, `alignment_by_rule`) of every row of `names` in the configs of each protocol; one row per seed,
     with the columns protocol, method, seed, run. A method that has no meaning for a protocol, or diverged, is left out
-    there."""
+    there. options: {method: options} that are to differ from the tuned ones; memory: see unlearnkit.study.memory.Kept."""
     parts: tuple[list, list] = ([], [])
-    rows = {protocol: applicable_rows(grid, names, tuned=tuned) for protocol, grid in grids.items()}
-    study.references([c for grid in grids.values() for c in grid], ["original"], device=device)  # together
+    kept = Kept(memory, "eigenvalues"), Kept(memory, "alignment")
+    rows = {protocol: applicable_rows(grid, names, options, tuned=tuned) for protocol, grid in grids.items()}
+    missing = kept[1].missing([row for of_protocol in rows.values() for row in of_protocol])
+    study.references(list(dict.fromkeys(row.config for row in missing)), ["original"], device=device)  # together
     with Progress("spectra", sum(len(of_protocol) for of_protocol in rows.values())) as bar:
         for protocol, of_protocol in rows.items():
-            for row, model in models_of_rows(of_protocol, device=device):
-                if model is not None:
-                    columns = row.config.columns() | {"protocol": protocol, "method": row.name}
-                    key, outputs = study.outputs(model, features=True, device=device)
-                    for tables, table in zip(parts, (eigenvalues(outputs), alignment_by_rule(outputs)), strict=True):
-                        tables += [table.assign(**columns, run=key)] if len(table) else []
+            for row in of_protocol:
+                columns = row.config.columns() | {"protocol": protocol, "method": row.name}
+                for tables, table in zip(parts, _spectra(row, kept, device)):
+                    tables += [table.assign(**columns)] if len(table) else []
                 bar.step()
     return tuple(pd.concat(tables, ignore_index=True) for tables in parts)
+
+
+def _spectra(row: Row, kept: tuple[Kept, Kept], device: str) -> tuple[pd.DataFrame, ...]:
+    """(eigenvalues, alignment by rule) of a row; none for a method that refuses the config, or diverged."""
+    tables = tuple(k[row] for k in kept)
+    if any(table is None for table in tables):
+        ((_, model),) = models_of_rows([row], device=device)
+        if model is None:
+            return ()
+        key, outputs = study.outputs(model, features=True, device=device)
+        tables = tuple(table.assign(run=key) for table in (eigenvalues(outputs), alignment_by_rule(outputs)))
+        for k, table in zip(kept, tables, strict=True):
+            k[row] = table
+    return tables
 
 
 def spectra_table(by_seed: pd.DataFrame) -> pd.DataFrame:
@@ -130,26 +154,47 @@ def plane(models: Mapping[str, Outputs], onto: str = "original") -> dict[str, tu
 
 
 def planes(
-    configs: Sequence[Config], names: Sequence[str], *, tuned: bool = True, device: str = "auto"
+    configs: Sequence[Config],
+    names: Sequence[str],
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    memory: str = "",
+    device: str = "auto",
 ) -> pd.DataFrame:
     """`plane` of each config and row: one row per retained or forgotten sample (group "retain" or "target"), with its
     label, x, y, variance_explained (the share of the model's covariance that the plane holds), the columns of the
-    config, method and run.
+    config, method and run. Of groups of more samples as many as SHOWN says are drawn, for plane and points alike.
 
-    A method that has no meaning in a config, or diverged, is left out there. names must hold "original".
+    A method that has no meaning in a config, or diverged, is left out there. names must hold "original". options, memory:
+    as of `feature_spectra`.
     """
-    parts = []
+    tables = []
     for config in configs:
-        models = models_of_rows(applicable_rows([config], names, tuned=tuned), device=device)
-        known = {
-            row.name: study.outputs(model, features=True, device=device) for row, model in models if model is not None
-        }
+        rows = applicable_rows([config], names, options, tuned=tuned)
+        asked = {"rows": [[row.name, dict(row.resolved)] for row in rows]}
+        table = Kept(memory, "planes", **asked).get(
+            Row(config, "original"), lambda rows=rows: _plane_points(rows, device)
+        )
+        tables.append(table.assign(**config.columns()))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _plane_points(rows: Sequence[Row], device: str) -> pd.DataFrame:
+    """The points of one config's rows in one plane."""
+    parts, known = [], {}
+    for row, model in models_of_rows(rows, device=device):
+        if model is not None:
+            key, outputs = study.outputs(model, features=True, device=device)
+            shown = torch.cat([drawn(outputs.rows(group), most, "plane") for group, most in SHOWN.items()])
+            known[row.name] = key, outputs.select(shown)
+    if known:
         for name, (xy, share) in plane({name: outputs for name, (_, outputs) in known.items()}).items():
             key, outputs = known[name]
-            columns = config.columns() | {"method": name, "variance_explained": share, "run": key}
-            for group in ("retain", "target"):
-                rows = outputs.rows(group)
-                part = pd.DataFrame(xy[rows].numpy(), columns=["x", "y"]).assign(label=outputs.labels[rows].numpy())
+            columns = {"method": name, "variance_explained": share, "run": key}
+            for group in SHOWN:
+                points = outputs.rows(group)
+                part = pd.DataFrame(xy[points].numpy(), columns=["x", "y"]).assign(label=outputs.labels[points].numpy())
                 parts.append(part.assign(**columns, group=group))
     return pd.concat(parts, ignore_index=True)
 

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
+from scipy.special import stdtr
 from torch import Tensor
 
 from unlearnkit import study
+from unlearnkit.analysis.pool_shadows import memorisation_strata_config, pool_outputs
 from unlearnkit.analysis.privacy_risk import mixed_memorisation_config
+from unlearnkit.core.bootstrap import holm
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
@@ -28,13 +31,16 @@ from unlearnkit.privacy_risk import rankers
 from unlearnkit.privacy_risk.shadow_models import check, moments, shadow_outputs
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs
 from unlearnkit.study.ensembles import draws
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.reference_models import Trained, train_references
 from unlearnkit.study.rows import Row, resolve_row
 from unlearnkit.study.unlearned_models import unlearn_row
+from unlearnkit.wrappers.rsu import ranked_by
 
 STRATA = ("low", "middle", "high")
 ORDERS = ("descending", "ascending", "random", "shuffled")
 ONE_SHOT = "one-shot"
+PRIMARY = {"contrast": "descending - ascending", "metrics": ("ToW_MIA", "phi_gap")}  # named before any run
 MIN_RETRAINED = 3  # retrained models of a config
 SHADOWS = 32  # as many as rankers take, who share them
 
@@ -96,14 +102,17 @@ def _mean(scores: pd.DataFrame) -> pd.DataFrame:
 # --- over a grid -----------------------------------------------------------------------------------------------------
 
 
-def target_configs(targets: Sequence[str], *, device: str = "auto", **common) -> list[Config]:
+def target_configs(targets: Sequence[str], pool_models: int = 0, *, device: str = "auto", **common) -> list[Config]:
     """The configs of these kinds of targets; "mixed" ones are a third each of the most, half and least memorised
     training samples (unlearnkit.analysis.privacy_risk.mixed_memorisation_config), and are called "ids" in tables.
-    common: as of unlearnkit.images.config.config_grid."""
+    pool_models: instead of shadow models of each task so many of the whole pool, by which mixed targets are then chosen
+    (unlearnkit.analysis.pool_shadows). common: as of unlearnkit.images.config.config_grid."""
     plain = [kind for kind in targets if kind != "mixed"]
     configs = config_grid(targets=plain, **common) if plain else []
     if "mixed" in targets:
         start = config_grid(targets="random", **common)
+        if pool_models:
+            return configs + [memorisation_strata_config(c, c.n_targets, pool_models, device=device) for c in start]
         train_references([(config, "original", "") for config in start], device)  # together
         configs += [mixed_memorisation_config(config, config.n_targets, device=device) for config in start]
     return configs
@@ -114,7 +123,8 @@ def orders_of_bases(
 ) -> list[tuple[str, dict]]:
     """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and
     BadValue for names and values that do not exist, before anything runs."""
-    rankers[ranker]
+    if ranker:
+        rankers[ranker]
     pairs = []
     for base in bases:
         sequences = [{"batches": 1}, *({"batches": b, "order": order} for b in batches if b > 1 for order in orders)]
@@ -133,7 +143,9 @@ def order_scores(
     *,
     ranker: str = "lira_separation",
     retrains: int = MIN_RETRAINED,
+    pool_models: int = 0,
     tuned: bool = True,
+    memory: str = "",
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy scores: the columns of the config, base, order, batches, metric, stratum ("all", or "low", "middle",
@@ -142,74 +154,85 @@ def order_scores(
     Beside the orders of each base stands the order "one-shot", and with base "" the models before unlearning,
     "original", and the retrained ones, each against the others: "retrain", the noise floor. A row that its base refuses
     has one score, of metric "refused", and one that diverged, "diverged". options: {base: options} that differ from the
-    tuned values. Raises BadValue for fewer than 3 retrained models, and for names and values that do not exist.
+    tuned values. pool_models: instead of shadow models of each task so many of the whole pool; memory: see
+    unlearnkit.study.memory.Kept. Raises BadValue for fewer than 3 retrained models, and for names and values that do not
+    exist.
     """
     if retrains < MIN_RETRAINED:
         raise BadValue(f"gaps are means over at least {MIN_RETRAINED} retrained models, got retrains={retrains}")
     wanted = orders_of_bases(bases, batches, orders, options or {}, ranker)
-    references = [("original", ""), *(("retrain", draw) for draw in draws(retrains))]
-    train_references([(config, *reference) for config in grid for reference in references], device)
+    kept = Kept(memory, "orders", ranker=ranker, retrains=retrains, pool_models=pool_models)
+    rows = []
+    for config in grid:
+        rows += [(Row(config, order), {"base": "", "order": order, "batches": 0}) for order in ("retrain", "original")]
+        for base, chosen in wanted:  # a row that is refused stands in the table
+            columns = {"base": base, "order": chosen.get("order", ONE_SHOT), "batches": chosen["batches"]}
+            rows.append((resolve_row(config, f"rsu({base})", chosen, tuned=tuned), columns))
+    missing = dict.fromkeys(row.config for row in kept.missing([row for row, _ in rows]))
+    names = [("original", ""), *(("retrain", draw) for draw in draws(retrains))]
+    train_references([(config, *name) for config in missing for name in names], device)  # together
     tables = []
-    with Progress("orders of forgetting", len(grid) * (len(wanted) + 1)) as bar:
-        for config in grid:
-            original, *retrained = train_references([(config, *reference) for reference in references], device)
-            for order, model in (("retrain", retrained[0]), ("original", original)):
-                columns = {"base": "", "order": order, "batches": 0}
-                tables.append(_scores(model, original, retrained, ranker, columns, device))
+    with Progress("orders of forgetting", len(rows)) as bar:
+        for row, columns in rows:
+
+            def make(row=row) -> pd.DataFrame:
+                original, *retrained = train_references([(row.config, *name) for name in names], device)
+                return _row_scores(row, original, retrained, ranker, pool_models, device)
+
+            tables.append(kept.get(row, make).assign(**row.config.columns(), **columns))
             bar.step()
-            for base, chosen in wanted:
-                row = resolve_row(
-                    config, f"rsu({base})", chosen, tuned=tuned
-                )  # one that is refused stands in the table
-                columns = {"base": base, "order": chosen.get("order", ONE_SHOT), "batches": chosen["batches"]}
-                tables.append(_row_scores(row, original, retrained, ranker, columns, device))
-                bar.step()
     return pd.concat(tables, ignore_index=True)
 
 
 def _row_scores(
-    row: Row, original: Trained, retrained: Sequence[Trained], ranker: str, columns: Mapping, device: str
+    row: Row, original: Trained, retrained: Sequence[Trained], ranker: str, pool_models: int, device: str
 ) -> pd.DataFrame:
+    if row.name in ("retrain", "original"):
+        model = original if row.name == "original" else retrained[0]
+        return _scores(model, original, retrained, ranker, pool_models, device)
     try:
         model = unlearn_row(row, original, device=device)
     except NotApplicable:
-        scores, run = {"refused": 1.0}, retrained[0].key
-    else:
-        if not model.diverged:
-            table = _scores(model, original, retrained, ranker, columns, device)
-            cost = _marks(row.config, columns, {k: model.artefact.info[k] for k in ("steps", "seconds")}, table.run[0])
-            return pd.concat([table, cost], ignore_index=True)
-        scores, run = {"diverged": 1.0}, model.key
-    return _marks(row.config, columns, scores, run)
+        return _marks({"refused": 1.0}, retrained[0].key)
+    if model.diverged:
+        return _marks({"diverged": 1.0}, model.key)
+    table = _scores(model, original, retrained, ranker, pool_models, device)
+    cost = _marks({k: model.artefact.info[k] for k in ("steps", "seconds")}, table.run[0])
+    return pd.concat([table, cost], ignore_index=True)
 
 
-def _marks(config: Config, columns: Mapping, scores: Mapping[str, float], run: str) -> pd.DataFrame:
+def _marks(scores: Mapping[str, float], run: str) -> pd.DataFrame:
     table = pd.DataFrame([{"metric": name, "stratum": "all", "value": value} for name, value in scores.items()])
-    return table.assign(**config.columns(), **columns, run=run)
+    return table.assign(run=run)
 
 
 def _scores(
-    model: Trained, original: Trained, retrained: Sequence[Trained], ranker: str, columns: Mapping, device: str
+    model: Trained, original: Trained, retrained: Sequence[Trained], ranker: str, pool_models: int, device: str
 ) -> pd.DataFrame:
     """`strata_scores` of a model, stored; where it is the first of the retrained ones, of each against the others."""
     config = model.config
     floor = model.key == retrained[0].key
     parents = [*([] if floor else [model.key]), *(other.key for other in retrained), original.key]
-    params = {"ranker": ranker, "shadows": SHADOWS}
-    spec = Spec("sequence", params, (strata_scores, rankers[ranker], shadow_outputs), parents)
+    params = {"ranker": ranker, "shadows": SHADOWS} | ({"pool_models": pool_models} if pool_models else {})
+    roots = [strata_scores, ranked_by, *([rankers[ranker]] if ranker else [])]
+    spec = Spec("sequence", params, (*roots, pool_outputs if pool_models else shadow_outputs), parents)
 
     def make() -> pd.DataFrame:
         request = request_of(load_task(config), config.recipe)
         net = original.load()
-        parts = strata(rankers[ranker](net, request, seed=config.seed, device=device))
-        shadows, n = shadow_outputs(net, request, SHADOWS, device)
+        parts = strata(ranked_by(ranker, net, request, seed=config.seed, device=device))
+        if pool_models:
+            shadows = pool_outputs(config, load_task(config).index("target"), pool_models, device=device)
+        else:
+            shadows, n = shadow_outputs(net, request, SHADOWS, device)
+            shadows = shadows.of(samples=slice(n))
         others = [_outputs(other, device) for other in retrained]
         pairs = [(_outputs(model, device), others)]
         if floor:
             pairs = [(one, [other for other in others if other is not one]) for one in others]
-        return _mean(pd.concat([strata_scores(*pair, shadows.of(samples=slice(n)), parts) for pair in pairs]))
+        return _mean(pd.concat([strata_scores(*pair, shadows, parts) for pair in pairs]))
 
-    return stored_table(spec, make).assign(**config.columns(), **columns)
+    return stored_table(spec, make)
 
 
 def _outputs(model: Trained, device: str) -> Outputs:
@@ -260,8 +283,8 @@ def order_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 def order_contrasts(scores: pd.DataFrame, first: str = "descending", second: str = "ascending") -> pd.DataFrame:
     """One row per config, number of batches, base and metric of PAIRED: the mean over n_seeds seeds of `first` less
-    `second`, paired, with its interval; base "all" is the mean over the bases that have both on a seed and read the
-    forget set."""
+    `second`, paired, with its interval and p, of a two-sided t test; base "all" is the mean over the bases that have both on
+    a seed and read the forget set."""
     values, rows, keys = _wide(scores), [], [*CONDITION_COLUMNS, "batches"]
     differences = values.xs(first, level="order") - values.xs(second, level="order")
     for index, part in differences.groupby(level=keys):
@@ -272,9 +295,32 @@ def order_contrasts(scores: pd.DataFrame, first: str = "descending", second: str
             by_base = by_base.assign(all=by_base[reading].mean(axis=1)).dropna(axis=1, how="all")
             for base, difference in by_base.items():
                 row = dict(zip(keys, index, strict=True)) | {"base": base, "metric": name}
-                row |= interval_columns("difference", difference)
+                row |= interval_columns("difference", difference) | {"p": _p_of_no_difference(difference.dropna())}
                 rows.append(row | {"n_seeds": int(difference.count()), "run": run})
     return pd.DataFrame(rows)
+
+
+def _p_of_no_difference(values: pd.Series) -> float | None:
+    """Two-sided p-value of a t test that the mean is 0; None with fewer than two values, or if all are the same."""
+    if len(values) < 2 or not values.std():
+        return None
+    return float(2 * stdtr(len(values) - 1, -abs(values.mean()) / values.sem()))
+
+
+def in_families(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The contrasts, with a column `contrast`, with their family, "primary" (those of PRIMARY, over all bases) or
+    "exploratory", and p_adjusted, Holm's within the family."""
+    named = (
+        contrasts.contrast.eq(PRIMARY["contrast"])
+        & contrasts.metric.isin(PRIMARY["metrics"])
+        & contrasts.base.eq("all")
+    )
+    table = contrasts.reset_index(drop=True).assign(
+        family=named.map({True: "primary", False: "exploratory"}).to_numpy()
+    )
+    tested = table[table.p.notna()]
+    adjusted = [pd.Series(holm(dict(part.p)), dtype=float) for _, part in tested.groupby("family")]
+    return table.assign(p_adjusted=pd.concat(adjusted) if adjusted else None)
 
 
 def _wide(scores: pd.DataFrame) -> pd.DataFrame:

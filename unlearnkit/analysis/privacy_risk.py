@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from data_builders.task import ROLES, TRAINED_ON, SimilarityTask
+from unlearnkit.analysis.pool_shadows import chance, pool_outputs
 from unlearnkit.core.compute import derive, generator
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
@@ -21,7 +22,9 @@ from unlearnkit.images.tasks import load_task, task_artefact
 from unlearnkit.privacy_risk import rankers, ranking
 from unlearnkit.privacy_risk.shadow_models import STATISTICS, ensemble, left_out
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.reference_models import references
+from unlearnkit.study.rows import Row
 
 N_MODELS = 32
 RISK_GROUPS = (*TRAINED_ON["original"], "decoy")
@@ -38,6 +41,8 @@ def risks(
     n_models: int = N_MODELS,
     groups: Sequence[str] = ("target", "decoy"),
     *,
+    of_pool: bool = False,
+    memory: str = "",
     device: str = "auto",
 ) -> pd.DataFrame:
     """One row per sample and ranker: the columns of the config, sample (row number in the task), group, ranker, half,
@@ -46,30 +51,45 @@ def risks(
 
     half: "" for all shadow models; of the rankers that these alone decide also "0" and "1", every other pair of them:
     two estimates that share no model show how noisy they are. Decoys were never trained on, so a random half of the
-    shadow models is taken for those that were: what is found of them is chance. Raises UnknownName for an unknown
+    shadow models is taken for those that were: what is found of them is chance. of_pool: the shadow models are of the whole
+    pool, of which every image is in half of them (unlearnkit.analysis.pool_shadows); rankers that need shadow models of the
+    task are then left out. memory: see unlearnkit.study.memory.Kept. Raises UnknownName for an unknown
     ranker, BadValue for an unknown group or too few models, NotApplicable if a config gives none of the rankers.
     """
     names = list(names) or ranking("image")
     entries = [rankers[name] for name in names]
+    if of_pool:
+        names = [name for name in names if name in STATISTICS or "shadows" not in rankers[name].info["needs"]]
     halves(n_models)  # fails now, not after the references
     if wrong := set(groups) - set(RISK_GROUPS):
         raise BadValue(f"groups: {', '.join(sorted(wrong))} is none of {', '.join(RISK_GROUPS)}")
-    params = {"names": names, "n_models": n_models, "groups": list(groups)}
+    params = {"names": names, "n_models": n_models, "groups": list(groups)} | ({"of_pool": True} if of_pool else {})
+    kept = Kept(memory, "risks", **params)
+    missing = kept.missing([Row(config, "original") for config in configs])
+    references([row.config for row in missing], ["original"], device=device)  # together
     tables = []
     with Progress("risks", len(configs)) as bar:
-        for config, refs in zip(configs, references(configs, ["original"], device=device), strict=True):
-            spec = Spec("risks", params, (_risks, *entries), [refs["original"].key, task_artefact(config).key])
+        for config in configs:
 
-            def make(config=config, original=refs["original"]) -> pd.DataFrame:
-                return _risks(config, original.load(), names, n_models, groups, device)
+            def make(config=config) -> pd.DataFrame:
+                original = references([config], ["original"], device=device)[0]["original"]
+                spec = Spec("risks", params, (_risks, *entries), [original.key, task_artefact(config).key])
+                arguments = (names, n_models, groups, of_pool, device)
+                return stored_table(spec, lambda: _risks(config, original.load(), *arguments))
 
-            tables.append(stored_table(spec, make).assign(**config.columns()))
+            tables.append(kept.get(Row(config, "original"), make).assign(**config.columns()))
             bar.step()
     return pd.concat(tables, ignore_index=True)
 
 
 def _risks(
-    config: Config, model: nn.Module, names: Sequence[str], n_models: int, groups: Sequence[str], device: str
+    config: Config,
+    model: nn.Module,
+    names: Sequence[str],
+    n_models: int,
+    groups: Sequence[str],
+    of_pool: bool,
+    device: str,
 ) -> pd.DataFrame:
     task, parts, refusal = load_task(config), [], None
     rows = {group: task.index(group) for group in groups if len(task.index(group))}
@@ -81,7 +101,8 @@ def _risks(
 
     by_shadow_models = [name for name in names if name in STATISTICS]
     if by_shadow_models:
-        outputs, role = _shadow_outputs(config, task, model, n_models, device)
+        source = _of_pool if of_pool else _shadow_outputs
+        outputs, role = source(config, task, model, n_models, device)
         for half, models in _halves(n_models).items():
             for name in by_shadow_models:
                 value = STATISTICS[name](outputs.of(models=models))
@@ -121,6 +142,18 @@ def _shadow_outputs(
     request = request_of(task, config.recipe)
     samples = request.forget.joined(request.retain, task.of("decoy"))
     return shadows.outputs(samples, torch.cat([shadows.inside, drawn], 1)), task.role[torch.cat([trained, decoys])]
+
+
+def _of_pool(
+    config: Config, task: SimilarityTask, model: nn.Module, n_models: int, device: str
+) -> tuple[SubsetOutputs, Tensor]:
+    """`_shadow_outputs` of models of the whole pool."""
+    trained = torch.cat([task.index("target"), task.index("similar", "filler")])
+    decoys = task.index("decoy")
+    inside = pool_outputs(config, trained, n_models, device=device)
+    outside = chance(pool_outputs(config, decoys, n_models, device=device), config.seed)
+    parts = (torch.cat([getattr(o, f) for o in (inside, outside)], 1) for f in ("phi", "correct", "inside"))
+    return SubsetOutputs(*parts), task.role[torch.cat([trained, decoys])]
 
 
 def _halves(n_models: int) -> dict[str, Tensor]:

@@ -57,8 +57,8 @@ PROTOCOL_COLUMNS = {  # column: metric, group, reference
     "ToW": ("ToW", "all", "retrain"),
     "ToW_MIA": ("ToW-MIA", "all", "retrain"),
     "LP": ("LP", "unseen", ""),
-    "NMI": ("NMI", "test", ""),
-    "CKA": ("CKA", "test", "retrain"),
+    "NMI": ("NMI", "held-out", ""),
+    "CKA": ("CKA", "held-out", "retrain"),
     "DA": ("DA", "target", ""),
     "k-NN": ("k-NN", "unseen", ""),
     "ES": ("ES", "target", ""),
@@ -75,13 +75,15 @@ FEATURE_COLUMNS = {  # column: metric, group, reference
     "RA": ("RA", "retain", ""),
     "TA": ("TA", "test", ""),
     "MIA": ("MIA", "target", ""),
+    "ToW": ("ToW", "all", "retrain"),
     "DA": ("DA", "target", ""),
     "effective_rank": ("effective-rank", "target", ""),
     "LP": ("LP", "unseen", ""),
     "LP_target": ("LP", "target", ""),  # where classes stay; else probes learn from the targets
-    "NMI": ("NMI", "test", ""),
-    "F1": ("F1", "test", ""),
-    "CKA": ("CKA", "test", "retrain"),
+    "k-NN": ("k-NN", "unseen", ""),
+    "NMI": ("NMI", "held-out", ""),
+    "F1": ("F1", "held-out", ""),
+    "CKA": ("CKA", "held-out", "retrain"),
     "CKA_target": ("CKA", "target", "retrain"),
     "JS": ("JS", "target", "retrain"),
     "RTE": ("RTE", "all", "retrain"),
@@ -150,8 +152,8 @@ def _counts_first(table: pd.DataFrame, first: list[str] | None = None) -> pd.Dat
 
 def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
     """The classical protocols: one row per protocol and method, means over seeds with 95% intervals, all against
-    retrain. NMI and CKA are of test samples, of which none is of a forgotten class; LP and k-NN are of held-out samples
-    like the targets.
+    retrain. NMI and CKA are of held-out samples of all classes, the forgotten one included; LP and k-NN of those like the
+    targets.
 
     scores: the tidy table with a column `protocol`. Methods stand between original and retrain, and the noise floors.
     """
@@ -160,8 +162,8 @@ def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 def features_table(scores: pd.DataFrame) -> pd.DataFrame:
     """MUDA among all methods: outputs, features and cost, one row per data set, protocol and method; as
-    `protocols_table`. LP and CKA_target measure the forgotten class; NMI, F1 and CKA are of test samples, of which none
-    is of it."""
+    `protocols_table`. LP and k-NN are of held-out samples like the targets, CKA_target of the targets; NMI, F1 and CKA
+    of held-out samples of all classes."""
     return _by_protocol(scores, FEATURE_COLUMNS).drop(columns=[name for name in CONDITION_COLUMNS if name != "dataset"])
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from data_builders.task import ROLES
+from data_builders.task import ROLES, SimilarityTask
 from unlearnkit import study
 from unlearnkit.core.alignment import effective_rank, moment
 from unlearnkit.core.compute import threads
@@ -22,22 +22,28 @@ from unlearnkit.core.store import Spec, Store
 from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images import outputs as outputs_module
 from unlearnkit.images.config import Config
-from unlearnkit.images.outputs import Outputs, forward_task
+from unlearnkit.images.outputs import GROUPS, Outputs, forward_task
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
 from unlearnkit.methods import methods
 from unlearnkit.metrics.features import dimensional_alignment, features
+from unlearnkit.metrics.subsample import drawn
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.reference_models import Trained, references
-from unlearnkit.study.rows import Row, applicable_rows, resolve_row
+from unlearnkit.study.rows import Row, applicable_rows, label, resolve_row
 from unlearnkit.study.unlearned_models import unlearn_row
 
 TRACKED_GROUPS = {"forget": "target", "retain": "retain", "test": "test"}
+MOST = 2000  # samples of a group that a run is watched on
 
 
 def state_metrics(outputs: Outputs) -> dict[str, float]:
     """Accuracy on the forget set, the retain set and test samples; DA and effective rank of the forget set's features,
-    NaN and 0 where all of them are 0."""
+    NaN and 0 where all of them are 0. On MOST samples of each, drawn the same for all models of a task, where there are
+    more."""
+    rows = torch.cat([drawn(outputs.rows(group), MOST, "watched") for group in TRACKED_GROUPS.values()])
+    outputs = outputs.select(rows)
     state = {name: outputs.correct[outputs.rows(group)].mean().item() for name, group in TRACKED_GROUPS.items()}
     target, alive = features(outputs, "target"), all(features(outputs, g).any() for g in ("target", "retain"))
     da = dimensional_alignment(outputs) if alive else float("nan")
@@ -67,7 +73,7 @@ def trajectory(
 def _trajectory(row: Row, every: int, device: str) -> pd.DataFrame:
     original = references([row.config], ["original"], device=device)[0]["original"]
     unlearned = unlearn_row(row, original, device=device)
-    task, steps = load_task(row.config), unlearned.artefact.info["steps"]
+    task, steps = _watched(load_task(row.config)), unlearned.artefact.info["steps"]
 
     def make() -> pd.DataFrame:
         rows = [{"step": 0} | state_metrics(study.outputs(original, features=True, device=device)[1])]
@@ -121,6 +127,13 @@ def margins_of_row(row: Row, original: Trained, *, device: str = "auto") -> tupl
     return artefact.key, load_file(artefact.folder / "margins.safetensors")["phi"]
 
 
+def _watched(task: SimilarityTask) -> SimilarityTask:
+    """The part of a task that `state_metrics` looks at: a model is run on no more than that at each look."""
+    groups = [task.index(*GROUPS[group]) for group in TRACKED_GROUPS.values()]
+    rows = torch.cat([drawn(group, MOST, "watched") for group in groups])
+    return task.part(rows, task.role[rows])
+
+
 def _run_again(unlearned: Trained, original: Trained, look: Callable[[nn.Module, int], None], device: str) -> None:
     """Run the method that made a model once more, calling look(net, steps taken so far) after each of its optimiser
     steps; a run that diverged ends where it did."""
@@ -138,21 +151,33 @@ def _run_again(unlearned: Trained, original: Trained, look: Callable[[nn.Module,
 
 
 def trajectories(
-    configs: Sequence[Config], wanted: Sequence[Mapping], *, tuned: bool = True, every: int = 1, device: str = "auto"
+    configs: Sequence[Config],
+    wanted: Sequence[Mapping],
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    every: int = 1,
+    memory: str = "",
+    device: str = "auto",
 ) -> pd.DataFrame:
     """`trajectory` of each config and each of `wanted`, {"method": name, ...its options}, with the config's columns and
-    `method` as score tables call it. A method is left out of configs in which it has no meaning. Raises UnknownName or
-    BadValue for one that does not fit, before anything runs."""
+    `method` as score tables call it. options: {method: options} that differ from the tuned ones without being named;
+    memory: see unlearnkit.study.memory.Kept. A method is left out of configs in which it has no meaning. Raises
+    UnknownName or BadValue for one that does not fit, before anything runs."""
     if every < 1:
         raise BadValue(f"every must be at least 1, got {every}")
     names = [(row["method"], {k: v for k, v in row.items() if k != "method"}) for row in wanted]
-    rows = applicable_rows(configs, names, tuned=tuned)
-    references(configs, ["original"], device=device)  # together
+    options = options or {}
+    rows = applicable_rows(configs, [(name, {**options.get(name, {}), **own}) for name, own in names], tuned=tuned)
+    kept = Kept(memory, "trajectories", every=every)
+    missing = kept.missing(rows)
+    references(list(dict.fromkeys(row.config for row in missing)), ["original"], device=device)  # together
     parts = []
     with Progress("trajectories", len(rows)) as bar:
         for row in rows:
-            table = _trajectory(row, every, device)
-            parts.append(table.assign(**row.config.columns(), method=row.label))
+            table = kept.get(row, lambda row=row: _trajectory(row, every, device))
+            own = {k: v for k, v in row.options.items() if options.get(row.name, {}).get(k) != v}
+            parts.append(table.assign(**row.config.columns(), method=label(row.name, own)))
             bar.step()
     return pd.concat(parts, ignore_index=True)
 

@@ -35,9 +35,9 @@ def error_bars(table: pd.DataFrame, name: str) -> np.ndarray:
 
 def shared_legend(figure: Figure, axis: Axes, loc: str = "lower center", ncols: int = 1) -> None:
     """One legend for all panels, beside them, with the lines of `axis`."""
-    handles, labels = axis.get_legend_handles_labels()
-    labels = [words(label) for label in labels]
-    figure.legend(handles, labels, loc=f"outside {loc}", ncols=ncols, fontsize=9, frameon=False)
+    lines = {label: handle for handle, label in zip(*axis.get_legend_handles_labels())}  # each name once
+    handles, labels = list(lines.values()), [words(label) for label in lines]
+    figure.legend(handles, labels, loc=f"outside {loc}", ncols=ncols, fontsize=10, frameon=False)
 
 
 def move_legend_outside(figure: Figure, axis: Axes) -> None:

@@ -9,13 +9,15 @@ from sklearn.svm import SVC
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import DOMAINS, metric
 
+MOST = 2000  # members, and as many non-members, that the confidence attack is fitted on at most; ours
+
 
 def confidence_attack(outputs: Outputs) -> dict[str, float]:
     """Share of targets, near-duplicates and decoys that an SVC on the confidence in the label takes for non-members.
 
-    Fitted on as many other retained samples (members) as test samples (non-members), so that it is evaluated on none
-    that it is fitted on. The papers take all of the retain set for members; but `clean` was never trained on
-    near-duplicates, and on the other retained samples every model is trained.
+    Fitted on as many other retained samples (members) as test samples (non-members), MOST of each at most, drawn alike for
+    all models of a task, so that it is evaluated on none that it is fitted on. The papers take all of the retain set for
+    members; but `clean` was never trained on near-duplicates, and on the other retained samples every model is trained.
     """
     confidence = (-outputs.losses).exp().numpy()[:, None]
     members, outsiders = _balanced(outputs.rows("filler").numpy(), outputs.rows("test").numpy())
@@ -75,7 +77,7 @@ def loss_attack(outputs: Outputs) -> float | None:
 
 
 def _balanced(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n, rng = min(len(a), len(b)), np.random.default_rng(0)
+    n, rng = min(len(a), len(b), MOST), np.random.default_rng(0)
     return rng.permutation(a)[:n], rng.permutation(b)[:n]
 
 

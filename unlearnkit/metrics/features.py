@@ -10,6 +10,10 @@ from unlearnkit.core.alignment import ENERGY, alignment, directions, effective_r
 from unlearnkit.core.errors import NotApplicable
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import DOMAINS, metric
+from unlearnkit.metrics.probes import held_out
+from unlearnkit.metrics.subsample import drawn
+
+MOST = 2000  # samples of a group that CKA is taken of; ours
 
 
 def features(outputs: Outputs, group: str) -> Tensor:
@@ -91,8 +95,16 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     source="Kornblith et al. 2019, arXiv 1905.00414",
 )
 def cka_to_reference(outputs: Outputs, reference: Outputs) -> dict[str, float]:
-    """Linear CKA of the model's features with the reference's, on each group; 1 = the same up to rotation and scale."""
-    pairs = {g: (features(outputs, g), features(reference, g)) for g in outputs.groups}
+    """Linear CKA of the model's features with the reference's, on each group; 1 = the same up to rotation and scale.
+
+    Of images also on the group "held-out" (unlearnkit.metrics.probes.held_out), among which all classes are. Of a group of
+    more than MOST samples MOST are drawn, the same for all models of a task.
+    """
+    rows = {g: outputs.rows(g) for g in outputs.groups}
+    if outputs.domain == "image":
+        rows["held-out"] = held_out(outputs)
+    rows = {g: drawn(r, MOST, "CKA") for g, r in rows.items() if len(r)}
+    pairs = {g: (outputs.features[r].double(), reference.features[r].double()) for g, r in rows.items()}
     return {g: linear_cka(a, b) for g, (a, b) in pairs.items() if _varies(a) and _varies(b)}
 
 

@@ -3,6 +3,7 @@
 Labels are those that the models were trained on. Probes learn from the retain set. Where it lacks a class of the
 targets, as when whole classes are forgotten, they learn from the targets too, since they can only name classes that
 they were shown; the targets then have no score, and the group to read is "unseen": test samples of the targets' labels.
+Of groups of more than MOST samples, to learn from or to cluster, MOST are drawn, the same for all models of a task.
 """
 
 import numpy as np
@@ -17,10 +18,12 @@ from torch import Tensor
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.outputs import Outputs
 from unlearnkit.metrics import metric
+from unlearnkit.metrics.subsample import drawn
 
 RESTARTS = 10
 PER_CLUSTER = 5  # samples for each cluster, at least: with one or two, clusters are noise; ours
-CLUSTERED = ("target", "test")
+CLUSTERED = ("target", "test", "held-out")
+MOST = 2000  # samples that a probe learns from, or that are clustered; ours
 ONE_CLASS = (
     "all samples are of one class: their labels have no entropy for clusters to explain, so NMI is 0 / 0 and not "
     "defined; pairwise F1 is"
@@ -40,6 +43,15 @@ def split(outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
     if not torch.isin(labels[target], labels[retain]).all():
         retain = torch.cat([retain, groups.pop("target")])
     return retain, {group: rows for group, rows in groups.items() if len(rows)}
+
+
+def held_out(outputs: Outputs) -> Tensor:
+    """Row numbers of samples of all classes that no model was trained on: the test samples and, where these lack classes
+    of the targets since whole classes are forgotten, the decoys, which are the test images of these."""
+    test, labels = outputs.rows("test"), outputs.labels
+    if torch.isin(labels[outputs.rows("target")], labels[test]).all():
+        return test
+    return torch.cat([test, outputs.rows("decoy")])
 
 
 def not_probed(outputs: Outputs, reference=None) -> dict[str, str]:
@@ -66,14 +78,18 @@ def probe_hits(outputs: Outputs) -> dict[str, float]:
     """Accuracy on each group of a `fitted_head` on standardised features. Empty if the samples to learn from are of one
     class."""
     learn, groups = split(outputs)
-    x, y = outputs.features.double().numpy(), outputs.labels.numpy()
+    learn, y = drawn(learn, MOST, "probe"), outputs.labels.numpy()
     if len(np.unique(y[learn])) < 2:
         return {}
-    mean, spread = x[learn].mean(0), x[learn].std(0)
-    x = (x - mean) / np.where(spread > 0, spread, 1.0)
-    head = fitted_head(x[learn], y[learn])
+    shown = outputs.features[learn].double().numpy()
+    mean, spread = shown.mean(0), shown.std(0)
+    spread = np.where(spread > 0, spread, 1.0)
+    head = fitted_head((shown - mean) / spread, y[learn])
     with threadpool_limits(torch.get_num_threads()):
-        return {group: float(head.score(x[rows], y[rows])) for group, rows in groups.items()}
+        return {
+            group: float(head.score((outputs.features[rows].double().numpy() - mean) / spread, y[rows]))
+            for group, rows in groups.items()
+        }
 
 
 @metric(
@@ -118,6 +134,7 @@ def nearest_labels(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 5) ->
 def nearest_neighbours(outputs: Outputs, reference=None) -> dict[str, float]:
     """Accuracy of the vote of the 5 nearest samples by cosine of the features."""
     learn, groups = split(outputs)
+    learn = drawn(learn, MOST, "probe")
     if len(learn) < 5:
         return {}
     v, y = outputs.features, outputs.labels
@@ -142,21 +159,31 @@ def clusters(features: Tensor, k: int) -> np.ndarray:
 
 
 def _clustered(outputs: Outputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Labels and cluster numbers of targets and test samples, where there are enough of them."""
-    k, rows, few = outputs.logits.shape[1], {g: outputs.rows(g) for g in CLUSTERED}, too_few(outputs)
-    return {g: (outputs.labels[r].numpy(), clusters(outputs.features[r], k)) for g, r in rows.items() if g not in few}
+    """Labels and cluster numbers of the groups CLUSTERED, where there are enough samples."""
+    k, rows, few = outputs.logits.shape[1], _to_cluster(outputs), too_few(outputs)
+    found = {
+        g: (outputs.labels[r].numpy(), clusters(outputs.features[r], k))
+        for g, r in rows.items()
+        if g not in few and not (g == "held-out" and torch.equal(r, rows["test"]))
+    }
+    return found | {"held-out": found["test"]} if "test" in found and "held-out" not in found else found
+
+
+def _to_cluster(outputs: Outputs) -> dict[str, Tensor]:
+    rows = {"target": outputs.rows("target"), "test": outputs.rows("test"), "held-out": held_out(outputs)}
+    return {group: drawn(rows[group], MOST, "clusters") for group in CLUSTERED}
 
 
 def too_few(outputs: Outputs, reference=None) -> dict[str, str]:
     """{group: why} for the groups that are too small for clusters."""
-    k, n = outputs.logits.shape[1], {g: len(outputs.rows(g)) for g in CLUSTERED}
+    k, n = outputs.logits.shape[1], {g: len(rows) for g, rows in _to_cluster(outputs).items()}
     why = "{} samples for {} clusters: with fewer than {} for each, clusters are noise"
     return {g: why.format(size, k, PER_CLUSTER) for g, size in n.items() if size < PER_CLUSTER * k}
 
 
 def one_class(outputs: Outputs, reference=None) -> dict[str, str]:
     """`too_few`, and {group: why} for the groups that are of one class."""
-    single = [g for g in CLUSTERED if len(outputs.labels[outputs.rows(g)].unique()) == 1]
+    single = [g for g, rows in _to_cluster(outputs).items() if len(outputs.labels[rows].unique()) == 1]
     return dict.fromkeys(single, ONE_CLASS) | too_few(outputs)
 
 
@@ -192,8 +219,9 @@ def pairwise_f1(labels: np.ndarray, cluster: np.ndarray) -> float:
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
 def nmi(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets and
-    test samples. Left out for targets of one class, where it is not defined, or fewer than 5 for each class."""
+    """Normalised mutual information of labels and k-means clusters of the features, as many as classes; of targets, test
+    samples and `held_out` ones, among which all classes are. Left out for targets of one class, where it is not defined, or
+    fewer than 5 for each class."""
     clustered, undefined = outputs.once(_clustered), one_class(outputs)
     return {g: mutual_information(*pair) for g, pair in clustered.items() if g not in undefined}
 
@@ -207,6 +235,6 @@ def nmi(outputs: Outputs, reference=None) -> dict[str, float]:
     source="Seo et al. 2025 (MUDA), arXiv 2407.17710",
 )
 def clustering_f1(outputs: Outputs, reference=None) -> dict[str, float]:
-    """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of targets and test samples.
+    """Pairwise F1 of k-means clusters of the features, as many as classes, against labels; of the groups of NMI.
     Left out for targets fewer than 5 for each class."""
     return {g: pairwise_f1(*pair) for g, pair in outputs.once(_clustered).items()}

@@ -4,12 +4,13 @@ later run adds rows to them."""
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit.core import sealed_tables
+from unlearnkit.core import paths, sealed_tables
 from unlearnkit.core.disk import lock
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.config import Config
@@ -19,6 +20,7 @@ from unlearnkit.study.rows import Row
 def identity(row: Row) -> str:
     """What was measured: a hash of the config, the row's name and all of its options. The program is not part of it."""
     parts = {"config": asdict(row.config), "name": row.name, "options": dict(row.resolved)}
+    parts |= {"of": dict(row.of)} if row.of else {}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -77,3 +79,39 @@ class Memory:
             part = self.file.with_suffix(".part")
             sealed_tables.write(self._table, part)
             part.replace(self.file)
+
+
+class Kept:
+    """Tables of one kind that a folder of the project keeps, row by row: each is made once and committed, and what is
+    published is remade from it without a model. Kept rows are no artefacts: their identity holds no code.
+
+    memory: the folder, relative to the project; nothing is kept where it is empty. kind: a folder of it; of: what else the
+    tables depend on, say which metrics were asked for.
+    """
+
+    def __init__(self, memory: str | Path, kind: str, **of):
+        self.folder = paths.root() / memory / kind if memory else None
+        self.of = of
+        self._memories: dict[Config, Memory] = {}
+
+    def __getitem__(self, row: Row) -> pd.DataFrame | None:
+        return self._memory(row.config)[replace(row, of=self.of)]
+
+    def __setitem__(self, row: Row, table: pd.DataFrame) -> None:
+        self._memory(row.config)[replace(row, of=self.of)] = table
+
+    def _memory(self, config: Config) -> Memory:
+        if config not in self._memories:
+            self._memories[config] = Memory(self.folder, config)
+        return self._memories[config]
+
+    def get(self, row: Row, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The kept table of a row, or what `make` returns, which is then kept."""
+        table = self[row]
+        if table is None:
+            self[row] = table = make()
+        return table
+
+    def missing(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of `rows` that are not kept, for which models are needed."""
+        return [row for row in rows if self[row] is None]

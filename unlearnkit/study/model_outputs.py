@@ -44,7 +44,7 @@ def outputs(
     return artefacts[0].key, _read_outputs(wing.NAME, folders, task.folder, tuple((cost or {}).items()))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # each with features may take 0.2 GB
 def _read_outputs(name: str, folders: tuple[Files, ...], task_folder: Files, cost: tuple) -> Outputs:
     wing, tensors = DOMAINS[name], {}
     for folder in folders:

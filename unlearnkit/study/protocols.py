@@ -17,7 +17,7 @@ def protocols(
     **common,
 ) -> dict[str, list[Config]]:
     """{protocol: its configs}: a random tenth of the training set, one drawn class, several `classes`, or a drawn part
-    of a class; there are no near-duplicates.
+    of a class; "class 3": the class of that label, where no chance is to choose; there are no near-duplicates.
 
     dataset: one or several. parts: the set whose classes have parts; if not given, PARTS of each data set that has one.
     common: what else a grid of configs takes (unlearnkit.images.config.config_grid). Raises UnknownName for an unknown
@@ -31,6 +31,8 @@ def protocols(
         "classes": {"dataset": dataset, "targets": "class", "forget_ids": list(classes)},
         "subclass": {"dataset": coarse, "targets": "subclass"},
     }
+    labels = {name: label for name in names if (label := name.removeprefix("class ")) != name and label.isdecimal()}
+    own |= {n: {"dataset": dataset, "targets": "class", "forget_ids": [int(label)]} for n, label in labels.items()}
     for name in names:
         if name not in own:
             raise unknown("protocol", name, own)

@@ -19,13 +19,15 @@ Names = Sequence[str | tuple[str, Mapping]]  # of rows; a pair gives a name its 
 class Row:
     """One config, and what its model is made by: a method, one of BASELINES, or "initial", the untrained model.
 
-    options: those of a method that were given; resolved: all its options, with defaults and tuned values.
+    options: those of a method that were given; resolved: all its options, with defaults and tuned values; of: what else a
+    measurement of it depends on (unlearnkit.study.memory).
     """
 
     config: Config
     name: str
     options: Mapping = field(default_factory=dict)
     resolved: Mapping = field(default_factory=dict)
+    of: Mapping = field(default_factory=dict)
 
     @property
     def is_method(self) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from unlearnkit.study.ensembles import (
     models_of_row,
 )
 from unlearnkit.study.generation import answer_similarity, generations
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.model_outputs import outputs, relearn_steps
 from unlearnkit.study.reference_models import INITIAL, REFERENCES, Trained, references, train_references, untrained
 from unlearnkit.study.rows import Names, Row, applicable_rows, resolve_row
@@ -64,6 +66,7 @@ def scores(
     metrics: Sequence[str] | None = None,
     n_models: int = 16,
     options_in_name: bool = True,
+    memory: str | Path = "",
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table: one row per config, method, metric, reference and group; `run` is the scores' key.
@@ -74,7 +77,8 @@ def scores(
     from those that `unlearn` would take, which are the tuned ones unless `tuned` is False. metrics: all that need no
     more than one pass of each model, if not given; any others by name, each in configs of the domains that it judges.
     n_models: how many of each kind are made for the metrics that compare ensembles. options_in_name: given options are
-    part of a method's name in the table; False where each has one set of them, stated elsewhere. A method that diverged
+    part of a method's name in the table; False where each has one set of them, stated elsewhere. memory: a folder of the
+    project in which rows are kept as they are made, and looked up first (unlearnkit.study.memory). A method that diverged
     has one row, of metric "diverged". Raises NotApplicable if no method has a meaning.
     """
     wings = sorted({domain(config).NAME for config in configs})
@@ -85,17 +89,28 @@ def scores(
         for wing in wings
     }
     rows = applicable_rows(configs, names, options, tuned=tuned)
+    kept = {
+        wing: Kept(
+            memory, "scores", metrics=names, n_models=n_models if "ensemble" in metrics_module.needs_of(names) else 0
+        )
+        for wing, names in metrics_of.items()
+    }
+    missing = [row for row in rows if kept[domain(row.config).NAME][row] is None]
+    configs = list(dict.fromkeys(row.config for row in missing))
     compared = [c for c in configs if "ensemble" in metrics_module.needs_of(metrics_of[domain(c).NAME])]
     refs_of = dict(zip(configs, references(configs, device=device), strict=True))  # what is missing is trained together
-    references([row.config for row in rows if row.name == "clean-again"], ["clean"], repeat="again", device=device)
+    references([row.config for row in missing if row.name == "clean-again"], ["clean"], repeat="again", device=device)
     wanted = [(name, draw) for name in REFERENCES for draw in draws(n_models)]
     train_references([(config, *reference) for config in compared for reference in wanted], device)
     tables, columns, refusal = [], [], None
     with Progress("scores", len(rows)) as bar:
         for row in rows:
             names_of_metrics = metrics_of[domain(row.config).NAME]
+            memory_of = kept[domain(row.config).NAME]
             try:
-                tables.append(_score(row, refs_of[row.config], names_of_metrics, n_models, device))
+                if (table := memory_of[row]) is None:
+                    memory_of[row] = table = _score(row, refs_of[row.config], names_of_metrics, n_models, device)
+                tables.append(table)
                 columns.append(row.config.columns() | {"method": row.label if options_in_name else row.name})
             except NotApplicable as error:  # known only once it runs: say, a class of which nothing stays
                 refusal = error

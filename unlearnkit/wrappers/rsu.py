@@ -51,7 +51,16 @@ def refined(refine: str, batches: int) -> list[str]:
 def uses(options: Mapping) -> Sequence[Entry]:
     """The registry entries that options name: the ranker, and the methods in `refine`."""
     names = [name for name in refined(options["refine"], options["batches"]) if name != "base"]
-    return [rankers[options["ranker"]], *(registries["method"][name] for name in names)]
+    ranker = [rankers[options["ranker"]]] if options["ranker"] else []
+    return [*ranker, *(registries["method"][name] for name in names)]
+
+
+def ranked_by(ranker: str, model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
+    """The risk of each sample of the forget set by a ranker, (n,), larger = higher; by "" the order in which they stand, the
+    first the riskiest, of a forget set that was put in order before (unlearnkit.analysis.pool_shadows)."""
+    if not ranker:
+        return -torch.arange(len(request.forget), dtype=torch.float64)
+    return rankers[ranker](model, request, seed=seed, device=device)
 
 
 @wrapper("rsu", source=P3, domains=("image", "text"), uses=uses)
@@ -66,7 +75,7 @@ def rsu(
     order: Annotated[Order, "descending: ours, P3 read literally; ascending: RUM's direction; the others: controls"] = (
         "descending"
     ),
-    ranker: Annotated[str, "ours: see unlearnkit.privacy_risk"] = "loss",
+    ranker: Annotated[str, "ours: see unlearnkit.privacy_risk; '': the forget set stands in its order"] = "loss",
     replay: Annotated[float, "ours: the share of what is forgotten already that is asked for again"] = 0.0,
     refine: Annotated[str, RUM + "; as names from the lowest to the highest risk, 'finetune, base, salun'"] = "",
 ) -> nn.Module:
@@ -94,7 +103,7 @@ def rsu(
         raise BadValue("rsu: refine gives strata of risk a method each, and order='shuffled' has no strata")
     ranked = batches > 1 and order != "shuffled"
     with uncounted():  # all orders share the ranking, and its cost is the ranker's own
-        risk = rankers[ranker](model, request, seed=seed, device=device) if ranked else torch.zeros(n)
+        risk = ranked_by(ranker, model, request, seed=seed, device=device) if ranked else torch.zeros(n)
     parts = partition(risk, n, batches, order, seed)
     for part, (stratum, rows) in enumerate(parts):
         before = torch.cat([rows[:0], *(done for _, done in parts[:part])])
