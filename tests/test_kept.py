@@ -10,7 +10,6 @@ from unlearnkit import study
 from unlearnkit.analysis import feature_spectra, forgetting_order, pool_shadows, privacy_risk, trajectories
 from unlearnkit.analysis.equivalence import two_one_sided, with_equivalence
 from unlearnkit.core.errors import BadValue, NotApplicable
-from unlearnkit.core.statistics import without_narrow_evidence
 from unlearnkit.images.config import Config
 from unlearnkit.images.train import Recipe
 from unlearnkit.study import scoring
@@ -182,12 +181,3 @@ def test_primary_contrasts_are_adjusted_apart_from_what_is_explored():
     assert found.family.tolist() == ["primary"] * 2 + ["exploratory"] * 3
     assert found.p_adjusted.tolist()[:4] == pytest.approx([0.04, 0.04, 0.04, 0.02]) and pd.isna(found.p_adjusted[4])
     assert Row(Config(), "original").of == {}
-
-
-def test_two_seeds_have_a_mean_and_no_interval():
-    table = pd.DataFrame({"UA": [1.0, 0.5], "UA_low": [0.9, 0.4], "UA_high": [1.1, 0.6], "n_seeds": [2, 3]})
-    found = without_narrow_evidence(table)
-    assert found.UA.tolist() == [1.0, 0.5] and found.UA_low.isna().tolist() == [True, False]
-    assert found.UA_high.tolist()[1] == 0.6 and table.UA_low.notna().all()
-    fewer = table.assign(UA_n=[5, 2], n_seeds=5)
-    assert without_narrow_evidence(fewer).UA_low.isna().tolist() == [False, True]

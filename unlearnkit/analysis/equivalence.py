@@ -4,21 +4,20 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from unlearnkit.core.statistics import interval_columns
+from unlearnkit.core.statistics import FEWEST, interval_columns
 
 MARGIN = 0.1  # of the scale from retraining, a gap of 0, to the model before unlearning; stated beforehand
 LEVEL = 0.05  # of each of the two tests, so that the interval beside them is one of 90%
-LEAST = 3  # seeds
 COLUMNS = ("gap_over_full", "equivalence_margin", "p_equivalence")
 
 
 def two_one_sided(differences: np.ndarray, margin: float) -> dict[str, float | None]:
     """{mean, low, high, p} of paired differences, (n,): the t interval of 90% and the p-value of two one-sided t tests that
-    the mean is within +-margin; p below LEVEL is where the interval lies within the margin. Of fewer than LEAST
+    the mean is within +-margin; p below LEVEL is where the interval lies within the margin. Of fewer than FEWEST
     differences only the mean. Source: Schuirmann 1987.
     """
     n, mean = len(differences), float(np.mean(differences)) if len(differences) else None
-    if n < LEAST:
+    if n < FEWEST:
         return {"mean": mean, "low": None, "high": None, "p": None}
     assert mean is not None
     error = float(np.std(differences, ddof=1) / np.sqrt(n))

@@ -75,16 +75,6 @@ def interval_columns(name: str, values: Mapping | Sequence[float] | pd.Series) -
     return {name: values.get("mean"), f"{name}_low": values.get("low"), f"{name}_high": values.get("high")}
 
 
-def without_narrow_evidence(table: pd.DataFrame, least: int = 3) -> pd.DataFrame:
-    """The table without the intervals, but with the means, of fewer than `least` seeds: a t interval of two seeds says of
-    their spread next to nothing, and looks as if it did."""
-    table = table.copy()
-    for name in (c.removesuffix("_low") for c in table if c.endswith("_low")):
-        few = table.get(f"{name}_n", table["n_seeds"]) < least
-        table.loc[few.fillna(True), [f"{name}_low", f"{name}_high"]] = np.nan
-    return table
-
-
 def ratio_interval(above: Sequence[float], below: Sequence[float]) -> dict[str, float | int | None]:
     """{mean, low, high, n} of mean(above) / mean(below), paired by seed, with Fieller's interval.
 
