@@ -342,6 +342,7 @@ def test_only_takes_what_is_asked_for_and_what_it_waits_for(home):
     )
     assert [j.notebook.stem for j in grid.load("smoke", ["T1"])] == ["1_first", "1_first", "2_second"]
     assert [j.notebook.stem for j in grid.load("smoke", ["3_third"])] == ["3_third"]
+    assert [j.notebook.stem for j in grid.load("smoke", kept=True)] == ["2_second"]  # the one that publishes
     with pytest.raises(UnknownName, match="Did you mean 'T1'"):
         grid.load("smoke", ["T11"])
 

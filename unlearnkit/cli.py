@@ -36,6 +36,7 @@ EXAMPLES = {
         "",
         "--only T2 F3",
         "--profile full --workers 4",
+        "--profile full --kept",
         "--minutes 25",
         "--slurm jobs=10 cores=8 partition=cpu",
     ],
@@ -128,6 +129,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     study.add_argument("--profile", default="small", help="which to run; see `unlearnkit list profiles`")
     study.add_argument("--only", nargs="+", default=[], metavar="ID",
                        help="tables, figures or notebooks, and what these wait for (default: all)")  # fmt: skip
+    study.add_argument("--kept", action="store_true",
+                       help="only what publishes: minutes where all scores are kept (default: all that is measured, too)")  # fmt: skip
     study.add_argument(
         "--minutes", type=_minutes, help="begin no job that would end later than this (default: no limit)"
     )
@@ -235,7 +238,7 @@ def _study(given) -> int:
     asked = slurm.read(given.slurm) if given.slurm else {}
     if given.scheduler and asked:
         raise BadValue("give --scheduler or --slurm, not both")
-    jobs = grid.load(given.profile, given.only)
+    jobs = grid.load(given.profile, given.only, kept=given.kept)
     by_slurm = int(asked["jobs"]) * int(asked["cores"]) if asked else 0
     workers = by_slurm or given.workers or len(job.gpus()) or os.cpu_count() or 1
     print(forecast.announced(given.profile, jobs, workers, given.minutes), flush=True)

@@ -33,10 +33,11 @@ class Job:
     label: str  # the notebook, and what tells the job from others of its profile
 
 
-def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
+def load(profile: str, only: Sequence[str] = (), *, kept: bool = False) -> list[Job]:
     """All jobs of a profile, in an order in which they can run, checked against their notebooks.
 
-    only: ids of tables or figures, or notebooks: these jobs and all that they wait for. Raises UnknownName or BadValue,
+    only: ids of tables or figures, or notebooks: these jobs and all that they wait for. kept: of these the jobs alone that
+    publish, for scores that the project keeps; what is not kept they measure themselves. Raises UnknownName or BadValue,
     naming file and culprit, before anything runs.
     """
     if profile not in PROFILES:
@@ -46,7 +47,8 @@ def load(profile: str, only: Sequence[str] = ()) -> list[Job]:
     jobs = [job for file, entries, values in _grids(profile) for job in _jobs(file, entries, values, earlier, program)]
     if not jobs:
         raise BadValue(f"no grid in notebooks/grids has a profile {profile!r}")
-    return _select(jobs, only) if only else jobs
+    jobs = _select(jobs, only) if only else jobs
+    return [job for job in jobs if job.makes] if kept else jobs
 
 
 def makes(profile: str) -> list[str]:
