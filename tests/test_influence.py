@@ -147,6 +147,16 @@ def test_a_broken_or_an_unmoved_model_is_not_called_unlearned():
     assert idle.verdict == "not moved" and not idle.moved
 
 
+def test_controls_are_named_as_such_and_the_negative_one_is_in_no_family():
+    rows = {"classifier_only": (2.5, 0.6, 0.9, 0.3), "expand(retrain)(near=text top 9 control)": (2.5, 0.6, 0.9, 0.3)}
+    table = residual_influences(table_of(rows))
+    negative, matched = (row(table, name) for name in rows)
+    assert (negative.verdict, matched.verdict) == ("negative control", "matched control")
+    assert row(table, "retrain").verdict == "left"  # with the same scores
+    family = {"all": {"contrast": "minus_retrain", "method": [*rows, "good"]}}
+    assert set(primary_contrasts(table, family).method) == {"expand(retrain)(near=text top 9 control)", "good"}
+
+
 def test_an_arm_that_the_original_did_not_learn_has_no_influence():
     table = residual_influences(table_of({"original": (5.0, 0.9, 0.9, 0.0)}))
     assert set(table.verdict) - {"reference"} == {"not learnt"} and table.residual_influence.isna().all()

@@ -130,7 +130,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     study.add_argument("--only", nargs="+", default=[], metavar="ID",
                        help="tables, figures or notebooks, and what these wait for (default: all)")  # fmt: skip
     study.add_argument("--kept", action="store_true",
-                       help="only what publishes: minutes where all scores are kept (default: all that is measured, too)")  # fmt: skip
+                       help="only what publishes, where scores are kept (default: all that is measured, too)")  # fmt: skip
     study.add_argument(
         "--minutes", type=_minutes, help="begin no job that would end later than this (default: no limit)"
     )

@@ -1,4 +1,4 @@
-"""How many workers the images of `full` can use: its own plan, simulated with what its parts take by calibration.
+"""How many workers study I of `full` can use: its own plan, simulated with what its parts take by calibration.
 
     python tests/benchmarks/width.py
 
@@ -21,9 +21,15 @@ from unlearnkit.runner.grid import Job
 from unlearnkit.runner.plan import Plan
 
 WORKERS = (1, 2, 16, 100, 1000)
-SETS = {"mnist": ("mlp", 5), "fashion_mnist": ("mlp", 5), "cifar10": ("resnet9", 2)}  # network to calibrate by, seeds
-LARGER = {"mlp": 1, "resnet9": 2}  # a batch of the study to one of the calibration
-METHODS, START = 17, 5.0  # of CIFAR-10; seconds of a job beside its models: kernel, data, tables
+SETS = {  # network to calibrate by, seeds
+    "mnist": ("mlp", 5),
+    "fashion_mnist": ("mlp", 5),
+    "cifar10": ("resnet9", 2),
+    "fictional": ("tiny_llama", 5),
+}
+LARGER = {"mlp": 1, "resnet9": 2, "tiny_llama": 4}  # a batch of the study to one of the calibration
+NOTEBOOKS = ("50_dose_response", "54_text_dose_response")
+START = 5.0  # seconds of a job beside its models: kernel, data, tables
 Seconds = Callable[[Job], float]
 Shared = Callable[[Job], tuple[str, float]] | None
 
@@ -73,36 +79,37 @@ def layers(*counts: Sequence[float]) -> tuple[list[Job], Seconds]:
 
 
 def main() -> None:
-    images = [j for j in grid.load("full") if j.notebook.stem == "50_dose_response"]
+    planned = [j for j in grid.load("full") if j.notebook.stem in NOTEBOOKS]
     step = {name: calibration.REFERENCE[name] * LARGER[name] for name in LARGER}
     tables = [pd.read_parquet(file) for file in sorted((paths.root() / "results/full/targets").glob("*.parquet"))]
     rows = pd.concat(tables).drop_duplicates(["dataset", "seed", "identity"])
     rows = rows.assign(took=rows.steps * rows.dataset.map({name: step[net] for name, (net, _) in SETS.items()}))
-    reference = {name: rows[(rows.dataset == name) & rows.seconds.isna()].took.median() for name in SETS}
-    method = rows[(rows.dataset == "cifar10") & rows.seconds.notna()].took.mean()
-    half = {name: took / 2 for name, took in reference.items()}
+    reference = rows[rows.seconds.isna()].groupby("dataset").took.median()
+    method = rows[rows.seconds.notna()].groupby("dataset").took.mean()
+    images = [name for name, (net, _) in SETS.items() if net != "tiny_llama"]  # no half-data models choose texts
+    half = reference[images] / 2
 
     def as_planned(j: Job) -> float:
         if j.parameters.get("publish"):
             return START
-        return START + (method if j.parameters["methods"] else 6 * reference[j.parameters["sets"][0]["dataset"]])
+        name = j.parameters["sets"][0]["dataset"]
+        return START + (method[name] if j.parameters["methods"] else 6 * reference[name])
 
     def of_set(j: Job) -> tuple[str, float]:
         name = j.parameters["sets"][0]["dataset"]
-        return name, HALF_MODELS * half[name]
+        return name, HALF_MODELS * half.get(name, 0.0)
 
-    halves = [START + half[name] for name in SETS for _ in range(HALF_MODELS)]
+    halves = [START + half[name] for name in images for _ in range(HALF_MODELS)]
     references = [START + reference[name] for name, (_, seeds) in SETS.items() for _ in range(6 * seeds)]
-    everywhere = [START + method * reference[name] / reference["cifar10"] for name in SETS for _ in range(METHODS * 5)]
+    methods = [as_planned(j) for j in planned if j.parameters["methods"] and not j.parameters.get("publish")]
     plans = {
-        "as planned": (images, as_planned, of_set),
-        "a job a model": (*layers(halves, references, [START + method] * 2 * METHODS, [START]), None),
-        "a job a model, methods on all sets, 5 seeds": (*layers(halves, references, everywhere, [START]), None),
+        "as planned": (planned, as_planned, of_set),
+        "a job a model": (*layers(halves, references, methods, [START, START]), None),
     }
     for name, (jobs, seconds, shared) in plans.items():
-        path = critical_path(jobs, seconds) + (max(HALF_MODELS * took for took in half.values()) if shared else 0.0)
+        path = critical_path(jobs, seconds) + (HALF_MODELS * half.max() if shared else 0.0)
         print(f"{name}: {len(jobs)} jobs, {widest(jobs)} at one level at most, longest chain {path / 60:.0f} min")
-        work = sum(map(seconds, jobs)) + (sum(HALF_MODELS * took for took in half.values()) if shared else 0.0)
+        work = sum(map(seconds, jobs)) + (HALF_MODELS * half.sum() if shared else 0.0)
         for workers in WORKERS:
             took = simulated(jobs, seconds, workers, shared)
             print(f"  {workers:5d} workers: {took / 60:7.0f} min, in use {work / took / workers:.0%}")

@@ -21,7 +21,8 @@ LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
-NOT_COUNTED = ("not learnt", "masked", "not usable", "not moved")  # verdicts
+NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: no metric may call them unlearned
+NOT_COUNTED = ("not learnt", "masked", "negative control", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
@@ -188,17 +189,22 @@ def _columns(name: str, estimate: tuple[float, np.ndarray] | None) -> dict:
 def _verdict(row: Mapping) -> str:
     """What may be said: "not learnt" by the original; "masked", nothing to remove beyond noise; "not usable" or "not
     moved", so not called unlearned; "depends on the measure", where margin and rank disagree; "left", more than clean by
-    both; "as clean", equivalent within MARGIN; else "undecided". The ends of the scale are a "reference"."""
+    both; "as clean", equivalent within MARGIN; else "undecided". The ends of the scale are a "reference", and what is there
+    to compare others with a "negative control" or a "matched control" of a search for neighbours."""
     if row["method"] in ("original", "clean"):
         return "reference"
     if not row["learnt"]:
         return "not learnt"
     if row["residual_influence"] is None:
         return "masked"
+    if row["method"] in NEGATIVE_CONTROLS:
+        return "negative control"
     if row["method"] not in REFERENCE_ROWS:
         for gate in ("usable", "moved"):
             if not row[gate]:
                 return f"not {gate}"
+    if row["method"].endswith(" control)"):
+        return "matched control"
     lows = [row[f"{name}_low"] for name in ("residual_influence", "residual_influence_rank")]
     if any(low is None for low in lows) or (lows[0] > 0) != (lows[1] > 0):
         return "depends on the measure"

@@ -8,7 +8,7 @@ from unlearnkit import metrics as metrics_module
 from unlearnkit import study
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.progress import Progress
-from unlearnkit.core.statistics import CONDITION_COLUMNS, mean_interval
+from unlearnkit.core.statistics import CONDITION_COLUMNS, bounds, mean_interval
 from unlearnkit.core.store import Spec
 from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images import outputs as outputs_module
@@ -85,5 +85,7 @@ def by_depth(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per config, method, metric, reference, group and layer: mean, low, high over n_seeds seeds."""
     kept = [*CONDITION_COLUMNS, "method", "metric", "reference", "group", "depth", "layer"]
     groups = scores[scores.metric != "diverged"].groupby(kept, sort=False).value
-    table = pd.DataFrame({key: mean_interval(values) for key, values in groups}).T.rename_axis(kept).reset_index()
+    metric = kept.index("metric")
+    means = {key: mean_interval(values, bounds(key[metric])) for key, values in groups}
+    table = pd.DataFrame(means).T.rename_axis(kept).reset_index()
     return table.rename(columns={"n": "n_seeds"})

@@ -34,7 +34,7 @@ UNIT = re.compile(  # columns and metrics whose values lie between 0 and 1
 )
 SIGNED = re.compile("spearman|tau|ssim.*|neighbour.cost|r2.*|cosine|embedding-cosine")  # between -1 and 1
 POSITIVE = re.compile(  # 0 or more
-    "seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|KLoM|loss|perplexity|relearn|truth-ratio|effective-rank|distance"
+    "seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|KLoM|loss|perplexity|relearn|truth-ratio|effective[-_]rank|distance"
     "|noise_floor|kkt_.*|.*_total_variation"
 )
 

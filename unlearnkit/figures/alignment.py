@@ -1,6 +1,6 @@
 """Study II in pictures: spectra and alignment, the path of a run, features in two dimensions: F7, F9, F10."""
 
-from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,18 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearnkit.core.statistics import interval_columns, mean_interval
-from unlearnkit.figures.style import error_bars, finished, shared_legend, words
+from unlearnkit.figures.style import error_bars, finished, row_colours, shared_legend, words
 
-FIXED = {"original": "0.45", "retrain": "black", "initial": "tan"}
-NAMED = {
-    "muda": 0,
-    "random_label": 1,
-    "salun": 2,
-    "gradient_ascent": 3,
-    "unsir": 4,
-    "classifier_only": 5,
-}  # of the palette
-TOLD_APART = (*FIXED, "muda", "random_label")  # lines of spectra in colours of their own; the others are grey
+TOLD_APART = (
+    "original",
+    "retrain",
+    "initial",
+    "muda",
+    "random_label",
+)  # lines of spectra in colours of their own; the others are grey
 FORGOTTEN = "forgotten samples"
 SPECTRUM = 20  # eigenvalues that are drawn
 PATHS = {  # column: axis label
@@ -31,16 +28,6 @@ PATHS = {  # column: axis label
     "DA": "DA",
     "effective_rank": "effective rank",
 }
-
-
-def colours(names: Sequence[str]) -> dict:
-    """A colour for each row, of a palette that colour-blind readers can tell apart: that of FIXED and NAMED, which are the
-    same in all figures of study II, and for the others what is left of it."""
-    palette = sns.color_palette("colorblind")
-    given = {n: FIXED[n] if n in FIXED else palette[NAMED[n]] for n in names if n in FIXED or n in NAMED}
-    rest = [name for name in names if name not in given]
-    free = [colour for colour in palette if colour not in given.values()]
-    return given | {name: free[i % len(free)] for i, name in enumerate(rest)}
 
 
 def conditions(table: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -69,7 +56,7 @@ def plot_spectra(spectra: pd.DataFrame, table: pd.DataFrame, rule: str = "95%") 
     lines = lines.rename(columns={"mean": "eigenvalue_share", "size": "n_seeds"})
     points = table[table.subspace_rule == rule]
     titles, names = conditions(spectra), list(dict.fromkeys(spectra.method))
-    colour = colours(names)
+    colour = row_colours(names)
     shape = {"squeeze": False, "layout": "constrained", "figsize": (10.5, 3.1 * len(titles) + 0.6)}
     figure, axes = plt.subplots(len(titles), 3, **shape)
     for row, (condition, title) in zip(axes, titles.items()):
@@ -102,20 +89,20 @@ def plot_spectra(spectra: pd.DataFrame, table: pd.DataFrame, rule: str = "95%") 
 
 def plot_trajectories(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Accuracy on forget, retain and test samples, DA and effective rank of the targets' features after each step: one
-    column of panels per data set and protocol, one line per method, the mean over all seeds; shaded from the lowest to the
-    highest seed.
+    column of panels per data set and protocol, one line per method, the mean over all seeds, for as long as all run;
+    shaded from the lowest to the highest seed.
 
     steps: of unlearnkit.analysis.trajectories.trajectories, with a column protocol. A line begins with the original at
     step 0.
     """
     titles, names = conditions(steps), list(dict.fromkeys(steps.method))
-    colour = colours(names)
+    colour = row_colours(names)
     width = max(2.6, min(4.6, 9.5 / len(titles)))
     shape = {"squeeze": False, "layout": "constrained", "sharex": "col", "figsize": (width * len(titles) + 1.2, 9)}
     figure, axes = plt.subplots(len(PATHS), len(titles), **shape)
     for column, (condition, title) in zip(axes.T, titles.items()):
         here = _part(steps, condition)
-        for name in names:
+        for name, dashes in zip(names, cycle(("-", "--", "-.", ":"))):
             runs = here[here.method == name]
             for axis, quantity in zip(column, PATHS):
                 over_seeds = runs.groupby("step")[quantity].agg(["mean", "min", "max", "size"])
@@ -123,9 +110,8 @@ def plot_trajectories(steps: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 ends = over_seeds["min"], over_seeds["max"]
                 axis.fill_between(over_seeds.index, *ends, color=colour[name], alpha=0.2, lw=0)
                 style = {"marker": "o", "ms": 3} if len(over_seeds) < 25 else {}
-                axis.plot(
-                    over_seeds.index, over_seeds["mean"], color=colour[name], lw=2, label=_in_short(name), **style
-                )
+                style |= {"color": colour[name], "ls": dashes, "lw": 2, "label": _in_short(name)}
+                axis.plot(over_seeds.index, over_seeds["mean"], **style)
         column[0].set_title(title, fontsize=12)
         column[-1].set_xlabel("optimiser step")
     for row, (quantity, label) in zip(axes, PATHS.items()):

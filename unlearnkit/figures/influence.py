@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_builders.texts.arms import PARAPHRASE
-from unlearnkit.figures.style import error_bars, finished, reference_levels, words
+from unlearnkit.figures.style import error_bars, finished, reference_levels, row_colours, words
 
-LOW, HIGH = -0.5, 1.5
+LOW, HIGH = -0.6, 1.5
 NAMED = 7  # methods with a colour of their own, beside retrain
 GATES = ("not usable", "not moved")
 KINDS = ("memorised", "canary")  # random targets leave little to measure: they are in the data
@@ -34,16 +33,17 @@ def plot_influence(
     table: of unlearnkit.analysis.influence.residual_influences; named: {method: what to call it} of those with a line and
     intervals, at most NAMED beside retrain; all others are grey. Rows that are not usable, or did not move the model, are
     crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
+    What is beyond the frame is a triangle at its edge, and bars end there.
     perturbation, strength: of the near-duplicates on the left; copies: how many on the right, or as many as there are.
     """
     left_out = ["original", "original-again", "retrain-again", "clean"]
-    data = table[table.targets.isin(kinds) & ~table.method.isin(left_out)]
+    data = table[table.targets.isin(kinds) & ~table.method.isin(left_out) & (table.verdict != "negative control")]
     rows = list(data[SET].drop_duplicates().itertuples(index=False))
     shape = {"squeeze": False, "sharey": True, "sharex": "col", "layout": "constrained"}
     size, widths = (11.5 / 3 * (len(kinds) + 1), 2.6 * len(rows) + 0.8), [*([1] * len(kinds)), 1.2]
     figure, axes = plt.subplots(len(rows), len(widths), figsize=size, width_ratios=widths, **shape)
     chosen = {"retrain": "retrain"} | {m: label for m, label in named.items() if m in set(data.method)}
-    colours = dict(zip(list(chosen)[: NAMED + 1], ["black", *sns.color_palette("colorblind", NAMED)]))
+    colours = row_colours(list(chosen)[: NAMED + 1])
     by_copies = data[
         (data.control == "")
         & ((data.copies == 0) | ((data.strength == strength) & (data.perturbation == perturbation)))
@@ -95,8 +95,10 @@ def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Ma
         axis.plot(line.copies.map(doses), line.residual_influence, lw=1, zorder=1, **style)
     gated = there[there.verdict.isin(GATES)]
     if len(gated):
-        y = gated.residual_influence.clip(LOW, HIGH)
-        axis.plot(gated.copies.map(doses), y, "x", color="0.7", ms=4, zorder=1, label="not usable, or not moved")
+        within = gated[gated.residual_influence.between(LOW, HIGH)]
+        style = {"color": "0.7", "ms": 4, "zorder": 1}
+        axis.plot(within.copies.map(doses), within.residual_influence, "x", label="not usable, or not moved", **style)
+        _beyond(axis, gated.copies.map(doses), gated.residual_influence, "0.7")
     for place, (name, colour) in enumerate(colours.items()):
         line = there[(there.method == name) & ~there.verdict.isin(GATES)].sort_values("copies")
         if not len(line):
@@ -104,7 +106,15 @@ def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Ma
         x, bars = line.copies.map(doses) + 0.05 * (place - len(colours) / 2), error_bars(line, "residual_influence")
         style = {"lw": 2.2 if name == "retrain" else 1.3, "ms": 4, "capsize": 2, "elinewidth": 1, "marker": "o"}
         axis.errorbar(x, line.residual_influence, bars, label=words(names[name]), color=colour, **style)
+        _beyond(axis, x, line.residual_influence, colour)
     _finish(axis, doses)
+
+
+def _beyond(axis: Axes, x: pd.Series, y: pd.Series, colour) -> None:
+    """Triangles at the edge of the frame for points that lie beyond it."""
+    for marker, edge, there in (("v", LOW, y < LOW), ("^", HIGH, y > HIGH)):
+        if there.any():
+            axis.plot(x[there], [edge] * int(there.sum()), marker, color=colour, ms=6, clip_on=False, zorder=5)
 
 
 def _rows(data: pd.DataFrame) -> list:
@@ -128,7 +138,7 @@ def _kind(row) -> str:
     if row.control:
         return row.control.removeprefix("copies of ")
     if row.perturbation == "exact_duplicate":
-        return f"exact copies, m = {row.copies}"
+        return f"exact, m = {row.copies}"
     if row.perturbation.startswith(PARAPHRASE):
         side = row.perturbation.removeprefix(PARAPHRASE)
         return f"{'' if side == 'both' else side + ', '}{row.strength:.0%} other words"
@@ -142,7 +152,8 @@ def _kinds(axis: Axes, data: pd.DataFrame, places: dict, kinds: Sequence[str]) -
         x = pd.Series([places[_kind(row)] for row in _rows(line)], dtype=float)
         bars = error_bars(line, "residual_influence")
         style = {"fmt": "osd"[place], "color": colour, "ms": 4, "capsize": 2, "elinewidth": 1}
-        axis.errorbar(x + 0.2 * (place - 0.5), line.residual_influence, bars, label=kind, **style)
+        axis.errorbar(x + 0.2 * (place - 0.5), line.residual_influence.to_numpy(), bars, label=kind, **style)
+        _beyond(axis, x + 0.2 * (place - 0.5), line.residual_influence.reset_index(drop=True), colour)
     _finish(axis, places)
 
 

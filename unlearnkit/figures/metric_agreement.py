@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from unlearnkit.analysis.metric_agreement import HALF
 from unlearnkit.core.statistics import CONDITION_COLUMNS
-from unlearnkit.figures.style import error_bars, finished, shared_legend
+from unlearnkit.figures.style import error_bars, finished, row_colours, shared_legend
 
 FAMILIES = ("accuracy", "attack", "predictions", "features", "relearning", "ensembles")
 COLOURS = dict(zip(FAMILIES, sns.color_palette("colorblind", len(FAMILIES))))
@@ -80,8 +80,7 @@ def plot_metrics_by_layer(table: pd.DataFrame, chosen: Sequence[tuple[str, str, 
     data = table[[key in set(chosen) for key in table[keys].itertuples(index=False, name=None)]]
     tasks = list(data[CONDITION_COLUMNS].drop_duplicates().itertuples(index=False))
     methods = list(dict.fromkeys(data.method))
-    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods))))
-    colours |= {"retrain": "black", "initial": "0.6"}
+    colours = row_colours(methods)
     shape = {"squeeze": False, "layout": "constrained", "sharex": True}
     figure, axes = plt.subplots(len(tasks), len(chosen), figsize=(2.6 * len(chosen), 2.3 * len(tasks) + 0.7), **shape)
     for row, task in zip(axes, tasks):

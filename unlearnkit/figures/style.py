@@ -13,6 +13,24 @@ sns.set_theme(style="whitegrid", context="notebook")
 plt.rcParams["savefig.bbox"] = "tight"
 
 GROUPS = {"filler": "other retained"}  # of samples, in words
+BRIGHT, DARK = sns.color_palette("colorblind"), sns.color_palette("dark")
+COLOURS = {  # of rows, the same in all figures
+    "retrain": "black",
+    "original": "0.45",
+    "initial": "tan",
+    "random_label": BRIGHT[0],
+    "scrub": BRIGHT[1],
+    "bad_teacher": BRIGHT[2],
+    "muda": BRIGHT[3],
+    "expand": BRIGHT[4],
+    "expand control": BRIGHT[5],
+    "salun": BRIGHT[9],
+    "classifier_only": BRIGHT[7],
+    "npo": DARK[0],
+    "grad_diff": DARK[2],
+    "gradient_ascent": DARK[3],
+    "unsir": DARK[4],
+}
 
 
 def finished(figure: Figure) -> Figure:
@@ -24,6 +42,21 @@ def finished(figure: Figure) -> Figure:
 def words(name: str) -> str:
     """A name as it stands in a legend or a title."""
     return name.replace("_", " ")
+
+
+def row_colours(names: Sequence[str]) -> dict:
+    """{row: its colour}: that of COLOURS, the same in all figures; one without, or of which a row before it has the same,
+    has what these leave of the palette."""
+    given: dict = {}
+    for name in names:
+        known = COLOURS.get(name)
+        if name.startswith("expand("):
+            known = COLOURS["expand control" if name.endswith(" control)") else "expand"]
+        if known is not None and known not in given.values():
+            given[name] = known
+    free = [colour for colour in [*BRIGHT, *DARK] if colour not in given.values()]
+    others = [name for name in names if name not in given]
+    return given | {name: free[i % len(free)] for i, name in enumerate(others)}
 
 
 def error_bars(table: pd.DataFrame, name: str) -> np.ndarray:
