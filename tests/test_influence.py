@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import study
+from unlearnkit import figures, study
 from unlearnkit.analysis.influence import ARM, primary_contrasts, residual_influences
 from unlearnkit.core.errors import BadValue
 from unlearnkit.images.config import Config
@@ -191,6 +191,25 @@ def test_doses_and_methods_are_compared_paired_and_families_adjusted():
     assert set(contrasts.method) == {"retrain", "good"}  # gated rows are not counted
     assert (contrasts.p_adjusted >= contrasts.p).all()
     assert contrasts.set_index("method").p_adjusted["retrain"] == pytest.approx(2 * more.p_over_no_copies)
+
+
+def test_a_set_that_lacks_a_kind_is_left_to_the_table_and_what_lies_beyond_the_frame_is_marked():
+    away = {"retrain": (-9.0, 0.0, 0.9, 0.3)}
+    scores = [
+        table_of(),
+        table_of(dose=25),
+        table_of(away, targets="memorised"),
+        table_of(dose=25, targets="memorised"),
+    ]
+    other = pd.concat([table_of(), table_of(dose=25)]).assign(dataset="other")
+    table = residual_influences(pd.concat([*scores, other]))
+    figure, data = figures.plot_influence(table, {"good": "good"})
+    drawn = figure.axes
+    assert {axis.get_title() for axis in drawn} >= {"digits (mlp): memorised", "digits (mlp): canary"}
+    assert not any("other" in axis.get_title() for axis in drawn) and set(data.dataset) == {"digits", "other"}
+    assert sum(line.get_marker() == "v" for line in drawn[0].lines) == 1  # retrain without near-duplicates
+    alone, _ = figures.plot_influence(table[table.dataset == "other"], {})
+    assert any("other" in axis.get_title() for axis in alone.axes)
 
 
 def test_seeds_that_differ_widen_the_interval():

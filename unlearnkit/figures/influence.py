@@ -33,11 +33,14 @@ def plot_influence(
     table: of unlearnkit.analysis.influence.residual_influences; named: {method: what to call it} of those with a line and
     intervals, at most NAMED beside retrain; all others are grey. Rows that are not usable, or did not move the model, are
     crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
-    What is beyond the frame is a triangle at its edge, and bars end there.
+    What is beyond the frame is a triangle at its edge, and bars end there. Sets that lack a kind which others have, such as
+    a control of canaries alone, are left to the table.
     perturbation, strength: of the near-duplicates on the left; copies: how many on the right, or as many as there are.
     """
     left_out = ["original", "original-again", "retrain-again", "clean"]
     data = table[table.targets.isin(kinds) & ~table.method.isin(left_out) & (table.verdict != "negative control")]
+    of_all_kinds = data.groupby(SET).targets.transform("nunique") == data.targets.nunique()
+    data = data[of_all_kinds] if of_all_kinds.any() else data
     rows = list(data[SET].drop_duplicates().itertuples(index=False))
     shape = {"squeeze": False, "sharey": True, "sharex": "col", "layout": "constrained"}
     size, widths = (11.5 / 3 * (len(kinds) + 1), 2.6 * len(rows) + 0.8), [*([1] * len(kinds)), 1.2]
