@@ -234,6 +234,14 @@ def test_queries(home, query, text):
             numbers.number(query)
 
 
+def test_a_value_that_holds_commas_is_one_value(tmp_path):
+    (tmp_path / "tables").mkdir()
+    rows = 'method,phi\n"scrub, once",1.0\n"scrub(epochs=2, lr=0.1)",2.0\nscrub,3.0\n'
+    (tmp_path / "tables" / "T2.csv").write_text(rows)
+    asked = ("method=scrub, once", "method=scrub(epochs=2, lr=0.1)", "method=scrub,retrain")
+    assert [numbers.number(f"T2 phi:0 '{row}'", tmp_path) for row in asked] == ["1", "2", "3"]
+
+
 # --- marks ---
 
 

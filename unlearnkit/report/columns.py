@@ -24,7 +24,7 @@ TERMS = {
     "condition": "All that rows share but the method: data set, size, kind of target, near-duplicates and their similarity.",
     "noise floor": "The distance between two trainings that differ in nothing but the seed.",
     "variant": "A method with one option set to another value, or in another order; folded below it on the leaderboard.",
-    "interval": "Mean [low, high]: 95% interval over seeds; a t interval, or Fieller's for a ratio.",
+    "interval": "Mean [low, high]: 95% interval: bootstrap over seeds and targets, t, or Fieller's for a ratio.",
 }  # fmt: skip
 
 COLUMNS = {

@@ -3,10 +3,10 @@
     T2 residual_influence targets=canary copies=25 strength=0.3 method=retrain   ->   0.94 [0.90, 0.98]
 
 A query names a table or figure (full/T2 for that of another profile), a column, and a row. Conditions choose the row:
-`=` and `!=` with one value or several (copies=0,1,5), `<` and `>` for numbers. After the column may stand, each after a
-colon: `mean` for the number without its interval; `list` for the numbers of several rows, in the table's order; `min` or
-`max` of them; the number of digits, 2 if none is given. In the place of a column, `count` is how many rows fit. A masked
-number reads "masked".
+`=` and `!=` with one value, which may hold commas, or several (copies=0,1,5), `<` and `>` for numbers. After the column may
+stand, each after a colon: `mean` for the number without its interval; `list` for the numbers of several rows, in the table's
+order; `min` or `max` of them; the number of digits, 2 if none is given. In the place of a column, `count` is how many rows
+fit. A masked number reads "masked".
 """
 
 import re
@@ -69,6 +69,8 @@ def _fitting(table: tuple[pd.DataFrame, dict[str, pd.Series]], conditions: list[
         else:
             if column not in texts:
                 texts[column] = rows[column].map(records.as_text)
+            if texts[column].eq(parts[3]).any():  # one value that may hold commas, as a method with two options does
+                values = [parts[3]]
             equal = texts[column].isin({records.as_text("" if v == "none" else v) for v in values})
             fits &= equal if sign == "=" else ~equal
     return rows[fits]
