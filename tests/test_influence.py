@@ -212,6 +212,17 @@ def test_a_set_that_lacks_a_kind_is_left_to_the_table_and_what_lies_beyond_the_f
     assert any("other" in axis.get_title() for axis in alone.axes)
 
 
+def test_a_method_measured_on_some_seeds_is_compared_on_these_alone():
+    scores = table_of()
+    late = scores.seed >= 3
+    scores.loc[late, "score"] += 40.0  # whatever the other seeds' models say, originals and clean ones included
+    table = residual_influences(scores[~late | (scores.method != "good")])
+    alone = residual_influences(scores[~late])
+    assert row(table, "good").residual_influence == pytest.approx(row(alone, "good").residual_influence)
+    assert row(table, "good").minus_retrain == pytest.approx(row(alone, "good").minus_retrain)
+    assert row(table, "good").n_seeds == 3 and row(table, "retrain").n_seeds == 5
+
+
 def test_seeds_that_differ_widen_the_interval():
     steady = table_of(seeds=5)
     shifted = steady.assign(

@@ -100,7 +100,8 @@ def _without_copies(arm: Mapping, arms: Mapping) -> tuple | None:
 
 
 class _Arm:
-    """The bootstrap draws of one arm. Values are (targets of all seeds, methods)."""
+    """The bootstrap draws of one arm. Values are (targets of all seeds, methods); a method that was not measured on some of
+    the seeds is compared with the references on those where it was."""
 
     def __init__(self, part: pd.DataFrame, name: tuple):
         wide = part.pivot(index=["seed", "target"], columns="method")
@@ -108,8 +109,9 @@ class _Arm:
         self.seeds = wide.index.get_level_values("seed")
         self.weights = bootstrap.weights(self.seeds, arm=str(name))
         self.wide, self.n_decoys = wide, int(part.n_decoys.iloc[0])
-        self.scores = {m: self._mean("score", m) for m in self.methods}
-        self.ranks = {m: self._mean("rank", m) for m in self.methods}
+        there = {m: wide["score", m].notna().to_numpy() for m in self.methods}
+        self.partly = {m: rows for m, rows in there.items() if not rows.all()}
+        self._known: dict[tuple, tuple[float, np.ndarray]] = {}
         self.kind = name[0]
         guessed = self.kind == "random" and self.value("label_given", "clean") > GUESSED
         self.learnt = guessed or self.value("label_given", "original") >= LEARNT
@@ -121,20 +123,24 @@ class _Arm:
     def value(self, name: str, method: str) -> float:
         return float(self.wide[name, method].mean())
 
-    def _mean(self, name: str, method: str) -> tuple[float, np.ndarray]:
-        """(estimate, draws)."""
-        values = self.wide[name, method].to_numpy()
-        return float(np.nanmean(values)), bootstrap.means(values, self.weights)
+    def _mean(self, name: str, method: str, beside: str = "") -> tuple[float, np.ndarray]:
+        """(estimate, draws), of the targets on which the method `beside` was measured."""
+        key = (name, method, beside if beside in self.partly else "")
+        if key not in self._known:
+            values = self.wide[name, method].to_numpy(dtype=float)
+            if key[2]:
+                values = np.where(self.partly[beside], values, np.nan)
+            self._known[key] = float(np.nanmean(values)), bootstrap.means(values, self.weights)
+        return self._known[key]
 
-    def residual(self, method: str, which: dict | None = None) -> tuple[float, np.ndarray] | None:
-        """(estimate, draws) of residual influence; None where it is masked."""
-        means = self.scores if which is None else which
-        (before, drawn_before), (clean, drawn_clean) = means["original"], means["clean"]
-        below = drawn_before - drawn_clean
-        if not self.learnt or bootstrap.holds_zero(below) or before <= clean:
+    def residual(self, method: str, name: str = "score", beside: str = "") -> tuple[float, np.ndarray] | None:
+        """(estimate, draws) of residual influence by the values of this name; None where it is masked. beside: on whose
+        targets, by default the method's own."""
+        own, before, clean = (self._mean(name, m, beside or method) for m in (method, "original", "clean"))
+        below = before[1] - clean[1]
+        if not self.learnt or bootstrap.holds_zero(below) or before[0] <= clean[0]:
             return None
-        above, drawn_above = means[method][0] - clean, means[method][1] - drawn_clean
-        return above / (before - clean), bootstrap.ratio(drawn_above, below)
+        return (own[0] - clean[0]) / (before[0] - clean[0]), bootstrap.ratio(own[1] - clean[1], below)
 
     def told_from_clean(self, method: str) -> float:
         """Balanced accuracy of telling the method's model from `clean` by the sign of each target's log-likelihood ratio."""
@@ -146,27 +152,24 @@ class _Arm:
         return float((self.wide["log_ratio_rank", method].dropna() >= 1 - FALSE_POSITIVES).mean())
 
     def row(self, method: str, base: "_Arm | None") -> dict:
-        own, ranked = self.residual(method), self.residual(method, self.ranks)
-        given = self._mean("label_given", method)
-        row = _columns("residual_influence", own) | _columns("residual_influence_rank", ranked)
-        row |= _columns("label_given", given) | _columns("MIA_AUC", self.ranks[method])
+        own, given = self.residual(method), self._mean("label_given", method)
+        row = _columns("residual_influence", own) | _columns("residual_influence_rank", self.residual(method, "rank"))
+        row |= _columns("label_given", given) | _columns("MIA_AUC", self._mean("rank", method))
         if self.has("log_ratio"):
-            ratios = {m: self._mean("log_ratio", m) for m in self.methods}
-            row |= _columns("residual_influence_likelihood_ratio", self.residual(method, ratios))
+            row |= _columns("residual_influence_likelihood_ratio", self.residual(method, "log_ratio"))
             row |= {
                 "likelihood_ratio_accuracy": self.told_from_clean(method),
                 "likelihood_ratio_tpr": self.found(method),
             }
         if self.has("score_log_probability"):
-            by_nats = {m: self._mean("score_log_probability", m) for m in self.methods}
-            row |= _columns("residual_influence_log_probability", self.residual(method, by_nats))
+            row |= _columns("residual_influence_log_probability", self.residual(method, "score_log_probability"))
         if self.has("rouge_l"):
             row |= _columns("rouge_l", self._mean("rouge_l", method))
         row |= {name: self.value(name, method) for name in ("nats_per_token", "exact_memorisation") if self.has(name)}
         row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
         for name, other in (
             ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
-            ("minus_retrain", self.residual("retrain") if method != "retrain" else None),
+            ("minus_retrain", self.residual("retrain", beside=method) if method != "retrain" else None),
         ):
             difference = None if own is None or other is None else (own[0] - other[0], own[1] - other[1])
             row |= _columns(name, difference)
