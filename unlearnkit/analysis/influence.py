@@ -25,6 +25,10 @@ NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: 
 NOT_COUNTED = ("not learnt", "masked", "negative control", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
+SHARES = {  # of targets: of which values, and which count
+    "taken_for_member": ("log_ratio", lambda values: values > 0),
+    "above_decoys": ("log_ratio_rank", lambda values: values >= 1 - FALSE_POSITIVES),
+}
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
 
 
@@ -37,8 +41,8 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm; each
     with _low and _high. p_over_no_copies, p_minus_retrain, two-sided, and p_as_clean, of the test that it is MARGIN or more
     away from clean's, none adjusted. Where half-data models exist, and labels are true, also
-    residual_influence_likelihood_ratio, with its interval, likelihood_ratio_accuracy, of telling the model from clean by
-    its targets (0.5: not at all), and likelihood_ratio_tpr, at FALSE_POSITIVES (after U-LiRA, Hayes et al. 2024, arXiv
+    residual_influence_likelihood_ratio, likelihood_ratio_accuracy, of telling the model from clean by its targets (0.5: not
+    at all), and likelihood_ratio_tpr, at FALSE_POSITIVES, each with its interval (after U-LiRA, Hayes et al. 2024, arXiv
     2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts also rouge_l and
     residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Of the
     models, means over seeds: OF_MODELS, as far as measured; neighbour_cost is the accuracy on near-duplicates that was lost
@@ -124,10 +128,11 @@ class _Arm:
         return float(self.wide[name, method].mean())
 
     def _mean(self, name: str, method: str, beside: str = "") -> tuple[float, np.ndarray]:
-        """(estimate, draws), of the targets on which the method `beside` was measured."""
+        """(estimate, draws) of a column or of one of SHARES, of the targets on which the method `beside` was measured."""
         key = (name, method, beside if beside in self.partly else "")
         if key not in self._known:
-            values = self.wide[name, method].to_numpy(dtype=float)
+            column, counts = SHARES.get(name, (name, lambda values: values))
+            values = counts(self.wide[column, method]).where(self.wide[column, method].notna()).to_numpy(dtype=float)
             if key[2]:
                 values = np.where(self.partly[beside], values, np.nan)
             self._known[key] = float(np.nanmean(values)), bootstrap.means(values, self.weights)
@@ -142,25 +147,16 @@ class _Arm:
             return None
         return (own[0] - clean[0]) / (before[0] - clean[0]), bootstrap.ratio(own[1] - clean[1], below)
 
-    def told_from_clean(self, method: str) -> float:
-        """Balanced accuracy of telling the method's model from `clean` by the sign of each target's log-likelihood ratio."""
-        in_it, in_clean = ((self.wide["log_ratio", m].dropna() > 0).mean() for m in (method, "clean"))
-        return float((in_it + 1 - in_clean) / 2)
-
-    def found(self, method: str) -> float:
-        """Share of targets whose log-likelihood ratio is above those of 99% of the decoys."""
-        return float((self.wide["log_ratio_rank", method].dropna() >= 1 - FALSE_POSITIVES).mean())
-
     def row(self, method: str, base: "_Arm | None") -> dict:
         own, given = self.residual(method), self._mean("label_given", method)
         row = _columns("residual_influence", own) | _columns("residual_influence_rank", self.residual(method, "rank"))
         row |= _columns("label_given", given) | _columns("MIA_AUC", self._mean("rank", method))
         if self.has("log_ratio"):
             row |= _columns("residual_influence_likelihood_ratio", self.residual(method, "log_ratio"))
-            row |= {
-                "likelihood_ratio_accuracy": self.told_from_clean(method),
-                "likelihood_ratio_tpr": self.found(method),
-            }
+            taken, of_clean = (self._mean("taken_for_member", m, beside=method) for m in (method, "clean"))
+            balanced = (taken[0] + 1 - of_clean[0]) / 2, (taken[1] + 1 - of_clean[1]) / 2
+            row |= _columns("likelihood_ratio_accuracy", balanced)
+            row |= _columns("likelihood_ratio_tpr", self._mean("above_decoys", method))
         if self.has("score_log_probability"):
             row |= _columns("residual_influence_log_probability", self.residual(method, "score_log_probability"))
         if self.has("rouge_l"):
