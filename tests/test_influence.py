@@ -157,6 +157,11 @@ def test_controls_are_named_as_such_and_the_negative_one_is_in_no_family():
     assert set(primary_contrasts(table, family).method) == {"expand(retrain)(near=text top 9 control)", "good"}
 
 
+def test_a_model_that_knows_targets_less_than_one_that_never_saw_them_is_below_clean():
+    table = residual_influences(table_of({"good": (-3.0, 0.0, 0.9, 0.4)}))
+    assert row(table, "good").verdict == "below clean" and row(table, "good").residual_influence_high < 0
+
+
 def test_an_arm_that_the_original_did_not_learn_has_no_influence():
     table = residual_influences(table_of({"original": (5.0, 0.9, 0.9, 0.0)}))
     assert set(table.verdict) - {"reference"} == {"not learnt"} and table.residual_influence.isna().all()
@@ -194,7 +199,7 @@ def test_doses_and_methods_are_compared_paired_and_families_adjusted():
 
 
 def test_a_set_that_lacks_a_kind_is_left_to_the_table_and_what_lies_beyond_the_frame_is_marked():
-    away = {"retrain": (-9.0, 0.0, 0.9, 0.3)}
+    away = {"retrain": (-25.0, 0.0, 0.9, 0.3)}
     scores = [
         table_of(),
         table_of(dose=25),

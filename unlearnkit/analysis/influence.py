@@ -188,8 +188,9 @@ def _columns(name: str, estimate: tuple[float, np.ndarray] | None) -> dict:
 def _verdict(row: Mapping) -> str:
     """What may be said: "not learnt" by the original; "masked", nothing to remove beyond noise; "not usable" or "not
     moved", so not called unlearned; "depends on the measure", where margin and rank disagree; "left", more than clean by
-    both; "as clean", equivalent within MARGIN; else "undecided". The ends of the scale are a "reference", and what is there
-    to compare others with a "negative control" or a "matched control" of a search for neighbours."""
+    both; "below clean", less by both, so that targets stand out from decoys on the other side; "as clean", equivalent within
+    MARGIN; else "undecided". The ends of the scale are a "reference", and what is there to compare others with a "negative
+    control" or a "matched control" of a search for neighbours."""
     if row["method"] in ("original", "clean"):
         return "reference"
     if not row["learnt"]:
@@ -204,11 +205,16 @@ def _verdict(row: Mapping) -> str:
                 return f"not {gate}"
     if row["method"].endswith(" control)"):
         return "matched control"
-    lows = [row[f"{name}_low"] for name in ("residual_influence", "residual_influence_rank")]
-    if any(low is None for low in lows) or (lows[0] > 0) != (lows[1] > 0):
+    ends = [(row[f"{name}_low"], row[f"{name}_high"]) for name in ("residual_influence", "residual_influence_rank")]
+    if any(low is None for low, _ in ends):
         return "depends on the measure"
-    if lows[0] > 0:
+    above, below = ({low > 0 for low, _ in ends}, {high < 0 for _, high in ends})
+    if len(above) == 2 or len(below) == 2:
+        return "depends on the measure"
+    if above == {True}:
         return "left"
+    if below == {True}:
+        return "below clean"
     return "as clean" if row["p_as_clean"] < 0.05 else "undecided"
 
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from data_builders.texts.arms import PARAPHRASE
 from unlearnkit.figures.style import error_bars, finished, reference_levels, row_colours, words
 
-LOW, HIGH = -0.6, 1.5
+LOW, HIGH = -0.6, 1.5  # the frame
+LOWEST = -3.0  # that it reaches down to where a method with a line of its own overshoots
 NAMED = 7  # methods with a colour of their own, beside retrain
 GATES = ("not usable", "not moved")
 KINDS = ("memorised", "canary")  # random targets leave little to measure: they are in the data
@@ -53,6 +54,8 @@ def plot_influence(
     ]
     most = data.groupby(SET).copies.transform("max").clip(upper=copies)  # natural paraphrases are few
     by_kind = data[(data.method == "retrain") & ((data.copies == most) | (data.perturbation == "exact_duplicate"))]
+    lines = by_copies[by_copies.method.isin(chosen) & ~by_copies.verdict.isin(GATES)]
+    low = min(LOW, max(LOWEST, lines.residual_influence.min() - 0.1))
     doses = {m: place for place, m in enumerate(sorted(by_copies.copies.unique()))}
     places = {
         kind: place
@@ -61,9 +64,9 @@ def plot_influence(
     for line, row in zip(axes, rows):
         of_set = by_copies[(by_copies[SET] == list(row)).all(axis=1)]
         for axis, kind in zip(line, kinds):
-            _doses(axis, of_set[of_set.targets == kind], doses, colours, chosen)
+            _doses(axis, of_set[of_set.targets == kind], doses, colours, chosen, low)
             axis.set_title(f"{words(row.dataset)} ({row.architecture}): {kind}", fontsize=10)
-        _kinds(line[-1], by_kind[(by_kind[SET] == list(row)).all(axis=1)], places, kinds)
+        _kinds(line[-1], by_kind[(by_kind[SET] == list(row)).all(axis=1)], places, kinds, low)
         m = min(copies, of_set.copies.max()) if len(of_set) else copies
         line[-1].set_title(f"{words(row.dataset)}: retrain, m = {m}", fontsize=10)
         line[0].set_ylabel("residual influence")
@@ -83,7 +86,7 @@ def plot_influence(
     ]
 
 
-def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Mapping[str, str]) -> None:
+def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Mapping[str, str], low: float) -> None:
     there = data[data.residual_influence.notna()]
     others = there[~there.method.isin([*colours, "clean-again"])]
     lines = [
@@ -98,10 +101,10 @@ def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Ma
         axis.plot(line.copies.map(doses), line.residual_influence, lw=1, zorder=1, **style)
     gated = there[there.verdict.isin(GATES)]
     if len(gated):
-        within = gated[gated.residual_influence.between(LOW, HIGH)]
+        within = gated[gated.residual_influence.between(low, HIGH)]
         style = {"color": "0.7", "ms": 4, "zorder": 1}
         axis.plot(within.copies.map(doses), within.residual_influence, "x", label="not usable, or not moved", **style)
-        _beyond(axis, gated.copies.map(doses), gated.residual_influence, "0.7")
+        _beyond(axis, gated.copies.map(doses), gated.residual_influence, "0.7", low)
     for place, (name, colour) in enumerate(colours.items()):
         line = there[(there.method == name) & ~there.verdict.isin(GATES)].sort_values("copies")
         if not len(line):
@@ -109,13 +112,13 @@ def _doses(axis: Axes, data: pd.DataFrame, doses: dict, colours: dict, names: Ma
         x, bars = line.copies.map(doses) + 0.05 * (place - len(colours) / 2), error_bars(line, "residual_influence")
         style = {"lw": 2.2 if name == "retrain" else 1.3, "ms": 4, "capsize": 2, "elinewidth": 1, "marker": "o"}
         axis.errorbar(x, line.residual_influence, bars, label=words(names[name]), color=colour, **style)
-        _beyond(axis, x, line.residual_influence, colour)
-    _finish(axis, doses)
+        _beyond(axis, x, line.residual_influence, colour, low)
+    _finish(axis, doses, low)
 
 
-def _beyond(axis: Axes, x: pd.Series, y: pd.Series, colour) -> None:
+def _beyond(axis: Axes, x: pd.Series, y: pd.Series, colour, low: float) -> None:
     """Triangles at the edge of the frame for points that lie beyond it."""
-    for marker, edge, there in (("v", LOW, y < LOW), ("^", HIGH, y > HIGH)):
+    for marker, edge, there in (("v", low, y < low), ("^", HIGH, y > HIGH)):
         if there.any():
             axis.plot(x[there], [edge] * int(there.sum()), marker, color=colour, ms=6, clip_on=False, zorder=5)
 
@@ -149,19 +152,19 @@ def _kind(row) -> str:
     return f"mask {row.strength:.0%}" if masked else words(row.perturbation)
 
 
-def _kinds(axis: Axes, data: pd.DataFrame, places: dict, kinds: Sequence[str]) -> None:
+def _kinds(axis: Axes, data: pd.DataFrame, places: dict, kinds: Sequence[str], low: float) -> None:
     for place, (kind, colour) in enumerate(zip(kinds, ("black", "0.6", "0.4"))):
         line = data[(data.targets == kind) & data.residual_influence.notna()]
         x = pd.Series([places[_kind(row)] for row in _rows(line)], dtype=float)
         bars = error_bars(line, "residual_influence")
         style = {"fmt": "osd"[place], "color": colour, "ms": 4, "capsize": 2, "elinewidth": 1}
         axis.errorbar(x + 0.2 * (place - 0.5), line.residual_influence.to_numpy(), bars, label=kind, **style)
-        _beyond(axis, x + 0.2 * (place - 0.5), line.residual_influence.reset_index(drop=True), colour)
-    _finish(axis, places)
+        _beyond(axis, x + 0.2 * (place - 0.5), line.residual_influence.reset_index(drop=True), colour, low)
+    _finish(axis, places, low)
 
 
-def _finish(axis: Axes, places: dict) -> None:
+def _finish(axis: Axes, places: dict, low: float) -> None:
     reference_levels(axis)
-    axis.set_ylim(LOW, HIGH)
+    axis.set_ylim(low, HIGH)
     axis.set_xlim(-0.5, max(len(places), 1) - 0.5)
     axis.set_xticks([*places.values()], [str(place) for place in places])
