@@ -10,6 +10,7 @@ import torch
 from unlearnkit import figures, study
 from unlearnkit.analysis.influence import ARM, primary_contrasts, residual_influences
 from unlearnkit.core.errors import BadValue
+from unlearnkit.figures.style import COLOURS, row_colours
 from unlearnkit.images.config import Config
 from unlearnkit.images.outputs import margin
 from unlearnkit.metrics import left_out, metrics
@@ -215,6 +216,14 @@ def test_a_set_that_lacks_a_kind_is_left_to_the_table_and_what_lies_beyond_the_f
     assert sum(line.get_marker() == "v" for line in drawn[0].lines) == 1  # retrain without near-duplicates
     alone, _ = figures.plot_influence(table[table.dataset == "other"], {})
     assert any("other" in axis.get_title() for axis in alone.axes)
+
+
+def test_a_row_has_one_colour_in_all_figures():
+    some, others = row_colours(["retrain", "influence", "fisher"]), row_colours(["muda", "scrub", "influence"])
+    assert some["retrain"] == COLOURS["retrain"] and others["muda"] == COLOURS["muda"]
+    assert not {some["influence"], some["fisher"]} & set(COLOURS.values()) and some["influence"] != some["fisher"]
+    pair = row_colours(["expand(retrain)(near=text top 9)", "expand(retrain)(near=text top 9 control)", "expand(npo)"])
+    assert len(set(pair.values())) == 3  # the last has not the first one's
 
 
 def test_a_method_measured_on_some_seeds_is_compared_on_these_alone():

@@ -7,7 +7,14 @@ import torch
 from scipy import stats
 
 from unlearnkit import study
-from unlearnkit.analysis import feature_spectra, forgetting_order, pool_shadows, privacy_risk, trajectories
+from unlearnkit.analysis import (
+    feature_spectra,
+    forgetting_order,
+    order_tables,
+    pool_shadows,
+    privacy_risk,
+    trajectories,
+)
 from unlearnkit.analysis.equivalence import two_one_sided, with_equivalence
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.images.config import Config
@@ -177,7 +184,7 @@ def test_primary_contrasts_are_adjusted_apart_from_what_is_explored():
         (asked, "ToW_MIA", "salun", 0.01),
         (other, "phi_gap", "all", None),
     ]
-    found = forgetting_order.in_families(pd.DataFrame(rows, columns=["contrast", "metric", "base", "p"]))
+    found = order_tables.in_families(pd.DataFrame(rows, columns=["contrast", "metric", "base", "p"]))
     assert found.family.tolist() == ["primary"] * 2 + ["exploratory"] * 3
     assert found.p_adjusted.tolist()[:4] == pytest.approx([0.04, 0.04, 0.04, 0.02]) and pd.isna(found.p_adjusted[4])
     assert Row(Config(), "original").of == {}

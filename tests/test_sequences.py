@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unlearnkit import figures
-from unlearnkit.analysis import forgetting_order
+from unlearnkit.analysis import forgetting_order, order_tables
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.core.statistics import mean_interval
 from unlearnkit.images.config import config_grid
@@ -105,7 +105,7 @@ def made(tmp_path_factory):
         scores = forgetting_order.order_scores(config_grid(seeds=2, **SMALL), BASES, [1, 2, 3], options=options)
         again = forgetting_order.order_scores(config_grid(seeds=2, **SMALL), BASES, [1, 2, 3], options=options)
     pd.testing.assert_frame_equal(scores, again)
-    return scores, forgetting_order.order_table(scores)
+    return scores, order_tables.order_table(scores)
 
 
 def test_t8_has_a_row_for_each_base_order_and_number_of_batches(made):
@@ -131,7 +131,7 @@ def test_differences_are_paired_and_of_a_base_without_order_the_same(made):
     row = t8.set_index(["base", "order", "batches"]).loc[("random_label", "descending", 3)]
     found = [row.phi_gap_minus_one_shot, row.phi_gap_minus_one_shot_low, row.phi_gap_minus_one_shot_high]
     assert found == pytest.approx([expected["mean"], np.nan, np.nan], nan_ok=True)  # two seeds have no interval
-    apart = forgetting_order.order_contrasts(scores).set_index(["batches", "metric", "base"])
+    apart = order_tables.order_contrasts(scores).set_index(["batches", "metric", "base"])
     both = mean_interval(by_seed["descending", 3] - by_seed["ascending", 3])
     assert apart.difference[3, "phi_gap", "random_label"] == pytest.approx(both["mean"])
     assert apart.difference[3, "phi_gap", "all"] == pytest.approx(both["mean"])  # finetune knows no order
@@ -142,7 +142,7 @@ def test_what_diverged_is_in_no_mean(made):
     scores, _ = made
     lost = (scores.base == "random_label") & (scores.order == "random") & (scores.batches == 2) & (scores.seed == 0)
     marked = scores[lost].iloc[:1].assign(metric="diverged", stratum="all", value=1.0)
-    row = forgetting_order.order_table(pd.concat([scores[~lost], marked])).set_index(["base", "order", "batches"])
+    row = order_tables.order_table(pd.concat([scores[~lost], marked])).set_index(["base", "order", "batches"])
     found = row.loc[("random_label", "random", 2)]
     assert found.n_diverged == 1 and found.n_seeds == 1
     assert pd.isna(found.tow_minus_one_shot_low) and not pd.isna(found.tow_minus_one_shot)

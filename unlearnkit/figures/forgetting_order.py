@@ -5,7 +5,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from unlearnkit.analysis.forgetting_order import COUNTS, ONE_SHOT, ORDERS
+from unlearnkit.analysis.forgetting_order import ONE_SHOT, ORDERS
+from unlearnkit.analysis.order_tables import COUNTS
 from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
 from unlearnkit.figures.style import error_bars, finished, shared_legend, words
 
@@ -18,7 +19,7 @@ def plot_forgetting_order(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """One column of panels per condition and base, ToW-MIA above and the per-sample gap below, against the number of
     batches; one line per order from one-shot on, 95% intervals over seeds. Dotted: retrained models against each other,
     the noise floor; dashed: the model before unlearning. A row that its base refuses has no point. table: of
-    unlearnkit.analysis.forgetting_order.order_table."""
+    unlearnkit.analysis.order_tables.order_table."""
     runs = table[table.order.isin([*ORDERS, ONE_SHOT])]
     several = [c for c in ("dataset", "train_size", "copies") if runs[c].nunique() > 1]
     panels = list(runs[[*CONDITION_COLUMNS, "base"]].drop_duplicates().itertuples(index=False))

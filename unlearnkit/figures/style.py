@@ -16,6 +16,7 @@ GROUPS = {"filler": "other retained"}  # of samples, in words
 BRIGHT, DARK = sns.color_palette("colorblind"), sns.color_palette("dark")
 COLOURS = {  # of rows, the same in all figures
     "retrain": "black",
+    "clean-again": DARK[6],
     "original": "0.45",
     "initial": "tan",
     "random_label": BRIGHT[0],
@@ -30,6 +31,8 @@ COLOURS = {  # of rows, the same in all figures
     "grad_diff": DARK[2],
     "gradient_ascent": DARK[3],
     "unsir": DARK[4],
+    "finetune": DARK[9],
+    "boundary_shrink": DARK[5],
 }
 
 
@@ -46,7 +49,7 @@ def words(name: str) -> str:
 
 def row_colours(names: Sequence[str]) -> dict:
     """{row: its colour}: that of COLOURS, the same in all figures; one without, or of which a row before it has the same,
-    has what these leave of the palette."""
+    has a colour that no row there has."""
     given: dict = {}
     for name in names:
         known = COLOURS.get(name)
@@ -54,7 +57,7 @@ def row_colours(names: Sequence[str]) -> dict:
             known = COLOURS["expand control" if name.endswith(" control)") else "expand"]
         if known is not None and known not in given.values():
             given[name] = known
-    free = [colour for colour in [*BRIGHT, *DARK] if colour not in given.values()]
+    free = [colour for colour in [*DARK, *BRIGHT] if colour not in COLOURS.values()]
     others = [name for name in names if name not in given]
     return given | {name: free[i % len(free)] for i, name in enumerate(others)}
 
