@@ -158,6 +158,19 @@ def test_controls_are_named_as_such_and_the_negative_one_is_in_no_family():
     assert set(primary_contrasts(table, family).method) == {"expand(retrain)(near=text top 9 control)", "good"}
 
 
+def test_a_search_for_neighbours_is_compared_with_its_matched_control_on_the_same_targets():
+    search, control = "expand(retrain)(near=text top 9)", "expand(retrain)(near=text top 9 control)"
+    scores = table_of({search: (1.0, 0.2, 0.9, 0.4), control: (3.5, 0.7, 0.9, 0.3)})
+    table = residual_influences(scores)
+    assert row(table, search).minus_control == pytest.approx(-0.5, abs=0.05) and row(table, search).p_minus_control < 0.01
+    assert pd.isna(row(table, control).minus_control) and pd.isna(row(table, "good").minus_control)
+    family = {"searches": {"contrast": "minus_control", "method": [search, control, "good"]}}
+    assert list(primary_contrasts(table, family).method) == [search]
+    some = residual_influences(scores[(scores.seed < 3) | ~scores.method.isin([search, control])])
+    alone = residual_influences(scores[scores.seed < 3])
+    assert row(some, search).minus_control == pytest.approx(row(alone, search).minus_control)
+
+
 def test_a_model_that_knows_targets_less_than_one_that_never_saw_them_is_below_clean():
     table = residual_influences(table_of({"good": (-3.0, 0.0, 0.9, 0.4)}))
     assert row(table, "good").verdict == "below clean" and row(table, "good").residual_influence_high < 0

@@ -21,6 +21,7 @@ LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
+CONTROL = " control)"  # how the name of a row ends that is the matched control of another
 NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: no metric may call them unlearned
 NOT_COUNTED = ("not learnt", "masked", "negative control", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
@@ -38,9 +39,9 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     residual_influence: ratio of differences of mean standardised margins; residual_influence_rank: the same of ranks
     among decoys; label_given: share of targets given the label trained on; MIA_AUC: of the attack that tells targets from
     decoys by their margin, the mean rank among decoys, 0.5 by chance; exposure: in bits; over_no_copies: residual
-    influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm; each
-    with _low and _high. p_over_no_copies, p_minus_retrain, two-sided, and p_as_clean, of the test that it is MARGIN or more
-    away from clean's, none adjusted. Where half-data models exist, and labels are true, also
+    influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm;
+    minus_control: of a search for neighbours, less that of its matched control; each with _low and _high. Their p_ are
+    two-sided, p_as_clean is of the test that it is MARGIN or more away from clean's, none adjusted. Where half-data models exist, and labels are true, also
     residual_influence_likelihood_ratio, likelihood_ratio_accuracy, of telling the model from clean by its targets (0.5: not
     at all), and likelihood_ratio_tpr, at FALSE_POSITIVES, each with its interval (after U-LiRA, Hayes et al. 2024, arXiv
     2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts also rouge_l and
@@ -163,9 +164,11 @@ class _Arm:
             row |= _columns("rouge_l", self._mean("rouge_l", method))
         row |= {name: self.value(name, method) for name in ("nats_per_token", "exact_memorisation") if self.has(name)}
         row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
+        control = method.removesuffix(")") + CONTROL
         for name, other in (
             ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
             ("minus_retrain", self.residual("retrain", beside=method) if method != "retrain" else None),
+            ("minus_control", self.residual(control, beside=method) if control in self.methods else None),
         ):
             difference = None if own is None or other is None else (own[0] - other[0], own[1] - other[1])
             row |= _columns(name, difference)
@@ -203,7 +206,7 @@ def _verdict(row: Mapping) -> str:
         for gate in ("usable", "moved"):
             if not row[gate]:
                 return f"not {gate}"
-    if row["method"].endswith(" control)"):
+    if row["method"].endswith(CONTROL):
         return "matched control"
     ends = [(row[f"{name}_low"], row[f"{name}_high"]) for name in ("residual_influence", "residual_influence_rank")]
     if any(low is None for low, _ in ends):
@@ -221,7 +224,7 @@ def _verdict(row: Mapping) -> str:
 def primary_contrasts(table: pd.DataFrame, families: Mapping[str, Mapping]) -> pd.DataFrame:
     """The contrasts that were named before the run, adjusted within their family by Holm's method.
 
-    table: of `residual_influences`; families: {name: {"contrast": "over_no_copies" or "minus_retrain", and any columns of
+    table: of `residual_influences`; families: {name: {"contrast": "over_no_copies", "minus_retrain" or "minus_control", and any columns of
     the table that its rows must have}}, a list for one of several values; rows that a gate leaves out are not counted.
     Columns: family, those of condition and arm, method, difference with its interval, p, p_adjusted, n_seeds, n_targets.
     """
