@@ -162,7 +162,9 @@ def test_a_search_for_neighbours_is_compared_with_its_matched_control_on_the_sam
     search, control = "expand(retrain)(near=text top 9)", "expand(retrain)(near=text top 9 control)"
     scores = table_of({search: (1.0, 0.2, 0.9, 0.4), control: (3.5, 0.7, 0.9, 0.3)})
     table = residual_influences(scores)
-    assert row(table, search).minus_control == pytest.approx(-0.5, abs=0.05) and row(table, search).p_minus_control < 0.01
+    assert (
+        row(table, search).minus_control == pytest.approx(-0.5, abs=0.05) and row(table, search).p_minus_control < 0.01
+    )
     assert pd.isna(row(table, control).minus_control) and pd.isna(row(table, "good").minus_control)
     family = {"searches": {"contrast": "minus_control", "method": [search, control, "good"]}}
     assert list(primary_contrasts(table, family).method) == [search]
@@ -248,6 +250,10 @@ def test_a_method_measured_on_some_seeds_is_compared_on_these_alone():
     assert row(table, "good").residual_influence == pytest.approx(row(alone, "good").residual_influence)
     assert row(table, "good").minus_retrain == pytest.approx(row(alone, "good").minus_retrain)
     assert row(table, "good").n_seeds == 3 and row(table, "retrain").n_seeds == 5
+    scores.loc[late & (scores.method == "retrain"), "TA"] = 1.0  # of seeds on which the other was not measured
+    scores.loc[scores.method == "good", "TA"] = 0.88
+    again = residual_influences(scores[~late | (scores.method != "good")])
+    assert row(again, "good").usable and not row(residual_influences(scores), "good").usable
 
 
 def test_seeds_that_differ_widen_the_interval():

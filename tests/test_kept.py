@@ -166,9 +166,9 @@ def test_a_variant_is_compared_with_the_whole_method_seed_by_seed():
         "muda(weight=0.0)": [0.11, 0.2, 0.31],
         "other": [0.4, 0.1, 0.3],
     }
-    columns = {"dataset": "d", "protocol": "p", "metric": "avg-gap", "reference": "retrain"}
+    columns = {"dataset": "d", "architecture": "a", "protocol": "p", "metric": "avg-gap", "reference": "retrain"}
     rows = [columns | {"method": m, "seed": s, "value": v} for m, values in gaps.items() for s, v in enumerate(values)]
-    table = pd.DataFrame([{"dataset": "d", "protocol": "p", "method": m} for m in gaps])
+    table = pd.DataFrame([{"dataset": "d", "architecture": "a", "protocol": "p", "method": m} for m in gaps])
     found = with_equivalence(table, pd.DataFrame(rows)).set_index("method")
     assert found.gap_over_full["muda(weight=0.0)"] == pytest.approx(0.02 / 3)
     assert found.equivalence_margin["other"] == pytest.approx(0.05) and pd.isna(found.p_equivalence["muda"])

@@ -34,12 +34,12 @@ def with_equivalence(table: pd.DataFrame, scores: pd.DataFrame, full: str = "mud
     interval, the gap to retraining less that of the method `full` of the same seed; equivalence_margin, MARGIN of the
     original's gap; p_equivalence, of `two_one_sided`. scores: the tidy table that the table was made from."""
     gaps = scores[(scores.metric == "avg-gap") & (scores.reference == "retrain")]
-    keys = ["dataset", "protocol", "method"]
+    keys = ["dataset", "architecture", "protocol", "method"]
     by_seed = gaps.set_index([*keys, "seed"]).value.unstack("seed")
     rows = []
     for index in table.set_index(keys).index:
         row = dict.fromkeys((*interval_columns(COLUMNS[0], {}), *COLUMNS[1:]))
-        whole, original = (*index[:2], full), (*index[:2], "original")
+        whole, original = (*index[:-1], full), (*index[:-1], "original")
         if all(key in by_seed.index for key in (index, whole, original)) and index != whole:
             margin = MARGIN * by_seed.loc[original].mean()
             difference = (by_seed.loc[index] - by_seed.loc[whole]).dropna().to_numpy()

@@ -19,7 +19,7 @@ CONDITION = ["dataset", "train_size", "architecture", "augment"]  # of the model
 ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_level"]  # of the targets
 LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
-USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain
+USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain of the same seeds
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
 CONTROL = " control)"  # how the name of a row ends that is the matched control of another
 NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: no metric may call them unlearned
@@ -41,13 +41,13 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     decoys by their margin, the mean rank among decoys, 0.5 by chance; exposure: in bits; over_no_copies: residual
     influence less that of the same kind's arm without near-duplicates; minus_retrain: less retrain's in the same arm;
     minus_control: of a search for neighbours, less that of its matched control; each with _low and _high. Their p_ are
-    two-sided, p_as_clean is of the test that it is MARGIN or more away from clean's, none adjusted. Where half-data models exist, and labels are true, also
-    residual_influence_likelihood_ratio, likelihood_ratio_accuracy, of telling the model from clean by its targets (0.5: not
-    at all), and likelihood_ratio_tpr, at FALSE_POSITIVES, each with its interval (after U-LiRA, Hayes et al. 2024, arXiv
-    2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts also rouge_l and
-    residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation, means. Of the
-    models, means over seeds: OF_MODELS, as far as measured; neighbour_cost is the accuracy on near-duplicates that was lost
-    against the original. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable (USABLE), moved (its
+    two-sided, p_as_clean is of the test that it is MARGIN or more away from clean's, none adjusted. Where half-data models
+    exist, and labels are true, also residual_influence_likelihood_ratio, likelihood_ratio_accuracy, of telling the model
+    from clean by its targets (0.5: not at all), and likelihood_ratio_tpr, at FALSE_POSITIVES, each with its interval (after
+    U-LiRA, Hayes et al. 2024, arXiv 2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts
+    also rouge_l and residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation,
+    means. Of the models, means over seeds: OF_MODELS, as far as measured; neighbour_cost is the accuracy on near-duplicates
+    that was lost against the original. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable (USABLE), moved (its
     outputs on these targets are farther from the original's than those of a second original). verdict: see `_verdict`.
     Residual influences are masked, None, where original and clean do not differ beyond noise, and where it is not learnt.
     """
@@ -83,6 +83,8 @@ def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
         before = models[models.method == "original"].groupby("seed").RA_similar.first()
         models["neighbour_cost"] = models.seed.map(before) - models.RA_similar
     kept = models.groupby("method")[[c for c in OF_MODELS if c in models]].mean()
+    by_seed = models.groupby(["method", "seed"]).utility.first().unstack("seed")
+    lost = (by_seed.loc["retrain"] - by_seed).mean(axis=1)  # on the seeds that a method was measured on
     shown = [c for c in kept if c != "utility" or (utility != scores.TA).any()]
     arms = {arm: _Arm(part, arm) for arm, part in scores.groupby(ARM, sort=False)}
     rows = []
@@ -93,7 +95,7 @@ def _of_condition(scores: pd.DataFrame, keys: tuple) -> pd.DataFrame:
         for method in drawn.methods:
             row = dict(zip(CONDITION, keys, strict=True)) | named | {"method": method} | drawn.row(method, base)
             row |= kept.loc[method, shown].to_dict()
-            row["usable"] = bool(kept.utility[method] >= kept.utility["retrain"] - USABLE)
+            row["usable"] = bool(lost[method] <= USABLE)
             rows.append(row | {"verdict": _verdict(row)})
     return pd.DataFrame(rows)
 
@@ -224,8 +226,9 @@ def _verdict(row: Mapping) -> str:
 def primary_contrasts(table: pd.DataFrame, families: Mapping[str, Mapping]) -> pd.DataFrame:
     """The contrasts that were named before the run, adjusted within their family by Holm's method.
 
-    table: of `residual_influences`; families: {name: {"contrast": "over_no_copies", "minus_retrain" or "minus_control", and any columns of
-    the table that its rows must have}}, a list for one of several values; rows that a gate leaves out are not counted.
+    table: of `residual_influences`; families: {name: {"contrast": "over_no_copies", "minus_retrain" or "minus_control", and
+    any columns of the table that its rows must have}}, a list for one of several values; rows that a gate leaves out are not
+    counted.
     Columns: family, those of condition and arm, method, difference with its interval, p, p_adjusted, n_seeds, n_targets.
     """
     parts = []

@@ -161,10 +161,11 @@ def protocols_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def features_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """MUDA among all methods: outputs, features and cost, one row per data set, protocol and method; as
+    """MUDA among all methods: outputs, features and cost, one row per data set, network, protocol and method; as
     `protocols_table`. LP and k-NN are of held-out samples like the targets, CKA_target of the targets; NMI, F1 and CKA
     of held-out samples of all classes."""
-    return _by_protocol(scores, FEATURE_COLUMNS).drop(columns=[name for name in CONDITION_COLUMNS if name != "dataset"])
+    table = _by_protocol(scores, FEATURE_COLUMNS)
+    return table.drop(columns=[name for name in CONDITION_COLUMNS if name not in ("dataset", "architecture")])
 
 
 def _by_protocol(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
