@@ -47,9 +47,10 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     U-LiRA, Hayes et al. 2024, arXiv 2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts
     also rouge_l and residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation,
     means. Of the models, means over seeds: OF_MODELS, as far as measured; neighbour_cost is the accuracy on near-duplicates
-    that was lost against the original. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable (USABLE), moved (its
-    outputs on these targets are farther from the original's than those of a second original). verdict: see `_verdict`.
-    Residual influences are masked, None, where original and clean do not differ beyond noise, and where it is not learnt.
+    that was lost against the original. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable (USABLE),
+    moved (its outputs on these targets are farther from the original's than those of a second original). verdict: see
+    `_verdict`. Residual influences are masked, None, where original and clean do not differ beyond noise, and where it is
+    not learnt.
     """
     _check(scores)
     parts = [_of_condition(part, keys) for keys, part in scores.groupby(CONDITION, sort=False)]
