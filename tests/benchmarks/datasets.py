@@ -18,17 +18,17 @@ PEAK = """
 import re
 import torchvision.datasets
 from pathlib import Path
-from unlearnkit import tasks
-from unlearnkit.images.config import Cell
+from unlearnkit.images import tasks
+from unlearnkit.images.config import Config
 
 def status(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 2**10  # MiB
 
 before = status("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-tasks.pool_artefact(Cell(dataset="{name}", pool=0, test_size=0))
+tasks.pool_artefact(Config(dataset="{name}", max_pool_images=0, test_size=0))
 peak = status("VmHWM") - before
-pool = tasks.load_pool(Cell(dataset="{name}", pool=0, test_size=0))
+pool = tasks.load_pool(Config(dataset="{name}", max_pool_images=0, test_size=0))
 print((pool.x.numel() + pool.test_x.numel()) / 2**20, peak)
 """
 
