@@ -2,10 +2,12 @@
 left out (see UNLEARNKIT_DATA)."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -13,24 +15,8 @@ from data_builders import datasets
 from data_builders.build_task import build_task
 from data_builders.similarity import ssim
 from unlearnkit.core.errors import BadValue
-
-PEAK = """
-import re
-import torchvision.datasets
-from pathlib import Path
 from unlearnkit.images import tasks
 from unlearnkit.images.config import Config
-
-def status(name):
-    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) / 2**10  # MiB
-
-before = status("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-tasks.pool_artefact(Config(dataset="{name}", max_pool_images=0, test_size=0))
-peak = status("VmHWM") - before
-pool = tasks.load_pool(Config(dataset="{name}", max_pool_images=0, test_size=0))
-print((pool.x.numel() + pool.test_x.numel()) / 2**20, peak)
-"""
 
 
 def against_scikit_image(shape: tuple[int, int, int], pairs: int = 10_000) -> None:
@@ -65,16 +51,33 @@ def build(name: str) -> None:
 
 
 def memory(name: str) -> None:
-    """Peak of a process that reads the whole set, checks it and stores it, beyond what it took before. Linux only."""
+    """`peak` of a process of its own, with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"UNLEARNKIT_CACHE": cache}
-        command = [sys.executable, "-c", PEAK.format(name=name)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    data, peak = map(float, done.stdout.split())
-    print(f"{name}: {data:.0f} MiB of pixels, peak {peak:.0f} MiB, {peak / data:.1f} times")
+        subprocess.run([sys.executable, __file__, "--peak", name], check=True, env=environment)
+
+
+def peak(name: str) -> None:
+    """Peak of reading a whole set, checking and storing it, beyond what the process took before. Linux only."""
+    import torchvision.datasets  # noqa: F401  whose import is not what is measured
+
+    def status(entry: str) -> float:
+        found = re.search(entry + r":\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+        assert found is not None
+        return int(found[1]) / 2**10  # MiB
+
+    config = Config(dataset=name, max_pool_images=0, test_size=0)
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
+    tasks.pool_artefact(config)
+    most, pool = status("VmHWM") - before, tasks.load_pool(config)
+    data = (pool.x.numel() + pool.test_x.numel()) / 2**20
+    print(f"{name}: {data:.0f} MiB of pixels, peak {most:.0f} MiB, {most / data:.1f} times")
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peak"]:
+        sys.exit(peak(sys.argv[2]))
     against_scikit_image((1, 28, 28))
     against_scikit_image((3, 32, 32))
     for name in ("mnist", "cifar10"):
