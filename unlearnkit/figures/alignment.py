@@ -165,7 +165,7 @@ def plot_feature_plane(planes: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         for limits, values in ((axis.set_xlim, here.x), (axis.set_ylim, here.y)):  # the same in all panels of a set
             edge = 0.04 * (values.max() - values.min())
             limits(values.min() - edge, values.max() + edge)
-        prefix = f"{words(name)}: " if len(sets) > 1 else ""
+        prefix = f"{words(name)}:\n" if len(sets) > 1 else ""
         axis.set_title(f"{prefix}{words(method)} ({part.variance_explained.iloc[0]:.0%})", fontsize=11)
         axis.tick_params(labelbottom=False, labelleft=False)  # a rotated plane has no units
     for place, axis in enumerate(axes.flatten()):
