@@ -185,7 +185,7 @@ def test_figures_tell_data_sets_apart(looked):
     planes = pd.DataFrame({"dataset": ["a"] * 4 + ["b"] * 2, "method": ["m", "m", "o", "o", "m", "m"]})
     planes = planes.assign(x=range(6), y=range(6), label=0, variance_explained=0.5, group=["retain", "target"] * 3)
     figure, _ = figures.plot_feature_plane(planes)
-    assert [a.get_title() for a in figure.axes if a.get_visible()] == ["a: m (50%)", "a: o (50%)", "b: m (50%)"]
+    assert [a.get_title() for a in figure.axes if a.get_visible()] == ["a:\nm (50%)", "a:\no (50%)", "b:\nm (50%)"]
 
 
 def test_the_plane_sees_no_rotation_no_scale_and_no_shift():

@@ -138,6 +138,10 @@ COLUMNS = {
     "value": "the value",
     "verdict": "what may be said of the row, or the gate that leaves it out", "wrapper": "the function around the base",
     "reference": "the model that is compared with",
+    "published": "the published number, in its unit", "published_name": "what the source calls the method",
+    "ours": "our mean over seeds, in the unit of the source", "differences": "what differs from the source in ours",
+    "source": "where the number was published", "unit": "unit of both numbers",
+    "verification": "whether two sources agree on the number",
 }  # fmt: skip
 FOR_PEOPLE = {  # columns of unlearnkit.analysis.for_people, and of its like for reconstructions, alone
     "data and model": "data set, training samples, model, and how training images are augmented if they are",
