@@ -475,6 +475,11 @@ def test_published_figures_beside_ours_are_a_page_of_the_report(home):
     assert "not run" in page and "99.88" in page and "two sources" in page
 
 
+def test_numbers_of_which_none_has_an_interval_are_shown_alone():
+    table = pd.DataFrame({"ours": ["8.2", "not run"], "ours_low": ["", ""], "ours_high": ["", ""]})
+    assert show.cells(table, show.columns(table)[0]) == [["8.2"], ["not run"]]
+
+
 def test_a_seed_on_which_a_method_diverged_is_not_counted_as_measured(home):
     scores = published.scores(["canary"], [5])
     gone = (scores.method == "scrub") & (scores.seed == 2)

@@ -84,7 +84,7 @@ def cells(table: pd.DataFrame, shown: Sequence[Column]) -> list[list[str]]:
     made = []
     for column in shown:
         name, low, high = column.name, f"{column.name}_low", f"{column.name}_high"
-        if low in table and high in table:
+        if low in table and high in table and pd.api.types.is_numeric_dtype(table[low]):  # text: no row has an interval
             made.append([interval(*row) for row in zip(table[name], table[low], table[high])])
         elif pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool and name not in NUMBERS:
             made.append(["" if pd.isna(v) else number(v) for v in table[name]])
