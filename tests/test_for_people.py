@@ -55,7 +55,7 @@ def scores(texts: bool = False) -> pd.DataFrame:
                         "exact_memorisation": 0.8,
                         "utility": 0.7,
                     }
-                    row |= {"extraction_strength": 0.3, "log_truth_ratio": -1.0, "min_k_rank": 0.9}
+                    row |= {"extraction_strength": 0.25, "log_truth_ratio": -1.0, "min_k_rank": 0.9}
                     row |= {"score_log_probability": known}
                 rows.append(pd.DataFrame(row))
     models = {"dataset": "digits", "train_size": 1100, "architecture": "mlp", "augment": "none", "n_decoys": 50}
