@@ -1,6 +1,6 @@
 """Anchors: targets or decoys of one arm, and the near-duplicates that are made from them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -23,17 +23,6 @@ class Images(NamedTuple):
     x: Tensor
     y: Tensor
     ids: Tensor
-
-
-@dataclass(frozen=True)
-class Dose:
-    """How many near-duplicates each anchor gets, and how similar; see Arm, which has the same values."""
-
-    copies: int
-    perturbation: str
-    strength: float
-    similarity_level: str
-    perturbation_options: Mapping
 
 
 @dataclass(frozen=True)
@@ -70,19 +59,19 @@ def without_copies(images: Images, arm: int = -1) -> Anchors:
 
 
 def with_copies(
-    images: Images, dose: Dose | Arm, fillers: Tensor, seed: int, *, of: Images | None = None, arm: int = -1
+    images: Images, arm: Arm, fillers: Tensor, seed: int, *, of: Images | None = None, place: int = -1
 ) -> Anchors:
     """Anchors with near-duplicates that have their labels, made from them or, as a control, one from each of other images.
 
     fillers: (MIX, ...) uint8, what a perturbation may mix in; of: the other images, `copies` for each anchor. Raises
     BadValue where a similarity level cannot be met.
     """
-    sources, each = (images, dose.copies) if of is None else (of, 1)
-    entry = perturbations[dose.perturbation]
-    options = entry.resolve(dict(dose.perturbation_options))
-    level = parse(dose.similarity_level) if dose.similarity_level else None
+    sources, each = (images, arm.copies) if of is None else (of, 1)
+    entry = perturbations[arm.perturbation]
+    options = entry.resolve(dict(arm.perturbation_options))
+    level = parse(arm.similarity_level) if arm.similarity_level else None
     made, strengths = [images.x[:0]], [torch.empty(0)]
-    for number, image in enumerate(sources.x if dose.copies else []):
+    for number, image in enumerate(sources.x if arm.copies else []):
         floats = unit(image)
 
         def make(strength: Tensor, draw: int = 0, floats=floats, number=number) -> Tensor:
@@ -92,10 +81,10 @@ def with_copies(
         if level:
             pixels, reached = search(make, image, level, each, entry.name)
         else:
-            reached = torch.full((each,), float(dose.strength))
+            reached = torch.full((each,), float(arm.strength))
             pixels = to_bytes(make(reached))
         made.append(pixels)
         strengths.append(reached)
-    labels = images.y.repeat_interleave(dose.copies)
+    labels = images.y.repeat_interleave(arm.copies)
     similar = Images(torch.cat(made), labels, sources.ids.repeat_interleave(each))
-    return Anchors(images, similar, torch.cat(strengths), dose.copies, dose.perturbation, arm)
+    return Anchors(images, similar, torch.cat(strengths), arm.copies, arm.perturbation, place)

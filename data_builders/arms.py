@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
+import torch
 from torch import Tensor
 
 from data_builders.perturbations import perturbations
+from data_builders.task import ROLES, linked_rows
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import check_type
 
+FILLER = ROLES.index("filler")
 Kind = Literal["random", "memorised", "canary"]
 
 
@@ -139,6 +142,13 @@ def set_aside(
             )
         taken.update(chosen[target])
     return chosen, [row for row in others if row not in taken]
+
+
+def linked_by_arm(role: Tensor, arm: Tensor, copies: Mapping[int, int]) -> tuple[Tensor, Tensor]:
+    """linked_rows of each arm, one after the other. role, arm: (n,); copies: {arm: near-duplicates of each anchor}."""
+    parts = [linked_rows(role.where(arm == i, torch.tensor(FILLER, dtype=role.dtype)), n) for i, n in copies.items()]
+    anchors, similars = (torch.cat(rows) for rows in zip(*parts, strict=True))
+    return anchors, similars
 
 
 def parse_arms(

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from data_builders.anchors import Anchors, Images, of_pool
-from data_builders.arms import Arm
+from data_builders.arms import Arm, linked_by_arm
 from data_builders.raw_images import RawImages
 from data_builders.similarity import MEASURES
-from data_builders.task import COPIED, ROLES, SimilarityTask, linked_rows, role_column
+from data_builders.task import COPIED, ROLES, SimilarityTask, role_column
 
 
 def assemble(
@@ -36,18 +36,17 @@ def assemble(
     images, arm = zip(*(part for role in ROLES for part in parts[role]), strict=True)
     x, y, source = (torch.cat(column) for column in zip(*images, strict=True))
     role = role_column((role, len(images.y)) for role in ROLES for images, _ in parts[role])
-    pairs = _pairs(x, role, [*targets, *decoys])
+    column = torch.tensor(arm, dtype=torch.int16).repeat_interleave(torch.tensor([len(part.y) for part in images]))
+    anchor, similar = linked_by_arm(role, column, {a.arm: a.copies for a in targets})
+    pairs = _pairs(x, anchor, similar, sorted([*targets, *decoys], key=lambda a: a.arm))
     if not arms:
         return SimilarityTask(x, y, role, source, pairs, raw.n_classes, facts).check()
     facts = dict(facts) | {"arms": [one.as_dict() for one in arms]}
-    column = torch.tensor(arm, dtype=torch.int16).repeat_interleave(torch.tensor([len(part.y) for part in images]))
     return SimilarityTask(x, y, role, source, pairs, raw.n_classes, facts, column).check()
 
 
-def _pairs(x: Tensor, role: Tensor, anchors: Sequence[Anchors]) -> pd.DataFrame:
-    """One row per anchor and each of its near-duplicates, with every measure. anchors: targets, then decoys."""
-    copies = torch.tensor([a.copies for a in anchors for _ in range(len(a.images.y))])
-    anchor, similar = linked_rows(role, copies)
+def _pairs(x: Tensor, anchor: Tensor, similar: Tensor, anchors: Sequence[Anchors]) -> pd.DataFrame:
+    """One row per anchor and each of its near-duplicates, with every measure. anchors: arm by arm, targets first."""
     names = pd.Series([a.perturbation for a in anchors for _ in a.strengths], dtype="str")
     strength = torch.cat([a.strengths for a in anchors])
     columns = {

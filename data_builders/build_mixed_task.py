@@ -66,7 +66,7 @@ def build_mixed_task(
             of_pool(raw, torch.tensor([other for row in rows.tolist() for other in control[row]])) if arm.name else None
         )
         images = of_pool(raw, rows, labels[arm.targets][part])
-        targets.append(with_copies(images, arm, raw.x[others[:MIX]], derive(seed, "arm", i), of=of, arm=i))
+        targets.append(with_copies(images, arm, raw.x[others[:MIX]], derive(seed, "arm", i), of=of, place=i))
     decoys = []
     for kind, (_, rows) in drawn.items():
         first = next(i for i, arm in enumerate(parsed) if arm.targets == kind)

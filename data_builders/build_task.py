@@ -5,8 +5,8 @@ from itertools import count, islice
 import torch
 from torch import Tensor
 
-from data_builders.anchors import MIX, Anchors, Dose, Images, of_pool, with_copies, without_copies
-from data_builders.arms import share_out
+from data_builders.anchors import MIX, Anchors, Images, of_pool, with_copies, without_copies
+from data_builders.arms import Arm, share_out
 from data_builders.assemble import assemble
 from data_builders.backdoor import with_patch
 from data_builders.natural_neighbours import neighbours
@@ -77,8 +77,8 @@ def build_task(
         strengths = torch.full((len(natural),), float(strength))
         anchors = Anchors(images, of_pool(raw, natural), strengths, copies, perturbation)
     else:
-        dose = Dose(copies, perturbation, strength, similarity_level, options)
-        anchors = with_copies(images, dose, raw.x[others[:MIX]], seed)
+        arm = Arm("random", n, copies, perturbation, strength, similarity_level, options)  # the kind does not matter
+        anchors = with_copies(images, arm, raw.x[others[:MIX]], seed)
     used = torch.cat([rows, filler, refill, natural])
     validation = _unused(raw, used, seed, "validation")[: train_size // VALIDATION_SHARE]
     more = _more_decoys(raw, targets, torch.cat([used, validation]), len(x) - n, seed)

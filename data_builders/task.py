@@ -37,14 +37,15 @@ def role_column(sizes: Iterable[tuple[str, int]]) -> Tensor:
     return torch.cat([torch.full((n,), ROLES.index(role), dtype=torch.int8) for role, n in sizes])
 
 
-def linked_rows(role: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
-    """Row numbers of each anchor, once for each of its near-duplicates, and of these: those of targets, then of decoys.
-    role: (n,) int8; copies: (targets and decoys,) int64, near-duplicates of each, which stand in their anchors' order."""
-    anchors, similars = (
-        torch.cat([(role == ROLES.index(name)).nonzero().squeeze(1) for name in names])
-        for names in (COPIED.keys(), COPIED.values())
-    )
-    return anchors.repeat_interleave(copies), similars
+def linked_rows(role: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+    """Row numbers of each anchor (target or decoy), once for each of its `copies`, and of these; decoys beyond those that
+    have near-duplicates stand behind them. role: (n,) int8."""
+    anchors, similars = [], []
+    for anchor, similar in COPIED.items():
+        similars.append((role == ROLES.index(similar)).nonzero().squeeze(1))
+        with_copies = len(similars[-1]) // copies if copies else 0
+        anchors.append((role == ROLES.index(anchor)).nonzero().squeeze(1)[:with_copies].repeat_interleave(copies))
+    return torch.cat(anchors), torch.cat(similars)
 
 
 def validation_as_test(role: Tensor, able: Tensor | None = None) -> tuple[Tensor, Tensor]:

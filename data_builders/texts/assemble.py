@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from data_builders.task import COPIED, ROLES, linked_rows, role_column
+from data_builders.arms import linked_by_arm
+from data_builders.task import COPIED, ROLES, role_column
 from data_builders.texts.arms import TextArm
 from data_builders.texts.given_paraphrases import GivenParaphrases
 from data_builders.texts.raw_texts import RawTexts
@@ -76,10 +77,12 @@ def assemble(
     texts = _joined(parts[role][0] for role in ROLES)
     role = role_column((role, len(parts[role][0])) for role in ROLES)
     source = torch.tensor([i for role in ROLES for i in parts[role][1]], dtype=torch.int64)
-    pairs = _pairs(texts, role, [*targets, *decoys], raw, encode)
+    arm = torch.tensor([i for role in ROLES for i in parts[role][2]], dtype=torch.int16)
+    anchors, similars = linked_by_arm(role, arm, {a.arm: len(a.sources) for a in targets})
+    strengths = [a.strength for a in sorted([*targets, *decoys], key=lambda a: a.arm) for _ in a.sources]
+    pairs = _pairs(texts, anchors.tolist(), similars.tolist(), strengths, raw, encode)
     if not arms:
         return TextTask(texts, role, source, pairs, dict(raw.facts)).check()
-    arm = torch.tensor([i for role in ROLES for i in parts[role][2]], dtype=torch.int16)
     facts = dict(raw.facts) | {"arms": [one.as_dict() for one in arms]}
     return TextTask(texts, role, source, pairs, facts, arm).check()
 
@@ -107,11 +110,14 @@ def _paraphrases(raw: RawTexts, row: int, answer: Answer, n: int, *, strength: f
 
 
 def _pairs(
-    texts: Texts, role: torch.Tensor, of: Sequence[Anchor], raw: RawTexts, encode: Encoder | None
+    texts: Texts,
+    anchors: list[int],
+    similars: list[int],
+    strengths: Sequence[float],
+    raw: RawTexts,
+    encode: Encoder | None,
 ) -> pd.DataFrame:
-    """One row per anchor and each of its paraphrases, with every measure on each side. of: targets, then decoys."""
-    anchors, similars = (v.tolist() for v in linked_rows(role, torch.tensor([len(a.sources) for a in of])))
-    strengths = [a.strength for a in of for _ in a.sources]
+    """One row per anchor and each of its paraphrases, with every measure on each side. anchors, similars: row numbers."""
     perturbation, graded = (raw.rewriter.name, raw.rewriter.graded) if raw.rewriter else ("", False)
     table = pd.DataFrame({"anchor": anchors, "similar": similars}, dtype="int64")
     strength = pd.Series(strengths if graded else [float("nan")] * len(anchors), dtype="float64")
