@@ -3,14 +3,20 @@
 One training set holds all arms of a mixed task, so that one model carries a whole dose-response.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
+import torch
+from torch import Tensor
+
 from data_builders.perturbations import perturbations
+from data_builders.task import ROLES, linked_rows
 from unlearnkit.core.errors import BadValue, unknown
 from unlearnkit.core.registry import check_type
 
+FILLER = ROLES.index("filler")
 Kind = Literal["random", "memorised", "canary"]
 
 
@@ -70,6 +76,7 @@ class Arm:
 
 
 AnyArm = TypeVar("AnyArm", bound=Arm)
+Rows = TypeVar("Rows", list[int], Tensor)  # row numbers
 
 
 def arm_columns(arm: Mapping) -> dict:
@@ -91,33 +98,61 @@ def by_arm(arms: Sequence[Arm]) -> Iterator[tuple[int, Arm, slice]]:
         yield i, arm, part
 
 
-def mixed_sizes(arms: Sequence[Arm], train_size: int, left: int, pool: int, larger: str) -> tuple[int, int]:
-    """(fillers, near-duplicates) of a mixed task, as many of the latter as samples to refill `clean`.
+def share_out(
+    others: Rows, doses: Sequence[tuple[int, int]], train_size: int, pool: int, larger: str
+) -> tuple[Rows, Rows, Rows]:
+    """(fillers, as many samples as there are near-duplicates to refill `clean`, those that are left): the training set keeps
+    its size.
 
-    left: samples of the pool that are neither targets nor decoys nor set aside; pool: how many it has; larger: what to
-    use instead, in words. Raises BadValue, with a way out, for a training set without filler and for a pool without
-    enough of them.
+    others: samples of the pool that are neither targets nor decoys nor set aside, as a list or tensor; doses: (targets,
+    near-duplicates of each) of each arm; pool: how many samples it has; larger: what to use instead, in words. Raises
+    BadValue, with a way out, for a training set without filler and for a pool without enough of them.
     """
-    n_targets, n_similar = sum(arm.n_targets for arm in arms), sum(arm.n_targets * arm.copies for arm in arms)
-    n_filler = train_size - n_targets - n_similar
+    n_targets, n_similar = sum(n for n, _ in doses), sum(n * copies for n, copies in doses)
+    n_filler, taken = train_size - n_targets - n_similar, train_size - n_targets
     if n_filler < 1:
+        fewer = "fewer targets or copies per arm,"
+        if len(doses) == 1:
+            fewer = f"at most {max((train_size - 1) // n_targets - 1, 0)} copies, fewer targets"
         raise BadValue(
             f"train_size={train_size} leaves no filler beside {n_targets} targets and {n_similar} near-duplicates: use "
-            "fewer targets or copies per arm, or a larger train_size"
+            f"{fewer} or a larger train_size"
         )
-    return enough(train_size, n_filler, n_similar, left, pool, larger), n_similar
-
-
-def enough(train_size: int, n_filler: int, n_similar: int, left: int, pool: int, larger: str) -> int:
-    """n_filler, if so many samples are left, and as many as there are near-duplicates; see `mixed_sizes`, also for what it
-    raises."""
-    if left < n_filler + n_similar:
+    if len(others) < taken:
         raise BadValue(
             f"train_size={train_size} needs {n_filler} fillers, and as many samples as there are near-duplicates, "
-            f"{n_similar}, to refill `clean`; {left} are left in the pool of {pool}: use a train_size of at most "
-            f"{train_size - (n_filler + n_similar - left)}, or {larger}"
+            f"{n_similar}, to refill `clean`; {len(others)} are left in the pool of {pool}: use a train_size of at most "
+            f"{len(others) + n_targets}, or {larger}"
         )
-    return n_filler
+    return others[:n_filler], others[n_filler:taken], others[taken:]
+
+
+def set_aside(
+    targets: Iterable[tuple[int, int]], others: Sequence[int], fits: Callable[[int, int], bool], what: str
+) -> tuple[dict[int, list[int]], list[int]]:
+    """({target of a control: rows of other samples, from which its near-duplicates are made}, the others that are left).
+
+    targets: (row, near-duplicates) of each; fits: whether the second row will do for the first, a target; what: in words.
+    Raises BadValue, with a way out, where too few are left.
+    """
+    chosen: dict[int, list[int]] = {}
+    taken: set[int] = set()
+    for target, copies in targets:
+        chosen[target] = list(islice((row for row in others if row not in taken and fits(target, row)), copies))
+        if (left := len(chosen[target])) < copies:
+            raise BadValue(
+                f"the control needs {copies} {what} for each of its targets, {left} are left: use fewer copies or "
+                "targets, or a smaller train_size"
+            )
+        taken.update(chosen[target])
+    return chosen, [row for row in others if row not in taken]
+
+
+def linked_by_arm(role: Tensor, arm: Tensor, copies: Mapping[int, int]) -> tuple[Tensor, Tensor]:
+    """linked_rows of each arm, one after the other. role, arm: (n,); copies: {arm: near-duplicates of each anchor}."""
+    parts = [linked_rows(role.where(arm == i, torch.tensor(FILLER, dtype=role.dtype)), n) for i, n in copies.items()]
+    anchors, similars = (torch.cat(rows) for rows in zip(*parts, strict=True))
+    return anchors, similars
 
 
 def parse_arms(

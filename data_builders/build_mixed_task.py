@@ -5,16 +5,16 @@ One model then carries the whole dose-response: targets hardly touch each other 
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from data_builders.arms import Arm, by_arm, mixed_sizes, parse_arms
-from data_builders.build_task import MIX, perturbed
-from data_builders.perturbations import perturbations
+from data_builders.anchors import MIX, of_pool, with_copies, without_copies
+from data_builders.arms import Arm, by_arm, parse_arms, set_aside, share_out
+from data_builders.assemble import assemble
+from data_builders.build_task import LARGER
 from data_builders.raw_images import RawImages
-from data_builders.similarity import MEASURES
-from data_builders.task import VALIDATION_SHARE, SimilarityTask, role_column
+from data_builders.select_targets import given_labels
+from data_builders.task import VALIDATION_SHARE, SimilarityTask
 from unlearnkit.core.compute import derive, generator
 from unlearnkit.core.errors import BadValue
 
@@ -51,32 +51,28 @@ def build_mixed_task(
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     others = order[~torch.isin(order, used)]
 
-    labels = {kind: _labels(raw, kind, rows, seed) for kind, (rows, _) in drawn.items()}
-    control, others = _images_for_controls(raw, parsed, drawn, others)
-    n_targets, larger = sum(arm.n_targets for arm in parsed), "a larger pool (0 takes all images)"
-    n_filler, n_similar = mixed_sizes(parsed, train_size, len(others), len(raw.x), larger)
-    filler, refill = others[:n_filler], others[n_filler : n_filler + n_similar]
-    validation = others[n_filler + n_similar :][: train_size // VALIDATION_SHARE]
-
-    targets, similar, strengths = _arms(raw, parsed, drawn, labels, control, raw.x[others[:MIX]], seed)
-    decoys = [_decoys(raw, parsed, kind, rows, seed) for kind, (_, rows) in drawn.items()]
-    parts = {
-        "target": targets,
-        "similar": similar,
-        "filler": _plain(raw, filler),
-        "decoy": tuple(torch.cat(v) for v in zip(*decoys, strict=True)),
-        "test": (raw.test_x, raw.test_y, raw.test_ids, torch.full_like(raw.test_y, -1)),
-        "validation": _plain(raw, validation),
-        "refill": _plain(raw, refill),
-    }
-    role = role_column((name, len(part[1])) for name, part in parts.items())
-    x, y, source, arm = (torch.cat([part[i] for part in parts.values()]) for i in range(4))
-    facts = dict(raw.facts) | {"arms": [arm.as_dict() for arm in parsed]}
-    anchors = torch.arange(n_targets).repeat_interleave(
-        torch.tensor([a.copies for a in parsed for _ in range(a.n_targets)])
-    )
-    pairs = _pairs(x, anchors, n_targets, [parsed[i].perturbation for i in arm[anchors]], strengths)
-    return SimilarityTask(x, y, role, source, pairs, raw.n_classes, facts, arm.to(torch.int16)).check()
+    y = raw.y.tolist()
+    controls = [(arm.copies, drawn[arm.targets][0][part].tolist()) for _, arm, part in by_arm(parsed) if arm.name]
+    wanted = [(row, copies) for copies, rows in controls for row in rows]
+    control, left = set_aside(wanted, others.tolist(), lambda a, b: y[a] == y[b], "other images of its class")
+    others = torch.tensor(left)
+    doses = [(arm.n_targets, arm.copies) for arm in parsed]
+    filler, refill, rest = share_out(others, doses, train_size, len(raw.x), LARGER)
+    labels = {kind: given_labels(raw, kind, rows, seed) for kind, (rows, _) in drawn.items()}
+    targets = []
+    for i, arm, part in by_arm(parsed):
+        rows = drawn[arm.targets][0][part]
+        of = (
+            of_pool(raw, torch.tensor([other for row in rows.tolist() for other in control[row]])) if arm.name else None
+        )
+        images = of_pool(raw, rows, labels[arm.targets][part])
+        targets.append(with_copies(images, arm, raw.x[others[:MIX]], derive(seed, "arm", i), of=of, place=i))
+    decoys = []
+    for kind, (_, rows) in drawn.items():
+        first = next(i for i, arm in enumerate(parsed) if arm.targets == kind)
+        decoys.append(without_copies(of_pool(raw, rows, given_labels(raw, kind, rows, seed, "decoys")), first))
+    held = {"filler": filler, "validation": rest[: train_size // VALIDATION_SHARE], "refill": refill}
+    return assemble(raw, targets, decoys, held, torch.arange(len(raw.test_x)), raw.facts, parsed)
 
 
 def _draw(
@@ -126,71 +122,3 @@ def _candidates(raw: RawImages, memorisation: Tensor | None, at_least: int) -> T
             "larger pool, or a model and recipe that memorise more"
         )
     return rows[torch.randperm(len(rows), generator=generator(0, "mixed", "memorised"))]
-
-
-def _labels(raw: RawImages, kind: str, rows: Tensor, seed: int, *purpose: str) -> Tensor:
-    if kind != "canary":
-        return raw.y[rows].clone()
-    shift = torch.randint(1, raw.n_classes, (len(rows),), generator=generator(seed, "canary", *purpose))
-    return (raw.y[rows] + shift) % raw.n_classes
-
-
-def _plain(raw: RawImages, rows: Tensor) -> tuple[Tensor, ...]:
-    return raw.x[rows], raw.y[rows], raw.ids[rows], torch.full_like(rows, -1)
-
-
-def _decoys(raw: RawImages, arms: list[Arm], kind: str, rows: Tensor, seed: int) -> tuple[Tensor, ...]:
-    first = next(i for i, arm in enumerate(arms) if arm.targets == kind)
-    return raw.x[rows], _labels(raw, kind, rows, seed, "decoys"), raw.ids[rows], torch.full_like(rows, first)
-
-
-def _images_for_controls(
-    raw: RawImages, arms: list[Arm], drawn: Mapping[str, tuple[Tensor, Tensor]], others: Tensor
-) -> tuple[dict[int, Tensor], Tensor]:
-    """({arm: rows of other images, those for one target together}, the others that are left)."""
-    chosen: dict[int, Tensor] = {}
-    for i, arm, part in by_arm(arms):
-        if not arm.name:
-            continue
-        rows = []
-        for target in drawn[arm.targets][0][part]:
-            same = others[raw.y[others] == raw.y[target]][: arm.copies]
-            if len(same) < arm.copies:
-                raise BadValue(
-                    f"the control needs {arm.copies} other images of class {int(raw.y[target])}, {len(same)} are left"
-                )
-            others = others[~torch.isin(others, same)]
-            rows.append(same)
-        chosen[i] = torch.cat(rows)
-    return chosen, others
-
-
-def _arms(raw, arms, drawn, labels, control, fillers, seed):
-    """(targets, similar, strengths): each of the first two x, labels, ids and arm, arm by arm, in one order."""
-    targets, similar, strengths = [], [], []
-    for i, arm, part in by_arm(arms):
-        rows, own = drawn[arm.targets][0][part], labels[arm.targets][part]
-        targets.append((raw.x[rows], own, raw.ids[rows], torch.full_like(rows, i)))
-        entry = perturbations[arm.perturbation]
-        how = (arm.strength, arm.similarity_level, entry.resolve(dict(arm.perturbation_options)), fillers)
-        if i in control:
-            sources = control[i]
-            made, reached = perturbed(entry, raw.x[sources], 1, *how, derive(seed, "arm", i))
-        else:
-            sources = rows.repeat_interleave(arm.copies)
-            made, reached = perturbed(entry, raw.x[rows], arm.copies, *how, derive(seed, "arm", i))
-        similar.append((made, own.repeat_interleave(arm.copies), raw.ids[sources], torch.full_like(sources, i)))
-        strengths.append(reached)
-    joined = [tuple(torch.cat(v) for v in zip(*parts, strict=True)) for parts in (targets, similar)]
-    return *joined, torch.cat(strengths)
-
-
-def _pairs(x: Tensor, anchors: Tensor, n_targets: int, names: list[str], strengths: Tensor) -> pd.DataFrame:
-    """One row per target and each of its near-duplicates, which stand behind all targets in the targets' order."""
-    similar = n_targets + torch.arange(len(anchors))
-    table = pd.DataFrame(
-        {"anchor": anchors.numpy(), "similar": similar.numpy(), "perturbation": names, "strength": strengths.numpy()}
-    )
-    for name, measure in MEASURES.items():
-        table[name] = measure(x[anchors], x[similar]).numpy() if len(anchors) else pd.Series(dtype="float32")
-    return table

@@ -35,7 +35,6 @@ def select_targets(
     targets: str,
     n_targets: int,
     forget_ids: list[int | str],
-    copies: int,
     train_size: int,
     seed: int,
     difficulty: Tensor | None,
@@ -68,13 +67,14 @@ def select_targets(
         forget_ids = labels_of(forget_ids, class_names(raw.facts, targets == "subclass"))
     order = torch.randperm(len(raw.x), generator=generator(seed, "draw"))
     if targets in WHOLE:
-        return _select_classes(raw, targets, order, forget_ids, copies, train_size, seed)
+        return _select_classes(raw, targets, order, forget_ids, train_size, seed)
     n = {"ids": len(forget_ids), "tenth": train_size // 10}.get(targets, n_targets)
     if targets == "ids":
         wanted = _rows_of_ids(raw, forget_ids)
-    if targets == "tenth" and not n:
+    if n < 1 and targets != "tenth":
+        raise BadValue(f"n_targets must be at least 1, got {n}")
+    if n < 1:
         raise BadValue(f"a tenth of a training set of {train_size} is no image: use a train_size of at least 10")
-    check_sizes(n, copies, train_size, decoys=n, pool=len(raw.x))
     if targets == "ids":
         rest = order[~torch.isin(order, wanted)]
         same_class = torch.isin(raw.y[rest], raw.y[wanted])
@@ -102,44 +102,23 @@ def select_targets(
             )
     else:
         chosen = order[: 2 * n]
-    labels = raw.y[chosen].clone()
+    labels = given_labels(raw, targets, chosen, seed)
     if targets == "backdoor":
         labels[:] = attack
-    if targets == "canary":
-        shift = torch.randint(1, raw.n_classes, (len(chosen),), generator=generator(seed, "canary"))
-        labels = (labels + shift) % raw.n_classes
     others, test = order[~torch.isin(order, chosen)], torch.arange(len(raw.test_x))
     return Selection(chosen[:n], chosen[n:], others, test[:0], test, labels)
 
 
-def check_sizes(
-    n_targets: int,
-    copies: int,
-    train_size: int,
-    decoys: int,
-    pool: int,
-    larger_pool: str = "a larger pool (0 takes all images)",
-) -> None:
-    """Raises BadValue for numbers out of range, without filler, or of more samples than the pool has."""
-    if copies < 0:
-        raise BadValue(f"copies must be 0 or more, got {copies}")
-    if n_targets < 1:
-        raise BadValue(f"n_targets must be at least 1, got {n_targets}")
-    if n_targets * (1 + copies) >= train_size:
-        most = (train_size - 1) // n_targets - 1
-        raise BadValue(
-            f"{n_targets} targets with {copies} copies each leave no filler in a training set of {train_size}: use at "
-            f"most {max(most, 0)} copies, fewer targets or a larger train_size"
-        )
-    if decoys + train_size > pool:
-        raise BadValue(
-            f"train_size={train_size} and {decoys} decoys need {decoys + train_size} samples, the pool has {pool}: use "
-            f"a train_size of at most {max(pool - decoys, 0)}, or {larger_pool}"
-        )
+def given_labels(raw: RawImages, targets: str, rows: Tensor, seed: int, *purpose: str) -> Tensor:
+    """(n,) labels of targets of a kind, or of their decoys: their own, those of canaries a random wrong one. rows: (n,)."""
+    if targets != "canary":
+        return raw.y[rows].clone()
+    shift = torch.randint(1, raw.n_classes, (len(rows),), generator=generator(seed, "canary", *purpose))
+    return (raw.y[rows] + shift) % raw.n_classes
 
 
 def _select_classes(
-    raw: RawImages, targets: str, order: Tensor, forget_ids: list[int], copies: int, train_size: int, seed: int
+    raw: RawImages, targets: str, order: Tensor, forget_ids: list[int], train_size: int, seed: int
 ) -> Selection:
     """order: (n,), a random order of the pool."""
     part, test_part = (raw.y, raw.test_y) if targets == "class" else (raw.part, raw.test_part)
@@ -151,7 +130,6 @@ def _select_classes(
         raise BadValue(
             f"{targets} {classes.tolist()} is too small: {len(chosen)} images in a training set of {train_size}"
         )
-    check_sizes(len(chosen), copies, train_size, decoys=0, pool=len(raw.x))
     test = torch.arange(len(raw.test_x))
     test_decoys, test = test[test_to_forget], test[~test_to_forget]
     labels = torch.cat([raw.y[chosen], raw.test_y[test_decoys]])

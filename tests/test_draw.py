@@ -207,7 +207,7 @@ def test_a_class_too_small_to_forget_is_named():
 
 
 def test_a_class_with_too_many_copies_is_an_error():
-    with pytest.raises(BadValue, match="leave no filler in a training set of 80: use at most [1-4] copies"):
+    with pytest.raises(BadValue, match="train_size=80 leaves no filler beside .*: use at most [1-4] copies"):
         composed("class", forget_ids=[1], copies=9)
 
 
@@ -304,7 +304,7 @@ def test_most_copies_and_largest_training_set_work():
 def test_drawn_indices_are_of_the_pool_and_of_the_test_set():
     for targets in Targets.__args__:
         which = RAW.ids[:3].tolist() if targets == "ids" else []
-        drawn = select_targets(RAW, targets, 3, which, 0, 80, 0, LOSS)
+        drawn = select_targets(RAW, targets, 3, which, 80, 0, LOSS)
         used = torch.cat([drawn.targets, drawn.decoys, drawn.others])
         assert len(used.unique()) == len(used)
         assert sorted([*drawn.test.tolist(), *drawn.test_decoys.tolist()]) == list(range(TEST))

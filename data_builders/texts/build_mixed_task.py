@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from data_builders.arms import mixed_sizes, parse_arms
-from data_builders.task import VALIDATION_SHARE, role_column
+from data_builders.arms import parse_arms, set_aside, share_out
+from data_builders.task import VALIDATION_SHARE
 from data_builders.texts.arms import TextArm
-from data_builders.texts.build_task import NO_TEXTS, answer_of, held_out_rows, paraphrases_of, similarity_table
+from data_builders.texts.assemble import anchor, assemble
+from data_builders.texts.build_task import LARGER
 from data_builders.texts.raw_texts import RawTexts
 from data_builders.texts.similarity import Encoder
-from data_builders.texts.task import Texts, TextTask
+from data_builders.texts.task import TextTask
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue
 
@@ -53,80 +54,27 @@ def build_mixed_task(
 
     used = {*strangers, *rows}
     others = [row for row in _order(raw, seed, "draw") if row not in used]
-    control, others = _pairs_for_controls(raw, parsed, rows, others)
-    n_filler, n_similar = mixed_sizes(parsed, train_size, len(others), len(raw.train), "a larger data set")
-    filler, refill = others[:n_filler], others[n_filler : n_filler + n_similar]
-    validation = others[n_filler + n_similar :][: train_size // VALIDATION_SHARE]
-
-    targets, similar, arm_of, anchors, sources = [], [], [], [], []
-    for i, arm in enumerate(parsed):
-        for row in rows[len(targets) :][: arm.n_targets]:
-            answer = answer_of(raw, row, arm.targets, seed, arm.side)
-            how = {"strength": arm.strength, "side": arm.side, "seed": seed}
-            anchors += [len(targets)] * arm.copies
-            if arm.name:
-                of = control[len(targets)]
-                similar += [paraphrases_of(raw, r, answer_of(raw, r, "random", seed, arm.side), 1, **how) for r in of]
-            else:
-                of = [row] * arm.copies
-                similar.append(paraphrases_of(raw, row, answer, arm.copies, **how))
-            sources += of
-            targets.append(Texts([raw.train.question[row]], *([part] for part in answer)))
-            arm_of.append(i)
-    decoys, decoy_arm = [], []
+    arm_of = [arm for arm in parsed for _ in range(arm.n_targets)]
+    able = set(raw.rewriter.rows_with_paraphrases()) if raw.rewriter else set()
+    control, others = set_aside(
+        [(row, arm.copies) for row, arm in zip(rows, arm_of) if arm.name],
+        others,
+        lambda a, b: b in able and raw.subjects[a] != raw.subjects[b],
+        "other pairs with paraphrases",
+    )
+    doses = [(arm.n_targets, arm.copies) for arm in parsed]
+    filler, refill, left = share_out(others, doses, train_size, len(raw.train), LARGER)
+    targets = []
+    for row, arm in zip(rows, arm_of):
+        how = {"side": arm.side, "seed": seed, "copies": arm.copies, "strength": arm.strength}
+        targets.append(anchor(raw, row, arm.targets, of=control.get(row, ()), arm=parsed.index(arm), **how))
+    decoys = []
     for number, kind in enumerate(kinds):
         first = next(i for i, arm in enumerate(parsed) if arm.targets == kind)
         for row in strangers[number * n_decoys :][:n_decoys]:
-            answer = answer_of(raw, row, kind, seed, parsed[first].side)
-            decoys.append(Texts([raw.train.question[row]], *([part] for part in answer)))
-            decoy_arm.append(first)
-
-    tests, none = held_out_rows(raw, test_size), -1
-    decoy_rows = strangers[: len(decoys)]
-    parts = [
-        ("target", NO_TEXTS.joined(*targets), _ids(raw, rows), arm_of),
-        ("similar", NO_TEXTS.joined(*similar), _ids(raw, sources), [arm_of[a] for a in anchors]),
-        ("filler", raw.train[filler], _ids(raw, filler), [none] * len(filler)),
-        ("decoy", NO_TEXTS.joined(*decoys), _ids(raw, decoy_rows), decoy_arm),
-        ("test", raw.test[tests], [raw.test_ids[row] for row in tests], [none] * len(tests)),
-        ("validation", raw.train[validation], _ids(raw, validation), [none] * len(validation)),
-        ("refill", raw.train[refill], _ids(raw, refill), [none] * len(refill)),
-    ]
-    role = role_column((name, len(texts)) for name, texts, _, _ in parts)
-    texts = NO_TEXTS.joined(*(part[1] for part in parts))
-    source = torch.tensor([i for part in parts for i in part[2]], dtype=torch.int64)
-    arm_column = torch.tensor([i for part in parts for i in part[3]], dtype=torch.int16)
-    places = list(range(n_targets, n_targets + len(anchors)))
-    pairs = similarity_table(texts, anchors, places, raw, [parsed[arm_of[a]].strength for a in anchors], encode)
-    facts = dict(raw.facts) | {"arms": [arm.as_dict() for arm in parsed]}
-    return TextTask(texts, role, source, pairs, facts, arm_column).check()
-
-
-def _pairs_for_controls(
-    raw: RawTexts, arms: Sequence[TextArm], rows: Sequence[int], others: list[int]
-) -> tuple[dict[int, list[int]], list[int]]:
-    """({number of a control's target: rows of as many other pairs}, the others that are left). rows: of all targets."""
-    able = set(raw.rewriter.rows_with_paraphrases()) if raw.rewriter else set()
-    chosen: dict[int, list[int]] = {}
-    start = 0
-    for arm in arms:
-        for number in range(start, start + arm.n_targets) if arm.name else ():
-            own = raw.subjects[rows[number]]
-            found = [row for row in others if row in able and raw.subjects[row] != own][: arm.copies]
-            if len(found) < arm.copies:
-                raise BadValue(
-                    f"the control needs {arm.copies} other pairs with paraphrases for each of its targets, {len(found)} are "
-                    "left: use fewer copies or targets, or a smaller train_size"
-                )
-            taken = set(found)
-            others = [row for row in others if row not in taken]
-            chosen[number] = found
-        start += arm.n_targets
-    return chosen, others
-
-
-def _ids(raw: RawTexts, rows: Sequence[int]) -> list[int]:
-    return [raw.ids[row] for row in rows]
+            decoys.append(anchor(raw, row, kind, side=parsed[first].side, seed=seed, arm=first))
+    held = {"filler": filler, "validation": left[: train_size // VALIDATION_SHARE], "refill": refill}
+    return assemble(raw, targets, decoys, held, test_size, encode, parsed)
 
 
 def _order(raw: RawTexts, seed: int, *purpose: str) -> list[int]:

@@ -1,25 +1,22 @@
 """A text task: which pairs are targets, paraphrases of them, filler, decoys, test and validation."""
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
-import pandas as pd
 import torch
 
-from data_builders.arms import enough
-from data_builders.select_targets import check_sizes
-from data_builders.task import VALIDATION_SHARE, linked_rows, role_column
-from data_builders.texts.given_paraphrases import GivenParaphrases
+from data_builders.arms import share_out
+from data_builders.task import VALIDATION_SHARE
+from data_builders.texts.assemble import anchor, assemble
 from data_builders.texts.raw_texts import RawTexts
 from data_builders.texts.sides import Side, check_side
-from data_builders.texts.similarity import Encoder, columns, pair_similarities
-from data_builders.texts.task import Answer, Texts, TextTask
+from data_builders.texts.similarity import Encoder
+from data_builders.texts.task import TextTask
 from unlearnkit.core.compute import generator
 from unlearnkit.core.errors import BadValue, unknown
 
 Targets = Literal["random", "canary"]
 N_DECOYS = 60  # on which targets are standardised; each is a question that every model answers, which takes time
-NO_TEXTS = Texts((), ())
+LARGER = "a larger data set"  # the way out where it has too few pairs
 
 
 def build_task(
@@ -51,7 +48,7 @@ def build_task(
 
     Raises BadValue, naming the culprit, for values out of range and for more samples or paraphrases than there are.
     """
-    _check(raw, targets, n_targets, copies, strength, side, train_size)
+    _check(raw, targets, n_targets, copies, strength, side)
     order = torch.randperm(len(raw.train), generator=generator(seed, "draw")).tolist()
     candidates = set(raw.rewriter.rows_with_paraphrases()) if raw.rewriter else set(order)
     chosen = [row for row in order if row in candidates][: 2 * n_targets]
@@ -61,49 +58,21 @@ def build_task(
             f"{len(chosen)}: use fewer targets"
         )
     used = set(chosen)
-    others, m = [row for row in order if row not in used], n_targets * copies
-    larger = "a larger data set"
-    n_filler = enough(train_size, train_size - n_targets - m, m, len(others), len(order), larger)
-    filler, refill = others[:n_filler], others[n_filler : n_filler + m]
-    answers = [answer_of(raw, row, targets, seed, side) for row in chosen]
-    anchors = Texts([raw.train.question[row] for row in chosen], *zip(*answers))
-    similar = [
-        paraphrases_of(raw, row, a, copies, strength=strength, side=side, seed=seed) for row, a in zip(chosen, answers)
-    ]
+    others = [row for row in order if row not in used]
+    filler, refill, _ = share_out(others, [(n_targets, copies)], train_size, len(order), LARGER)
     used |= {*filler, *refill}
     rest = torch.randperm(len(raw.train), generator=generator(seed, "validation")).tolist()
     validation = [row for row in rest if row not in used][: train_size // VALIDATION_SHARE]
-    more = [row for row in reversed(order) if row not in used and row not in {*validation}][
-        : max(N_DECOYS - n_targets, 0)
-    ]
-    more_answers = [answer_of(raw, row, targets, seed, side) for row in more]
-    more_decoys = Texts([raw.train.question[row] for row in more], *zip(*more_answers)) if more else NO_TEXTS
-    test = held_out_rows(raw, test_size)
-
-    def ids(rows: list[int], times: int = 1) -> list[int]:
-        return [raw.ids[row] for row in rows for _ in range(times)]
-
-    n = n_targets
-    parts = [
-        ("target", anchors[:n], ids(chosen[:n])),
-        ("similar", NO_TEXTS.joined(*similar[:n]), ids(chosen[:n], copies)),
-        ("filler", raw.train[filler], ids(filler)),
-        ("decoy", anchors[n:], ids(chosen[n:])),
-        ("decoy", more_decoys, ids(more)),
-        ("decoy_similar", NO_TEXTS.joined(*similar[n:]), ids(chosen[n:], copies)),
-        ("test", raw.test[test], [raw.test_ids[row] for row in test]),
-        ("validation", raw.train[validation], ids(validation)),
-        ("refill", raw.train[refill], ids(refill)),
-    ]
-    role = role_column((part[0], len(part[1])) for part in parts)
-    texts = NO_TEXTS.joined(*(part[1] for part in parts))
-    source = torch.tensor([i for part in parts for i in part[2]], dtype=torch.int64)
-    anchored, similars = (rows.tolist() for rows in linked_rows(role, copies))
-    pairs = similarity_table(texts, anchored, similars, raw, [strength] * len(anchored), encode)
-    return TextTask(texts, role, source, pairs, dict(raw.facts)).check()
+    used |= {*validation}
+    more = [row for row in reversed(order) if row not in used][: max(N_DECOYS - n_targets, 0)]
+    how = {"side": side, "seed": seed, "strength": strength}
+    anchors = [anchor(raw, row, targets, copies=copies, **how) for row in chosen]
+    decoys = anchors[n_targets:] + [anchor(raw, row, targets, **how) for row in more]
+    rows = {"filler": filler, "validation": validation, "refill": refill}
+    return assemble(raw, anchors[:n_targets], decoys, rows, test_size, encode)
 
 
-def _check(raw, targets: str, n_targets: int, copies: int, strength: float, side: str, train_size: int) -> None:
+def _check(raw, targets: str, n_targets: int, copies: int, strength: float, side: str) -> None:
     if targets not in get_args(Targets):
         raise unknown("kind of targets", targets, get_args(Targets))
     check_side(side)
@@ -114,47 +83,7 @@ def _check(raw, targets: str, n_targets: int, copies: int, strength: float, side
             "this data set has no paraphrases: list them in the file (paraphrases), have a model make them "
             "(data_builders.texts.paraphraser), or use copies=0"
         )
-    check_sizes(n_targets, copies, train_size, n_targets, len(raw.train), larger_pool="a larger data set")
-
-
-def answer_of(raw: RawTexts, row: int, targets: str, seed: int, side: str) -> Answer:
-    """The answer that a target or decoy is trained with: its own, or a canary's wrong one."""
-    if targets == "random":
-        return raw.train.answer_of(row)
-    if raw.rewriter is None:
-        none = ((),) * len(raw.train)
-        return GivenParaphrases(raw.train, none, none).wrong_answer(row, seed, "question")
-    return raw.rewriter.wrong_answer(row, seed, side)
-
-
-def paraphrases_of(raw: RawTexts, row: int, answer: Answer, n: int, *, strength: float, side: str, seed: int) -> Texts:
-    """n paraphrases of a pair, with the fact, the restated and the wrong answers of the pair itself."""
-    if not n:
-        return NO_TEXTS
-    paraphrases = raw.rewriter.paraphrases(row, n, strength=strength, side=side, seed=seed, answer=answer)
-    return Texts(*zip(*paraphrases), *([value] * n for value in (answer.fact, answer.restated, answer.wrong)))
-
-
-def held_out_rows(raw: RawTexts, size: int) -> list[int]:
-    """Rows of the test pairs, at most `size`, the same for all seeds; 0 takes all."""
-    order = torch.randperm(len(raw.test), generator=generator(0, "pool", "test texts")).tolist()
-    return sorted(order[:size] if size else order)
-
-
-def similarity_table(
-    texts: Texts,
-    anchors: list[int],
-    similars: list[int],
-    raw: RawTexts,
-    strengths: Sequence[float],
-    encode: Encoder | None,
-) -> pd.DataFrame:
-    """One row per target or decoy and each of its paraphrases, with every measure on each side. anchors, similars,
-    strengths: of each pair, row numbers of `texts`."""
-    perturbation, graded = (raw.rewriter.name, raw.rewriter.graded) if raw.rewriter else ("", False)
-    table = pd.DataFrame({"anchor": anchors, "similar": similars}, dtype="int64")
-    strength = pd.Series(strengths if graded else [float("nan")] * len(anchors), dtype="float64")
-    table = table.assign(perturbation=perturbation, strength=strength)
-    a, b = texts[anchors], texts[similars]
-    similarities = pair_similarities((a.question, a.answer), (b.question, b.answer), encode)
-    return pd.concat([table, similarities[columns(encode)]], axis=1)
+    if copies < 0:
+        raise BadValue(f"copies must be 0 or more, got {copies}")
+    if n_targets < 1:
+        raise BadValue(f"n_targets must be at least 1, got {n_targets}")
