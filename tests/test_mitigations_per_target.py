@@ -6,10 +6,14 @@ import pytest
 
 from test_influence import row, table_of
 from unlearnkit import figures
-from unlearnkit.analysis.influence import residual_influences
+from unlearnkit.analysis.influence import matched_control, residual_influences
+from unlearnkit.analysis.mitigations import wrapped_methods
 from unlearnkit.analysis.mitigations_per_target import target_mitigations_table
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import mean_interval
+from unlearnkit.runner import grid
+from unlearnkit.study.rows import label
+from unlearnkit.texts.config import text_config_grid
 
 SEARCH, CONTROL = (f"weigh(retrain)(near=text top 9{word})" for word in ("", " control"))
 KNOWN, DIVERSE, BARE = "expand(retrain)(near=text top 25)", "diversify(good)", "expand(retrain)(near=feature top 9)"
@@ -17,7 +21,7 @@ ROWS = {  # method: (score, label given, test accuracy, divergence from the orig
     SEARCH: (1.0, 0.2, 0.9, 0.4),
     CONTROL: (2.0, 0.4, 0.9, 0.4),
     KNOWN: (0.0, 0.0, 0.9, 0.4),
-    DIVERSE: (-1.0, 0.0, 0.9, 0.4),
+    DIVERSE: (-2.0, 0.0, 0.9, 0.4),
     BARE: (2.0, 0.4, 0.9, 0.4),
 }
 LOST = {
@@ -106,3 +110,40 @@ def test_masked_influence_is_on_no_front(scores):
 def test_a_dose_that_no_arm_has_is_refused(scores):
     with pytest.raises(BadValue, match="no arm has targets with 25 near-duplicates of strength 0.5"):
         target_mitigations_table(scores, copies=25, strength=0.5)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "small", "full"])
+def test_the_grids_take_the_models_of_the_dose_response(profile):
+    """Of the whole texts the rows, too, which are then kept ones."""
+    by_notebook: dict[str, list] = {}
+    for job in grid.load(profile):
+        if "T3" in job.makes or "T4-text" in job.makes:
+            by_notebook.setdefault(job.notebook.stem[:2], []).append(job.parameters)
+    (dose,), (mitigations,) = by_notebook["54"], by_notebook["55"]
+    configs = [
+        {
+            c
+            for one in given["sets"]
+            for c in text_config_grid(**shared(given) | {k: one[k] for k in one if k != "methods"})
+        }
+        for given in (dose, mitigations)
+    ]
+    assert configs[1] and configs[1] <= configs[0]
+    assert dose.get("memory") == mitigations.get("memory")
+    if profile == "full":
+        wanted = wrapped_methods(mitigations["bases"], mitigations["wrappers"], mitigations["variants"])
+        there = {label(*((m, {}) if isinstance(m, str) else m)) for m in dose["methods"]}
+        assert {label(*pair) for pair in wanted} - {"retrain"} <= there
+
+
+def shared(given: dict) -> dict:
+    return {name: given[name] for name in ("n_decoys", "test_size", "seeds") if name in given}
+
+
+@pytest.mark.parametrize("profile", ["small", "full"])
+def test_every_search_of_the_grids_has_its_control(profile):
+    """But for the one that is told the number, which is an exception."""
+    (given,) = [job.parameters for job in grid.load(profile) if "T4-text" in job.makes]
+    names = {label(*pair) for pair in wrapped_methods(given["bases"], given["wrappers"], given["variants"])}
+    alone = {name for name in names if (control := matched_control(name)) and control not in names}
+    assert alone == ({KNOWN} if profile == "small" else set())

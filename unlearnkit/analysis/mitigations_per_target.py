@@ -7,6 +7,7 @@ from unlearnkit.analysis.influence import (
     ARM,
     CONDITION,
     NOT_COUNTED,
+    ROW_ORDER,
     SEARCH,
     is_matched_control,
     matched_control,
@@ -14,7 +15,7 @@ from unlearnkit.analysis.influence import (
 )
 from unlearnkit.analysis.mitigations import pareto_front, split
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import interval_columns
+from unlearnkit.core.statistics import in_row_order, interval_columns
 from unlearnkit.study import REFERENCE_ROWS
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.neighbours import parse
@@ -67,7 +68,7 @@ def target_mitigations_table(scores: pd.DataFrame, *, copies: int, strength: flo
         "number_known",
     ]
     columns += [c for name in CONTRASTS for c in (*interval_columns(name, {}), f"p_{name}")]
-    return table[[*CONDITION, *ARM, *first, *columns]]
+    return in_row_order(table, ["base", "wrapper", "options"], ROW_ORDER)[[*CONDITION, *ARM, *first, *columns]]
 
 
 def _neighbour_cost(scores: pd.DataFrame) -> pd.DataFrame:
