@@ -34,8 +34,8 @@ def target_mitigations_table(scores: pd.DataFrame, *, copies: int, strength: flo
     random samples do. neighbour_cost: accuracy lost against the original on the near-duplicates of all targets, of texts by
     tokens, a mean over seeds with its t interval. matched_control: whether that of a search was measured; a wrapper that
     looks for no neighbours has none. number_known: the search asks for as many neighbours as there are near-duplicates.
-    pareto_optimal: of the rows that count (usable, moved, measured on all seeds, the number not known) no other is at least
-    as good in |residual influence| and in neighbour cost, and better in one.
+    pareto_optimal: of the rows that count (usable, moved, measured on all seeds, the number not known; controls, too)
+    no other is at least as good in |residual influence| and in neighbour cost, and better in one.
 
     scores: of unlearnkit.study.target_scores. Raises BadValue if no arm has this dose.
     """
