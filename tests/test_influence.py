@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from unlearnkit import figures, study
-from unlearnkit.analysis.influence import ARM, primary_contrasts, residual_influences
+from unlearnkit.analysis.influence import (
+    ARM,
+    is_matched_control,
+    matched_control,
+    primary_contrasts,
+    residual_influences,
+)
 from unlearnkit.core.errors import BadValue
 from unlearnkit.figures.style import COLOURS, row_colours
 from unlearnkit.images.config import Config
@@ -158,8 +164,18 @@ def test_controls_are_named_as_such_and_the_negative_one_is_in_no_family():
     assert set(primary_contrasts(table, family).method) == {"expand(retrain)(near=text top 9 control)", "good"}
 
 
-def test_a_search_for_neighbours_is_compared_with_its_matched_control_on_the_same_targets():
-    search, control = "expand(retrain)(near=text top 9)", "expand(retrain)(near=text top 9 control)"
+@pytest.mark.parametrize("wrapped", ["expand(retrain)", "weigh(rsu(npo))"])
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("", ", power=2.0"), ("epochs=3, ", ", power=2.0")])
+def test_the_matched_control_of_a_search_is_known_by_its_name(wrapped, before, after):
+    control = f"{wrapped}({before}near=text top 9 control{after})"
+    assert matched_control(f"{wrapped}({before}near=text top 9{after})") == control
+    assert is_matched_control(control) and matched_control(control) == ""
+    assert matched_control(wrapped) == "" and not is_matched_control(wrapped)
+
+
+@pytest.mark.parametrize("options", ["near=text top 9{}", "near=text top 9{}, power=2.0"])
+def test_a_search_for_neighbours_is_compared_with_its_matched_control_on_the_same_targets(options):
+    search, control = (f"weigh(retrain)({options.format(word)})" for word in ("", " control"))
     scores = table_of({search: (1.0, 0.2, 0.9, 0.4), control: (3.5, 0.7, 0.9, 0.3)})
     table = residual_influences(scores)
     assert (

@@ -19,6 +19,7 @@ from data_builders.texts.task import load
 from language import RECIPE
 from unlearnkit import study
 from unlearnkit.analysis.influence import residual_influences
+from unlearnkit.analysis.mitigations import near_duplicates
 from unlearnkit.core.errors import BadValue, UnknownName
 from unlearnkit.metrics.standardised import rank_share, standardised
 from unlearnkit.texts import tasks
@@ -91,6 +92,21 @@ def test_the_control_has_as_many_paraphrases_of_pairs_about_others(raw):
         build(
             raw, arms=[{"targets": "random", "n_targets": 1, "copies": 500, "copies_of": "other pairs"}], train_size=900
         )
+
+
+def near_duplicates_are_paraphrases_of_targets_alone(found, raw):
+    """Not those of other pairs, which the control arm links to its targets."""
+    of_control = {"targets": "random", "n_targets": 3, "copies": 4, "copies_of": "other pairs"}
+    task = build(raw, arms=[*ARMS, of_control])
+    sources = {*task.source[task.index("target")].tolist()}
+    expected = [i for i in task.index("similar").tolist() if task.source[i].item() in sources]
+    assert len(expected) == 2 * 3 + 2 * 2 + 2 * 2 and sorted(found(task).tolist()) == expected
+
+
+def test_a_search_for_near_duplicates_is_held_to_the_paraphrases_of_targets_alone(raw):
+    near_duplicates_are_paraphrases_of_targets_alone(near_duplicates, raw)
+    with pytest.raises(AssertionError):
+        near_duplicates_are_paraphrases_of_targets_alone(lambda task: task.index("similar"), raw)
 
 
 def test_every_target_has_the_paraphrases_of_its_arm_and_clean_is_refilled(raw):

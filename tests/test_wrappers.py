@@ -409,6 +409,8 @@ def test_rows_are_checked_before_anything_runs():
         ("weigh(retrain)", {}),
         ("expand(retrain)", {"near": "pixel top 1"}),
     ]
+    own = {"wrapper": "expand", "near": "pixel top 1", "bases": ["npo"]}
+    assert solutions.wrapped_methods(["retrain", "npo"], [], [own])[2:] == [("expand(npo)", {"near": "pixel top 1"})]
     for bases, around, also, error, message in (
         (["retrian"], [], [], UnknownName, "Did you mean 'retrain'"),
         (["retrain"], ["expnd"], [], UnknownName, "Did you mean 'expand'"),

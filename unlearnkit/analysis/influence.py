@@ -4,6 +4,7 @@ Input everywhere is the table of unlearnkit.study.target_scores. Intervals are t
 then their targets, are drawn anew; methods are compared on the same targets, doses by the same seeds.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,7 +23,7 @@ GUESSED = 0.5  # random targets of which clean gives more their label need not b
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain of the same seeds
 OF_ANSWERS = ("cosine", "nats_per_token", "exact_memorisation", "extraction_strength")  # of texts, means
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
-CONTROL = " control)"  # how the name of a row ends that is the matched control of another
+SEARCH = re.compile(r"\bnear=[^,)]+")  # in the name of a row that looks for neighbours
 NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: no metric may call them unlearned
 NOT_COUNTED = ("not learnt", "masked", "negative control", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
@@ -32,6 +33,22 @@ SHARES = {  # of targets: of which values, and which count
     "above_decoys": ("log_ratio_rank", lambda values: values >= 1 - FALSE_POSITIVES),
 }
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
+
+
+def matched_control(method: str) -> str:
+    """The name of the row that takes as many random samples as this row's search for neighbours: that of
+    "weigh(npo)(near=text top 9, power=2.0)" is "weigh(npo)(near=text top 9 control, power=2.0)". "" for a row whose name
+    holds no search, and for a control itself."""
+    search = SEARCH.search(method)
+    if search is None or is_matched_control(method):
+        return ""
+    return f"{method[: search.end()]} control{method[search.end() :]}"
+
+
+def is_matched_control(method: str) -> bool:
+    """Whether a row takes random samples, as many as another's search for neighbours."""
+    search = SEARCH.search(method)
+    return search is not None and search[0].endswith(" control")
 
 
 def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +190,7 @@ class _Arm:
         if self.has("min_k_rank"):
             row |= self._min_k(method)
         row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
-        control = method.removesuffix(")") + CONTROL
+        control = matched_control(method)
         for name, other in (
             ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
             ("minus_retrain", self.residual("retrain", beside=method) if method != "retrain" else None),
@@ -222,7 +239,7 @@ def _verdict(row: Mapping) -> str:
         for gate in ("usable", "moved"):
             if not row[gate]:
                 return f"not {gate}"
-    if row["method"].endswith(CONTROL):
+    if is_matched_control(row["method"]):
         return "matched control"
     ends = [(row[f"{name}_low"], row[f"{name}_high"]) for name in ("residual_influence", "residual_influence_rank")]
     if any(low is None for low, _ in ends):

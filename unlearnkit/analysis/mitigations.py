@@ -1,5 +1,5 @@
 """Mitigations where near-duplicates stay (T4): influence removed against accuracy lost on the near-duplicates; and how
-many near-duplicates are found without being named."""
+many near-duplicates are found without being named. Of mixed tasks: unlearnkit.analysis.mitigations_per_target."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from data_builders.arms import arm_columns
 from unlearnkit import study
 from unlearnkit.analysis.tables import with_scores
 from unlearnkit.core.progress import Progress
@@ -28,16 +29,13 @@ from unlearnkit.study.rows import applicable_rows
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.neighbours import find, parse
 
-# all that T4 needs; fact-accuracy is of texts alone
-METRICS = ("influence", "influence-rank", "accuracy", "fact-accuracy", "TA", "neighbour-cost", "RTE", "steps")
+METRICS = ("influence", "influence-rank", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
 TRUE = "true-accuracy"  # accuracy on the labels that the raw images came with: a canary was trained on another one
 COLUMNS = {  # column: metric, group, reference; left out where there is no such metric
     "neighbour_cost": ("neighbour-cost", "similar", "original"),
     "near_duplicate_true_label_accuracy": (TRUE, "similar", ""),
-    "near_duplicate_fact_accuracy": ("fact-accuracy", "similar", ""),
     "TA": ("TA", "test", ""),
     "FA": ("accuracy", "target", ""),
-    "fact_accuracy": ("fact-accuracy", "target", ""),
     "RTE": ("RTE", "all", "retrain"),
 }
 
@@ -49,7 +47,8 @@ def neighbour_recall(configs: Sequence[Config], searches: Sequence[str], *, devi
     """How well each neighbour search (see unlearnkit.wrappers.neighbours.parse) finds the near-duplicates by each
     config's original model: one row per condition and search, means over n_seeds seeds with 95% intervals.
 
-    precision: share of the samples found that are near-duplicates of a target, over the seeds on which any is found;
+    precision: share of the samples found that are near-duplicates of a target, over the seeds on which any is found; in
+    a mixed task those of all arms, and none that is a copy of something else;
     recall: share of the near-duplicates that are found; n_found: number of samples found; precision_of_chance: share of
     near-duplicates in the retain set, the precision of a random draw. A search for more samples than there are fails as
     the wrapper does.
@@ -62,7 +61,7 @@ def neighbour_recall(configs: Sequence[Config], searches: Sequence[str], *, devi
         for config, refs in zip(configs, originals, strict=True):
             task, model = study.load_task(config), refs["original"].load()
             request, kept = domain(config).request(config), task.index("similar", "filler")
-            linked = torch.isin(kept, _near_duplicates(task))
+            linked = torch.isin(kept, near_duplicates(task))
             for search in searches:
                 columns = {**config.columns(), "neighbour_search": search, "run": refs["original"].key}
                 index = find(model, request, search, device=device).index
@@ -78,10 +77,14 @@ def neighbour_recall(configs: Sequence[Config], searches: Sequence[str], *, devi
     return pd.DataFrame(parts)
 
 
-def _near_duplicates(task) -> torch.Tensor:
-    """Row numbers of the samples that the pair table links to a target, and not to a decoy."""
-    of_target = task.pairs.anchor.isin(task.index("target").tolist())
-    return torch.tensor(task.pairs.similar[of_target].unique())
+def near_duplicates(task) -> torch.Tensor:
+    """Row numbers of the samples that the pair table links to a target, and not to a decoy, and that are near-duplicates of
+    it: in the control arms of a mixed task they are those of others."""
+    targets = task.index("target")
+    if task.arm is not None:
+        own = torch.tensor([not arm_columns(arm)["control"] for arm in task.facts["arms"]])
+        targets = targets[own[task.arm[targets].long()]]
+    return torch.tensor(task.pairs.similar[task.pairs.anchor.isin(targets.tolist())].unique())
 
 
 def precision_recall(index: torch.Tensor, linked: torch.Tensor) -> dict[str, float]:
@@ -103,12 +106,12 @@ def wrapped_methods(
     bases: Sequence[str], wrapper_names: Sequence[str], extra: Sequence[Mapping] = ()
 ) -> list[tuple[str, dict]]:
     """(method, options) of each base bare, then in each wrapper, then in those of `extra`, each a wrapper and its
-    options: {"wrapper": "expand", "near": "feature top 25"}. Raises UnknownName, and BadValue for options that do not
-    fit."""
+    options: {"wrapper": "expand", "near": "feature top 25"}, around `bases` of its own if it names them. Raises
+    UnknownName, and BadValue for options that do not fit."""
     pairs: list[tuple[str, dict]] = [(base, {}) for base in bases]
     for chosen in [*({"wrapper": name} for name in wrapper_names), *extra]:
-        options = {k: v for k, v in chosen.items() if k != "wrapper"}
-        pairs += [(f"{chosen['wrapper']}({base})", options) for base in bases]
+        options = {k: v for k, v in chosen.items() if k not in ("wrapper", "bases")}
+        pairs += [(f"{chosen['wrapper']}({base})", options) for base in chosen.get("bases", bases)]
     for method, options in pairs:
         methods[method].resolve(options)
         if "near" in options:
@@ -124,13 +127,12 @@ def mitigation_scores(
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table that T4 is made from: the baselines and all `methods_with_options` (see `wrapped_methods`)
-    on each config, with `true-accuracy` of images beside the registered metrics."""
+    on each config of images, with `true-accuracy` beside the registered metrics."""
     names = [*study.BASELINES, *methods_with_options]
     scores = study.scores(configs, names, tuned=tuned, metrics=METRICS, device=device)
-    true = {config: true_labels(config) for config in configs if config.domain == "image"}
-    images = applicable_rows([*true], names, tuned=tuned)
+    true = {config: true_labels(config) for config in configs}
     more = []
-    for row, model in models_of_rows(images, device=device):
+    for row, model in models_of_rows(applicable_rows(configs, names, tuned=tuned), device=device):
         if model is None:
             continue
         key, outputs = study.outputs(model, device=device)
@@ -138,7 +140,7 @@ def mitigation_scores(
         columns = row.config.columns() | {"method": row.label, "metric": TRUE, "reference": "", "run": key}
         groups = [group for group in ("target", "similar") if group in outputs.groups]
         more += [columns | {"group": g, "value": right[outputs.rows(g)].mean().item()} for g in groups]
-    return pd.concat([scores, pd.DataFrame(more)], ignore_index=True) if more else scores
+    return pd.concat([scores, pd.DataFrame(more)], ignore_index=True)
 
 
 def true_labels(config: Config) -> torch.Tensor:
@@ -155,8 +157,7 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
     influence_removed = 1 - residual influence, with Fieller's interval; influence_removed_rank: the same by the
     rank of targets among decoys; neighbour_cost: accuracy lost on the
     near-duplicates, by the labels they were trained with; near_duplicate_true_label_accuracy: accuracy on them by the
-    labels of the raw images; fact_accuracy, near_duplicate_fact_accuracy: of texts, the share of the answers generated
-    for targets and near-duplicates that hold the fact. pareto_optimal: no other method of the config, bare or wrapped,
+    labels of the raw images. pareto_optimal: no other method of the config, bare or wrapped,
     is at least as good in all of three means and better in one: |residual influence| and neighbour cost low, test
     accuracy high. Its absolute value, since to avoid a label more than `clean` does is a trace, too; a method that
     diverged on a seed is not Pareto-optimal. scores: of `mitigation_scores`.
