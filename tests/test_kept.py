@@ -170,7 +170,7 @@ def test_a_sequence_whose_strata_have_methods_of_their_own_is_a_row_of_its_own(h
     scores = forgetting_order.order_scores(grid, ["random_label"], [3], ["descending", "ascending"], options, **kwargs)
     steps = scores[scores.metric == "steps"].set_index(["order", "batches"]).value
     # 37 batches of two of those that stay and three of those that go: a third of both passes, and of the first alone
-    assert steps["one-shot", 1] == steps["ascending", 3] == 40 and steps["ascending, refined", 3] == 39
+    assert steps["one-shot", 1] == steps["ascending", 3] == 40 and steps["ascending refined", 3] == 39
     contrasts = order_tables.order_contrasts(scores)
     assert set(contrasts.base) <= {"random_label", "all"}  # the row is in none of the directions
 

@@ -37,7 +37,7 @@ from unlearnkit.wrappers.rsu import ranked_by
 STRATA = ("low", "middle", "high")
 ORDERS = ("descending", "ascending", "random", "shuffled")
 ONE_SHOT = "one-shot"
-REFINED = ", refined"  # behind the order of a sequence whose strata have methods of their own
+REFINED = " refined"  # behind the order of a sequence whose strata have methods of their own
 MIN_RETRAINED = 3  # retrained models of a config
 SHADOWS = 32  # as many as rankers take, who share them
 
@@ -163,7 +163,7 @@ def order_scores(
     "original", and the retrained ones, each against the others: "retrain", the noise floor. A row that its base refuses
     has one score, of metric "refused", and one that diverged, "diverged". options: {base: options} that differ from the
     tuned values. refined: {base: names of the methods of its strata as `rsu` takes them in `refine`}, in RUM's direction, a
-    row "ascending, refined" more. pool_models: instead of shadow models of each task so many of the whole pool; memory: see
+    row "ascending refined" more. pool_models: instead of shadow models of each task so many of the whole pool; memory: see
     unlearnkit.study.memory.Kept. Raises BadValue for fewer than 3 retrained models, and for names and values that do not
     exist.
     """
