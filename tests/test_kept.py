@@ -153,7 +153,10 @@ def test_a_forget_set_of_memorised_images_and_its_difficulty_are_remade_from_wha
         return config, difficulty.difficulty([config], ["finetune"], 2, options, tuned=False, memory=memory)
 
     config, gaps = made()
-    assert config == pool_shadows.memorisation_strata_config(start, 6, 4) and set(gaps.method) == {"retrain", "finetune"}
+    assert config == pool_shadows.memorisation_strata_config(start, 6, 4) and set(gaps.method) == {
+        "retrain",
+        "finetune",
+    }
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(home / "another"))
     monkeypatch.setattr(pool_shadows, "half_models", forbidden)
     monkeypatch.setattr(difficulty, "models_of_rows", forbidden)
