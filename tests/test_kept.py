@@ -17,7 +17,7 @@ from unlearnkit.analysis import (
     trajectories,
 )
 from unlearnkit.analysis.equivalence import two_one_sided, with_equivalence
-from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.images.config import Config
 from unlearnkit.images.train import Recipe
 from unlearnkit.study import scoring
@@ -102,6 +102,10 @@ def test_strata_of_the_pool_stand_in_the_order_of_their_memorisation(home):
     value = dict(zip(raw.ids.tolist(), pool_shadows.pool_models(config, 4).memorisation.tolist(), strict=True))
     chosen = [value[i] for i in config.forget_ids]
     assert chosen == sorted(chosen, reverse=True) and min(chosen[:10]) >= max(chosen[10:])
+    thirds = [pool_shadows.stratum_alone(config, name).forget_ids for name in ("high", "middle", "low")]
+    assert sum(thirds, []) == config.forget_ids and len(thirds[1]) == 10
+    with pytest.raises(UnknownName, match="Did you mean 'high'"):
+        pool_shadows.stratum_alone(config, "hihg")
     other = pool_shadows.memorisation_strata_config(Config(**{**vars(start), "seed": 1}), 30, 4)
     assert set(other.forget_ids) != set(config.forget_ids)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unlearnkit.core.compute import derive, generator
-from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.errors import BadValue, NotApplicable, unknown
 from unlearnkit.images.config import Config
 from unlearnkit.images.memorisation import HALF_MODELS, HalfModels, half_models
 from unlearnkit.images.tasks import load_pool, load_task, pool_artefact
@@ -16,6 +16,7 @@ from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
 from unlearnkit.study.memory import Kept
 from unlearnkit.study.rows import Row
 
+STRATA = ("high", "middle", "low")  # memorisation, in the order of the targets
 DRAWN_FROM = 2  # each third of a forget set is drawn from so many times as many samples, so that seeds differ
 
 
@@ -62,6 +63,16 @@ def memorisation_strata_config(
     kept = Kept(memory, "strata", n_targets=n_targets, n_models=n_models)
     table = kept.get(Row(config, "original"), lambda: _memorised(config, n_targets, n_models, device))
     return replace(config, targets="ids", forget_ids=table.id.tolist(), n_targets=len(table))
+
+
+def stratum_alone(config: Config, name: str) -> Config:
+    """The config of `memorisation_strata_config` with one of its thirds for the targets, of STRATA; what it draws beside them
+    is its own. Raises UnknownName."""
+    if name not in STRATA:
+        raise unknown("stratum", name, STRATA)
+    third = len(config.forget_ids) // 3
+    first = STRATA.index(name) * third
+    return replace(config, forget_ids=config.forget_ids[first : first + third], n_targets=third)
 
 
 def _memorised(config: Config, n_targets: int, n_models: int, device: str) -> pd.DataFrame:
