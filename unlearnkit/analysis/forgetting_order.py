@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unlearnkit import study
-from unlearnkit.analysis.pool_shadows import memorisation_strata_config, pool_outputs
+from unlearnkit.analysis.pool_shadows import memorisation_strata_config, pool_outputs, stratum_alone
 from unlearnkit.analysis.privacy_risk import mixed_memorisation_config
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
@@ -192,6 +192,17 @@ def order_scores(
             tables.append(kept.get(row, make).assign(**row.config.columns(), **columns))
             bar.step()
     return pd.concat(tables, ignore_index=True)
+
+
+def thirds_alone(grid: Sequence[Config], names: Sequence[str], bases: Sequence[str], **kwargs) -> pd.DataFrame:
+    """`order_scores` of each base at once on single thirds of mixed targets, whose kind is then "NAME memorisation"; empty
+    without names, which are of unlearnkit.analysis.pool_shadows.STRATA. kwargs: as of `order_scores`."""
+    parts = [pd.DataFrame()]
+    for name in names:
+        thirds = [stratum_alone(config, name) for config in grid if config.targets == "ids"]
+        scores = order_scores(thirds, bases, [1], **kwargs | {"refined": {}})
+        parts.append(scores.assign(targets=f"{name} memorisation"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _row_scores(

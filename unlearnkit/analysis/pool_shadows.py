@@ -66,8 +66,8 @@ def memorisation_strata_config(
 
 
 def stratum_alone(config: Config, name: str) -> Config:
-    """The config of `memorisation_strata_config` with one of its thirds for the targets, of STRATA; what it draws beside them
-    is its own. Raises UnknownName."""
+    """The config of `memorisation_strata_config` with one of its thirds, of STRATA, for the targets; what it draws beside
+    them is its own. Raises UnknownName."""
     if name not in STRATA:
         raise unknown("stratum", name, STRATA)
     third = len(config.forget_ids) // 3
