@@ -11,14 +11,17 @@ from unlearnkit.analysis import (
     difficulty,
     feature_spectra,
     forgetting_order,
+    layerwise,
+    metric_distances,
     order_tables,
     pool_shadows,
     privacy_risk,
     trajectories,
 )
 from unlearnkit.analysis.equivalence import two_one_sided, with_equivalence
+from unlearnkit.analysis.tables import backdoor_table
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
-from unlearnkit.images.config import Config
+from unlearnkit.images.config import Config, config_grid
 from unlearnkit.images.train import Recipe
 from unlearnkit.study import scoring
 from unlearnkit.study.memory import Kept
@@ -81,6 +84,41 @@ def test_tables_of_study_two_are_remade_from_what_was_kept(home, monkeypatch):
     for before, after in zip(first, made(), strict=True):
         pd.testing.assert_frame_equal(before, after)
     assert not (home / "another" / "model").exists()  # nothing was trained
+
+
+def test_distances_to_retraining_are_remade_from_what_was_kept(home, monkeypatch):
+    grid = protocols(["class 3"], "digits", seeds=1, **SMALL)["class 3"]
+    names, options = ["original", "retrain", "finetune"], {"finetune": {"epochs": 1}}
+    kwargs = {"tuned": False, "memory": str(home / "kept")}
+
+    def made():
+        distances = [metric_distances.distance_table(grid, names, n, options, **kwargs) for n in (4, 0)]
+        return [*distances, layerwise.layer_scores(grid, names, [], ["DA"], options, **kwargs)]
+
+    first = made()
+    with_ensembles, alone, _ = (set(table.metric) for table in first)
+    assert with_ensembles - alone >= {"KLoM on targets", "U-LiRA"}  # neither is taken for the other
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(home / "another"))
+    monkeypatch.setattr(metric_distances, "_distances", forbidden)
+    monkeypatch.setattr(layerwise, "_scores", forbidden)
+    for before, after in zip(first, made(), strict=True):
+        pd.testing.assert_frame_equal(before, after)
+    assert not (home / "another").exists()  # nothing was trained
+    with pytest.raises(AssertionError, match="measured again"):
+        metric_distances.distance_table(grid, names, 4, {"finetune": {"epochs": 2}}, **kwargs)
+
+
+def test_backdoors_are_remade_from_what_was_kept(home, monkeypatch):
+    grid = config_grid(seeds=2, targets="backdoor", n_targets=8, copies=[0, 1], **SMALL)
+    names, options = [*study.BASELINES, "retrain", "finetune"], {"finetune": {"epochs": 1}}
+    kwargs = {"metrics": ["ASR", "TA", "RA", "avg-gap"], "tuned": False, "options_in_name": False}
+    made = lambda: backdoor_table(study.scores(grid, names, options, **kwargs, memory=str(home / "kept")))  # noqa: E731
+    first = made()
+    assert set(first.method) == set(names) and "RTE" not in first  # for which nobody asked
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(home / "another"))
+    monkeypatch.setattr(scoring, "_score", forbidden)
+    pd.testing.assert_frame_equal(first, made())
+    assert not (home / "another").exists()
 
 
 def test_a_class_of_that_label_is_forgotten_by_every_seed():

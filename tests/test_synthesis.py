@@ -10,6 +10,12 @@ from unlearnkit.analysis.costs import cost_table
 from unlearnkit.analysis.influence import ARM, CONDITION
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import CONDITION_COLUMNS
+from unlearnkit.images.config import config_grid
+from unlearnkit.runner import grid
+from unlearnkit.study import REFERENCE_ROWS, Row
+from unlearnkit.study.memory import identity
+from unlearnkit.study.rows import resolve_row
+from unlearnkit.texts.config import text_config_grid
 
 HERE = dict(zip(CONDITION, ["digits", 640, "mlp", ""])) | dict(zip(ARM, ["canary", "", 25, "block_mask", 0.3, ""]))
 REFERENCES = {
@@ -140,3 +146,33 @@ def test_costs_are_ratios_to_retraining():
     assert table.steps_ratio["a"] == 0.25 and table.seconds_ratio["a"] == 0.5 and table.seconds_ratio["retrain"] == 1
     assert "clean" not in table.index and (table.n_seeds == 3).all()
     assert np.allclose(table.seconds_low, table.seconds)
+
+
+def test_whole_sets_are_ranked_from_what_studies_of_influence_keep():
+    """The job of notebook 90 asks for no row that those of notebooks 50 and 54 do not make."""
+    asked: dict[str, set] = {}
+    for job in grid.load("full", kept=True):
+        given = {"methods": [], "options": {}, "text_sets": [], "text_methods": []} | job.parameters
+        own = asked.setdefault(job.notebook.stem, set())
+        if job.notebook.stem in ("50_dose_response", "54_text_dose_response"):
+            grid_of = config_grid if job.notebook.stem.startswith("50") else text_config_grid
+            common = {k: given[k] for k in ("arms", "n_decoys", "max_pool_images", "test_size") if k in given}
+            own |= identities(given["sets"], grid_of, given["methods"], given["options"], **common)
+        elif job.notebook.stem == "90_synthesis":
+            own |= identities(given["sets"], config_grid, given["methods"], given["options"])
+            own |= identities(given["text_sets"], text_config_grid, given["text_methods"], {})
+    assert len(asked["90_synthesis"]) > 300
+    assert asked["90_synthesis"] <= asked["50_dose_response"] | asked["54_text_dose_response"]
+
+
+def identities(sets, grid_of, methods, options, **common) -> set[str]:
+    """What a row is kept by, of each config and method of these sets, and of each config's references."""
+    found = set()
+    for one in sets:
+        chosen = [tuple(name) if isinstance(name, list) else name for name in one.get("methods", methods)]
+        for config in grid_of(**common | {k: v for k, v in one.items() if k != "methods"}):
+            rows = [Row(config, name) for name in REFERENCE_ROWS]
+            for name, own in ((item, {}) if isinstance(item, str) else item for item in chosen):
+                rows.append(resolve_row(config, name, {**options.get(name, {}), **own}))
+            found |= {identity(row) for row in rows}
+    return found

@@ -14,6 +14,7 @@ from unlearnkit.core.stored_tables import stored_table
 from unlearnkit.images import outputs as outputs_module
 from unlearnkit.images.config import Config
 from unlearnkit.study.ensembles import model_of_row
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.model_outputs import by_layer
 from unlearnkit.study.reference_models import Trained
 from unlearnkit.study.rows import Row, applicable_rows
@@ -29,15 +30,18 @@ def layer_scores(
     names: Sequence[str],
     layers: Sequence[str] = (),
     metrics: Sequence[str] | None = None,
+    options: Mapping[str, Mapping] | None = None,
     *,
     tuned: bool = True,
+    memory: str = "",
     device: str = "auto",
 ) -> pd.DataFrame:
     """The tidy score table with two columns more: layer, and depth, 1 for the first layer asked for.
 
     names: as in study.scores; a method is left out of configs for which it has no meaning. layers: by name; those that
-    feed the next one if not given. metrics: of `feature_metrics`, all of them if not given. A method that diverged has
-    one row, of metric "diverged". Raises BadValue for a metric that does not read features alone.
+    feed the next one if not given. metrics: of `feature_metrics`, all of them if not given. options: {method: options} that
+    are to differ from the tuned ones. memory: see unlearnkit.study.memory.Kept. A method that diverged has one row, of
+    metric "diverged". Raises BadValue for a metric that does not read features alone.
     """
     metrics = feature_metrics() if metrics is None else list(dict.fromkeys(metrics))
     for name in metrics:
@@ -45,12 +49,14 @@ def layer_scores(
             raise BadValue(
                 f"metric {name!r} does not read features alone: of layers there are {', '.join(feature_metrics())}"
             )
-    rows = applicable_rows(configs, names, tuned=tuned)
-    refs_of = dict(zip(configs, study.references(configs, device=device), strict=True))
+    rows = applicable_rows(configs, names, options, tuned=tuned)
+    kept = Kept(memory, "layers", layers=list(layers), metrics=metrics)
+    missing = list(dict.fromkeys(row.config for row in kept.missing(rows)))
+    refs_of = dict(zip(missing, study.references(missing, device=device), strict=True))
     tables = []
     with Progress("layers", len(rows)) as bar:
         for row in rows:
-            table = _scores(row, refs_of[row.config], layers, metrics, device)
+            table = kept.get(row, lambda row=row: _scores(row, refs_of[row.config], layers, metrics, device))
             tables.append(table.assign(**row.config.columns(), method=row.name))
             bar.step()
     return pd.concat(tables, ignore_index=True)

@@ -21,6 +21,7 @@ from unlearnkit.images.tasks import load_task
 from unlearnkit.metrics import relearn_time as relearn_module
 from unlearnkit.metrics.ensembles import histogram_kl, lira_accuracy
 from unlearnkit.study.ensembles import drop_diverged, margins, model_of_row, models_of_reference
+from unlearnkit.study.memory import Kept
 from unlearnkit.study.model_outputs import relearn_cost
 from unlearnkit.study.reference_models import Trained
 from unlearnkit.study.rows import Row, applicable_rows
@@ -53,6 +54,17 @@ CANDIDATE_METRICS = {  # name: metric, group, what it looks at
 }
 ENSEMBLE_METRICS = {"U-LiRA": "ensembles", "half of KLoM": "ensembles"}  # further candidates, where there are ensembles
 ENSEMBLE_DISTANCES = {"KLoM on targets": ("target",), "KLoM on all": ("target", "filler", "test")}  # a mean over groups
+MEASURED = [  # columns of what is measured on one row, kept or not
+    "metric",
+    "metric_family",
+    "value",
+    "reference_value",
+    "distance",
+    "seconds",
+    "n_models",
+    "method_seconds",
+    "run",
+]
 
 
 def metric_distances(outputs: Outputs, references: Mapping[str, Outputs]) -> pd.DataFrame:
@@ -103,34 +115,50 @@ def ensemble_distances(models: Tensor, retrained: Tensor, rows: Mapping[str, Ten
 
 
 def distance_table(
-    configs: Sequence[Config], names: Sequence[str], n_models: int = 0, *, tuned: bool = True, device: str = "auto"
+    configs: Sequence[Config],
+    names: Sequence[str],
+    n_models: int = 0,
+    options: Mapping[str, Mapping] | None = None,
+    *,
+    tuned: bool = True,
+    memory: str = "",
+    device: str = "auto",
 ) -> pd.DataFrame:
     """One row per config, row and metric: value, reference_value (the retrained model's, where it has one), distance,
     seconds (that computing it took, beyond a pass of the model and the models that it needs), metric_family,
     method_seconds (that the method took), run.
 
     names: methods, `original`, `initial`; `retrain` is retraining from other seeds. n_models: of each kind, for KLoM
-    and U-LiRA; there are none of these where it is 0. A method is left out of configs in which it has no meaning; one
-    that diverged has one row, of metric "diverged". Raises what unlearnkit.analysis.distributions.check_models raises.
+    and U-LiRA; there are none of these where it is 0. options: {method: options} that are to differ from the tuned
+    ones. A method is left out of configs in which it has no meaning; one that diverged has one row, of metric
+    "diverged". memory: see unlearnkit.study.memory.Kept. Raises what unlearnkit.analysis.distributions.check_models
+    raises.
     """
     if n_models:
         check_models(n_models)
-    rows = applicable_rows(configs, names, tuned=tuned)
-    refs_of = dict(zip(configs, study.references(configs, device=device), strict=True))
+    rows = applicable_rows(configs, names, options, tuned=tuned)
+    kept = Kept(memory, "distances", metrics=list(CANDIDATE_METRICS), n_models=n_models)
+    missing = list(dict.fromkeys(row.config for row in kept.missing(rows)))
+    refs_of = dict(zip(missing, study.references(missing, device=device), strict=True))
     tables = []
     with Progress("distances", len(rows)) as bar:
         for row in rows:
-            refs = refs_of[row.config]
-            model = model_of_row(row, refs["original"], device=device)
-            if model.diverged:
-                own = [pd.DataFrame([{"metric": "diverged", "distance": 1.0, "run": model.key}])]
-            else:
-                own = [_by_metrics(row, model, refs, device)]
-                own += [_by_ensembles(row, n_models, device)] if n_models else []
-            columns = row.config.columns() | {"method": row.name, "method_seconds": model.artefact.info.get("seconds")}
-            tables += [table.assign(**columns) for table in own]
+            table = kept.get(row, lambda row=row: _distances(row, n_models, refs_of[row.config], device))
+            tables.append(table.assign(**row.config.columns() | {"method": row.name}))
             bar.step()
     return pd.concat(tables, ignore_index=True)
+
+
+def _distances(row: Row, n_models: int, refs: Mapping[str, Trained], device: str) -> pd.DataFrame:
+    """MEASURED of one row, by all metrics. refs: the config's reference models."""
+    model = model_of_row(row, refs["original"], device=device)
+    if model.diverged:
+        own = [pd.DataFrame([{"metric": "diverged", "distance": 1.0, "run": model.key}])]
+    else:
+        own = [_by_metrics(row, model, refs, device)]
+        own += [_by_ensembles(row, n_models, device)] if n_models else []
+    table = pd.concat(own, ignore_index=True).reindex(columns=MEASURED)
+    return table.assign(method_seconds=float(model.artefact.info.get("seconds", "nan")))
 
 
 def _by_metrics(row: Row, model: Trained, refs: Mapping[str, Trained], device: str) -> pd.DataFrame:

@@ -181,7 +181,7 @@ def backdoor_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Backdoors: one row per config and method, means over seeds with 95% intervals; original and retrain stand above
     the methods, clean below. ASR is the attack's success on images that no model saw, beside test accuracy. scores: the
     tidy table of configs with backdoor targets."""
-    return in_row_order(_counts_first(summarise(scores, BACKDOOR_COLUMNS)))
+    return in_row_order(_counts_first(summarise(scores, with_scores(BACKDOOR_COLUMNS, scores))))
 
 
 def tuned_table() -> pd.DataFrame:
