@@ -8,6 +8,7 @@ from scipy import stats
 
 from unlearnkit import study
 from unlearnkit.analysis import (
+    difficulty,
     feature_spectra,
     forgetting_order,
     layerwise,
@@ -19,7 +20,7 @@ from unlearnkit.analysis import (
 )
 from unlearnkit.analysis.equivalence import two_one_sided, with_equivalence
 from unlearnkit.analysis.tables import backdoor_table
-from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.images.config import Config, config_grid
 from unlearnkit.images.train import Recipe
 from unlearnkit.study import scoring
@@ -139,6 +140,10 @@ def test_strata_of_the_pool_stand_in_the_order_of_their_memorisation(home):
     value = dict(zip(raw.ids.tolist(), pool_shadows.pool_models(config, 4).memorisation.tolist(), strict=True))
     chosen = [value[i] for i in config.forget_ids]
     assert chosen == sorted(chosen, reverse=True) and min(chosen[:10]) >= max(chosen[10:])
+    thirds = [pool_shadows.stratum_alone(config, name).forget_ids for name in ("high", "middle", "low")]
+    assert [i for third in thirds for i in third] == config.forget_ids and len(thirds[1]) == 10
+    with pytest.raises(UnknownName, match="Did you mean 'high'"):
+        pool_shadows.stratum_alone(config, "hihg")
     other = pool_shadows.memorisation_strata_config(Config(**{**vars(start), "seed": 1}), 30, 4)
     assert set(other.forget_ids) != set(config.forget_ids)
 
@@ -179,6 +184,40 @@ def test_orders_are_remade_from_what_was_kept(home, monkeypatch):
     assert gaps.between(0, 1).all() and set(gaps.index.get_level_values(1)) == {"all", "low", "middle", "high"}
     monkeypatch.setattr(forgetting_order, "_row_scores", forbidden)
     pd.testing.assert_frame_equal(scores, forgetting_order.order_scores(*arguments, **kwargs))
+
+
+def test_a_forget_set_of_memorised_images_and_its_difficulty_are_remade_from_what_was_kept(home, monkeypatch):
+    start = Config(recipe=Recipe(**RECIPE), targets="random", copies=0, **{k: SMALL[k] for k in SMALL if k != "recipe"})
+    memory, options = str(home / "kept"), {"finetune": {"epochs": 1}}
+
+    def made():
+        config = pool_shadows.memorisation_strata_config(start, 6, 4, memory=memory)
+        return config, difficulty.difficulty([config], ["finetune"], 2, options, tuned=False, memory=memory)
+
+    config, gaps = made()
+    assert config == pool_shadows.memorisation_strata_config(start, 6, 4) and set(gaps.method) == {
+        "retrain",
+        "finetune",
+    }
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(home / "another"))
+    monkeypatch.setattr(pool_shadows, "half_models", forbidden)
+    monkeypatch.setattr(difficulty, "models_of_rows", forbidden)
+    again, same = made()
+    assert again == config
+    pd.testing.assert_frame_equal(gaps, same)
+    assert not (home / "another" / "model").exists()  # nothing was trained
+
+
+def test_a_sequence_whose_strata_have_methods_of_their_own_is_a_row_of_its_own(home):
+    grid = forgetting_order.target_configs(["mixed"], 4, n_targets=6, copies=0, seeds=1, **SMALL)
+    options, refined = {"random_label": {"epochs": 1, "batch_size": 2}}, {"random_label": "finetune, base, salun"}
+    kwargs = {"ranker": "", "pool_models": 4, "tuned": False, "refined": refined}
+    scores = forgetting_order.order_scores(grid, ["random_label"], [3], ["descending", "ascending"], options, **kwargs)
+    steps = scores[scores.metric == "steps"].set_index(["order", "batches"]).value
+    # 37 batches of two of those that stay and three of those that go: a third of both passes, and of the first alone
+    assert steps["one-shot", 1] == steps["ascending", 3] == 40 and steps["ascending refined", 3] == 39
+    contrasts = order_tables.order_contrasts(scores)
+    assert set(contrasts.base) <= {"random_label", "all"}  # the row is in none of the directions
 
 
 # --- tests of differences ---

@@ -282,6 +282,14 @@ def test_refined_strata_have_methods_of_their_own(models, request_):
         assert sorted(keys(asked.forget)) == sorted(keys(request_.forget[middle]))
 
 
+def test_methods_of_strata_have_the_budget_of_the_base(models, request_):
+    options = {"seed": 0, "batches": 2, "order": "ascending", "epochs": 2, "batch_size": 5, "refine": "base, finetune"}
+    with measure_cost() as cost:
+        methods["rsu(random_label)"](models["original"], request_, **options)
+    forget, retain = (-(-len(samples) // 5) for samples in (request_.forget, request_.retain))
+    assert cost.steps == forget + 2 * retain  # the first half of two passes over both, the second half over what stays
+
+
 # --- what is refused ---
 
 

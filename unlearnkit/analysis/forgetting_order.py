@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unlearnkit import study
-from unlearnkit.analysis.pool_shadows import memorisation_strata_config, pool_outputs
+from unlearnkit.analysis.pool_shadows import memorisation_strata_config, pool_outputs, stratum_alone
 from unlearnkit.analysis.privacy_risk import mixed_memorisation_config
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.core.progress import Progress
@@ -37,6 +37,7 @@ from unlearnkit.wrappers.rsu import ranked_by
 STRATA = ("low", "middle", "high")
 ORDERS = ("descending", "ascending", "random", "shuffled")
 ONE_SHOT = "one-shot"
+REFINED = " refined"  # behind the order of a sequence whose strata have methods of their own
 MIN_RETRAINED = 3  # retrained models of a config
 SHADOWS = 32  # as many as rankers take, who share them
 
@@ -98,32 +99,42 @@ def _mean(scores: pd.DataFrame) -> pd.DataFrame:
 # --- over a grid -----------------------------------------------------------------------------------------------------
 
 
-def target_configs(targets: Sequence[str], pool_models: int = 0, *, device: str = "auto", **common) -> list[Config]:
+def target_configs(
+    targets: Sequence[str], pool_models: int = 0, *, memory: str = "", device: str = "auto", **common
+) -> list[Config]:
     """The configs of these kinds of targets; "mixed" ones are a third each of the most, half and least memorised
     training samples (unlearnkit.analysis.privacy_risk.mixed_memorisation_config), and are called "ids" in tables.
     pool_models: instead of shadow models of each task so many of the whole pool, by which mixed targets are then chosen
-    (unlearnkit.analysis.pool_shadows). common: as of unlearnkit.images.config.config_grid."""
+    (unlearnkit.analysis.pool_shadows); memory: keeps which they are. common: as of unlearnkit.images.config.config_grid."""
     plain = [kind for kind in targets if kind != "mixed"]
     configs = config_grid(targets=plain, **common) if plain else []
     if "mixed" in targets:
         start = config_grid(targets="random", **common)
         if pool_models:
-            return configs + [memorisation_strata_config(c, c.n_targets, pool_models, device=device) for c in start]
+            kwargs = {"memory": memory, "device": device}
+            return configs + [memorisation_strata_config(c, c.n_targets, pool_models, **kwargs) for c in start]
         train_references([(config, "original", "") for config in start], device)  # together
         configs += [mixed_memorisation_config(config, config.n_targets, device=device) for config in start]
     return configs
 
 
 def orders_of_bases(
-    bases: Sequence[str], batches: Sequence[int], orders: Sequence[str], options: Mapping[str, Mapping], ranker: str
+    bases: Sequence[str],
+    batches: Sequence[int],
+    orders: Sequence[str],
+    options: Mapping[str, Mapping],
+    ranker: str,
+    refined: Mapping[str, str] | None = None,
 ) -> list[tuple[str, dict]]:
-    """(base, options) of each base in one batch, then in each order and number of batches. Raises UnknownName and
-    BadValue for names and values that do not exist, before anything runs."""
+    """(base, options) of each base in one batch, then in each order and number of batches, then of `refined`. Raises
+    UnknownName and BadValue for names and values that do not exist, before anything runs."""
     if ranker:
         rankers[ranker]
     pairs = []
     for base in bases:
         sequences = [{"batches": 1}, *({"batches": b, "order": order} for b in batches if b > 1 for order in orders)]
+        if names := (refined or {}).get(base):
+            sequences.append({"batches": len(names.split(",")), "order": "ascending", "refine": names})
         pairs += [(base, {**options.get(base, {}), "ranker": ranker, **sequence}) for sequence in sequences]
     for base, chosen in pairs:
         methods[f"rsu({base})"].resolve(chosen)
@@ -140,6 +151,7 @@ def order_scores(
     ranker: str = "lira_separation",
     retrains: int = MIN_RETRAINED,
     pool_models: int = 0,
+    refined: Mapping[str, str] | None = None,
     tuned: bool = True,
     memory: str = "",
     device: str = "auto",
@@ -150,19 +162,21 @@ def order_scores(
     Beside the orders of each base stands the order "one-shot", and with base "" the models before unlearning,
     "original", and the retrained ones, each against the others: "retrain", the noise floor. A row that its base refuses
     has one score, of metric "refused", and one that diverged, "diverged". options: {base: options} that differ from the
-    tuned values. pool_models: instead of shadow models of each task so many of the whole pool; memory: see
+    tuned values. refined: {base: names of the methods of its strata as `rsu` takes them in `refine`}, in RUM's direction, a
+    row "ascending refined" more. pool_models: instead of shadow models of each task so many of the whole pool; memory: see
     unlearnkit.study.memory.Kept. Raises BadValue for fewer than 3 retrained models, and for names and values that do not
     exist.
     """
     if retrains < MIN_RETRAINED:
         raise BadValue(f"gaps are means over at least {MIN_RETRAINED} retrained models, got retrains={retrains}")
-    wanted = orders_of_bases(bases, batches, orders, options or {}, ranker)
+    wanted = orders_of_bases(bases, batches, orders, options or {}, ranker, refined)
     kept = Kept(memory, "orders", ranker=ranker, retrains=retrains, pool_models=pool_models)
     rows = []
     for config in grid:
         rows += [(Row(config, order), {"base": "", "order": order, "batches": 0}) for order in ("retrain", "original")]
         for base, chosen in wanted:  # a row that is refused stands in the table
-            columns = {"base": base, "order": chosen.get("order", ONE_SHOT), "batches": chosen["batches"]}
+            order = chosen.get("order", ONE_SHOT) + (REFINED if "refine" in chosen else "")
+            columns = {"base": base, "order": order, "batches": chosen["batches"]}
             rows.append((resolve_row(config, f"rsu({base})", chosen, tuned=tuned), columns))
     missing = dict.fromkeys(row.config for row in kept.missing([row for row, _ in rows]))
     names = [("original", ""), *(("retrain", draw) for draw in draws(retrains))]
@@ -178,6 +192,17 @@ def order_scores(
             tables.append(kept.get(row, make).assign(**row.config.columns(), **columns))
             bar.step()
     return pd.concat(tables, ignore_index=True)
+
+
+def thirds_alone(grid: Sequence[Config], names: Sequence[str], bases: Sequence[str], **kwargs) -> pd.DataFrame:
+    """`order_scores` of each base at once on single thirds of mixed targets, whose kind is then "NAME memorisation"; empty
+    without names, which are of unlearnkit.analysis.pool_shadows.STRATA. kwargs: as of `order_scores`."""
+    parts = [pd.DataFrame()]
+    for name in names:
+        thirds = [stratum_alone(config, name) for config in grid if config.targets == "ids"]
+        scores = order_scores(thirds, bases, [1], **kwargs | {"refined": {}})
+        parts.append(scores.assign(targets=f"{name} memorisation"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _row_scores(

@@ -3,16 +3,20 @@ image is in half of them. They stand for shadow models of each task, which take 
 
 from dataclasses import replace
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from unlearnkit.core.compute import derive, generator
-from unlearnkit.core.errors import BadValue, NotApplicable
+from unlearnkit.core.errors import BadValue, NotApplicable, unknown
 from unlearnkit.images.config import Config
 from unlearnkit.images.memorisation import HALF_MODELS, HalfModels, half_models
 from unlearnkit.images.tasks import load_pool, load_task, pool_artefact
 from unlearnkit.privacy_risk.subset_models import SubsetOutputs, halves
+from unlearnkit.study.memory import Kept
+from unlearnkit.study.rows import Row
 
+STRATA = ("high", "middle", "low")  # memorisation, in the order of the targets
 DRAWN_FROM = 2  # each third of a forget set is drawn from so many times as many samples, so that seeds differ
 
 
@@ -45,16 +49,34 @@ def chance(shadows: SubsetOutputs, seed: int) -> SubsetOutputs:
 
 
 def memorisation_strata_config(
-    config: Config, n_targets: int, n_models: int = HALF_MODELS, *, device: str = "auto"
+    config: Config, n_targets: int, n_models: int = HALF_MODELS, *, memory: str = "", device: str = "auto"
 ) -> Config:
     """The config with n_targets images of its pool in three equal parts: of the most memorised ones, of those nearest to
     half as memorised as these, and of the least memorised; each drawn from DRAWN_FROM times as many, by the config's seed.
 
     The targets stand in the order of their memorisation, the most memorised first. Chosen and judged by the same models,
-    `pool_models`: a part of what makes an image seem memorised is chance. Source: RUM's strata (Zhao et al. 2024, arXiv
-    2406.01257); the draw is ours. Raises BadValue if there are not enough images.
+    `pool_models`: a part of what makes an image seem memorised is chance. Another processor's models would choose others:
+    memory keeps which they are (unlearnkit.study.memory.Kept). Source: RUM's strata (Zhao et al. 2024, arXiv 2406.01257);
+    the draw is ours. Raises BadValue if there are not enough images.
     """
     config = replace(config, max_pool_images=0)  # ids may be of any image
+    kept = Kept(memory, "strata", n_targets=n_targets, n_models=n_models)
+    table = kept.get(Row(config, "original"), lambda: _memorised(config, n_targets, n_models, device))
+    return replace(config, targets="ids", forget_ids=table.id.tolist(), n_targets=len(table))
+
+
+def stratum_alone(config: Config, name: str) -> Config:
+    """The config of `memorisation_strata_config` with one of its thirds, of STRATA, for the targets; what it draws beside
+    them is its own. Raises UnknownName."""
+    if name not in STRATA:
+        raise unknown("stratum", name, STRATA)
+    third = len(config.forget_ids) // 3
+    first = STRATA.index(name) * third
+    return replace(config, forget_ids=config.forget_ids[first : first + third], n_targets=third)
+
+
+def _memorised(config: Config, n_targets: int, n_models: int, device: str) -> pd.DataFrame:
+    """Column id: the images of `memorisation_strata_config`, in their order."""
     value = pool_models(config, n_models, device=device).memorisation
     third, seed = n_targets // 3, config.seed
     if third < 1 or n_targets % 3 or 3 * DRAWN_FROM * third > len(value):
@@ -71,5 +93,4 @@ def memorisation_strata_config(
         chosen.append(near[torch.randperm(len(near), generator=generator(seed, "strata", len(chosen)))[:third]])
     rows = torch.cat(chosen)
     rows = rows[top[rows].argsort(descending=True)]
-    ids = load_pool(config).ids[rows].tolist()
-    return replace(config, targets="ids", forget_ids=ids, n_targets=len(ids))
+    return pd.DataFrame({"id": load_pool(config).ids[rows].numpy()})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -18,6 +19,7 @@ from unlearnkit.wrappers.partial_passes import PartialPass
 Order = Literal["descending", "ascending", "random", "shuffled"]
 P3 = "P3 (arXiv 2410.06446) by its abstract: ranking, then unlearning in sequence; all details are ours"
 RUM = "RUM (Zhao et al. 2024, arXiv 2406.01257): another method for each subset"
+BUDGET = ("epochs", "batch_size")  # options of a base that methods named in `refine` take over
 
 
 def partition(risk: Tensor | None, n: int, batches: int, order: Order, seed: int) -> list[tuple[int, Tensor]]:
@@ -55,6 +57,14 @@ def uses(options: Mapping) -> Sequence[Entry]:
     return [*ranker, *(registries["method"][name] for name in names)]
 
 
+def with_budget_of(base: Callable, name: str) -> Callable:
+    """The method of that name with as many passes, in batches of the same size, as the base, where it has such options: a
+    stratum must not win by longer work."""
+    method = registries["method"][name]
+    given = getattr(base, "keywords", {})
+    return partial(method, **{k: given[k] for k in BUDGET if k in given and k in method.options()})
+
+
 def ranked_by(ranker: str, model: nn.Module, request: Request, *, seed: int, device: str = "auto") -> Tensor:
     """The risk of each sample of the forget set by a ranker, (n,), larger = higher; by "" the order in which they stand, the
     first the riskiest, of a forget set that was put in order before (unlearnkit.analysis.pool_shadows)."""
@@ -87,7 +97,7 @@ def rsu(
     all batches together take exactly the steps of the base alone, which is the case of one batch; to first order in the
     learning rate each target is then pushed as far, too. Ranking is not part of the cost. A base without optimiser
     steps is applied once per batch, and its time is not split. For a base that does not read the forget set the order
-    makes no difference.
+    makes no difference. Methods of `refine` take over the base's passes and batch size (`with_budget_of`).
 
     Raises BadValue unless batches is from 1 to the size of the forget set. Raises NotApplicable if the step budget
     cannot be split: for a base that starts from new weights, that takes steps on other data (joined sets), or that has
@@ -110,16 +120,16 @@ def rsu(
         g = generator(seed, "rsu replay", part)
         again = before[torch.randperm(len(before), generator=g)[: round(replay * len(before))]]
         forget = request.forget[torch.cat([rows, again]).sort().values.to(request.forget.y.device)]
-        partial = replace(
+        part_request = replace(
             request,
             forget=PartialPass(forget, n, part, batches),
             retain=PartialPass(request.retain, len(request.retain), part, batches),
         )
-        method = registries["method"][names[stratum]] if names and names[stratum] != "base" else base
+        method = with_budget_of(base, names[stratum]) if names and names[stratum] != "base" else base
         with measure_cost() as cost:
-            model = method(model, partial, seed=derive(seed, "rsu", part) if part else seed, device=device)
+            model = method(model, part_request, seed=derive(seed, "rsu", part) if part else seed, device=device)
         if batches > 1:
-            _check(method, partial, cost.steps)
+            _check(method, part_request, cost.steps)
     return model
 
 
