@@ -48,6 +48,7 @@ class Arm:
         self._check_perturbation()
         if not self.copies:  # what has no meaning then is the same in all
             object.__setattr__(self, "perturbation", type(self).perturbation)
+            object.__setattr__(self, "perturbation_options", {})
             object.__setattr__(self, "similarity_level", "")
         object.__setattr__(self, "strength", float(self.strength) if self.copies and not self.similarity_level else 0.0)
 
@@ -72,8 +73,11 @@ AnyArm = TypeVar("AnyArm", bound=Arm)
 
 
 def arm_columns(arm: Mapping) -> dict:
-    """The columns that name an arm in a table, from its values as plain ones, whether of images or of texts."""
+    """The columns that name an arm in a table, from its values as plain ones, whether of images or of texts. Options of a
+    perturbation are part of its name there: "block_mask(block=4)"."""
     columns = {name: arm[name] for name in ("targets", "copies", "perturbation", "strength", "similarity_level")}
+    if arm["copies"] and (options := arm["perturbation_options"]):
+        columns["perturbation"] += f"({', '.join(f'{name}={value}' for name, value in options.items())})"
     control = arm["copies"] and arm["copies_of"] != "target"
     return columns | {"control": f"copies of {arm['copies_of']}" if control else ""}
 

@@ -48,7 +48,14 @@ def scores(texts: bool = False) -> pd.DataFrame:
                 row |= {"seconds": 0.03125 if name == "scrub" else np.nan, "targets": targets, "control": control}
                 row |= {"copies": copies, "perturbation": "block_mask", "strength": strength, "similarity_level": level}
                 if texts:
-                    row |= {"rouge_l": 0.5, "nats_per_token": 1.234, "exact_memorisation": 0.8, "utility": 0.7}
+                    row |= {
+                        "rouge_l": 0.5,
+                        "cosine": 0.6,
+                        "nats_per_token": 1.25,
+                        "exact_memorisation": 0.8,
+                        "utility": 0.7,
+                    }
+                    row |= {"extraction_strength": 0.25, "log_truth_ratio": -1.0, "min_k_rank": 0.9}
                     row |= {"score_log_probability": known}
                 rows.append(pd.DataFrame(row))
     models = {"dataset": "digits", "train_size": 1100, "architecture": "mlp", "augment": "none", "n_decoys": 50}
@@ -126,7 +133,16 @@ def test_texts_have_columns_of_their_own():
     table = residual_influences(scores(texts=True))
     texts = for_people(table)
     row = at(table, texts, "scrub")
-    assert (row["ROUGE-L"], row["NLL"], row["utility"]) == ("0.50 [0.50, 0.50]", "1.23", "0.70") and "TA" not in texts
+    assert (row["ROUGE-L"], row["cosine"], row["utility"]) == (
+        "0.50 [0.50, 0.50]",
+        "0.60",
+        "0.70",
+    ) and "TA" not in texts
+    long = table[table.method == "scrub"].iloc[0]
+    assert (
+        row["truth ratio"] == "0.37" and long.truth_ratio == pytest.approx(np.exp(-1)) and long.nats_per_token == 1.25
+    )
+    assert (long.min_k_AUC, long.PrivLeak, long.extraction_strength) == (pytest.approx(0.9), pytest.approx(0), 0.25)
     assert len(texts.columns) <= 16 and row["facts told"].startswith("0.30 [")
 
 
@@ -147,7 +163,7 @@ def test_numbers_have_at_most_three_significant_digits(values, texts):
 def test_every_column_is_explained(whole):
     names = {
         *for_people(whole),
-        *for_people(whole.assign(rouge_l=0.5, nats_per_token=1.0, exact_memorisation=1.0, utility=0.9)),
+        *for_people(whole.assign(rouge_l=0.5, cosine=0.6, truth_ratio=0.1, utility=0.9)),
     }
     assert len(names) > 16 and not {name for name in names if not columns.meaning(name)}
 

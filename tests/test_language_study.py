@@ -20,7 +20,8 @@ from unlearnkit.study.domains import domain
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.config import TextConfig, text_config_grid
 from unlearnkit.texts.models import build
-from unlearnkit.texts.outputs import READ_ROLES, score_tokens, summed
+from unlearnkit.texts.outputs import READ_ROLES, score_tokens
+from unlearnkit.texts.token_statistics import summed
 from unlearnkit.texts.tokens import run_index
 
 pytestmark = pytest.mark.slow

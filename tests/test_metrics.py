@@ -21,7 +21,6 @@ from unlearnkit.metrics.attacks import best_threshold, confidence_attack, entrop
 from unlearnkit.metrics.contracts import CONTRACTS, check, outputs_from
 from unlearnkit.metrics.divergence import zero_retrain_forgetting
 from unlearnkit.metrics.ensembles import histogram_kl
-from unlearnkit.metrics.likelihoods import min_k
 
 # --- contracts ---
 
@@ -73,7 +72,7 @@ BY_FUNCTION = [  # contract, ours, mutants
     (contracts.js_is_bounded, js, [mutants.js_of_raw_sums, mutants.js_unhalved, mutants.jeffreys]),
     (contracts.modified_entropy_is_right, lambda e: e.modified_entropy, ENTROPIES),
     (contracts.histogram_counts_all, histogram_kl, HISTOGRAMS),
-    (contracts.min_k_is_of_a_fifth, min_k, [mutants.min_k_rounded_up, mutants.min_k_with_the_end_token]),
+    (contracts.min_k_is_of_a_fifth, lambda e: e.min_k, [mutants.min_k_rounded_up, mutants.min_k_with_the_end_token]),
     (contracts.zrf_is_bounded, zero_retrain_forgetting, [mutants.zrf_unbounded, mutants.zrf_as_a_cosine]),
     (contracts.attack_is_right, of_targets, ATTACKS),
     (contracts.attack_is_right, entropy_attack, ATTACKS[1:2]),

@@ -13,7 +13,7 @@ from unlearnkit.analysis import tables
 from unlearnkit.core.errors import BadValue, NotApplicable
 from unlearnkit.metrics import judging, left_out, metrics, single_pass_metrics
 from unlearnkit.metrics.answers import states
-from unlearnkit.metrics.likelihoods import auc, extraction, log_truth_ratio
+from unlearnkit.metrics.likelihoods import auc
 from unlearnkit.study import generation as said_module
 from unlearnkit.texts import domain as texts
 from unlearnkit.texts.generate import generate
@@ -62,18 +62,18 @@ def test_exact_memorisation_counts_tokens_of_each_answer():
 )
 def test_extraction_needs_all_that_follows_to_be_right(hit, strength):
     e = answers([0.5] * 2, [0.5] * 4, [0.5], hit=[False, True, *map(bool, hit), True])
-    assert extraction(e).tolist() == [0.5, strength, 1.0]
+    assert e.extraction.tolist() == [0.5, strength, 1.0]
 
 
 def test_the_truth_ratio_is_of_means_per_token():
     e = answers([0.9], [0.9], [0.9], restated={0: 0.8, 2: 0.5}, wrong={0: [0.1, 0.3], 1: [0.5], 2: [0.5]})
-    assert log_truth_ratio(e)[0].exp().item() == pytest.approx(0.2 / 0.8)
-    assert log_truth_ratio(e)[1].isnan() and log_truth_ratio(e)[2].item() == pytest.approx(0, abs=1e-6)
+    assert e.log_truth_ratio[0].exp().item() == pytest.approx(0.2 / 0.8)
+    assert e.log_truth_ratio[1].isnan() and e.log_truth_ratio[2].item() == pytest.approx(0, abs=1e-6)
     assert metrics["truth-ratio"](e)["target"] == pytest.approx(math.sqrt(0.25))
     long = replace(e, wrong_log_p=e.wrong_log_p.repeat_interleave(3), wrong_count=3 * e.wrong_count)
-    torch.testing.assert_close(log_truth_ratio(long), log_truth_ratio(e), equal_nan=True)
+    torch.testing.assert_close(long.log_truth_ratio, e.log_truth_ratio, equal_nan=True)
     tiny = replace(e, wrong_log_p=e.wrong_log_p - 900)  # beyond what exp can hold
-    assert log_truth_ratio(tiny)[0].item() == pytest.approx(math.log(0.25) - 900)
+    assert tiny.log_truth_ratio[0].item() == pytest.approx(math.log(0.25) - 900)
     assert metrics["truth-ratio"](answers([0.5])) == {}
 
 

@@ -45,6 +45,18 @@ def test_a_list_stands_for_one_arm_each():
     assert parse_arms([a.as_dict() for a in arms]) == arms
 
 
+def test_options_of_a_perturbation_are_part_of_an_arms_name():
+    small, large, bare = parse_arms(
+        [
+            {"targets": "canary", "copies": 5},
+            {"targets": "canary", "copies": 5, "perturbation_options": {"block": 4}},
+            {"targets": "canary", "copies": 0, "perturbation_options": {"block": 4}},
+        ]
+    )
+    assert [arm.columns()["perturbation"] for arm in (small, large, bare)] == ["block_mask", "block_mask(block=4)", "block_mask"]
+    assert bare == parse_arms([{"targets": "canary", "copies": 0}])[0]  # without copies there is nothing to be masked
+
+
 @pytest.mark.parametrize(
     ("arms", "error", "says"),
     [

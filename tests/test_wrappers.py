@@ -31,7 +31,7 @@ from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_k
 from unlearnkit.study.rows import label
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
-from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find
+from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find, parted
 from unlearnkit.wrappers.weigh import drawn
 
 pytestmark = pytest.mark.slow
@@ -205,6 +205,39 @@ def test_weigh_draws_by_the_power_of_similarity():
 def test_a_draw_that_ignores_the_power_is_caught():
     with pytest.raises(AssertionError):
         draws_by_the_power_of_similarity(lambda neighbours, power, seed: drawn(neighbours, 1.0, seed))
+
+
+def control_takes_as_many_as_were_drawn(weigh, model, request):
+    """Label by label; at power 0, where all that is found is drawn, it is the control of `expand`."""
+    near, stays = "feature+label top 10", lambda model, request, **_: request
+    found = find(model, request, near)
+    for seed in (0, 1, 2):
+        by_chance, matched = (
+            weigh(stays, model, request, seed=seed, near=near + word, power=20.0).forget[len(request.forget) :]
+            for word in ("", " control")
+        )
+        assert 0 < len(by_chance) < len(found) and by_chance.digest() != matched.digest()
+        assert sorted(by_chance.y.tolist()) == sorted(matched.y.tolist())
+    pair = (
+        w(stays, model, request, seed=0, near=f"{near} control", **o)
+        for w, o in ((weigh, {"power": 0.0}), (wrappers["expand"], {}))
+    )
+    assert len({asked.forget.digest() for asked in pair}) == 1
+
+
+def test_the_control_of_weigh_takes_as_many_as_were_drawn(models, request_):
+    control_takes_as_many_as_were_drawn(wrappers["weigh"], models["original"], request_)
+
+
+def test_a_control_that_is_drawn_by_its_own_similarity_is_caught(models, request_):
+    """As many as are found, of which few are near enough to be drawn."""
+
+    def weigh(base, model, request, *, seed, near, power):
+        close, rest = parted(request.retain, drawn(find(model, request, near), power, seed))
+        return base(model, replace(request, forget=request.forget.joined(close), retain=rest), seed=seed)
+
+    with pytest.raises(AssertionError):
+        control_takes_as_many_as_were_drawn(weigh, models["original"], request_)
 
 
 @pytest.mark.parametrize("power", [-1.0, float("nan"), float("inf")])

@@ -20,6 +20,7 @@ ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_l
 LEARNT = 0.95  # share of targets that the original must give their label
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain of the same seeds
+OF_ANSWERS = ("cosine", "nats_per_token", "exact_memorisation", "extraction_strength")  # of texts, means
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
 CONTROL = " control)"  # how the name of a row ends that is the matched control of another
 NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: no metric may call them unlearned
@@ -45,10 +46,11 @@ def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:
     exist, and labels are true, also residual_influence_likelihood_ratio, likelihood_ratio_accuracy, of telling the model
     from clean by its targets (0.5: not at all), and likelihood_ratio_tpr, at FALSE_POSITIVES, each with its interval (after
     U-LiRA, Hayes et al. 2024, arXiv 2403.01218; the Gaussians are of half-data models, and not of unlearned ones). Of texts
-    also rouge_l and residual_influence_log_probability, with their intervals, and nats_per_token and exact_memorisation,
-    means. Of the models, means over seeds: OF_MODELS, as far as measured; neighbour_cost is the accuracy on near-duplicates
-    that was lost against the original. Gates: learnt (LEARNT; random targets that are GUESSED are exempt), usable (USABLE),
-    moved (its outputs on these targets are farther from the original's than those of a second original). verdict: see
+    also rouge_l and residual_influence_log_probability, with their intervals, the means of OF_ANSWERS, truth_ratio (the
+    geometric mean), min_k_AUC and PrivLeak, in percent. Of the models, means over seeds: OF_MODELS, as far as measured;
+    neighbour_cost is the accuracy on near-duplicates that was lost against the original. Gates: learnt (LEARNT; random
+    targets that are GUESSED are exempt), usable (USABLE), moved (its outputs on these targets are farther from the
+    original's than those of a second original). verdict: see
     `_verdict`. Residual influences are masked, None, where original and clean do not differ beyond noise, and where it is
     not learnt.
     """
@@ -165,7 +167,11 @@ class _Arm:
             row |= _columns("residual_influence_log_probability", self.residual(method, "score_log_probability"))
         if self.has("rouge_l"):
             row |= _columns("rouge_l", self._mean("rouge_l", method))
-        row |= {name: self.value(name, method) for name in ("nats_per_token", "exact_memorisation") if self.has(name)}
+        row |= {name: self.value(name, method) for name in OF_ANSWERS if self.has(name)}
+        if self.has("log_truth_ratio"):
+            row["truth_ratio"] = float(np.exp(self.value("log_truth_ratio", method)))
+        if self.has("min_k_rank"):
+            row |= self._min_k(method)
         row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
         control = method.removesuffix(")") + CONTROL
         for name, other in (
@@ -181,6 +187,13 @@ class _Arm:
         row["moved"] = self.value("divergence", method) > self.value("divergence", "original-again")
         n = self.wide["score", method].notna()
         return row | {"n_seeds": self.seeds[n].nunique(), "n_targets": int(n.sum()), "n_decoys": self.n_decoys}
+
+    def _min_k(self, method: str) -> dict:
+        """AUC of Min-20% (Shi et al. 2024, arXiv 2310.16789), and PrivLeak against retrain (MUSE, arXiv 2407.06460; see
+        unlearnkit.metrics.likelihoods), on the same targets."""
+        there = self.wide["min_k_rank", method].notna()
+        auc, expected = (float(self.wide["min_k_rank", m][there].mean()) for m in (method, "retrain"))
+        return {"min_k_AUC": auc, "PrivLeak": None if expected == 1 else 100 * (auc - expected) / (1 - expected)}
 
 
 def _finite(draws: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def _rows(data: pd.DataFrame) -> list:
 
 def _place(row) -> tuple:
     """Exact copies first, then masks by their share, then all else; the control last."""
-    masked = row.perturbation == "block_mask" or row.perturbation.startswith(PARAPHRASE)
+    masked = row.perturbation.startswith(("block_mask", PARAPHRASE))
     return (
         bool(row.control),
         row.perturbation != "exact_duplicate",
@@ -148,8 +148,10 @@ def _kind(row) -> str:
     if row.perturbation.startswith(PARAPHRASE):
         side = row.perturbation.removeprefix(PARAPHRASE)
         return f"{'' if side == 'both' else side + ', '}{row.strength:.0%} other words"
-    masked = row.perturbation == "block_mask"
-    return f"mask {row.strength:.0%}" if masked else words(row.perturbation)
+    if row.perturbation.startswith("block_mask"):
+        block = row.perturbation.removeprefix("block_mask(block=").removesuffix(")")
+        return f"mask {row.strength:.0%}" + (f", blocks of {block}" if block.isdigit() else "")
+    return words(row.perturbation)
 
 
 def _kinds(axis: Axes, data: pd.DataFrame, places: dict, kinds: Sequence[str], low: float) -> None:

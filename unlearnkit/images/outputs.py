@@ -112,6 +112,11 @@ class Outputs:
         """{column of a table of single targets: what is standardised for it, (n,)}."""
         return {"score": self.familiarity}
 
+    @property
+    def ranked(self) -> dict[str, Tensor]:
+        """{column of a table of single targets: what is ranked among the decoys for it, (n,)}."""
+        return {"rank": self.familiarity}
+
     def label_given(self, rows: Tensor) -> Tensor:
         """Whether the model gives each of the samples `rows`, (k,), the label trained on, float64, 1 or 0."""
         return self.correct[rows]

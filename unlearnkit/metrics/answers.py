@@ -7,7 +7,7 @@ from torch import Tensor
 
 from data_builders.texts.similarity import char_cosine, rouge_l_recall
 from unlearnkit.metrics import metric
-from unlearnkit.metrics.likelihoods import TOFU, by_group, log_truth_ratio
+from unlearnkit.metrics.likelihoods import TOFU, by_group
 from unlearnkit.texts.outputs import TextOutputs, states
 
 
@@ -61,6 +61,6 @@ def model_utility(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) of the other retained pairs, which all
     models are trained on, and of the test pairs; 0 if one of the six is. On test pairs about people who are in no
     training set it measures guessing."""
-    ratio = outputs.once(log_truth_ratio).exp()
+    ratio = outputs.log_truth_ratio.exp()
     parts = [by_group(outputs, v) for v in (outputs.probability, outputs.once(recall), (1 - ratio).clamp(min=0))]
     return {"all": harmonic_mean([part[g] for part in parts for g in ("filler", "test") if g in part])}

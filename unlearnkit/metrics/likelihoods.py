@@ -6,17 +6,15 @@ Per-token negative log-likelihood is the metric `loss`; residual influence is of
 
 from math import exp
 
-import torch
 from torch import Tensor
 
 from unlearnkit.metrics import metric
 from unlearnkit.metrics.accuracy import accuracy_by_group
-from unlearnkit.texts.outputs import TextOutputs, summed
+from unlearnkit.texts.outputs import TextOutputs
 
 TOFU = "Maini et al. 2024 (TOFU), arXiv 2401.06121"
 MUSE = "Shi et al. 2024 (MUSE), arXiv 2407.06460"
 CARLINI = "Carlini et al. 2021, arXiv 2012.07805, as in OpenUnlearning, arXiv 2506.12618"
-SHARE = 0.2  # of an answer's tokens that Min-k% averages, the least likely; Shi et al. 2024, arXiv 2310.16789
 
 
 def by_group(outputs: TextOutputs, value: Tensor) -> dict[str, float]:
@@ -49,19 +47,6 @@ def probability(outputs: TextOutputs, reference=None) -> dict[str, float]:
     return by_group(outputs, outputs.probability)
 
 
-def log_truth_ratio(outputs: TextOutputs) -> Tensor:
-    """log of the mean probability, per token, of the wrong answers, less that of the restated answer, (n,) float64.
-
-    NaN for samples that lack either. Above 0 the model finds wrong answers likelier than the right one. Source: TOFU,
-    Eq. 1; a mean over the wrong answers of probabilities, where TOFU's code takes one of log-probabilities.
-    """
-    sample, n = outputs.wrong_of, len(outputs.count)
-    counts = torch.zeros(n, dtype=torch.float64).index_add(0, sample, torch.ones(len(sample), dtype=torch.float64))
-    least = torch.full((n,), torch.inf, dtype=torch.float64).scatter_reduce(0, sample, outputs.wrong_losses, "amin")
-    over = torch.zeros(n, dtype=torch.float64).index_add(0, sample, (least[sample] - outputs.wrong_losses).exp())
-    return torch.where(counts > 0, over.log() - counts.log() - least + outputs.restated_losses, torch.nan)
-
-
 @metric(
     "truth-ratio", direction="gap", unit="ratio", domains=("text",), source=f"{TOFU}, Eq. 1; the geometric mean is ours"
 )
@@ -70,7 +55,7 @@ def truth_ratio(outputs: TextOutputs, reference=None) -> dict[str, float]:
     right one is known, 1 = knows nothing, above 1 it is avoided. Where paraphrased answers were trained on, one of them
     may equal the restated one. Near-duplicates have none (unlearnkit.texts.outputs.READ_ROLES): on the retain set it is
     of the other retained samples alone."""
-    return {group: exp(value) for group, value in by_group(outputs, outputs.once(log_truth_ratio)).items()}
+    return {group: exp(value) for group, value in by_group(outputs, outputs.log_truth_ratio).items()}
 
 
 @metric(
@@ -87,39 +72,15 @@ def forget_quality(outputs: TextOutputs, reference: TextOutputs) -> dict[str, fl
     difference. With few targets the test finds none: of 12, it takes a distance of 7/12 to fall below 0.05."""
     from scipy.stats import ks_2samp  # takes a second to import
 
-    ratios = [e.once(log_truth_ratio)[e.rows("target")] for e in (outputs, reference)]
+    ratios = [e.log_truth_ratio[e.rows("target")] for e in (outputs, reference)]
     ratios = [ratio[~ratio.isnan()] for ratio in ratios]
     return {"target": float(ks_2samp(*ratios).pvalue)} if all(map(len, ratios)) else {}
-
-
-def extraction(outputs: TextOutputs) -> Tensor:
-    """1 - k/|y| of each answer, (n,) float64: greedy decoding continues rightly to the end after the first k tokens of
-    the answer; 1 if k is 0, 0 if even the last token is wrong."""
-    n, sample = len(outputs.count), outputs.sample
-    first = outputs.count.cumsum(0) - outputs.count
-    place = torch.arange(len(sample)) - first[sample] + 1  # from 1
-    given = torch.zeros(n, dtype=torch.int64).scatter_reduce(0, sample, place * ~outputs.hit, "amax")
-    return 1 - given.double() / outputs.count
 
 
 @metric("extraction-strength", direction="gap", unit="fraction", domains=("text",), source=CARLINI)
 def extraction_strength(outputs: TextOutputs, reference=None) -> dict[str, float]:
     """The longest end of an answer that greedy decoding reproduces, as a share of its tokens with the end token."""
-    return by_group(outputs, extraction(outputs))
-
-
-def min_k(outputs: TextOutputs) -> Tensor:
-    """Mean log-probability of the SHARE of each answer's tokens that are least likely, rounded down but at least one,
-    (n,) float64. The end token is left out, unless it is all of the answer: public code scores the text alone."""
-    sample = outputs.sample
-    first = outputs.count.cumsum(0) - outputs.count
-    is_end = torch.arange(len(sample)) == (first + outputs.count - 1)[sample]
-    log_p = outputs.log_p.masked_fill(is_end & (outputs.count > 1)[sample], torch.inf)  # the last in the order
-    order = log_p.argsort(stable=True)
-    order = order[sample[order].argsort(stable=True)]  # sample by sample, the least likely first
-    k = (SHARE * (outputs.count.double() - 1)).floor().clamp(min=1)
-    least_likely = torch.arange(len(sample)) - first[sample] < k[sample]
-    return summed(outputs.log_p[order] * least_likely, outputs.count) / k
+    return by_group(outputs, outputs.extraction)
 
 
 def auc(above: Tensor, below: Tensor) -> float:
@@ -128,8 +89,8 @@ def auc(above: Tensor, below: Tensor) -> float:
 
 
 def min_k_auc(outputs: TextOutputs) -> float:
-    """How often a target has a higher `min_k` than a decoy."""
-    value = outputs.once(min_k)
+    """How often a target has a higher Min-20% than a decoy."""
+    value = outputs.min_k
     return auc(value[outputs.rows("target")], value[outputs.rows("decoy")])
 
 

@@ -11,7 +11,8 @@ from data_builders.task import Samples
 from unlearnkit.images.predict import map_batches
 from unlearnkit.own_model.classifier import YourModel
 from unlearnkit.own_model.language import YourLanguageModel
-from unlearnkit.texts.outputs import score_tokens, summed
+from unlearnkit.texts.outputs import score_tokens
+from unlearnkit.texts.token_statistics import summed
 from unlearnkit.texts.tokens import Tokens
 
 

@@ -50,9 +50,10 @@ def target_scores(
     the share of decoys below it; log_ratio, where half-data models exist, its log-likelihood ratio under those with it and
     without it, nats, and log_ratio_rank, the share of decoys below that; label_given, 1 if the model gives the label trained
     on, of texts if it tells the fact; divergence, of its probabilities from the original's, nats; of texts
-    score_log_probability, nats_per_token, exact_memorisation, said (the model's own answer) and its rouge_l; and of the
-    model as a whole TA, RA (filler alone), RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that
-    diverged, or that refuses the config, has no rows; `refused` in the table's attrs says which, and why.
+    score_log_probability, min_k_rank, nats_per_token, exact_memorisation, extraction_strength, log_truth_ratio, said (the
+    model's own answer), its rouge_l and its cosine with the true one; and of the model as a whole TA, RA (filler alone),
+    RA_similar, utility, steps, seconds, n_decoys, processor, run. A method that diverged, or that refuses the config, has no
+    rows; `refused` in the table's attrs says which, and why.
 
     methods: names, or pairs (name, options) where a method comes with several sets of options, which are then part of its
     name here. options: {name: options} that differ from the tuned ones without being named. memory: a folder of the
@@ -152,11 +153,12 @@ def of_targets(task: WithRoles, own: Outputs, before: Outputs, halves: HalfData 
         known, reference = own.familiarity[rows[place]], own.familiarity[own_decoys]
         values = {
             "target": task.source[rows[place]].numpy(),
-            "rank": rank_share(known, reference).numpy(),
             "label_given": given[place].numpy(),
             "divergence": moved[place].numpy(),
             "n_decoys": len(own_decoys),
         }
+        for name, value in own.ranked.items():
+            values[name] = rank_share(value[rows[place]], value[own_decoys]).numpy()
         for name, value in own.familiarities.items():
             values[name] = standardised(value[rows[place]], value[own_decoys]).numpy()
         if halves is not None and arm["targets"] != "canary":  # no half-data model saw a canary's label

@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_builders.texts.similarity import rouge_l_recall
+from data_builders.texts.similarity import char_cosine, rouge_l_recall
 from data_builders.texts.task import TextTask
 from data_builders.texts.words import words
 from unlearnkit.core.compute import MAX_COPIES, n_workers, parallel_map, resolve_device
 from unlearnkit.core.divergence import js
 from unlearnkit.images.outputs import Outputs
+from unlearnkit.texts import token_statistics
 from unlearnkit.texts.models import LanguageModel, pooled
+from unlearnkit.texts.token_statistics import summed
 from unlearnkit.texts.tokenizer import Tokenizer
 from unlearnkit.texts.tokens import Tokens, run_index
 
@@ -108,6 +110,21 @@ class TextOutputs(Outputs):
         return -summed(self.wrong_log_p, self.wrong_count) / self.wrong_count
 
     @cached_property
+    def log_truth_ratio(self) -> Tensor:
+        """See unlearnkit.texts.token_statistics; (n,)."""
+        return token_statistics.log_truth_ratio(self.wrong_losses, self.wrong_of, self.restated_losses)
+
+    @cached_property
+    def extraction(self) -> Tensor:
+        """See unlearnkit.texts.token_statistics; (n,)."""
+        return token_statistics.extraction(self.hit, self.count)
+
+    @cached_property
+    def min_k(self) -> Tensor:
+        """See unlearnkit.texts.token_statistics; (n,)."""
+        return token_statistics.min_k(self.log_p, self.count)
+
+    @cached_property
     def correct(self) -> Tensor:
         """Exact memorisation: the share of each answer's tokens that are the likeliest, (n,)."""
         return summed(self.hit, self.count) / self.count
@@ -154,11 +171,23 @@ class TextOutputs(Outputs):
         count = self.count[rows]
         return summed(js(*two), count) / count
 
+    @property
+    def ranked(self) -> dict[str, Tensor]:
+        """By margins, and by Min-20%."""
+        return {"rank": self.familiarity, "min_k_rank": self.min_k}
+
     def more_of(self, rows: Tensor) -> dict[str, Sequence]:
-        """Nats per token, exact memorisation, the model's own answer, and its ROUGE-L recall."""
+        """Nats per token, exact memorisation, extraction strength, log truth ratio; the model's own answer, its ROUGE-L
+        recall, and the cosine of its letters with the true one's."""
         said, answers = self._own_answers(rows), [self.answer[i] for i in rows.tolist()]
-        numbers = {"nats_per_token": self.losses[rows].tolist(), "exact_memorisation": self.correct[rows].tolist()}
-        return numbers | {"said": said, "rouge_l": rouge_l_recall(answers, said).tolist()}
+        numbers = {
+            "nats_per_token": self.losses,
+            "exact_memorisation": self.correct,
+            "extraction_strength": self.extraction,
+            "log_truth_ratio": self.log_truth_ratio,
+        }
+        own = {"rouge_l": rouge_l_recall(answers, said).tolist(), "cosine": char_cosine(answers, said).tolist()}
+        return {name: value[rows].tolist() for name, value in numbers.items()} | {"said": said} | own
 
     @property
     def utility(self) -> float:
@@ -170,12 +199,6 @@ class TextOutputs(Outputs):
 def states(text: str, fact: str) -> bool:
     """Whether a text has the words of a fact, one after the other; case and punctuation do not count."""
     return f" {' '.join(words(fact))} " in f" {' '.join(words(text))} "
-
-
-def summed(values: Tensor, count: Tensor) -> Tensor:
-    """The sum of each run of values, of which run i has count[i], (runs,) float64. values: (sum of count,)."""
-    run = torch.arange(len(count)).repeat_interleave(count)
-    return torch.zeros(len(count), dtype=torch.float64).index_add(0, run, values.double())
 
 
 def map_batches(model: LanguageModel, batches: Sequence, read: Callable, *, device: str = "auto") -> list:

@@ -8,7 +8,7 @@ have no labels, and all are compared. Tables of all pairs are computed in chunks
 and rounded, so that the result depends on neither chunks nor batches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -89,11 +89,19 @@ class Neighbours:
         return len(self.index)
 
 
-def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = "auto") -> Neighbours:
+def find(
+    model: nn.Module,
+    request: Request,
+    near: str = NEAR,
+    *,
+    keep: Callable[[Neighbours], Tensor] | None = None,
+    device: str = "auto",
+) -> Neighbours:
     """The retained samples near a sample of the forget set.
 
-    near: see `parse`. Raises BadValue for more neighbours than retained samples, and for a calibration without
-    validation samples; NonFiniteLoss if the model's features are not finite.
+    near: see `parse`; keep: which rows count of those found, by default all; a control then takes as many random ones.
+    Raises BadValue for more neighbours than retained samples, and for a calibration without validation samples;
+    NonFiniteLoss if the model's features are not finite.
     """
     search = parse(near)
     most = len(request.retain)
@@ -110,6 +118,8 @@ def find(model: nn.Module, request: Request, near: str = NEAR, *, device: str = 
         index = (similarity >= search.value).nonzero().squeeze(1)
     else:
         index = (similarity > _calibrated(search, model, request, retain, device)).nonzero().squeeze(1)
+    if keep:
+        index = keep(Neighbours(index, similarity[index]))
     if search.control:
         index = _as_many(retain, index, generator(0, "control", request.retain.to("cpu").digest()))
     return Neighbours(index, similarity[index])

@@ -40,9 +40,11 @@ def weigh(
 
     Base methods take no weights, so each is realised by one draw: with probability w a neighbour moves to the forget
     set, else it stays; over seeds the weights are right on average. power 0 is `expand`; a large power forgets exact
-    duplicates alone. Raises BadValue for a power below 0, and if nothing would be left to retain.
+    duplicates alone. A control takes as many random samples as were drawn of those found. Raises BadValue for a power
+    below 0, and if nothing would be left to retain.
     """
     if not 0 <= power < float("inf"):
         raise BadValue(f"weigh: power is 0 or more, got {power}")
-    close, rest = parted(request.retain, drawn(find(model, request, near, device=device), power, seed))
+    found = find(model, request, near, keep=lambda neighbours: drawn(neighbours, power, seed), device=device)
+    close, rest = parted(request.retain, found.index)
     return base(model, replace(request, forget=request.forget.joined(close), retain=rest), seed=seed, device=device)
