@@ -38,6 +38,8 @@ def test_one_seed_has_no_interval():
     assert mean_interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
     table = summarise(scores({"original": [0.5]}, seeds=1), {"s": ("influence", "target", "")})
     assert shown(table).s.tolist() == [unbroken("0.50 (n = 1, no interval)")]
+    published = table.assign(s_low="", s_high="")  # as columns without any number are read
+    assert shown(published).s.tolist() == shown(table).s.tolist()
 
 
 def test_a_column_with_fewer_seeds_says_so():

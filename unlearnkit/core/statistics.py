@@ -199,7 +199,7 @@ def shown(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
 def _text(mean, low, high, n, digits: int) -> str:
     if pd.isna(mean):
         return "-"
-    if pd.isna(low):
+    if pd.isna(low) or low == "":  # a published column without any number is one of empty texts
         return unbroken(f"{mean:.{digits}f} (n = {n}, no interval)")
     return interval_text(mean, low, high, digits)
 
