@@ -90,6 +90,10 @@ FEATURE_COLUMNS = {  # column: metric, group, reference
     "steps": ("steps", "all", ""),
 }
 FEATURE_METRICS = sorted({metric for metric, _, _ in FEATURE_COLUMNS.values()})
+# what T2-protocols, costs and published numbers need beside these, which are scored apart: T5 takes them of the same models
+PROTOCOL_METRICS = sorted(
+    {"MIA-loss", "seconds", *(metric for metric, _, _ in PROTOCOL_COLUMNS.values())} - {*FEATURE_METRICS}
+)
 
 
 BACKDOOR_COLUMNS = {  # column: metric, group, reference
