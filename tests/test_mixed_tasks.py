@@ -55,7 +55,8 @@ def test_options_of_a_perturbation_are_part_of_an_arms_name():
             {"targets": "canary", "copies": 0, "perturbation_options": {"block": 4}},
         ]
     )
-    assert [arm.columns()["perturbation"] for arm in (small, large, bare)] == ["block_mask", "block_mask(block=4)", "block_mask"]
+    names = [arm.columns()["perturbation"] for arm in (small, large, bare)]
+    assert names == ["block_mask", "block_mask(block=4)", "block_mask"]
     assert bare == parse_arms([{"targets": "canary", "copies": 0}])[0]  # without copies there is nothing to be masked
 
 
