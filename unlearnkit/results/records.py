@@ -31,7 +31,7 @@ def write(frame: pd.DataFrame, folder: Path, place: Callable[[Path, Callable], N
     kept = kept.astype(dict.fromkeys(numbers, "float32"))
     held = io.BytesIO()
     words = [c for c in kept if c not in numbers]  # a dictionary of numbers that all differ is larger than they are
-    kept.to_parquet(held, index=False, compression="zstd", use_dictionary=words)
+    kept.to_parquet(held, index=False, compression="zstd", compression_level=9, use_dictionary=words)
     name = f"scores/{hashlib.sha256(held.getvalue()).hexdigest()[:12]}.parquet"
     (folder / "scores").mkdir(parents=True, exist_ok=True)
     place(folder / name, lambda path: path.write_bytes(held.getvalue()))
