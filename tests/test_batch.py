@@ -208,6 +208,21 @@ def test_jobs_of_this_run_say_how_long_the_next_takes(home, quick):
     assert [o.state for o in outcomes] == ["ran", "left", "ran", "left"]
 
 
+def test_no_more_jobs_are_handed_out_than_there_are_workers(home, quick, monkeypatch):
+    """Dask gives each at once to a worker, where it would wait behind a long one while another worker is idle."""
+    quick(seconds=1.0)
+    submit, given, open_jobs = batch._Where.submit, [], []
+
+    def counted(self, j, place):
+        open_jobs.append(sum(not future.done() for future in given))
+        given.append(submit(self, j, place))
+        return given[-1]
+
+    monkeypatch.setattr(batch._Where, "submit", counted)
+    assert [o.state for o in batch.run(grid.load("smoke"), workers=1)] == ["ran"] * 4
+    assert open_jobs == [0] * 4
+
+
 def test_minutes_that_have_passed_begin_nothing(home, quick):
     quick(seconds=1.0)
     assert [o.state for o in batch.run(grid.load("smoke"), workers=1, minutes=1e-6)] == ["left"] * 4

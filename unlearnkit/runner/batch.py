@@ -5,7 +5,6 @@ with their scheduler or driver, and kernels with their worker: a killed run leav
 """
 
 import hashlib
-import math
 import os
 import queue
 import time
@@ -111,7 +110,8 @@ def _drive(where: _Where, todo: list[Job], outcomes: dict, board: Board, minutes
     print(where.limits.said([j.notebook.stem for j in todo]), flush=True)
 
     def submit_ready() -> None:
-        most = math.inf if minutes is None else sum(where.client.nthreads().values())
+        """As many as there are workers: Dask may queue more behind a long job on one worker while another is idle."""
+        most = max(1, sum(where.client.nthreads().values()))
         if len(running) < most:
             for j in plan.take(ends_in_time):
                 running[j.key] = future = where.submit(j, place[j.key])
@@ -138,6 +138,7 @@ def _drive(where: _Where, todo: list[Job], outcomes: dict, board: Board, minutes
             j, future = ended.get(timeout=1)
         except queue.Empty:
             watch.look()
+            submit_ready()  # workers may have joined
             continue
         outcome = _outcome(j, future, where)
         del running[j.key]
