@@ -77,7 +77,12 @@ def test_a_data_set_with_a_models_paraphrases_is_a_file(tmp_path, monkeypatch):
     assert len(chosen) == 3 and all(len(again.rewriter.questions[row]) == 2 for row in chosen)
     assert again.rewriter.questions[chosen[0]][0] == f"say, {raw.train.question[chosen[0]]}"
     assert raw.facts["paraphrases_fewest"] == 2 and len(again.train) == len(raw.train)
-    with pytest.raises(BadValue, match="pairs must be from 1 to"):
+    few = paraphrase.write_paraphrases("fictional", tmp_path / "few.jsonl", **options | {"size": 5})
+    assert len(read(tmp_path / "few.jsonl").train) == 5
+    for row in few.rewriter.rows_with_paraphrases():  # the same pairs, by their id
+        assert few.rewriter.questions[row] == raw.rewriter.questions[raw.ids.index(few.ids[row])]
+        assert few.train.question[row] == raw.train.question[raw.ids.index(few.ids[row])]
+    with pytest.raises(BadValue, match="pairs, of which there are 10000"):
         paraphrase.write_paraphrases("fictional", tmp_path / "mine.jsonl", **options | {"pairs": 10_000})
 
 

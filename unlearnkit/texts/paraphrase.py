@@ -2,6 +2,7 @@
 data set."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ def write_paraphrases(
     *,
     model: str = "hf:smollm2",
     pairs: int = 100,
+    size: int | None = None,
     sides: Sequence[str] = ("question",),
     tried: int = TRIED,
     kept: int = KEPT,
@@ -32,18 +34,26 @@ def write_paraphrases(
     seed: int = 0,
     device: str = "auto",
 ) -> RawTexts:
-    """Paraphrase a random choice of `pairs` training pairs of a data set, write all its pairs to `out`, and return them.
+    """Paraphrase a random choice of `pairs` training pairs of a data set, write its pairs to `out`, and return them.
 
-    Twice as many pairs as there are to be targets, since decoys have paraphrases, too. examples: let the model go on
+    size: training pairs to write, those and others at random; None writes all. Twice as many paraphrased pairs as there are to be targets, since decoys have paraphrases, too. examples: let the model go on
     with a list of examples, which small models do better than following an instruction; similar, threshold: what is
     similar enough, by default the cosine of sentence embeddings, which needs an embedding model: char_cosine does not.
     Others: data_builders.texts.paraphraser.with_model_paraphrases. Raises BadValue for a model that cannot be read or
     repeats itself, and for more pairs than there are.
     """
     raw = load(dataset)
-    if not 1 <= pairs <= len(raw.train):
-        raise BadValue(f"pairs must be from 1 to {len(raw.train)}, all that {dataset} has to train on, got {pairs}")
-    rows = torch.randperm(len(raw.train), generator=generator(seed, "paraphrased pairs"))[:pairs].tolist()
+    size = len(raw.train) if size is None else size
+    if not 1 <= pairs <= size <= len(raw.train):
+        raise BadValue(
+            f"pairs, of which there are {pairs}, and size, {size}, must be 1 or more, the first no more than the second, and "
+            f"size no more than {len(raw.train)}, all that {dataset} has to train on"
+        )
+    order = torch.randperm(len(raw.train), generator=generator(seed, "paraphrased pairs")).tolist()
+    written = sorted(order[:size])
+    rows = [written.index(row) for row in order[:pairs]]
+    ids, subjects = ([values[row] for row in written] for values in (raw.ids, raw.subjects))
+    raw = replace(raw, train=raw.train[written], ids=ids, subjects=subjects, rewriter=None)
     generate = instruction_model(model, temperature=temperature, seed=seed, device=device, lines=examples)
     options = {"tried": tried, "kept": kept, "at_least": at_least, "threshold": threshold, "similar": similar}
     prompts = EXAMPLES if examples else PROMPT

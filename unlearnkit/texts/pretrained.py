@@ -32,7 +32,9 @@ def pretrained(vocabulary: int, context: int, name: str) -> nn.Module:
     GGUF file."""
     from transformers import AutoModelForCausalLM
 
-    return read(AutoModelForCausalLM, name, use_safetensors=True, dtype=torch.float32)
+    # torch's attention for CPUs takes a third of a training step of bf16; on a GPU it saves memory
+    attention = "sdpa" if torch.cuda.is_available() else "eager"
+    return read(AutoModelForCausalLM, name, use_safetensors=True, dtype=torch.float32, attn_implementation=attention)
 
 
 def quiet() -> None:
