@@ -82,7 +82,7 @@ def test_a_data_set_with_a_models_paraphrases_is_a_file(tmp_path, monkeypatch):
     for row in few.rewriter.rows_with_paraphrases():  # the same pairs, by their id
         assert few.rewriter.questions[row] == raw.rewriter.questions[raw.ids.index(few.ids[row])]
         assert few.train.question[row] == raw.train.question[raw.ids.index(few.ids[row])]
-    with pytest.raises(BadValue, match="pairs, of which there are 10000"):
+    with pytest.raises(BadValue, match="pairs, 10000, must be 1 or more"):
         paraphrase.write_paraphrases("fictional", tmp_path / "mine.jsonl", **options | {"pairs": 10_000})
 
 

@@ -36,18 +36,19 @@ def write_paraphrases(
 ) -> RawTexts:
     """Paraphrase a random choice of `pairs` training pairs of a data set, write its pairs to `out`, and return them.
 
-    size: training pairs to write, those and others at random; None writes all. Twice as many paraphrased pairs as there are to be targets, since decoys have paraphrases, too. examples: let the model go on
-    with a list of examples, which small models do better than following an instruction; similar, threshold: what is
-    similar enough, by default the cosine of sentence embeddings, which needs an embedding model: char_cosine does not.
-    Others: data_builders.texts.paraphraser.with_model_paraphrases. Raises BadValue for a model that cannot be read or
+    size: training pairs to write, those and others at random; None writes all. Twice as many paraphrased pairs as there
+    are to be targets, since decoys have paraphrases, too. examples: let the model go on with a list of examples, which
+    small models do better than following an instruction; similar, threshold: what is similar enough, by default the
+    cosine of sentence embeddings, which needs an embedding model: char_cosine does not. Others:
+    data_builders.texts.paraphraser.with_model_paraphrases. Raises BadValue for a model that cannot be read or
     repeats itself, and for more pairs than there are.
     """
     raw = load(dataset)
     size = len(raw.train) if size is None else size
     if not 1 <= pairs <= size <= len(raw.train):
         raise BadValue(
-            f"pairs, of which there are {pairs}, and size, {size}, must be 1 or more, the first no more than the second, and "
-            f"size no more than {len(raw.train)}, all that {dataset} has to train on"
+            f"pairs, {pairs}, must be 1 or more and no more than size, {size}, and that no more than the "
+            f"{len(raw.train)} that {dataset} has to train on"
         )
     order = torch.randperm(len(raw.train), generator=generator(seed, "paraphrased pairs")).tolist()
     written = sorted(order[:size])
