@@ -62,11 +62,13 @@ def find_source(name: str, registry: Registry, user_sets) -> Source:
 
 
 def _resolve(name: str) -> Path:
-    """The file or folder, looked for in `UNLEARNKIT_DATA`, then in the working directory."""
-    for folder in (paths.data(), Path.cwd()):
+    """The file or folder, looked for in `UNLEARNKIT_DATA`, then in the working directory, then in the project's folder."""
+    for folder in (paths.data(), Path.cwd(), paths.root()):
         if (path := folder / paths.at(name)).exists():
             return path.resolve()
-    raise BadValue(f"there is no data set at {name!r}, neither in UNLEARNKIT_DATA nor in the working directory")
+    raise BadValue(
+        f"there is no data set at {name!r}: not in UNLEARNKIT_DATA, the working directory or the project's folder"
+    )
 
 
 def _files(path: Path) -> list[Path]:
