@@ -50,7 +50,7 @@ def test_profiles_are_read_from_their_grids(capsys):
     assert main(["list", "profiles", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == list(PROFILES) and all(row["datasets"] and row["seeds"] for row in rows.values())
-    assert rows["full"]["datasets"] == ["cifar10", "fashion_mnist", "fictional", "mnist", "orl_faces.npz"]
+    assert rows["full"]["datasets"] == ["cifar10", "fashion_mnist", "fictional", "mnist", "orl_faces.npz", "tofu"]
     assert 0 not in rows["smoke"]["seeds"]
     assert rows["small"]["summary"].endswith("published to results")
 
