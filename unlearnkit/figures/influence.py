@@ -77,10 +77,13 @@ def plot_influence(
     axes[-1, -1].set_xticks(
         [*places.values()], list(places), rotation=45, ha="right", rotation_mode="anchor", fontsize=9
     )
-    for columns, axis in ((4, axes[0][0]), (2, axes[0][-1])):
-        handles, labels = axis.get_legend_handles_labels()
+    for columns, part in ((4, axes[:, 0]), (2, axes[:1, -1])):
+        named_there: dict = {}  # by label: a set may lack a method that another has
+        for axis in part:
+            handles, labels = axis.get_legend_handles_labels()
+            named_there = dict(zip(labels, handles, strict=True)) | named_there
         place = "outside lower left" if columns == 4 else "outside lower right"
-        figure.legend(handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False)
+        figure.legend(named_there.values(), named_there.keys(), loc=place, ncols=columns, fontsize=9, frameon=False)
     return finished(figure), table[
         [*SET, "targets", "control", "copies", "perturbation", "strength", "method", *VALUES]
     ]
@@ -147,6 +150,8 @@ def _kind(row) -> str:
         return f"exact, m = {row.copies}"
     if row.perturbation.startswith(PARAPHRASE):
         side = row.perturbation.removeprefix(PARAPHRASE)
+        if row.copies == 1:  # at most one: those that came with the data, whose words nobody chose
+            return f"natural, {'both sides' if side == 'both' else side}"
         return f"{'' if side == 'both' else side + ', '}{row.strength:.0%} other words"
     if row.perturbation.startswith("block_mask"):
         block = row.perturbation.removeprefix("block_mask(block=").removesuffix(")")
