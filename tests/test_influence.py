@@ -249,6 +249,21 @@ def test_a_set_that_lacks_a_kind_is_left_to_the_table_and_what_lies_beyond_the_f
     assert any("other" in axis.get_title() for axis in alone.axes)
 
 
+def test_a_legend_names_what_only_one_set_has_and_natural_paraphrases():
+    """A method that one set lacks has its line explained, too; words of a paraphrase that came with the data were not chosen."""
+    natural = {"perturbation": "paraphrase of question", "strength": 0.5}
+    second = pd.concat([table_of(), table_of(dose=1).assign(**natural)]).assign(dataset="tofu")
+    first = pd.concat([table_of(), table_of(dose=25).assign(**natural)])
+    first = first[first.method != "good"]
+    figure, _ = figures.plot_influence(
+        residual_influences(pd.concat([first, second])), {"good": "a good one"}, kinds=["canary"], **natural
+    )
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "a good one" in named and len(named) == len(set(named))
+    kinds = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert {"natural, question", "question, 50% other words"} <= set(kinds)
+
+
 def test_a_row_has_one_colour_in_all_figures():
     some, others = row_colours(["retrain", "influence", "fisher"]), row_colours(["muda", "scrub", "influence"])
     assert some["retrain"] == COLOURS["retrain"] and others["muda"] == COLOURS["muda"]
