@@ -250,7 +250,7 @@ def test_a_set_that_lacks_a_kind_is_left_to_the_table_and_what_lies_beyond_the_f
 
 
 def test_a_legend_names_what_only_one_set_has_and_natural_paraphrases():
-    """A method that one set lacks has its line explained, too; words of a paraphrase that came with the data were not chosen."""
+    """A method that one set lacks has its line explained, too; natural paraphrases have no share of words."""
     natural = {"perturbation": "paraphrase of question", "strength": 0.5}
     second = pd.concat([table_of(), table_of(dose=1).assign(**natural)]).assign(dataset="tofu")
     first = pd.concat([table_of(), table_of(dose=25).assign(**natural)])
