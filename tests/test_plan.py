@@ -103,6 +103,9 @@ class Here:
         def result(self):
             return self.outcome
 
+    def nthreads(self):
+        return {"here": 1}
+
     def submit(self, function, stem, path, parameters, identity, *settings, **options):
         return self.Ended(job.Outcome(identity, "failed" if parameters.get("fails") else "ran", 1.0))
 
