@@ -48,8 +48,8 @@ def partial_given_two(a, b, first, second) -> np.ndarray:
     with an unreliable variable; on ranks: ours.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
-    r, given = spearman(first, second), (first + second) / 2
-    ab, ac, bc = spearman(a, b), spearman(a, given), spearman(b, given)
+    a, b, c = (_centred(np.asarray(v, float)) for v in (a, b, (first + second) / 2))
+    r, ab, ac, bc = spearman(first, second), _cosine(a, b), _cosine(a, c), _cosine(b, c)
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(r > 0, 2 * r / (1 + r), np.nan)
         left = (1 - ac**2 / reliability) * (1 - bc**2 / reliability)

@@ -101,7 +101,9 @@ def plot_difficulty(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         row[0].set_ylabel("")
     for axis in axes[-1]:
         axis.set_xlabel("Spearman's correlation")
-    shared_legend(figure, axes[0][0], ncols=4)
+    if NOISE_FLOOR_ROW in set(table.method):
+        axes[0][0].plot([], [], ":", color="grey", label="the same of retraining again")
+    shared_legend(figure, axes[0][0], ncols=3)
     return finished(figure), table
 
 

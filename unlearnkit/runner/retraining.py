@@ -19,7 +19,7 @@ STEPS = 4  # that are timed
 
 
 def forecast(parameters: Mapping, threads: int | None) -> str:
-    """One line: how many models these parameters of notebook 56 or 57 train, and of images for about how long on this
+    """One line: how many models these parameters of notebook 50 or 54 train, and of images for about how long on this
     machine.
 
     A method counts as one training. Raises what the data set raises that is not there.
