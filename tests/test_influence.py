@@ -264,6 +264,13 @@ def test_a_legend_names_what_only_one_set_has_and_natural_paraphrases():
     assert {"natural, question", "question, 50% other words"} <= set(kinds)
 
 
+def test_near_duplicates_of_one_kind_have_no_panel_on_the_right():
+    figure, _ = figures.plot_influence(
+        residual_influences(pd.concat([table_of(), table_of(dose=25)])), {}, kinds=["canary"]
+    )
+    assert [axis.get_title() for axis in figure.axes] == ["digits (mlp): canary"]
+
+
 def test_a_row_has_one_colour_in_all_figures():
     some, others = row_colours(["retrain", "influence", "fisher"]), row_colours(["muda", "scrub", "influence"])
     assert some["retrain"] == COLOURS["retrain"] and others["muda"] == COLOURS["muda"]

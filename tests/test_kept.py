@@ -1,5 +1,8 @@
 """What a whole data set takes: rows that are kept, shadow models of the pool, equivalence, families of contrasts."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,10 +26,11 @@ from unlearnkit.analysis.tables import backdoor_table
 from unlearnkit.core.errors import BadValue, NotApplicable, UnknownName
 from unlearnkit.images.config import Config, config_grid
 from unlearnkit.images.train import Recipe
-from unlearnkit.study import scoring
+from unlearnkit.study import memory, scoring
 from unlearnkit.study.memory import Kept
 from unlearnkit.study.protocols import protocols
 from unlearnkit.study.rows import Row, resolve_row
+from unlearnkit.texts.config import text_config_grid
 from unlearnkit.wrappers.rsu import ranked_by
 
 RECIPE = {"epochs": 1, "lr": 0.1}
@@ -59,6 +63,14 @@ def test_a_row_is_made_once_and_again_where_something_else_was_asked(tmp_path):
     assert kept.missing([resolve_row(Config(), "finetune", {"epochs": 3})])  # other options
     nothing = Kept("", "scores")
     assert [nothing.get(row, make).value[0] for _ in range(2)] == [2.0, 3.0]  # without a folder
+
+
+def test_files_of_kept_rows_have_names_that_every_system_allows(tmp_path):
+    (config,) = text_config_grid(dataset="fictional", model="hf:smollm2", seeds=1, train_size=48)
+    name = memory._file(tmp_path, config).name
+    assert re.fullmatch(r"fictional-hf_smollm2-seed0-[0-9a-f]{8}\.parquet", name)
+    ours = memory._file(tmp_path, replace(config, model="nano_llama")).name
+    assert ours.startswith("fictional-nano_llama-seed0-") and ours[-16:] != name[-16:]
 
 
 def test_tables_of_study_two_are_remade_from_what_was_kept(home, monkeypatch):

@@ -18,7 +18,7 @@ from unlearnkit.images.config import config_grid
 
 pytestmark = pytest.mark.slow
 
-TINY = {"n_targets": 2, "train_size": 40, "copies": 2, "targets": "canary", "recipe": {"epochs": 2, "batch_size": 20}}
+TINY = {"n_targets": 2, "train_size": 40, "copies": 2, "targets": "canary", "recipe": {"epochs": 24, "batch_size": 20}}
 
 
 def test_what_a_similarity_measure_explains():

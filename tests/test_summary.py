@@ -7,6 +7,7 @@ from unlearnkit.analysis.tables import protocols_table
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import (
     CONDITION_COLUMNS,
+    bounds,
     interval_columns,
     mean_interval,
     ratio_interval,
@@ -87,6 +88,40 @@ def test_residual_influence_over_noise_is_masked_for_a_method_of_which_one_seed_
     table = scores({"original": [1.0, -1.0, 1.5, -1.2], "clean": [0.0] * 4, "lost": [0.5] * 4})
     table = table[(table.method != "lost") | (table.seed == 0)]
     assert residual_influence(table).residual_influence.isna().all()
+
+
+def test_what_the_original_has_not_learnt_has_no_residual_influence():
+    """A target that `original` does not give its label cannot be forgotten; a random one that `clean` guesses may be."""
+    shifts = {"original": [5.0, 5.1, 4.9], "clean": [-5.0, -5.1, -4.9], "retrain": [0.0, 0.1, -0.1]}
+    influence = scores(shifts, seeds=3)
+    for given, guessed, kind, learnt in (
+        (0.95, 0.0, "canary", True),
+        (0.94, 0.0, "canary", False),
+        (0.94, 0.6, "canary", False),
+        (0.94, 0.4, "random", False),
+        (0.94, 0.6, "random", True),
+    ):
+        accuracy = scores({"original": [given] * 3, "clean": [guessed] * 3}, "accuracy", seeds=3)
+        table = residual_influence(pd.concat([influence, accuracy]).assign(targets=kind))
+        assert table.learnt.eq(learnt).all() and table.residual_influence.notna().eq(learnt).all()
+    assert residual_influence(influence).learnt.all()  # no accuracy, no gate
+
+
+def test_residual_influence_less_another_is_paired_by_seed():
+    """The spread that two methods share is no part of the interval of their difference."""
+    shared = np.array([0.0, 2.0, -2.0, 1.0])
+    both = {"good": -1 + shared, "control": 1 + shared}
+    table = scores({"original": np.full(4, 5.0), "clean": np.full(4, -5.0), **both})
+    less = residual_influence(table, name="minus", less={"good": "control", "retrain": "good"})
+    assert less.index.get_level_values("method").tolist() == ["good"]  # no row where one was not measured
+    assert less[["minus", "minus_low", "minus_high"]].to_numpy() == pytest.approx(-0.2)
+    own = residual_influence(table).residual_influence.droplevel(CONDITION_COLUMNS)
+    assert less.minus.item() == pytest.approx(own["good"] - own["control"])
+
+
+def test_no_interval_leaves_what_a_column_can_hold():
+    assert bounds("effective_rank_original") == (1.0, np.inf) and bounds("relearn_steps") == (0.0, np.inf)
+    assert mean_interval([1.0, 3.0, 9.0], bounds("effective-rank"))["low"] == 1.0
 
 
 def test_intervals_are_over_seeds_not_rows():

@@ -22,16 +22,16 @@ from unlearnkit.analysis import mitigations as solutions
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.core.registry import Entry, Wrapped
-from unlearnkit.images.config import config_grid
+from unlearnkit.images.config import Config, config_grid
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import request_of
 from unlearnkit.images.tasks import load_task
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS, input_is_untouched, output_keeps_its_shape, same, seed_decides
-from unlearnkit.study.rows import label
+from unlearnkit.study.rows import label, resolve_row
 from unlearnkit.wrappers import wrappers
 from unlearnkit.wrappers.impute import vote
-from unlearnkit.wrappers.neighbours import Neighbours, Vectors, find, parted
+from unlearnkit.wrappers.neighbours import NEAR, Neighbours, Vectors, find, parted
 from unlearnkit.wrappers.weigh import drawn
 
 pytestmark = pytest.mark.slow
@@ -333,7 +333,7 @@ def test_a_wrapper_of_two_with_the_same_option_is_refused():
 
 # --- the table ---
 
-SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "copies": 8, "recipe": {"epochs": 8, "lr": 0.1}}
+SMALL = {"targets": "canary", "n_targets": 5, "train_size": 120, "copies": 8, "recipe": {"epochs": 16, "lr": 0.1}}
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +343,7 @@ def table(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNLEARNKIT_CACHE", str(folder / "cache"))
         patch.setenv("UNLEARNKIT_TUNED", str(folder / "tuned"))
-        also = [{"wrapper": "expand", "near": "feature+label top 8"}]
+        also = [{"wrapper": "expand", "near": near} for near in ("feature+label top 8", f"{NEAR} control")]
         scores = solutions.mitigation_scores(
             config_grid(seeds=3, **SMALL), solutions.wrapped_methods(["finetune"], ["expand", "impute"], also)
         )
@@ -352,11 +352,12 @@ def table(tmp_path_factory):
 
 def test_t4_has_a_row_for_each_base_and_wrapper(table):
     scores, t4 = table
-    named = ["finetune", "expand(finetune)", "expand(finetune)(near=feature+label top 8)", "impute(finetune)"]
+    searches = [f"expand(finetune)(near={near})" for near in (f"{NEAR} control", "feature+label top 8")]
+    named = ["finetune", "expand(finetune)", *searches, "impute(finetune)"]
     assert t4.method.tolist() == ["original", *named, "clean", "clean-again"]
-    assert t4.base.tolist()[1:5] == ["finetune"] * 4
-    assert t4.wrapper.tolist()[1:5] == ["", "expand", "expand", "impute"]
-    assert t4.options.tolist()[3] == "near=feature+label top 8" and set(t4.n_seeds) == {3}
+    assert t4.base.tolist()[1:6] == ["finetune"] * 5
+    assert t4.wrapper.tolist()[1:6] == ["", "expand", "expand", "expand", "impute"]
+    assert t4.options.tolist()[4] == "near=feature+label top 8" and set(t4.n_seeds) == {3}
     rows = t4.set_index("method")
     assert (
         rows.influence_removed["original"] == 0
@@ -365,15 +366,43 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
     )
     assert not rows.pareto_optimal[["original", "clean", "clean-again"]].any() and rows.pareto_optimal[named].any()
     assert (t4.influence_removed_low.dropna() <= t4.influence_removed[t4.influence_removed_low.notna()]).all()
+    assert (
+        t4.learnt.all() and rows.minus_control.notna().sum() == 1
+    )  # beside the default search alone stands its control
+    difference = rows.influence_removed[searches[0]] - rows.influence_removed["expand(finetune)"]
+    assert rows.minus_control["expand(finetune)"] == pytest.approx(difference)
     truth = scores[scores.metric == solutions.TRUE]
     assert set(truth.method) == set(t4.method) and truth.run.str.len().eq(20).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "control"),
+    [
+        ("expand(retrain)", "expand(retrain)(near=feature+label top 10 control)"),
+        ("weigh(scrub)(power=2.0)", "weigh(scrub)(near=feature+label top 10 control, power=2.0)"),
+        ("impute(retrain)(votes_by=pixel)", "impute(retrain)(near=feature+label top 10 control, votes_by=pixel)"),
+        ("expand(npo)(near=text top 9)", "expand(npo)(near=text top 9 control)"),
+        ("expand(npo)(near=text top 9 control)", ""),
+        ("diversify(npo)", ""),  # it searches for nothing
+        ("retrain", ""),
+        ("scrub(max_epochs=3)", ""),
+    ],
+)
+def test_the_control_of_a_row_is_the_same_around_random_samples(method, control):
+    assert solutions.control_of(method) == control
+    if control:
+        base, options = solutions.split(control)["base"], solutions.split(control)["options"]
+        chosen = dict(part.split("=") for part in options.split(", "))
+        chosen |= {"power": 2.0} if "power" in chosen else {}
+        name = f"{solutions.split(control)['wrapper']}({base})"
+        assert resolve_row(Config(), name, chosen).label == control  # as the score table names it
 
 
 def test_f6_draws_what_it_returns(table):
     figure, data = figures.plot_mitigations(table[1])
     assert (
         len(figure.axes) == 1
-        and len(data) == 7
+        and len(data) == 8
         and {"influence_removed", "neighbour_cost", "pareto_optimal"} <= set(data)
     )
     renamed = [table[1].assign(wrapper=table[1].wrapper.replace("impute", f"w{i}"), targets=f"t{i}") for i in range(12)]

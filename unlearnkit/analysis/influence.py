@@ -12,14 +12,12 @@ import pandas as pd
 
 from unlearnkit.core import bootstrap
 from unlearnkit.core.errors import BadValue
-from unlearnkit.core.statistics import interval_columns
+from unlearnkit.core.statistics import GUESSED, LEARNT, interval_columns
 from unlearnkit.metrics.standardised import exposure
 from unlearnkit.study import REFERENCE_ROWS
 
 CONDITION = ["dataset", "train_size", "architecture", "augment"]  # of the models
 ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_level"]  # of the targets
-LEARNT = 0.95  # share of targets that the original must give their label
-GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain of the same seeds
 OF_ANSWERS = ("cosine", "nats_per_token", "exact_memorisation", "extraction_strength")  # of texts, means
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
@@ -28,6 +26,10 @@ NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: 
 NOT_COUNTED = ("not learnt", "masked", "negative control", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
 MARGIN = 0.1  # of residual influence: what counts as equal to clean, in tests of equivalence
+OF_TARGETS = (  # columns of the scores that are of each target; texts have more than images
+    "score", "rank", "label_given", "divergence", "log_ratio", "log_ratio_rank", "score_log_probability", "rouge_l",
+    "log_truth_ratio", "min_k_rank", *OF_ANSWERS,
+)  # fmt: skip
 SHARES = {  # of targets: of which values, and which count
     "taken_for_member": ("log_ratio", lambda values: values > 0),
     "above_decoys": ("log_ratio_rank", lambda values: values >= 1 - FALSE_POSITIVES),
@@ -127,16 +129,21 @@ def _without_copies(arm: Mapping, arms: Mapping) -> tuple | None:
 
 
 class _Arm:
-    """The bootstrap draws of one arm. Values are (targets of all seeds, methods); a method that was not measured on some of
-    the seeds is compared with the references on those where it was."""
+    """The bootstrap draws of one arm. Values are (targets of all seeds,) for each name and method; a method that was not
+    measured on some of the seeds is compared with the references on those where it was."""
 
     def __init__(self, part: pd.DataFrame, name: tuple):
-        wide = part.pivot(index=["seed", "target"], columns="method")
         self.methods = list(dict.fromkeys(part.method))
+        names = [column for column in OF_TARGETS if column in part]
+        wide = part.pivot(index=["seed", "target"], columns="method", values=names)
         self.seeds = wide.index.get_level_values("seed")
         self.weights = bootstrap.weights(self.seeds, arm=str(name))
-        self.wide, self.n_decoys = wide, int(part.n_decoys.iloc[0])
-        there = {m: wide["score", m].notna().to_numpy() for m in self.methods}
+        columns = np.ascontiguousarray(
+            wide.to_numpy(dtype=float).T
+        )  # of one block: a column of `wide` by its name takes a hundred times as long
+        self.wide, self.n_decoys = dict(zip(wide.columns, columns)), int(part.n_decoys.iloc[0])
+        self.names = {column for (column, _), values in self.wide.items() if not np.isnan(values).all()}
+        there = {m: ~np.isnan(self.wide["score", m]) for m in self.methods}
         self.partly = {m: rows for m, rows in there.items() if not rows.all()}
         self._known: dict[tuple, tuple[float, np.ndarray]] = {}
         self.kind = name[0]
@@ -145,17 +152,19 @@ class _Arm:
 
     def has(self, name: str) -> bool:
         """Whether there are values of this name: texts have more than images."""
-        return name in self.wide.columns.get_level_values(0) and bool(self.wide[name].notna().to_numpy().any())
+        return name in self.names
 
     def value(self, name: str, method: str) -> float:
-        return float(self.wide[name, method].mean())
+        values = self.wide[name, method]
+        return float("nan") if np.isnan(values).all() else float(np.nanmean(values))
 
     def _mean(self, name: str, method: str, beside: str = "") -> tuple[float, np.ndarray]:
         """(estimate, draws) of a column or of one of SHARES, of the targets on which the method `beside` was measured."""
         key = (name, method, beside if beside in self.partly else "")
         if key not in self._known:
             column, counts = SHARES.get(name, (name, lambda values: values))
-            values = counts(self.wide[column, method]).where(self.wide[column, method].notna()).to_numpy(dtype=float)
+            values = self.wide[column, method]
+            values = np.where(np.isnan(values), np.nan, counts(values))
             if key[2]:
                 values = np.where(self.partly[beside], values, np.nan)
             self._known[key] = float(np.nanmean(values)), bootstrap.means(values, self.weights)
@@ -189,7 +198,9 @@ class _Arm:
             row["truth_ratio"] = float(np.exp(self.value("log_truth_ratio", method)))
         if self.has("min_k_rank"):
             row |= self._min_k(method)
-        row["exposure"] = exposure(self.wide["rank", method].dropna().to_numpy(), self.n_decoys)
+        n = ~np.isnan(self.wide["score", method])
+        ranks = self.wide["rank", method]
+        row["exposure"] = exposure(ranks[~np.isnan(ranks)], self.n_decoys)
         control = matched_control(method)
         for name, other in (
             ("over_no_copies", base and base.residual(method) if base and method in base.methods else None),
@@ -202,14 +213,13 @@ class _Arm:
         row["p_as_clean"] = None if own is None else bootstrap.p_equivalent(_finite(own[1]), MARGIN)
         row["learnt"] = self.learnt
         row["moved"] = self.value("divergence", method) > self.value("divergence", "original-again")
-        n = self.wide["score", method].notna()
         return row | {"n_seeds": self.seeds[n].nunique(), "n_targets": int(n.sum()), "n_decoys": self.n_decoys}
 
     def _min_k(self, method: str) -> dict:
         """AUC of Min-20% (Shi et al. 2024, arXiv 2310.16789), and PrivLeak against retrain (MUSE, arXiv 2407.06460; see
         unlearnkit.metrics.likelihoods), on the same targets."""
-        there = self.wide["min_k_rank", method].notna()
-        auc, expected = (float(self.wide["min_k_rank", m][there].mean()) for m in (method, "retrain"))
+        there = ~np.isnan(self.wide["min_k_rank", method])
+        auc, expected = (float(np.nanmean(self.wide["min_k_rank", m][there])) for m in (method, "retrain"))
         return {"min_k_AUC": auc, "PrivLeak": None if expected == 1 else 100 * (auc - expected) / (1 - expected)}
 
 

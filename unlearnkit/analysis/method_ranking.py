@@ -45,7 +45,7 @@ def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place, names, distances, counts in _by_arm(scores, measured):
         gaps = {r: distances[GAP, r] for r in RANKED_AGAINST}
-        ranks = {r: np.array([rankdata(draw) for draw in gaps[r]]) for r in RANKED_AGAINST}
+        ranks = {r: rankdata(gaps[r], axis=1) for r in RANKED_AGAINST}
         columns = {f"gap_{r}": gaps[r] for r in RANKED_AGAINST} | {f"rank_{r}": ranks[r] for r in RANKED_AGAINST}
         columns["rank_change"] = ranks["clean"] - ranks["retrain"]
         for i, name in enumerate(names):

@@ -10,6 +10,7 @@ import torch
 
 from data_builders.arms import arm_columns
 from unlearnkit import study
+from unlearnkit.analysis.influence import SEARCH, matched_control
 from unlearnkit.analysis.tables import with_scores
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.statistics import (
@@ -27,7 +28,7 @@ from unlearnkit.study.ensembles import models_of_rows
 from unlearnkit.study.reference_models import references
 from unlearnkit.study.rows import applicable_rows
 from unlearnkit.wrappers import wrappers
-from unlearnkit.wrappers.neighbours import find, parse
+from unlearnkit.wrappers.neighbours import NEAR, find, parse
 
 METRICS = ("influence", "influence-rank", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
 TRUE = "true-accuracy"  # accuracy on the labels that the raw images came with: a canary was trained on another one
@@ -154,22 +155,27 @@ def true_labels(config: Config) -> torch.Tensor:
 def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Mitigations: one row per config, base and wrapper, means over n_seeds seeds with 95% intervals.
 
-    influence_removed = 1 - residual influence, with Fieller's interval; influence_removed_rank: the same by the
-    rank of targets among decoys; neighbour_cost: accuracy lost on the
-    near-duplicates, by the labels they were trained with; near_duplicate_true_label_accuracy: accuracy on them by the
-    labels of the raw images. pareto_optimal: no other method of the config, bare or wrapped,
-    is at least as good in all of three means and better in one: |residual influence| and neighbour cost low, test
-    accuracy high. Its absolute value, since to avoid a label more than `clean` does is a trace, too; a method that
-    diverged on a seed is not Pareto-optimal. scores: of `mitigation_scores`.
+    influence_removed = 1 - residual influence, with Fieller's interval, if the original has learnt its targets;
+    influence_removed_rank: the same by the rank of targets among decoys; minus_control: residual influence less that of
+    `control_of` the method, paired by seed: below 0, a search removes more than as many random samples do;
+    neighbour_cost: accuracy lost on the near-duplicates, by the labels they were trained with;
+    near_duplicate_true_label_accuracy: accuracy on them by the labels of the raw images. pareto_optimal: no other method
+    of the config, bare or wrapped, is at least as good in all of three means and better in one: |residual influence| and
+    neighbour cost low, test accuracy high. Its absolute value, since to avoid a label more than `clean` does is a trace,
+    too; a method that diverged on a seed is not Pareto-optimal. scores: of `mitigation_scores`.
     """
     columns = with_scores(COLUMNS, scores)
     table = summarise(scores, columns)
+    controls = {method: control for method in scores.method.unique() if (control := control_of(method))}
     for name, metric in (("influence_removed", "influence"), ("influence_removed_rank", "influence-rank")):
         left = residual_influence(scores, metric, "left")
         table = table.join(pd.DataFrame(interval_columns(name, {
             "mean": 1 - left.left, "low": 1 - left.left_high, "high": 1 - left.left_low
         })))  # fmt: skip
-    table = table.reset_index()
+        minus = f"minus_control{name.removeprefix('influence_removed')}"
+        less = residual_influence(scores, metric, minus, controls) if controls else table[[]]
+        table = table.join(less.reindex(columns=[*interval_columns(minus, {})]))
+    table = table.assign(learnt=left.learnt).reset_index()
     table = pd.concat([table, table.method.map(split).apply(pd.Series)], axis=1)
     table["pareto_optimal"] = False
     for _, part in table[~table.method.isin(study.BASELINES)].groupby(CONDITION_COLUMNS):
@@ -178,8 +184,18 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
         )
         goals = goals.fillna({"cost": 0.0}).where(part.n_diverged == 0)  # the mean over what is left is no fair one
         table.loc[part.index, "pareto_optimal"] = pareto_front(goals.to_numpy())
-    first = [*CONDITION_COLUMNS, "method", "base", "wrapper", "options", "n_seeds", "n_diverged", "pareto_optimal"]
-    named = ["influence_removed", "influence_removed_rank", *columns]
+    first = [
+        *CONDITION_COLUMNS,
+        "method",
+        "base",
+        "wrapper",
+        "options",
+        "n_seeds",
+        "n_diverged",
+        "pareto_optimal",
+        "learnt",
+    ]
+    named = ["influence_removed", "influence_removed_rank", "minus_control", "minus_control_rank", *columns]
     table = in_row_order(table, ["base", "wrapper", "options"], ("original", "", "clean", "clean-again"))
     return table[[*first, *(column for name in named for column in interval_columns(name, {}))]]
 
@@ -191,6 +207,17 @@ def split(method: str) -> dict[str, str]:
         return {"base": parts[2], "wrapper": parts[1], "options": parts[3] or ""}
     bare = re.fullmatch(r"([\w-]+)(?:\((.*)\))?", method)
     return {"base": bare[1] if bare else method, "wrapper": "", "options": (bare and bare[2]) or ""}
+
+
+def control_of(method: str) -> str:
+    """The name of the row that takes as many random samples of the same labels as this row's search for neighbours finds,
+    which may be its wrapper's default search: that of "expand(retrain)" is "expand(retrain)(near=feature+label top 10
+    control)". "" for a row that searches for none, and for a control itself."""
+    parts = split(method)
+    if SEARCH.search(method) or "near" not in (wrappers[parts["wrapper"]].options() if parts["wrapper"] else ()):
+        return matched_control(method)
+    options = sorted([*filter(None, [parts["options"]]), f"near={NEAR} control"])
+    return f"{parts['wrapper']}({parts['base']})({', '.join(options)})"
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:

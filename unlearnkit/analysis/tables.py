@@ -137,7 +137,7 @@ def _influence_table(
 ) -> pd.DataFrame:
     table = summarise(scores, with_scores(columns, scores))
     for name, metric in influences.items():
-        table = table.join(residual_influence(scores, metric, name).drop(columns="n_seeds"))
+        table = table.join(residual_influence(scores, metric, name).drop(columns=["n_seeds", "learnt"]))
     first = [c for c in table if c.startswith(("gap_", "residual_influence"))]
     return in_row_order(_counts_first(table, first))
 

@@ -42,6 +42,8 @@ def means(values: Sequence[float], draws: np.ndarray) -> np.ndarray:
     """The mean of each draw, (n_draws,). values: (rows,), NaN for a target without one, which is left out."""
     v = np.asarray(values, dtype=float)
     there = np.isfinite(v)
+    if there.all():  # nothing to copy, as nearly always
+        return draws @ v / draws.sum(1)
     with np.errstate(invalid="ignore"):
         return draws[:, there] @ v[there] / draws[:, there].sum(1)
 

@@ -34,14 +34,18 @@ UNIT = re.compile(  # columns and metrics whose values lie between 0 and 1
 )
 SIGNED = re.compile("spearman|tau|ssim.*|neighbour.cost|r2.*|cosine|embedding-cosine")  # between -1 and 1
 POSITIVE = re.compile(  # 0 or more
-    "seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|KLoM|loss|perplexity|relearn|truth-ratio|effective[-_]rank|distance"
+    "seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|KLoM|loss|perplexity|relearn(_steps)?|truth-ratio|distance"
     "|noise_floor|kkt_.*|.*_total_variation"
 )
+FROM_ONE = re.compile("effective[-_]rank.*")  # 1 or more
+LEARNT = 0.95  # share of targets that the original must give their label, or there is nothing to forget
+GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 
 
 def bounds(name: str) -> tuple[float, float]:
     """Between which values a column of this name can lie at all."""
-    for names, ends in ((UNIT, (0.0, 1.0)), (SIGNED, (-1.0, 1.0)), (POSITIVE, (0.0, np.inf))):
+    every = (UNIT, (0.0, 1.0)), (SIGNED, (-1.0, 1.0)), (POSITIVE, (0.0, np.inf)), (FROM_ONE, (1.0, np.inf))
+    for names, ends in every:
         if names.fullmatch(name):
             return ends
     return -np.inf, np.inf
@@ -121,29 +125,45 @@ def summarise(scores: pd.DataFrame, columns: Mapping[str, tuple[str, str, str]])
 
 
 def residual_influence(
-    scores: pd.DataFrame, metric: str = "influence", name: str = "residual_influence"
+    scores: pd.DataFrame,
+    metric: str = "influence",
+    name: str = "residual_influence",
+    less: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Residual influence of the forget set, one row per config and method: columns `name`, `name`_low, `name`_high,
-    n_seeds.
+    n_seeds, learnt.
 
     The residual influence of a method M is (s(M) - s(clean)) / (s(original) - s(clean)), with s the `metric` of
     the targets: 1 when nothing was removed, 0 when as little is left as in a model that saw neither the targets nor
     their near-duplicates. A ratio of means over seeds with Fieller's interval, masked where the denominator is within
-    noise: over all seeds, or over those on which the method did not diverge. Source: our measure of P1's claim; the
-    metric "influence-rank" has the same by ranks among decoys. scores must hold the rows "original" and "clean".
+    noise: over all seeds, or over those on which the method did not diverge; and where the targets are not learnt: the
+    original gives fewer than LEARNT of them their label. Random targets that `clean` GUESSED are exempt, and so are
+    scores without an accuracy. less: {method: another}, whose residual influence is subtracted, paired by seed; rows of
+    these methods alone, where both were measured. Source: our measure of P1's claim; the metric "influence-rank" has the
+    same by ranks among decoys. scores must hold the rows "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
-    rows = {}
+    given = _pick(scores, "accuracy", "target", "").unstack("method").groupby(level=CONDITION_COLUMNS).mean()
+    rows, learnt = {}, {}
     for config, by_seed in s.groupby(level=CONDITION_COLUMNS):
         below = by_seed["original"] - by_seed["clean"]
-        noise = ratio_interval(below, below)["mean"] is None
-        for method in by_seed:
-            above = (by_seed[method] - by_seed["clean"]).dropna()
+        learnt[config] = _learnt(config, given.loc[config]) if config in given.index else True
+        noise = not learnt[config] or ratio_interval(below, below)["mean"] is None
+        for method, other in (less or dict.fromkeys(by_seed, "clean")).items():
+            if not {method, other} <= {*by_seed}:
+                continue
+            above = (by_seed[method] - by_seed[other]).dropna()
             if len(above):
                 masked = {"mean": None, "low": None, "high": None, "n": len(above)}
                 rows[(*config, method)] = masked if noise else ratio_interval(above, below[above.index])
     index = pd.MultiIndex.from_tuples(rows, names=[*CONDITION_COLUMNS, "method"])
-    return _spread(pd.DataFrame({name: list(rows.values())}, index=index))
+    table = _spread(pd.DataFrame({name: list(rows.values())}, index=index))
+    return table.assign(learnt=[learnt[row[:-1]] for row in rows])
+
+
+def _learnt(config: tuple, given: pd.Series) -> bool:
+    guessed = config[CONDITION_COLUMNS.index("targets")] == "random" and given["clean"] > GUESSED
+    return bool(guessed or given["original"] > LEARNT - 1e-9)  # a mean of seeds' shares is rounded
 
 
 def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.Series:

@@ -36,7 +36,8 @@ def plot_influence(
     crosses without a line, and are counted nowhere. Masked points, and those of arms that were not learnt, are left out.
     What is beyond the frame is a triangle at its edge, and bars end there. Sets that lack a kind which others have, such as
     a control of canaries alone, are left to the table.
-    perturbation, strength: of the near-duplicates on the left; copies: how many on the right, or as many as there are.
+    perturbation, strength: of the near-duplicates on the left; copies: how many on the right, or as many as there are. No
+    panel on the right where near-duplicates are of one kind.
     """
     left_out = ["original", "original-again", "retrain-again", "clean"]
     data = table[table.targets.isin(kinds) & ~table.method.isin(left_out) & (table.verdict != "negative control")]
@@ -44,8 +45,6 @@ def plot_influence(
     data = data[of_all_kinds] if of_all_kinds.any() else data
     rows = list(data[SET].drop_duplicates().itertuples(index=False))
     shape = {"squeeze": False, "sharey": True, "sharex": "col", "layout": "constrained"}
-    size, widths = (11.5 / 3 * (len(kinds) + 1), 2.6 * len(rows) + 0.8), [*([1] * len(kinds)), 1.2]
-    figure, axes = plt.subplots(len(rows), len(widths), figsize=size, width_ratios=widths, **shape)
     chosen = {"retrain": "retrain"} | {m: label for m, label in named.items() if m in set(data.method)}
     colours = row_colours(list(chosen)[: NAMED + 1])
     by_copies = data[
@@ -61,23 +60,29 @@ def plot_influence(
         kind: place
         for place, kind in enumerate(dict.fromkeys(_kind(row) for row in sorted(_rows(by_kind), key=_place)))
     }
+    further = len(places) > 1  # with one, the panel on the right would repeat a point of those on the left
+    widths = [*([1] * len(kinds)), *[1.2] * further]
+    size = 11.5 / 3 * (len(widths) + (not further)), 2.6 * len(rows) + 0.8
+    figure, axes = plt.subplots(len(rows), len(widths), figsize=size, width_ratios=widths, **shape)
     for line, row in zip(axes, rows):
         of_set = by_copies[(by_copies[SET] == list(row)).all(axis=1)]
         for axis, kind in zip(line, kinds):
             _doses(axis, of_set[of_set.targets == kind], doses, colours, chosen, low)
             axis.set_title(f"{words(row.dataset)} ({row.architecture}): {kind}", fontsize=10)
-        _kinds(line[-1], by_kind[(by_kind[SET] == list(row)).all(axis=1)], places, kinds, low)
-        m = min(copies, of_set.copies.max()) if len(of_set) else copies
-        line[-1].set_title(f"{words(row.dataset)}: retrain, m = {m}", fontsize=10)
         line[0].set_ylabel("residual influence")
-    for axis in axes[-1, :-1]:
+        if further:
+            _kinds(line[-1], by_kind[(by_kind[SET] == list(row)).all(axis=1)], places, kinds, low)
+            m = min(copies, of_set.copies.max()) if len(of_set) else copies
+            line[-1].set_title(f"{words(row.dataset)}: retrain, m = {m}", fontsize=10)
+    for axis in axes[-1, : len(kinds)]:
         axis.set_xlabel(
             "paraphrases that stay, m" if perturbation.startswith(PARAPHRASE) else "near-duplicates that stay, m"
         )
-    axes[-1, -1].set_xticks(
-        [*places.values()], list(places), rotation=45, ha="right", rotation_mode="anchor", fontsize=9
-    )
-    for columns, part in ((4, axes[:, 0]), (2, axes[:1, -1])):
+    if further:
+        axes[-1, -1].set_xticks(
+            [*places.values()], list(places), rotation=45, ha="right", rotation_mode="anchor", fontsize=9
+        )
+    for columns, part in ((4, axes[:, 0]), *([(2, axes[:1, -1])] if further else [])):
         named_there: dict = {}  # by label: a set may lack a method that another has
         for axis in part:
             handles, labels = axis.get_legend_handles_labels()

@@ -62,6 +62,7 @@ COLUMNS = {
     "matched_control": "whether the same was measured with as many random samples as the search finds; else why not",
     "minus_retrain": "residual influence less retrain's of the same targets",
     "minus_control": "residual influence less that of forgetting as many random samples, of the same targets",
+    "minus_control_rank": "the same by the rank of targets among decoys",
     "n_decoy": "decoys", "n_decoys": "decoys that targets are compared with",
     "n_diverged": "seeds on which the method diverged, which are in no mean",
     "n_exact_duplicates": "near-duplicates that are equal to their target", "n_forget": "targets",

@@ -4,6 +4,7 @@ later run adds rows to them."""
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,7 +36,8 @@ def in_kept_precision(config: Config, folder: Path | None) -> Config:
 
 def _file(folder: Path, config: Config) -> Path:
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
-    return folder / f"{config.columns()['dataset']}-{config.model}-seed{config.seed}-{digest}.parquet"
+    name = re.sub(r"[^\w.+-]+", "_", f"{config.columns()['dataset']}-{config.model}")  # Windows allows no colon
+    return folder / f"{name}-seed{config.seed}-{digest}.parquet"
 
 
 class Memory:
