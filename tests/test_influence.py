@@ -204,6 +204,16 @@ def test_an_arm_that_the_original_did_not_learn_has_no_influence():
     assert random.residual_influence.notna().all()  # whose labels any model may guess
 
 
+@pytest.mark.parametrize(("given", "learnt"), [(38, True), (37, False)])
+def test_a_share_of_exactly_the_bound_is_learnt_as_it_is_stored(given, learnt):
+    """In float32 the mean of 38 ones and 2 zeros is below 0.95."""
+    scores = table_of(seeds=1)
+    stored = scores.label_given.astype("float32")
+    own = scores.method == "original"
+    scores["label_given"] = stored.mask(own, (scores.target < given).astype("float32"))
+    assert residual_influences(scores).learnt.eq(learnt).all()
+
+
 def test_nothing_to_remove_is_masked():
     table = residual_influences(table_of({"original": (0.0, 1.0, 0.9, 0.0)}))
     assert row(table, "retrain").verdict == "masked" and pd.isna(row(table, "retrain").residual_influence)
