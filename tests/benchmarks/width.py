@@ -26,6 +26,7 @@ SETS = {
     "fashion_mnist": ("mlp512", 5),
     "cifar10": ("resnet9", 2),
     "fictional": ("tiny_llama", 5),
+    "tofu": ("tiny_llama", 3),
 }
 NETWORKS = {
     "mlp512": ("mlp", 1),

@@ -73,8 +73,8 @@ def described(profile: str) -> dict:
 
     datasets, seeds, places = values("dataset"), values("seeds"), values("publish")
     notebooks = sorted({entry["notebook"] for _, entries, _ in grids for entry in entries})
-    many = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else "".join(map(str, seeds))
-    summary = f"{', '.join(datasets)}; {many} seeds; {len(notebooks)} notebooks; published to {', '.join(places)}"
+    many = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else "".join(f"{n} seed{'s' * (n != 1)}" for n in seeds)
+    summary = f"{', '.join(datasets)}; {many}; {len(notebooks)} notebooks; published to {', '.join(places)}"
     facts = {"datasets": datasets, "seeds": seeds, "publishes_to": places, "notebooks": notebooks}
     return {"name": profile, "summary": summary, **facts}
 
