@@ -22,6 +22,7 @@ from unlearnkit.analysis import mitigations as solutions
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.core.registry import Entry, Wrapped
+from unlearnkit.figures.mitigations import _styles
 from unlearnkit.images.config import Config, config_grid
 from unlearnkit.images.predict import predict
 from unlearnkit.images.request import request_of
@@ -411,6 +412,15 @@ def test_f6_draws_what_it_returns(table):
     masked = table[1].assign(influence_removed=np.nan, influence_removed_low=np.nan, influence_removed_high=np.nan)
     figure, _ = figures.plot_mitigations(masked)
     assert "residual influence\nis masked" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_control_has_the_marker_of_its_search_and_a_paler_colour():
+    rows = [("expand", ""), ("expand", f"near={NEAR} control"), ("impute", "votes_by=pixel")]
+    rows += [("impute", f"near={NEAR} control, votes_by=pixel"), ("expand", "near=pixel top 1")]
+    styles = _styles(pd.DataFrame(rows, columns=["wrapper", "options"]))
+    own, control = styles["expand"], styles[f"expand, near={NEAR} control"]
+    assert own[1] == control[1] != styles["expand, near=pixel top 1"][1] and sum(control[0]) > sum(own[0])
+    assert styles["impute, votes_by=pixel"][1] == styles[f"impute, near={NEAR} control, votes_by=pixel"][1]
 
 
 def test_a_method_that_diverged_on_a_seed_is_not_on_the_front(table):

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from unlearnkit import study
 from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
 from unlearnkit.figures.style import finished, reference_levels
+from unlearnkit.wrappers.neighbours import NEAR
 
 LOW, HIGH = -0.3, 1.5  # of influence removed; what lies outside is marked at the edge
 HUES = (0, 2, 4, 1, 3, 5, 7, 8, 9)  # of seaborn's colour-blind palette, the best to tell apart first
@@ -58,15 +59,21 @@ def _styles(table: pd.DataFrame) -> dict:
     rows = table[["wrapper", "options"]].drop_duplicates().sort_values(["wrapper", "options"])
     palette = sns.color_palette("colorblind")
     hues = dict(zip(rows.wrapper.unique(), ["black", *(palette[i] for i in HUES * len(rows))]))
-    searches = rows.assign(options=rows.options.str.replace(CONTROL, "")).drop_duplicates()
+    searches = rows.assign(options=rows.options.map(_search)).drop_duplicates()
     number = dict(zip(searches.itertuples(index=False, name=None), searches.groupby("wrapper").cumcount()))
     styles: dict = {}
     for row in rows.itertuples():
-        colour, search = hues[row.wrapper], row.options.replace(CONTROL, "")
+        colour, search = hues[row.wrapper], _search(row.options)
         pale = tuple(part + PALE * (1 - part) for part in to_rgb(colour))
         marker = MARKERS[min(number[row.wrapper, search], len(MARKERS) - 1)]
-        styles[_label(row)] = colour if row.options == search else pale, marker
+        styles[_label(row)] = pale if CONTROL in row.options else colour, marker
     return styles
+
+
+def _search(options: str) -> str:
+    """The options of the row that these are the matched control of, or themselves; the default search has none."""
+    parts = options.replace(CONTROL, "").split(", ")
+    return ", ".join(part for part in parts if part != f"near={NEAR}")
 
 
 def _label(row) -> str:
