@@ -415,7 +415,7 @@ def test_f6_draws_what_it_returns(table):
 
 
 def test_a_control_has_the_marker_of_its_search_and_a_paler_colour():
-    rows = [("expand", ""), ("expand", f"near={NEAR} control"), ("impute", "votes_by=pixel")]
+    rows = [("", ""), ("expand", ""), ("expand", f"near={NEAR} control"), ("impute", "votes_by=pixel")]
     rows += [("impute", f"near={NEAR} control, votes_by=pixel"), ("expand", "near=pixel top 1")]
     styles = _styles(pd.DataFrame(rows, columns=["wrapper", "options"]))
     own, control = styles["expand"], styles[f"expand, near={NEAR} control"]
