@@ -15,6 +15,7 @@ import published
 from unlearnkit import report, results
 from unlearnkit.cli import main
 from unlearnkit.core.errors import BadValue
+from unlearnkit.core.statistics import CONDITION_COLUMNS
 from unlearnkit.core.store import digest_of
 from unlearnkit.methods import methods
 from unlearnkit.methods.contracts import CONTRACTS
@@ -446,6 +447,19 @@ def test_the_board_holds_what_the_tables_hold(home):
             assert row["n_seeds"] == 3 and len(row["runs"]) == 3
     assert board.groups["phi"] == "target" and board.groups["RTE"] == "all"
     assert board.varying == ["targets", "copies"]
+
+
+@pytest.mark.parametrize("given", [1.0, 0.5])
+def test_what_was_not_learnt_has_no_influence_on_the_board_either(given):
+    scores = published.scores(["canary"], [5])
+    label = scores[(scores.metric == "influence") & (scores.group == "target")].assign(metric="accuracy")
+    label["value"] = label.method.map(lambda name: given if name == "original" else 0.0)
+    scores = pd.concat([scores[(scores.metric != "accuracy") | (scores.group != "target")], label])
+    named = ["profile", *CONDITION_COLUMNS]
+    made = leaderboard._influence(scores.assign(profile="small"), "influence", named)
+    found = {key[-1]: mean for key, mean, *_ in made}
+    assert {"original", "clean"} <= set(found) and (found["original"] == 1) == (given == 1)
+    assert all((mean is None) == (given < 0.95) for mean in found.values())
 
 
 def test_texts_stand_on_the_board_beside_images_and_can_be_told_from_them(home):

@@ -105,6 +105,19 @@ def test_what_the_original_has_not_learnt_has_no_residual_influence():
         table = residual_influence(pd.concat([influence, accuracy]).assign(targets=kind))
         assert table.learnt.eq(learnt).all() and table.residual_influence.notna().eq(learnt).all()
     assert residual_influence(influence).learnt.all()  # no accuracy, no gate
+    clean_alone = scores({"clean": [0.0] * 3}, "accuracy", seeds=3)
+    assert residual_influence(pd.concat([influence, clean_alone])).learnt.all()
+    bound = scores({"original": [float(np.float32(0.95))] * 3}, "accuracy", seeds=3)  # as records keep it
+    assert residual_influence(pd.concat([influence, bound])).learnt.all()
+
+
+@pytest.mark.parametrize(("told", "learnt"), [(1.0, True), (0.5, False)])
+def test_of_texts_what_is_learnt_is_the_fact_and_not_its_tokens(told, learnt):
+    influence = scores({"original": [5.0, 5.1, 4.9], "clean": [-5.0, -5.1, -4.9]}, seeds=3)
+    tokens = scores({"original": [0.9] * 3, "clean": [0.6] * 3}, "accuracy", seeds=3)
+    facts = scores({"original": [told] * 3, "clean": [0.0] * 3}, "fact-accuracy", seeds=3)
+    table = residual_influence(pd.concat([influence, tokens, facts]).assign(targets="random"))
+    assert table.learnt.eq(learnt).all()
 
 
 def test_residual_influence_less_another_is_paired_by_seed():
@@ -117,6 +130,11 @@ def test_residual_influence_less_another_is_paired_by_seed():
     assert less[["minus", "minus_low", "minus_high"]].to_numpy() == pytest.approx(-0.2)
     own = residual_influence(table).residual_influence.droplevel(CONDITION_COLUMNS)
     assert less.minus.item() == pytest.approx(own["good"] - own["control"])
+    some = residual_influence(
+        table[(table.method != "control") | (table.seed > 0)], name="minus", less={"good": "control"}
+    )
+    alone = residual_influence(table[table.seed > 0], name="minus", less={"good": "control"})
+    assert some.n_seeds.item() == 3 and some.minus_low.item() == pytest.approx(alone.minus_low.item())
 
 
 def test_no_interval_leaves_what_a_column_can_hold():

@@ -125,6 +125,8 @@ def test_sheets_show_what_their_data_says():
 
 
 def test_the_size_of_the_training_set():
-    grid = [c for n in (60, 80) for c in config_grid(seeds=2, targets="canary", **{**SMALL, "train_size": n})]
-    _, data = figures.plot_training_size(study.reference_scores(grid))
+    more = {**SMALL, "recipe": {"epochs": 24, "batch_size": 16}}
+    grid = [c for n in (60, 80) for c in config_grid(seeds=2, targets="canary", **{**more, "train_size": n})]
+    figure, data = figures.plot_training_size(study.reference_scores(grid))
     assert set(data.train_size) == {60, 80} and set(data.n_seeds) == {2}
+    assert data.learnt.all() and data.residual_influence.notna().all() and figure.axes[0].containers

@@ -19,6 +19,7 @@ from data_builders.task import Samples
 from runs import Runs
 from unlearnkit import figures, study
 from unlearnkit.analysis import mitigations as solutions
+from unlearnkit.analysis.matched_controls import matched_control, split
 from unlearnkit.core.alignment import alignment, moment, principal
 from unlearnkit.core.errors import BadValue, NonFiniteLoss, NotApplicable, UnknownName
 from unlearnkit.core.registry import Entry, Wrapped
@@ -382,6 +383,7 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
         ("expand(retrain)", "expand(retrain)(near=feature+label top 10 control)"),
         ("weigh(scrub)(power=2.0)", "weigh(scrub)(near=feature+label top 10 control, power=2.0)"),
         ("impute(retrain)(votes_by=pixel)", "impute(retrain)(near=feature+label top 10 control, votes_by=pixel)"),
+        ("weigh(scrub)(lr=0.1, power=2.0)", "weigh(scrub)(lr=0.1, near=feature+label top 10 control, power=2.0)"),
         ("expand(npo)(near=text top 9)", "expand(npo)(near=text top 9 control)"),
         ("expand(npo)(near=text top 9 control)", ""),
         ("diversify(npo)", ""),  # it searches for nothing
@@ -390,12 +392,12 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
     ],
 )
 def test_the_control_of_a_row_is_the_same_around_random_samples(method, control):
-    assert solutions.control_of(method) == control
+    assert matched_control(method) == control
     if control:
-        base, options = solutions.split(control)["base"], solutions.split(control)["options"]
+        base, options = split(control)["base"], split(control)["options"]
         chosen = dict(part.split("=") for part in options.split(", "))
-        chosen |= {"power": 2.0} if "power" in chosen else {}
-        name = f"{solutions.split(control)['wrapper']}({base})"
+        chosen |= {name: float(chosen[name]) for name in ("power", "lr") if name in chosen}
+        name = f"{split(control)['wrapper']}({base})"
         assert resolve_row(Config(), name, chosen).label == control  # as the score table names it
 
 
@@ -431,6 +433,21 @@ def test_a_method_that_diverged_on_a_seed_is_not_on_the_front(table):
     again = solutions.mitigations_table(pd.concat([scores[~lost], extra])).set_index("method")
     assert again.n_diverged[name] == 1 and again.n_seeds[name] == 2
     assert not again.pareto_optimal[name] and again.pareto_optimal.any()
+
+
+def test_a_control_that_diverged_on_a_seed_is_compared_on_the_others(table):
+    scores, t4 = table
+    name = f"expand(finetune)(near={NEAR} control)"
+    gone = scores.method == name
+    lost = gone & (scores.seed == 0)
+    fewer = solutions.mitigations_table(scores[~lost]).set_index("method").loc["expand(finetune)"]
+    alone = solutions.mitigations_table(scores[scores.seed > 0]).set_index("method").loc["expand(finetune)"]
+    assert fewer.n_seeds == 3 and fewer.minus_control_n == 2 and "minus_control_n" not in t4
+    assert fewer.minus_control == pytest.approx(alone.minus_control)
+    nowhere = solutions.mitigations_table(pd.concat([
+        scores[~gone], scores[gone].assign(metric="diverged", group="all", reference="", value=1.0).drop_duplicates("seed")
+    ])).set_index("method")  # fmt: skip
+    assert nowhere.learnt.eq(True).all() and pd.isna(nowhere.minus_control["expand(finetune)"])
 
 
 def test_true_labels_are_those_of_the_raw_images():

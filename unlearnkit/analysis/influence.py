@@ -4,12 +4,12 @@ Input everywhere is the table of unlearnkit.study.target_scores. Intervals are t
 then their targets, are drawn anew; methods are compared on the same targets, doses by the same seeds.
 """
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from unlearnkit.analysis.matched_controls import is_matched_control, matched_control
 from unlearnkit.core import bootstrap
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import GUESSED, LEARNT, interval_columns
@@ -21,7 +21,6 @@ ARM = ["targets", "control", "copies", "perturbation", "strength", "similarity_l
 USABLE = 0.05  # utility, which is test accuracy for images, that a model may lose against retrain of the same seeds
 OF_ANSWERS = ("cosine", "nats_per_token", "exact_memorisation", "extraction_strength")  # of texts, means
 OF_MODELS = ("TA", "RA_filler", "neighbour_cost", "utility", "steps", "seconds")  # of a model as a whole
-SEARCH = re.compile(r"\bnear=[^,)]+")  # in the name of a row that looks for neighbours
 NEGATIVE_CONTROLS = ("classifier_only", "cmf_head")  # they keep every feature: no metric may call them unlearned
 NOT_COUNTED = ("not learnt", "masked", "negative control", "not usable", "not moved")  # verdicts
 FALSE_POSITIVES = 0.01  # share of decoys that a likelihood-ratio test may take for targets
@@ -35,22 +34,6 @@ SHARES = {  # of targets: of which values, and which count
     "above_decoys": ("log_ratio_rank", lambda values: values >= 1 - FALSE_POSITIVES),
 }
 ROW_ORDER = ("original", "original-again", "retrain", "retrain-again", "", "clean", "clean-again")
-
-
-def matched_control(method: str) -> str:
-    """The name of the row that takes as many random samples as this row's search for neighbours: that of
-    "weigh(npo)(near=text top 9, power=2.0)" is "weigh(npo)(near=text top 9 control, power=2.0)". "" for a row whose name
-    holds no search, and for a control itself."""
-    search = SEARCH.search(method)
-    if search is None or is_matched_control(method):
-        return ""
-    return f"{method[: search.end()]} control{method[search.end() :]}"
-
-
-def is_matched_control(method: str) -> bool:
-    """Whether a row takes random samples, as many as another's search for neighbours."""
-    search = SEARCH.search(method)
-    return search is not None and search[0].endswith(" control")
 
 
 def residual_influences(scores: pd.DataFrame) -> pd.DataFrame:

@@ -125,8 +125,9 @@ def _distances(part: pd.DataFrame, names: list[str], arm: tuple) -> Distances:
         means = {m: bootstrap.means(wide[column, m].to_numpy(float), weights) for m in (*names, *RANKED_AGAINST)}
         for reference in RANKED_AGAINST:
             distances[metric, reference] = np.abs(np.stack([means[m] - means[reference] for m in names], axis=1))
+    distances = {key: values.round(12) for key, values in distances.items()}  # or rounding would break ties
     for reference in RANKED_AGAINST:
-        distances[GAP, reference] = np.mean([distances[metric, reference] for metric in ACCURACIES], axis=0)
+        distances[GAP, reference] = np.mean([distances[metric, reference] for metric in ACCURACIES], axis=0).round(12)
     return distances
 
 

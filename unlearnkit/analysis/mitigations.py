@@ -1,7 +1,6 @@
 """Mitigations where near-duplicates stay (T4): influence removed against accuracy lost on the near-duplicates; and how
 many near-duplicates are found without being named. Of mixed tasks: unlearnkit.analysis.mitigations_per_target."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from data_builders.arms import arm_columns
 from unlearnkit import study
-from unlearnkit.analysis.influence import SEARCH, matched_control
+from unlearnkit.analysis.matched_controls import matched_control, split
 from unlearnkit.analysis.tables import with_scores
 from unlearnkit.core.progress import Progress
 from unlearnkit.core.statistics import (
@@ -27,8 +26,7 @@ from unlearnkit.study.domains import domain
 from unlearnkit.study.ensembles import models_of_rows
 from unlearnkit.study.reference_models import references
 from unlearnkit.study.rows import applicable_rows
-from unlearnkit.wrappers import wrappers
-from unlearnkit.wrappers.neighbours import NEAR, find, parse
+from unlearnkit.wrappers.neighbours import find, parse
 
 METRICS = ("influence", "influence-rank", "accuracy", "TA", "neighbour-cost", "RTE", "steps")  # all that T4 needs
 TRUE = "true-accuracy"  # accuracy on the labels that the raw images came with: a canary was trained on another one
@@ -157,7 +155,7 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
 
     influence_removed = 1 - residual influence, with Fieller's interval, if the original has learnt its targets;
     influence_removed_rank: the same by the rank of targets among decoys; minus_control: residual influence less that of
-    `control_of` the method, paired by seed: below 0, a search removes more than as many random samples do;
+    `matched_control` of the method, paired by seed: below 0, a search removes more than as many random samples do;
     neighbour_cost: accuracy lost on the near-duplicates, by the labels they were trained with;
     near_duplicate_true_label_accuracy: accuracy on them by the labels of the raw images. pareto_optimal: no other method
     of the config, bare or wrapped, is at least as good in all of three means and better in one: |residual influence| and
@@ -166,16 +164,20 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
     """
     columns = with_scores(COLUMNS, scores)
     table = summarise(scores, columns)
-    controls = {method: control for method in scores.method.unique() if (control := control_of(method))}
+    controls = {method: control for method in scores.method.unique() if (control := matched_control(method))}
     for name, metric in (("influence_removed", "influence"), ("influence_removed_rank", "influence-rank")):
         left = residual_influence(scores, metric, "left")
         table = table.join(pd.DataFrame(interval_columns(name, {
             "mean": 1 - left.left, "low": 1 - left.left_high, "high": 1 - left.left_low
         })))  # fmt: skip
         minus = f"minus_control{name.removeprefix('influence_removed')}"
-        less = residual_influence(scores, metric, minus, controls) if controls else table[[]]
+        less = residual_influence(scores, metric, minus, controls) if controls else left.iloc[:0]
+        paired = less.n_seeds.reindex(table.index)
         table = table.join(less.reindex(columns=[*interval_columns(minus, {})]))
-    table = table.assign(learnt=left.learnt).reset_index()
+        if (paired < table.n_seeds).any():  # a control that diverged on a seed
+            table[f"{minus}_n"] = paired
+    learnt = left.learnt.groupby(level=CONDITION_COLUMNS).first()
+    table = table.reset_index().merge(learnt.reset_index(), on=CONDITION_COLUMNS)
     table = pd.concat([table, table.method.map(split).apply(pd.Series)], axis=1)
     table["pareto_optimal"] = False
     for _, part in table[~table.method.isin(study.BASELINES)].groupby(CONDITION_COLUMNS):
@@ -184,40 +186,12 @@ def mitigations_table(scores: pd.DataFrame) -> pd.DataFrame:
         )
         goals = goals.fillna({"cost": 0.0}).where(part.n_diverged == 0)  # the mean over what is left is no fair one
         table.loc[part.index, "pareto_optimal"] = pareto_front(goals.to_numpy())
-    first = [
-        *CONDITION_COLUMNS,
-        "method",
-        "base",
-        "wrapper",
-        "options",
-        "n_seeds",
-        "n_diverged",
-        "pareto_optimal",
-        "learnt",
-    ]
+    counts = ["n_seeds", "n_diverged", "pareto_optimal", "learnt"]
+    first = [*CONDITION_COLUMNS, "method", "base", "wrapper", "options", *counts]
     named = ["influence_removed", "influence_removed_rank", "minus_control", "minus_control_rank", *columns]
     table = in_row_order(table, ["base", "wrapper", "options"], ("original", "", "clean", "clean-again"))
-    return table[[*first, *(column for name in named for column in interval_columns(name, {}))]]
-
-
-def split(method: str) -> dict[str, str]:
-    """{base, wrapper, options} of a method as the score table calls it; wrapper "" for a bare one."""
-    parts = re.fullmatch(r"(\w+)\(([\w-]+)\)(?:\((.*)\))?", method)
-    if parts and parts[1] in wrappers:
-        return {"base": parts[2], "wrapper": parts[1], "options": parts[3] or ""}
-    bare = re.fullmatch(r"([\w-]+)(?:\((.*)\))?", method)
-    return {"base": bare[1] if bare else method, "wrapper": "", "options": (bare and bare[2]) or ""}
-
-
-def control_of(method: str) -> str:
-    """The name of the row that takes as many random samples of the same labels as this row's search for neighbours finds,
-    which may be its wrapper's default search: that of "expand(retrain)" is "expand(retrain)(near=feature+label top 10
-    control)". "" for a row that searches for none, and for a control itself."""
-    parts = split(method)
-    if SEARCH.search(method) or "near" not in (wrappers[parts["wrapper"]].options() if parts["wrapper"] else ()):
-        return matched_control(method)
-    options = sorted([*filter(None, [parts["options"]]), f"near={NEAR} control"])
-    return f"{parts['wrapper']}({parts['base']})({', '.join(options)})"
+    last = [c for name in named for c in (*interval_columns(name, {}), f"{name}_n") if c in table]
+    return table[[*first, *last]]
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:

@@ -8,11 +8,10 @@ from unlearnkit.analysis.influence import (
     CONDITION,
     NOT_COUNTED,
     ROW_ORDER,
-    SEARCH,
-    is_matched_control,
     residual_influences,
 )
-from unlearnkit.analysis.mitigations import control_of, pareto_front, split
+from unlearnkit.analysis.matched_controls import SEARCH, is_matched_control, matched_control, split
+from unlearnkit.analysis.mitigations import pareto_front
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import in_row_order, interval_columns
 from unlearnkit.study import REFERENCE_ROWS
@@ -87,7 +86,7 @@ def _control(row, measured: set[str]) -> str:
         return ""
     if "near" not in wrappers[row.wrapper].options():
         return "none: it looks for no neighbours"
-    return "measured" if control_of(row.method) in measured else "not measured"
+    return "measured" if matched_control(row.method) in measured else "not measured"
 
 
 def _number_known(method: str, copies: int) -> bool:

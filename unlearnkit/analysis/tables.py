@@ -137,8 +137,9 @@ def _influence_table(
 ) -> pd.DataFrame:
     table = summarise(scores, with_scores(columns, scores))
     for name, metric in influences.items():
-        table = table.join(residual_influence(scores, metric, name).drop(columns=["n_seeds", "learnt"]))
-    first = [c for c in table if c.startswith(("gap_", "residual_influence"))]
+        found = residual_influence(scores, metric, name).drop(columns="n_seeds")
+        table = table.join(found.drop(columns=[c for c in ("learnt",) if c in table]))
+    first = [c for c in table if c.startswith(("learnt", "gap_", "residual_influence"))]
     return in_row_order(_counts_first(table, first))
 
 

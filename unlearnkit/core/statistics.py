@@ -37,8 +37,9 @@ POSITIVE = re.compile(  # 0 or more
     "seconds(_ratio)?|steps(_ratio)?|RTE|KL|JS|ES|KLoM|loss|perplexity|relearn(_steps)?|truth-ratio|distance"
     "|noise_floor|kkt_.*|.*_total_variation"
 )
-FROM_ONE = re.compile("effective[-_]rank.*")  # 1 or more
+FROM_ONE = re.compile("effective[-_]rank.*")  # 1 or more, but 0 where all features are 0
 LEARNT = 0.95  # share of targets that the original must give their label, or there is nothing to forget
+LABELS_GIVEN = ("fact-accuracy", "accuracy")  # metrics of targets that say whether; the first that there is
 GUESSED = 0.5  # random targets of which clean gives more their label need not be learnt
 
 
@@ -137,13 +138,14 @@ def residual_influence(
     the targets: 1 when nothing was removed, 0 when as little is left as in a model that saw neither the targets nor
     their near-duplicates. A ratio of means over seeds with Fieller's interval, masked where the denominator is within
     noise: over all seeds, or over those on which the method did not diverge; and where the targets are not learnt: the
-    original gives fewer than LEARNT of them their label. Random targets that `clean` GUESSED are exempt, and so are
-    scores without an accuracy. less: {method: another}, whose residual influence is subtracted, paired by seed; rows of
-    these methods alone, where both were measured. Source: our measure of P1's claim; the metric "influence-rank" has the
-    same by ranks among decoys. scores must hold the rows "original" and "clean".
+    original gives fewer than LEARNT of them their label, or of texts tells fewer of their facts. Random targets that
+    `clean` GUESSED are exempt, and so are scores that do not say what the original gives. less: {method: another}, whose
+    residual influence is subtracted, paired by seed; rows of these methods alone, where both were measured. Source: our
+    measure of P1's claim; the metric "influence-rank" has the same by ranks among decoys. scores must hold the rows
+    "original" and "clean".
     """
     s = _pick(scores, metric, "target", "").unstack("method")
-    given = _pick(scores, "accuracy", "target", "").unstack("method").groupby(level=CONDITION_COLUMNS).mean()
+    given = _given(scores)
     rows, learnt = {}, {}
     for config, by_seed in s.groupby(level=CONDITION_COLUMNS):
         below = by_seed["original"] - by_seed["clean"]
@@ -161,9 +163,15 @@ def residual_influence(
     return table.assign(learnt=[learnt[row[:-1]] for row in rows])
 
 
+def _given(scores: pd.DataFrame) -> pd.DataFrame:
+    """The mean share of targets given their label, by condition and method: of texts, of facts told, where they have any."""
+    shares = [_pick(scores, metric, "target", "") for metric in LABELS_GIVEN]
+    return shares[0].combine_first(shares[1]).unstack("method").groupby(level=CONDITION_COLUMNS).mean()
+
+
 def _learnt(config: tuple, given: pd.Series) -> bool:
-    guessed = config[CONDITION_COLUMNS.index("targets")] == "random" and given["clean"] > GUESSED
-    return bool(guessed or given["original"] > LEARNT - 1e-9)  # a mean of seeds' shares is rounded
+    guessed = config[CONDITION_COLUMNS.index("targets")] == "random" and given.get("clean", 0.0) > GUESSED
+    return bool(guessed or not given.get("original", np.nan) < LEARNT - 1e-6)  # stored shares are rounded to float32
 
 
 def _pick(scores: pd.DataFrame, metric: str, group: str, reference: str) -> pd.Series:

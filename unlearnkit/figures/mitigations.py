@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearnkit import study
+from unlearnkit.analysis.matched_controls import CONTROL
 from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns
 from unlearnkit.figures.style import finished, reference_levels
 from unlearnkit.wrappers.neighbours import NEAR
@@ -19,7 +20,6 @@ RING = {"marker": "o", "ls": "", "ms": 13, "mfc": "none", "mec": "red", "mew": 0
 POINT = [*interval_columns("influence_removed", {}), *interval_columns("neighbour_cost", {}), "TA"]
 COUNTS = ["n_seeds", "n_targets", "n_diverged", "usable", "verdict", "number_known"]  # as far as the table has them
 MARKERS = "osDPXh"  # of a wrapper's variants; a matched control has that of its search
-CONTROL = " control"  # after a search for neighbours
 PALE = 0.55  # share of white in a matched control's colour
 NO_BASES = {*study.BASELINES, *study.REFERENCE_ROWS} - {"retrain"}
 NOT_USABLE = "0.6"  # the grey of rows that a gate leaves out

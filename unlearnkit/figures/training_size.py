@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from unlearnkit.core.statistics import CONDITION_COLUMNS, interval_columns, residual_influence
 from unlearnkit.figures.style import error_bars, finished, reference_levels
 
-INFLUENCE = [*interval_columns("residual_influence", {}), "n_seeds"]
+INFLUENCE = [*interval_columns("residual_influence", {}), "n_seeds", "learnt"]
 
 
 def plot_training_size(scores: pd.DataFrame, metric: str = "influence") -> tuple[Figure, pd.DataFrame]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from unlearnkit.core.statistics import CONDITION_COLUMNS, FEWEST, LEVEL, bounds, residual_influence
+from unlearnkit.core.statistics import CONDITION_COLUMNS, FEWEST, LABELS_GIVEN, LEVEL, bounds, residual_influence
 from unlearnkit.metrics import metrics
 from unlearnkit.report import gates, show
 from unlearnkit.report.columns import meaning
@@ -178,7 +178,9 @@ def _means(shown: pd.DataFrame, n: int) -> dict[tuple[str, str], np.ndarray]:
     half = stdtrit(np.maximum(stats["count"] - 1, 1), 0.5 + LEVEL / 2) * stats["std"] / np.sqrt(stats["count"])
     half = half.where(stats["count"] >= FEWEST)
     ends = np.array([bounds(metric) for metric in stats.metric]).reshape(-1, 2)
-    low, high = np.maximum(stats["mean"] - half, ends[:, 0]), np.minimum(stats["mean"] + half, ends[:, 1])
+    mean = stats["mean"].to_numpy()
+    low = np.maximum(mean - half, np.minimum(ends[:, 0], mean))
+    high = np.minimum(mean + half, np.maximum(ends[:, 1], mean))
     stats = stats.assign(low=low.where(half.notna()), high=high.where(half.notna()))
     values = {}
     for kind, part in stats.groupby(["metric", "reference"]):
@@ -200,10 +202,12 @@ def _influences(scores: pd.DataFrame, names: Sequence[str], rows: pd.DataFrame) 
 def _influence(scores: pd.DataFrame, metric: str, names: Sequence[str]) -> Iterator[tuple]:
     """(row's key, mean, low, high) of the residual influence wherever original and clean stand beside a method."""
     others = [n for n in names if n not in CONDITION_COLUMNS]
-    wanted = scores[(scores.metric == metric) & (scores.group == "target") & (scores.reference == "")]
+    wanted = scores[scores.metric.isin([metric, *LABELS_GIVEN]) & (scores.group == "target") & (scores.reference == "")]
     for condition, part in wanted.groupby(others, sort=False):
-        if {"original", "clean"} <= set(part.method):
-            known = part.groupby(CONDITION_COLUMNS).method.transform(lambda m: {"original", "clean"} <= set(m))
+        own = part[part.metric == metric]
+        if {"original", "clean"} <= set(own.method):
+            both = own.groupby(CONDITION_COLUMNS).method.agg(lambda m: {"original", "clean"} <= set(m))
+            known = part.set_index(CONDITION_COLUMNS).index.isin(both.index[both])
             columns = ["residual_influence", "residual_influence_low", "residual_influence_high"]
             for index, row in residual_influence(part[known], metric)[columns].iterrows():
                 by_name = dict(zip([*CONDITION_COLUMNS, "method"], index)) | dict(zip(others, condition))
