@@ -368,9 +368,8 @@ def test_t4_has_a_row_for_each_base_and_wrapper(table):
     )
     assert not rows.pareto_optimal[["original", "clean", "clean-again"]].any() and rows.pareto_optimal[named].any()
     assert (t4.influence_removed_low.dropna() <= t4.influence_removed[t4.influence_removed_low.notna()]).all()
-    assert (
-        t4.learnt.all() and rows.minus_control.notna().sum() == 1
-    )  # beside the default search alone stands its control
+    assert t4.learnt.eq(True).all()
+    assert rows.minus_control.notna().sum() == 1  # beside the default search alone stands its control
     difference = rows.influence_removed[searches[0]] - rows.influence_removed["expand(finetune)"]
     assert rows.minus_control["expand(finetune)"] == pytest.approx(difference)
     truth = scores[scores.metric == solutions.TRUE]

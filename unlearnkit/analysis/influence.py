@@ -121,9 +121,8 @@ class _Arm:
         wide = part.pivot(index=["seed", "target"], columns="method", values=names)
         self.seeds = wide.index.get_level_values("seed")
         self.weights = bootstrap.weights(self.seeds, arm=str(name))
-        columns = np.ascontiguousarray(
-            wide.to_numpy(dtype=float).T
-        )  # of one block: a column of `wide` by its name takes a hundred times as long
+        # all columns at once: one of `wide` by its name takes a hundred times as long
+        columns = np.ascontiguousarray(wide.to_numpy(dtype=float).T)
         self.wide, self.n_decoys = dict(zip(wide.columns, columns)), int(part.n_decoys.iloc[0])
         self.names = {column for (column, _), values in self.wide.items() if not np.isnan(values).all()}
         there = {m: ~np.isnan(self.wide["score", m]) for m in self.methods}
