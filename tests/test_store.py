@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from unlearnkit.core import archive
 from unlearnkit.core import store as store_module
 from unlearnkit.core.errors import StoreError
 from unlearnkit.core.store import Spec, Store
@@ -358,9 +360,36 @@ def test_several_small_files_are_one_and_read_as_before(store, monkeypatch, limi
     assert store.read(spec) is None
 
 
-def test_what_was_unpacked_goes_with_its_process(store):
+def unpack_and(end: str, root: Path, place: Path) -> Path:
+    """The folder that a process unpacks `thing` to below `place`, before it ends in a way of its own."""
+    code = "import os, signal, sys; from pathlib import Path; from unlearnkit.core.store import Spec, Store; "
+    code += f"print((Store(Path(sys.argv[1])).read(Spec('thing', {{}})).folder / 'a.txt').parent, flush=True); {end}"
+    env = os.environ | {"TMPDIR": str(place), "TEMP": str(place)}
+    run = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, env=env)
+    folder = Path(run.stdout.strip())
+    assert folder.is_relative_to(place), run.stderr
+    return folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals, no forks")
+def test_what_was_unpacked_goes_with_its_process(store, tmp_path):
+    """Also with one that is forked, as kernels of a batch are; what a killed one leaves goes when the next unpacks."""
     store.get(Spec("thing", {}), several)
-    code = "import sys; from pathlib import Path; from unlearnkit.core.store import Spec, Store; "
-    code += "print((Store(Path(sys.argv[1])).read(Spec('thing', {})).folder / 'a.txt').parent)"
-    run = subprocess.run([sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() and not Path(run.stdout.strip()).exists()
+    assert not unpack_and("", store.root, tmp_path).exists()
+    assert not unpack_and("from multiprocessing.util import _exit_function as e; e(); os._exit(0)", store.root, tmp_path).exists()
+    left = unpack_and("os.kill(os.getpid(), signal.SIGKILL)", store.root, tmp_path)
+    assert left.exists()
+    (tmp_path / "unlearnkit-another").mkdir()  # another version's, or one that is just being made
+    assert not unpack_and("", store.root, tmp_path).exists()
+    assert not left.exists() and [p.name for p in tmp_path.glob("unlearnkit-*")] == ["unlearnkit-another"]
+
+
+def test_what_a_living_process_has_unpacked_stays(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    archive._scratch.cache_clear()
+    store.get(Spec("thing", {}), several)
+    forget_what_was_read()
+    ours = store.read(Spec("thing", {})).folder / "a.txt"
+    assert not unpack_and("", store.root, tmp_path).exists()
+    assert ours.exists() and ours.is_relative_to(tmp_path)
+    archive._scratch.cache_clear()
