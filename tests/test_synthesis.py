@@ -50,14 +50,14 @@ def scores(way: dict[str, float], seeds: int = 3, wobble: float = 0.0, **more) -
 
 def test_who_is_near_retrain_is_far_from_clean():
     table = ranking.ranking_table(scores(BETWEEN)).set_index("method")
-    assert table.rank_retrain[["original", "a", "b", "c"]].tolist() == [1, 2, 3, 4]
-    assert table.rank_clean[["original", "a", "b", "c"]].tolist() == [4, 3, 2, 1]
-    assert table.rank_change[["original", "a", "b", "c"]].tolist() == [3, 1, -1, -3]
-    assert set(table.index) == {"original", *BETWEEN}  # references are in no order
+    assert table.rank_retrain[["a", "b", "c"]].tolist() == [1, 2, 3]
+    assert table.rank_clean[["a", "b", "c"]].tolist() == [3, 2, 1]
+    assert table.rank_change[["a", "b", "c"]].tolist() == [2, 0, -2]
+    assert set(table.index) == {"original", *BETWEEN} and pd.isna(table.rank_clean["original"])  # references are in no order
     assert table.gap_clean["b"] == pytest.approx((0.6 + 0.006 + 0.006 + 0.3) / 4)
     found = ranking.orders_table(scores(BETWEEN)).set_index("metric").loc["avg-gap"]
-    assert found.tau == -1 and (found.nearest_retrain, found.nearest_clean) == ("original", "c")
-    assert (found.n_seeds, found.n_targets, found.n_methods) == (3, 12, 4)
+    assert found.tau == -1 and (found.nearest_retrain, found.nearest_clean) == ("a", "c")
+    assert (found.n_seeds, found.n_targets, found.n_methods) == (3, 12, 3)
 
 
 def test_the_order_is_one_where_the_references_are_one():
@@ -69,20 +69,36 @@ def test_the_order_is_one_where_the_references_are_one():
     ]
     everyone = pd.concat(again, ignore_index=True)
     assert (ranking.orders_table(everyone).tau == 1).all()
-    assert (ranking.ranking_table(everyone).rank_change == 0).all()
+    assert (ranking.ranking_table(everyone).rank_change.dropna() == 0).all()
 
 
 def test_what_is_not_usable_is_in_no_order():
     broken = scores(BETWEEN)
     broken.loc[broken.method == "b", "TA"] = 0.3
     table = ranking.ranking_table(broken).set_index("method")
-    assert "b" not in table.index and table.rank_clean[["c", "a", "original"]].tolist() == [1, 2, 3]
+    assert "b" not in table.index and table.rank_clean[["c", "a"]].tolist() == [1, 2]
+    broken.loc[broken.method == "a", "TA"] = 0.3
+    with pytest.raises(BadValue, match="no arm has 2 methods"):
+        ranking.orders_table(broken)
+
+
+@pytest.mark.parametrize("name", ["classifier_only", "expand(a)(near=feature top 10 control)", "idle"])
+def test_what_is_not_counted_is_in_no_order(name):
+    """A negative control, a matched control, and a method that moves the model less than a second training does."""
+    with_it = scores(BETWEEN | {name: 0.3, "expand(a)(near=feature top 10)": 0.8})
+    if name == "idle":
+        with_it.loc[with_it.method == name, "divergence"] = -1.0
+    table = ranking.ranking_table(with_it).set_index("method")
+    assert pd.isna(table.rank_clean[name]) and table.gap_clean.notna().all()
+    assert table.rank_clean[["c", "expand(a)(near=feature top 10)", "b", "a"]].tolist() == [1, 2, 3, 4]
+    orders = ranking.orders_table(with_it)
+    pd.testing.assert_frame_equal(orders, ranking.orders_table(with_it[with_it.method != name]))
 
 
 def test_a_method_that_diverged_on_a_seed_keeps_its_place_by_the_others():
     lost = scores(BETWEEN)
     table = ranking.ranking_table(lost[(lost.method != "b") | (lost.seed != 1)]).set_index("method")
-    assert table.rank_retrain[["a", "b", "c"]].tolist() == [2, 3, 4]
+    assert table.rank_retrain[["a", "b", "c"]].tolist() == [1, 2, 3]
 
 
 def test_without_a_reference_it_says_which():
@@ -108,7 +124,7 @@ def test_images_and_texts_are_ordered_apart_and_stand_in_one_table():
     assert same["images", "FA"] == -1 and same["texts", "FA"] > -1  # a mean over both would be between
     assert [a.get_title().split("\n")[0] for a in figure.axes[:2]] == ["images", "texts"]
     table = ranking.ranking_table(both).set_index(["dataset", "method"]).rank_retrain
-    assert table["digits", "c"] == table["fictional", "c"] == 4
+    assert table["digits", "c"] == table["fictional", "c"] == 3
 
 
 def test_seeds_that_differ_give_an_interval():

@@ -11,7 +11,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from data_builders.texts.arms import PARAPHRASE
-from unlearnkit.analysis.influence import ARM, CONDITION, residual_influences
+from unlearnkit.analysis.influence import ARM, CONDITION, NEGATIVE_CONTROLS, residual_influences
+from unlearnkit.analysis.matched_controls import is_matched_control
 from unlearnkit.core import bootstrap
 from unlearnkit.core.errors import BadValue
 from unlearnkit.core.statistics import interval_columns
@@ -27,6 +28,8 @@ ACCURACIES = {
 GAP = "avg-gap"  # mean of their four distances
 INFLUENCE = "influence"  # by the standardised margin
 METRICS = (*ACCURACIES, GAP, INFLUENCE)
+UNRANKED = ("original", *NEGATIVE_CONTROLS)  # beside matched controls, and what moved nothing
+FEWEST = 2  # methods that make an order
 Distances = dict[
     tuple[str, str], np.ndarray
 ]  # (metric, reference): (1 + draws, methods); the first row is of all targets
@@ -34,6 +37,7 @@ Distances = dict[
 
 def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Every usable method, and `original`, to do nothing, by its distance to retrain and to clean: a row per arm and method.
+    What is not counted (`original`, controls, and methods that moved nothing) has no rank.
 
     gap_retrain, gap_clean: mean absolute difference over FA, RA, TA and MIA, the AUC of targets over decoys; rank_*: the
     place by it, 1 for the nearest; rank_change: rank_clean - rank_retrain, above 0 for one that looks better against
@@ -43,15 +47,16 @@ def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
     """
     measured = residual_influences(scores).set_index([*CONDITION, *ARM, "method"])
     rows = []
-    for place, names, distances, counts in _by_arm(scores, measured):
-        gaps = {r: distances[GAP, r] for r in RANKED_AGAINST}
-        ranks = {r: rankdata(gaps[r], axis=1) for r in RANKED_AGAINST}
-        columns = {f"gap_{r}": gaps[r] for r in RANKED_AGAINST} | {f"rank_{r}": ranks[r] for r in RANKED_AGAINST}
-        columns["rank_change"] = ranks["clean"] - ranks["retrain"]
+    for place, names, ranked, distances, counts in _by_arm(scores, measured):
+        gaps = {f"gap_{r}": distances[GAP, r] for r in RANKED_AGAINST}
+        ranks = {f"rank_{r}": rankdata(distances[GAP, r][:, ranked], axis=1) for r in RANKED_AGAINST}
+        ranks["rank_change"] = ranks["rank_clean"] - ranks["rank_retrain"]
         for i, name in enumerate(names):
             row = place | {"method": name} | counts
-            for column, values in columns.items():
+            for column, values in gaps.items():
                 row |= _interval(column, values[:, i])
+            for column, values in ranks.items():
+                row |= _interval(column, values[:, ranked.index(i)]) if i in ranked else interval_columns(column, {})
             kept = measured.loc[(*place.values(), name)]
             row |= {c: kept[c] for c in ("verdict", *interval_columns("residual_influence", {}), "TA")}
             rows.append(row)
@@ -60,18 +65,20 @@ def ranking_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def orders_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """How alike the orders of the methods are by their distance to retrain and to clean: a row per arm and metric.
+    """How alike the orders of the methods are by their distance to retrain and to clean: a row per arm and metric. Of
+    methods that are usable and moved the model alone, without `original` and controls; arms with fewer than FEWEST are
+    left out. Raises BadValue if all are.
 
     tau: Kendall's tau-b with a 95% interval over seeds and targets; 1 = the choice of the reference does not matter.
-    nearest_retrain, nearest_clean: the method (or `original`, to do nothing) that is nearest.
+    nearest_retrain, nearest_clean: the method that is nearest.
     """
     rows = []
-    for place, names, distances, counts in _by_arm(scores):
+    for place, names, ranked, distances, counts in _orders(scores):
         for metric in METRICS:
-            by = [distances[metric, r] for r in RANKED_AGAINST]
+            by = [distances[metric, r][:, ranked] for r in RANKED_AGAINST]
             row = place | {"metric": metric} | _interval("tau", _taus(*by))
-            row |= {f"nearest_{r}": names[int(d[0].argmin())] for r, d in zip(RANKED_AGAINST, by)}
-            rows.append(row | {"n_methods": len(names)} | counts)
+            row |= {f"nearest_{r}": names[ranked[int(d[0].argmin())]] for r, d in zip(RANKED_AGAINST, by)}
+            rows.append(row | {"n_methods": len(ranked)} | counts)
     return pd.DataFrame(rows)
 
 
@@ -85,11 +92,11 @@ def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     pairs = [(a, b, r) for r in RANKED_AGAINST for i, a in enumerate(METRICS) for b in METRICS[i + 1 :]]
     pairs += [(name, name, "both") for name in METRICS]
     found: dict[tuple, list] = {}
-    for place, _, distances, counts in _by_arm(scores):
+    for place, _, ranked, distances, counts in _orders(scores):
         domain = "texts" if place["perturbation"].startswith(PARAPHRASE) else "images"
         for a, b, reference in pairs:
             first, second = RANKED_AGAINST if reference == "both" else (reference, reference)
-            taus = _taus(distances[a, first], distances[b, second])
+            taus = _taus(distances[a, first][:, ranked], distances[b, second][:, ranked])
             found.setdefault((domain, a, b, reference), []).append((taus, counts["n_seeds"]))
     names = ["domain", "metric_a", "metric_b", "reference"]
     return pd.DataFrame(
@@ -100,19 +107,28 @@ def between_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _orders(scores: pd.DataFrame):
+    """`_by_arm`, where there is an order. Raises BadValue if there is none."""
+    found = [arm for arm in _by_arm(scores) if len(arm[2]) >= FEWEST]
+    if not found:
+        raise BadValue(f"no arm has {FEWEST} methods that are usable and moved the model, so none has an order: ask for more")
+    return found
+
+
 def _by_arm(scores: pd.DataFrame, measured: pd.DataFrame | None = None):
-    """(columns that name it, methods in order, Distances, {n_seeds, n_targets}) of each arm. measured: `residual_influences`
-    by row, if they are known."""
+    """(columns that name it, methods in order, the places of those that are ranked, Distances, {n_seeds, n_targets}) of each
+    arm. measured: `residual_influences` by row, if they are known."""
     if missing := {*RANKED_AGAINST, "original"} - set(scores.method):
         raise BadValue(f"the scores have no row {', '.join(sorted(missing))}, which the others are compared with")
     if measured is None:
         measured = residual_influences(scores).set_index([*CONDITION, *ARM, "method"])
     left_out = {*REFERENCE_ROWS} - {"original"}
     for index, part in scores.groupby([*CONDITION, *ARM], sort=False):
-        usable = measured.loc[index].usable
-        names = [m for m in dict.fromkeys(part.method) if m not in left_out and (usable[m] or m == "original")]
+        of_arm = measured.loc[index]
+        names = [m for m in dict.fromkeys(part.method) if m not in left_out and (of_arm.usable[m] or m == "original")]
+        ranked = [i for i, m in enumerate(names) if of_arm.moved[m] and m not in UNRANKED and not is_matched_control(m)]
         counts = {"n_seeds": part.seed.nunique(), "n_targets": part.groupby("method").size().max()}
-        yield dict(zip([*CONDITION, *ARM], index, strict=True)), names, _distances(part, names, index), counts
+        yield dict(zip([*CONDITION, *ARM], index, strict=True)), names, ranked, _distances(part, names, index), counts
 
 
 def _distances(part: pd.DataFrame, names: list[str], arm: tuple) -> Distances:
