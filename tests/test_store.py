@@ -376,7 +376,9 @@ def test_what_was_unpacked_goes_with_its_process(store, tmp_path):
     """Also with one that is forked, as kernels of a batch are; what a killed one leaves goes when the next unpacks."""
     store.get(Spec("thing", {}), several)
     assert not unpack_and("", store.root, tmp_path).exists()
-    assert not unpack_and("from multiprocessing.util import _exit_function as e; e(); os._exit(0)", store.root, tmp_path).exists()
+    assert not unpack_and(
+        "from multiprocessing.util import _exit_function as e; e(); os._exit(0)", store.root, tmp_path
+    ).exists()
     left = unpack_and("os.kill(os.getpid(), signal.SIGKILL)", store.root, tmp_path)
     assert left.exists()
     (tmp_path / "unlearnkit-another").mkdir()  # another version's, or one that is just being made

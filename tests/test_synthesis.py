@@ -53,7 +53,9 @@ def test_who_is_near_retrain_is_far_from_clean():
     assert table.rank_retrain[["a", "b", "c"]].tolist() == [1, 2, 3]
     assert table.rank_clean[["a", "b", "c"]].tolist() == [3, 2, 1]
     assert table.rank_change[["a", "b", "c"]].tolist() == [2, 0, -2]
-    assert set(table.index) == {"original", *BETWEEN} and pd.isna(table.rank_clean["original"])  # references are in no order
+    assert set(table.index) == {"original", *BETWEEN} and pd.isna(
+        table.rank_clean["original"]
+    )  # references are in no order
     assert table.gap_clean["b"] == pytest.approx((0.6 + 0.006 + 0.006 + 0.3) / 4)
     found = ranking.orders_table(scores(BETWEEN)).set_index("metric").loc["avg-gap"]
     assert found.tau == -1 and (found.nearest_retrain, found.nearest_clean) == ("a", "c")

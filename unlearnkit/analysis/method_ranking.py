@@ -111,7 +111,9 @@ def _orders(scores: pd.DataFrame):
     """`_by_arm`, where there is an order. Raises BadValue if there is none."""
     found = [arm for arm in _by_arm(scores) if len(arm[2]) >= FEWEST]
     if not found:
-        raise BadValue(f"no arm has {FEWEST} methods that are usable and moved the model, so none has an order: ask for more")
+        raise BadValue(
+            f"no arm has {FEWEST} methods that are usable and moved the model, so none has an order: ask for more"
+        )
     return found
 
 

@@ -16,7 +16,12 @@ from unlearnkit.results.numbers import number
 
 PAPERS = {"P1": "Study I: similar samples (P1)", "P2": "Study II: features and metrics (P2)",
           "P3": "Study III: order and risk (P3)", "synthesis": "Synthesis"}  # fmt: skip
-BASES = {"abstract": "the paper's abstract", "asked": "a question of the paper's abstract", "digest": "a digest of the paper", "ours": "ours"}
+BASES = {
+    "abstract": "the paper's abstract",
+    "asked": "a question of the paper's abstract",
+    "digest": "a digest of the paper",
+    "ours": "ours",
+}
 VERDICTS = ("supported", "not supported", "depends on", "not testable here")
 TEXT = {"type": ["string", "number", "boolean", "null"], "description": "must be a text"}
 SHAPE = {  # the JSON schema of claims.yaml, but for what must stand in a claim
